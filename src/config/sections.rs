@@ -1,0 +1,506 @@
+//! The sections of the one configuration file, with defaults. `config/faxbridge.toml` shows every key with its meaning.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::secret::SecretRef;
+use super::units::{Bytes, Duration};
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who sends.
+    pub organization: Organization,
+    /// Where everything is kept.
+    pub store: Store,
+    /// How long what is kept.
+    #[serde(default)]
+    pub retention: Retention,
+    /// Bounds on what a submission may cost.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Mail in; left out, no SMTP listener is started.
+    pub smtp: Option<Smtp>,
+    /// Files in over SFTP; left out, no SFTP server is started.
+    pub sftp: Option<Sftp>,
+    /// Watched folders by name.
+    #[serde(default)]
+    pub folder: BTreeMap<String, Folder>,
+    /// Who may submit.
+    #[serde(default)]
+    pub sender: Vec<Sender>,
+    /// What goes where; first match wins.
+    #[serde(default)]
+    pub rule: Vec<Rule>,
+    /// Numbers, deadlines, retries.
+    #[serde(default)]
+    pub policy: Policy,
+    /// The sheet in front.
+    #[serde(default)]
+    pub cover: Cover,
+    /// Fax providers by name.
+    #[serde(default)]
+    pub provider: BTreeMap<String, Provider>,
+    /// Where providers report back; left out, they are polled only.
+    pub webhook: Option<Webhook>,
+    /// Mail out.
+    pub receipt: Option<Receipt>,
+    /// Log.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+}
+
+/// `[organization]`: who sends; the defaults of every cover.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Organization {
+    /// Name on covers and receipts.
+    pub name: String,
+    /// ISO 3166 code of the country whose numbering plan reads numbers without `+`, as `US`.
+    pub country: String,
+    /// IANA time zone of covers and receipts, as `America/New_York`.
+    pub time_zone: String,
+    /// Callback telephone on covers.
+    pub phone: Option<String>,
+    /// Contact mail address on covers.
+    pub mail: Option<String>,
+    /// Own fax number, E.164, for headers and as caller.
+    pub fax: Option<String>,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// Folder for database, sealed spool and host key.
+    pub data_dir: PathBuf,
+    /// 32 random bytes (raw, or as 64 hex digits) under which every submission's key is wrapped.
+    pub master_key: SecretRef,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Documents are gone this long after the final state. At most 30 minutes.
+    pub documents: Duration,
+    /// Result files in an SFTP user's `results/` are removed after this.
+    pub results: Duration,
+    /// A mail or file that comes again within this time is recognised.
+    pub repeats: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention {
+            documents: Duration::minutes(30),
+            results: Duration::hours(7 * 24),
+            repeats: Duration::hours(24),
+        }
+    }
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest mail or file.
+    pub submission: Bytes,
+    /// Pages of one packet, cover included.
+    pub pages: u32,
+    /// Parts of one mail.
+    pub parts: u32,
+    /// Memory of one document worker process (RLIMIT_AS).
+    pub worker_memory: Bytes,
+    /// Time a document worker may take for one submission.
+    pub worker_time: Duration,
+    /// Document worker processes at once.
+    pub workers: usize,
+    /// Free space below which submissions are refused for now.
+    pub disk_reserve: Bytes,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            submission: Bytes::mebibytes(50),
+            pages: 300,
+            parts: 500,
+            worker_memory: Bytes::mebibytes(1024),
+            worker_time: Duration::seconds(60),
+            workers: 2,
+            disk_reserve: Bytes::mebibytes(200),
+        }
+    }
+}
+
+/// `[smtp]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smtp {
+    /// Addresses to listen on; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Our name in greetings.
+    pub hostname: String,
+    /// Certificate chain, PEM; with `tls_key` it turns STARTTLS on.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Recipients of one mail.
+    #[serde(default = "Smtp::default_recipients")]
+    pub max_recipients: usize,
+    /// Sessions at once.
+    #[serde(default = "Smtp::default_sessions")]
+    pub max_sessions: usize,
+    /// Sessions at once from one address.
+    #[serde(default = "Smtp::default_sessions_per_address")]
+    pub max_sessions_per_address: usize,
+    /// A session that is silent for this long is closed.
+    #[serde(default = "Smtp::default_idle")]
+    pub idle: Duration,
+    /// No session lasts longer.
+    #[serde(default = "Smtp::default_session_time")]
+    pub session_time: Duration,
+}
+
+impl Smtp {
+    fn default_recipients() -> usize {
+        100
+    }
+    fn default_sessions() -> usize {
+        300
+    }
+    fn default_sessions_per_address() -> usize {
+        300
+    }
+    fn default_idle() -> Duration {
+        Duration::minutes(5)
+    }
+    fn default_session_time() -> Duration {
+        Duration::minutes(60)
+    }
+}
+
+/// `[sftp]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sftp {
+    /// Addresses to listen on; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Host key, OpenSSH format; made at the first start. Default: `ssh_host_ed25519_key` in the data folder.
+    pub host_key: Option<PathBuf>,
+    /// Sessions at once.
+    #[serde(default = "Sftp::default_sessions")]
+    pub max_sessions: usize,
+    /// Sessions at once from one address.
+    #[serde(default = "Sftp::default_sessions")]
+    pub max_sessions_per_address: usize,
+    /// A session that is silent for this long is closed.
+    #[serde(default = "Sftp::default_idle")]
+    pub idle: Duration,
+}
+
+impl Sftp {
+    fn default_sessions() -> usize {
+        100
+    }
+    fn default_idle() -> Duration {
+        Duration::minutes(10)
+    }
+}
+
+/// `[folder.NAME]`: a watched folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Folder {
+    /// The folder. Results appear in its `results/`, claimed files wait in its `.faxbridge/`.
+    pub path: PathBuf,
+    /// Name of the sender (a `[[sender]]`) for whom its files are faxed.
+    pub sender: String,
+    /// How often the folder is scanned beside the change notices of the system.
+    #[serde(default = "Folder::default_scan")]
+    pub scan: Duration,
+    /// A file that was never seen to be closed is taken once it has not changed for this long.
+    #[serde(default = "Folder::default_settle")]
+    pub settle: Duration,
+}
+
+impl Folder {
+    fn default_scan() -> Duration {
+        Duration::seconds(30)
+    }
+    fn default_settle() -> Duration {
+        Duration::seconds(60)
+    }
+}
+
+/// `[[sender]]`: who may submit, and who they are on a cover.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sender {
+    /// The name that rules, folders and receipts use.
+    pub name: String,
+    /// Mail addresses (`jane@example.com`) or whole domains (`@example.com`) this sender may write from.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Networks (`192.0.2.0/24`, `::1`) from which those addresses need no password.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// Name for SMTP AUTH.
+    pub login: Option<String>,
+    /// Password for SMTP AUTH.
+    pub password: Option<SecretRef>,
+    /// User name over SFTP.
+    pub sftp_user: Option<String>,
+    /// Public keys of that user, OpenSSH format.
+    #[serde(default)]
+    pub sftp_keys: Vec<String>,
+    /// Receipts go to this address instead of the envelope sender; required for receipts by mail of files.
+    pub receipts_to: Option<String>,
+    /// Name on covers, instead of the mail's.
+    pub cover_name: Option<String>,
+    /// Callback telephone on covers, instead of the organization's.
+    pub phone: Option<String>,
+    /// Mail address on covers, instead of the mail's.
+    pub mail: Option<String>,
+    /// Organization or department on covers, instead of the organization's name.
+    pub organization: Option<String>,
+}
+
+/// `[[rule]]`: what a submission must look like, and where it then goes. `{name}` captures.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// For traces and receipts.
+    pub name: String,
+    /// `smtp`, `sftp`, `sftp:USER`, `folder`, `folder:NAME` or `cli`.
+    pub source: Option<String>,
+    /// Pattern for the envelope recipient, as `{recipient}@fax.example.com`.
+    pub to: Option<String>,
+    /// Pattern for the subject.
+    pub subject: Option<String>,
+    /// Pattern for the file's name, as `{account}_{number}.pdf`.
+    pub file: Option<String>,
+    /// Only these senders, by name.
+    #[serde(default)]
+    pub require_sender: Vec<String>,
+    /// Register key this rule sends to; may hold captures. Default: `{recipient}` where captured.
+    pub recipient: Option<String>,
+    /// Number this rule sends to; may hold captures. Default: `{number}` where captured.
+    pub number: Option<String>,
+    /// Sender's reference on cover and receipt; may hold captures.
+    pub reference: Option<String>,
+    /// Patient or claim identifier on the cover; may hold captures.
+    pub identifier: Option<String>,
+    /// What that identifier is called on the cover, as `Claim`.
+    pub identifier_label: Option<String>,
+    /// Whether a mail's text becomes the cover message.
+    #[serde(default)]
+    pub body_on_cover: bool,
+    /// Whether the cover shows the mail's subject.
+    #[serde(default = "Rule::default_subject_on_cover")]
+    pub subject_on_cover: bool,
+    /// Pages to send of the documents, as `1-3,7`. Default: all.
+    pub pages: Option<String>,
+    /// Name of the provider. Default: the only one, or the first by name.
+    pub provider: Option<String>,
+}
+
+impl Rule {
+    fn default_subject_on_cover() -> bool {
+        true
+    }
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// ISO 3166 codes of the countries that may be dialled. Default: the organization's own.
+    pub countries: Vec<String>,
+    /// A verified entry needs a second person's word too.
+    pub two_person: bool,
+    /// No further try starts this long after a job was made.
+    pub deadline: Duration,
+    /// A held job expires after this.
+    pub hold_for: Duration,
+    /// Calls per job that may ring the far end.
+    pub calls: u32,
+    /// Divides every pause of the retry ladder; 1 in earnest, more in demos and tests.
+    pub hurry: u32,
+    /// First and longest pause between two questions to a provider about a fax in transit.
+    pub ask_first: Duration,
+    /// See `ask_first`.
+    pub ask_at_most: Duration,
+    /// A fax in transit without an end for this long is unclear.
+    pub silent_after: Duration,
+    /// Absence at the provider counts this long after a job became unclear.
+    pub quiet: Duration,
+    /// An unclear job that nobody could tell about for this long is held for a person.
+    pub unclear_at_most: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            countries: Vec::new(),
+            two_person: false,
+            deadline: Duration::hours(24),
+            hold_for: Duration::hours(72),
+            calls: 15,
+            hurry: 1,
+            ask_first: Duration::seconds(15),
+            ask_at_most: Duration::minutes(2),
+            silent_after: Duration::minutes(90),
+            quiet: Duration::minutes(3),
+            unclear_at_most: Duration::minutes(60),
+        }
+    }
+}
+
+/// Paper of the cover.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Paper {
+    /// 8.5 x 11 inches.
+    #[default]
+    Letter,
+    /// 210 x 297 mm.
+    A4,
+}
+
+/// `[cover]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cover {
+    /// `letter` or `a4`.
+    pub paper: Paper,
+    /// Confidentiality notice.
+    pub notice: String,
+    /// Words on the cover in another language, by their English name (`to`, `from`, `pages`, ...).
+    pub labels: BTreeMap<String, String>,
+    /// Further font files (TrueType or OpenType) for scripts that the built-in fonts lack.
+    pub fonts: Vec<PathBuf>,
+}
+
+impl Default for Cover {
+    fn default() -> Self {
+        Cover {
+            paper: Paper::Letter,
+            notice: "This fax may contain confidential information, including health information protected by law. \
+                     If you are not the person named above, please telephone the sender at once, do not copy or use \
+                     these pages, and destroy them."
+                .into(),
+            labels: BTreeMap::new(),
+            fonts: Vec::new(),
+        }
+    }
+}
+
+/// Which API a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// faxbridge's own simulator.
+    Simulator,
+}
+
+/// `[provider.NAME]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Which API it speaks.
+    pub kind: ProviderKind,
+    /// Base URL of the API.
+    pub url: String,
+    /// Bearer token.
+    pub token: SecretRef,
+    /// Key of the webhooks' signatures.
+    pub webhook_key: Option<SecretRef>,
+    /// A request without an answer for this long is given up, and the job unclear.
+    #[serde(default = "Provider::default_timeout")]
+    pub timeout: Duration,
+    /// Requests at once.
+    #[serde(default = "Provider::default_concurrency")]
+    pub concurrency: usize,
+}
+
+impl Provider {
+    fn default_timeout() -> Duration {
+        Duration::seconds(60)
+    }
+    fn default_concurrency() -> usize {
+        8
+    }
+}
+
+/// `[webhook]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// URL under which providers reach that address from outside. Default: `http://` and the bound address.
+    pub public_url: Option<String>,
+}
+
+/// `[receipt]`: mail out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// Relay as `host:port`.
+    pub relay: String,
+    /// TLS towards the relay.
+    #[serde(default)]
+    pub tls: RelayTls,
+    /// Name for SMTP AUTH at the relay.
+    pub login: Option<String>,
+    /// Password for SMTP AUTH at the relay.
+    pub password: Option<SecretRef>,
+    /// Address in the From line of receipts.
+    pub from: String,
+}
+
+/// TLS towards the relay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RelayTls {
+    /// STARTTLS is required.
+    #[default]
+    Starttls,
+    /// TLS from the first byte.
+    Implicit,
+    /// None; only for a relay on this machine.
+    None,
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// As in `RUST_LOG`: `info`, `faxbridge=debug`.
+    pub log: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Telemetry { log: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// Shape of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}

@@ -1,0 +1,527 @@
+//! The state machine of a Job. Pure, and the only place where a Job's state changes.
+//!
+//! ```text
+//! Queued{due} --claimed--> Sending{attempt} --taken--> InTransit{provider_ref, ask_at} --> Delivered | Failed | Queued{later}
+//! Sending --refused for good--> Failed      Sending --refused for now--> Queued{later}
+//! Sending --no answer, or we crashed--> Unclear{since}      InTransit --silent past the limit--> Unclear{since}
+//! Unclear --provider knows it--> InTransit      --provider never got it--> Queued      --cannot tell--> Held
+//! any state without a call under way --person or rule--> Held | Cancelled
+//! Held --person--> Queued | Cancelled | Delivered | Failed
+//! ```
+//!
+//! A fax costs money and rings a telephone. So *Unclear goes back to Queued only on the provider's word or a person's*,
+//! never by time; and a pair of state and event that makes no sense is an error, not a shrug.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::retry::{self, Next, RetryPolicy};
+use super::{Cause, Hold, Outcome, Report};
+
+/// Where a Job stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for its turn, not before `due`.
+    Queued {
+        /// Not before this instant.
+        due: Timestamp,
+    },
+    /// An Attempt is on disk and its request may be on its way.
+    Sending {
+        /// The Attempt's number, from 1.
+        attempt: u32,
+        /// When the Attempt was opened.
+        since: Timestamp,
+    },
+    /// The provider has taken it and works on it.
+    InTransit {
+        /// The Attempt's number.
+        attempt: u32,
+        /// The provider's name for it.
+        provider_ref: String,
+        /// When the Attempt was opened.
+        since: Timestamp,
+        /// When to ask the provider next.
+        ask_at: Timestamp,
+    },
+    /// We do not know whether the provider has it.
+    Unclear {
+        /// The Attempt's number.
+        attempt: u32,
+        /// The provider's name for it, where an answer once told it.
+        provider_ref: Option<String>,
+        /// Since when we do not know.
+        since: Timestamp,
+        /// When to ask the provider next.
+        ask_at: Timestamp,
+    },
+    /// A person has to decide, until `until`; then it fails as expired.
+    Held {
+        /// Why.
+        hold: Hold,
+        /// When it expires.
+        until: Timestamp,
+    },
+    /// Every page arrived. Final.
+    Delivered,
+    /// It was not delivered and will not be tried again. Final.
+    Failed {
+        /// Why.
+        cause: Cause,
+    },
+    /// A person cancelled it before it was sent. Final.
+    Cancelled,
+}
+
+impl JobState {
+    /// Its word in the store, in result files and in listings.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            JobState::Queued { .. } => "queued",
+            JobState::Sending { .. } => "sending",
+            JobState::InTransit { .. } => "in_transit",
+            JobState::Unclear { .. } => "unclear",
+            JobState::Held { .. } => "held",
+            JobState::Delivered => "delivered",
+            JobState::Failed { .. } => "failed",
+            JobState::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing can follow.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled)
+    }
+
+    /// When a worker must look at it next; `None` for final states.
+    ///
+    /// For `Sending` that is the start of the Attempt: whoever opened it holds a lease on the Job meanwhile, so a worker
+    /// only sees it when that lease has run out, which means that the process died between Attempt and answer.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        match self {
+            JobState::Queued { due } => Some(*due),
+            JobState::Sending { since, .. } => Some(*since),
+            JobState::InTransit { ask_at, .. } | JobState::Unclear { ask_at, .. } => Some(*ask_at),
+            JobState::Held { until, .. } => Some(*until),
+            JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled => None,
+        }
+    }
+
+    /// The Attempt that is under way, if one is.
+    #[must_use]
+    pub fn open_attempt(&self) -> Option<u32> {
+        match self {
+            JobState::Sending { attempt, .. }
+            | JobState::InTransit { attempt, .. }
+            | JobState::Unclear { attempt, .. } => Some(*attempt),
+            _ => None,
+        }
+    }
+}
+
+/// What can happen to a Job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A worker opens Attempt number `attempt`.
+    Claimed {
+        /// From 1.
+        attempt: u32,
+    },
+    /// The provider answered that it has the fax.
+    Taken {
+        /// Its name for it.
+        provider_ref: String,
+    },
+    /// The provider said how it ended, or that it did not take it.
+    Ended {
+        /// What it came to.
+        report: Report,
+        /// How long the provider asked us to wait, if it did.
+        wait: Option<SignedDuration>,
+    },
+    /// No answer came, or this process crashed before one was recorded.
+    Lost,
+    /// Asked; the provider still works on it.
+    StillGoing,
+    /// Asked; the provider could not be reached or answered nonsense.
+    NoAnswer,
+    /// Asked by our reference; the provider has it.
+    Found {
+        /// Its name for it.
+        provider_ref: String,
+    },
+    /// Asked by our reference; the provider does not have it.
+    NotThere,
+    /// The provider has no way to be asked by our reference.
+    CannotTell,
+    /// A person or a rule holds it.
+    Hold(Hold),
+    /// A person lets it go on.
+    Release,
+    /// A person cancels it.
+    Cancel,
+    /// A person states that it did arrive (true) or did not (false).
+    Resolve(bool),
+    /// Its time came and nothing else had happened: the deadline of a queued or held Job.
+    Deadline,
+}
+
+/// How long to wait for news, and for how long to believe that there will be some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patience {
+    /// Between two questions about a Job in transit, at first; it doubles up to `ask_at_most`.
+    pub ask_first: SignedDuration,
+    /// The longest pause between two questions.
+    pub ask_at_most: SignedDuration,
+    /// A Job in transit without an end for this long is Unclear.
+    pub silent_after: SignedDuration,
+    /// Absence at the provider counts only this long after the Job became Unclear: a list may lag behind.
+    pub quiet: SignedDuration,
+    /// An Unclear Job that nobody could tell about for this long is Held.
+    pub unclear_at_most: SignedDuration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            ask_first: SignedDuration::from_secs(15),
+            ask_at_most: SignedDuration::from_mins(2),
+            silent_after: SignedDuration::from_mins(90),
+            quiet: SignedDuration::from_mins(3),
+            unclear_at_most: SignedDuration::from_mins(60),
+        }
+    }
+}
+
+/// What a decision needs to know beside the state and the event.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// The current instant.
+    pub now: Timestamp,
+    /// After this instant no further Attempt is opened.
+    pub deadline: Timestamp,
+    /// How long a held Job waits for a person.
+    pub hold_for: SignedDuration,
+    /// The causes of all earlier failed Attempts, in order, the one that just ended left out.
+    pub earlier: &'a [Cause],
+    /// Calls and pauses.
+    pub retry: &'a RetryPolicy,
+    /// Waiting for news.
+    pub patience: &'a Patience,
+    /// A random number in 0..=1 that spreads retries.
+    pub jitter: f64,
+}
+
+/// The next state, and what has to be done in the same transaction or right after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The state that follows.
+    pub state: JobState,
+    /// What follows from it, in order.
+    pub effects: Vec<Effect>,
+}
+
+/// A consequence of a step, as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Record a new Attempt with this number.
+    OpenAttempt(u32),
+    /// Record what the open Attempt came to.
+    CloseAttempt(Report),
+    /// The number is not in service: suspend the register's entry for everybody.
+    SuspendRecipient,
+    /// A person answered: the register counts it, and suspends the entry at the second time.
+    CountVoice,
+    /// Tell the sender that the Job is held, and why.
+    TellHeld(Hold),
+    /// The Job is final: the Submission may be complete.
+    Finished,
+}
+
+/// A pair of state and event that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a job that is {state} cannot be {event}{advice}")]
+pub struct Impossible {
+    /// The state's word.
+    pub state: &'static str,
+    /// What was to happen.
+    pub event: &'static str,
+    /// What to do instead, or empty.
+    pub advice: &'static str,
+}
+
+/// Decides what `event` makes of a Job in `state`.
+///
+/// # Errors
+/// [`Impossible`] where the pair makes no sense; the Job then stays as it is.
+pub fn step(state: &JobState, event: Event, context: &Context<'_>) -> Result<Step, Impossible> {
+    match (state, event) {
+        (JobState::Queued { .. }, event) => queued(state, event, context),
+        (JobState::Sending { attempt, since }, event) => sending(state, *attempt, *since, event, context),
+        (JobState::InTransit { attempt, provider_ref, since, .. }, event) => {
+            in_transit(state, *attempt, provider_ref, *since, event, context)
+        }
+        (JobState::Unclear { attempt, provider_ref, since, .. }, event) => {
+            unclear(state, *attempt, provider_ref.as_deref(), *since, event, context)
+        }
+        (JobState::Held { hold, .. }, event) => held(state, *hold, event, context),
+        (JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled, event) => {
+            Err(impossible(state, &event))
+        }
+    }
+}
+
+fn queued(state: &JobState, event: Event, context: &Context<'_>) -> Result<Step, Impossible> {
+    match event {
+        Event::Claimed { .. } | Event::Deadline if context.now >= context.deadline => {
+            Ok(fail(Cause::Expired, Vec::new()))
+        }
+        Event::Claimed { attempt } => Ok(Step {
+            state: JobState::Sending { attempt, since: context.now },
+            effects: vec![Effect::OpenAttempt(attempt)],
+        }),
+        Event::Hold(why) => Ok(hold(why, Vec::new(), context)),
+        Event::Cancel => Ok(Step { state: JobState::Cancelled, effects: vec![Effect::Finished] }),
+        event => Err(impossible(state, &event)),
+    }
+}
+
+fn sending(
+    state: &JobState,
+    attempt: u32,
+    since: Timestamp,
+    event: Event,
+    context: &Context<'_>,
+) -> Result<Step, Impossible> {
+    match event {
+        Event::Taken { provider_ref } => Ok(transit(attempt, provider_ref, since, context)),
+        Event::Ended { report, wait } => Ok(ended(report, wait, attempt, None, context)),
+        Event::Lost => Ok(lost(attempt, None, context)),
+        event => Err(impossible(state, &event)),
+    }
+}
+
+fn in_transit(
+    state: &JobState,
+    attempt: u32,
+    provider_ref: &str,
+    since: Timestamp,
+    event: Event,
+    context: &Context<'_>,
+) -> Result<Step, Impossible> {
+    match event {
+        Event::Ended { report, wait } => {
+            Ok(ended(report, wait, attempt, Some(provider_ref.to_owned()), context))
+        }
+        Event::StillGoing | Event::NoAnswer
+            if context.now.duration_since(since) >= context.patience.silent_after =>
+        {
+            Ok(lost(attempt, Some(provider_ref.to_owned()), context))
+        }
+        Event::StillGoing | Event::NoAnswer => Ok(transit(attempt, provider_ref.to_owned(), since, context)),
+        // The provider that took it says now that it has no such fax: nobody knows what became of it.
+        Event::Lost | Event::NotThere => Ok(lost(attempt, Some(provider_ref.to_owned()), context)),
+        event => Err(impossible(state, &event)),
+    }
+}
+
+fn unclear(
+    state: &JobState,
+    attempt: u32,
+    provider_ref: Option<&str>,
+    since: Timestamp,
+    event: Event,
+    context: &Context<'_>,
+) -> Result<Step, Impossible> {
+    let unknown_for = context.now.duration_since(since);
+    let ask_again = || Step {
+        state: JobState::Unclear {
+            attempt,
+            provider_ref: provider_ref.map(str::to_owned),
+            since,
+            ask_at: next_question(since, context),
+        },
+        effects: Vec::new(),
+    };
+    match event {
+        Event::Found { provider_ref } => Ok(transit(attempt, provider_ref, context.now, context)),
+        Event::Ended { report, wait } => {
+            Ok(ended(report, wait, attempt, provider_ref.map(str::to_owned), context))
+        }
+        // Only a fax that the provider never acknowledged can be "never got it".
+        Event::NotThere if provider_ref.is_none() && unknown_for >= context.patience.quiet => {
+            let report = Report {
+                raw_text: Some("the provider has no fax with our reference".into()),
+                ..Report::bare(Outcome::Retry(Cause::ProviderTrouble))
+            };
+            Ok(Step {
+                state: JobState::Queued { due: context.now },
+                effects: vec![Effect::CloseAttempt(report)],
+            })
+        }
+        Event::StillGoing | Event::NoAnswer | Event::NotThere
+            if unknown_for >= context.patience.unclear_at_most =>
+        {
+            Ok(give_up(context))
+        }
+        Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again()),
+        Event::CannotTell => Ok(give_up(context)),
+        Event::Resolve(arrived) => Ok(resolved(arrived, true)),
+        event => Err(impossible(state, &event)),
+    }
+}
+
+fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Result<Step, Impossible> {
+    match event {
+        Event::Release => Ok(Step { state: JobState::Queued { due: context.now }, effects: Vec::new() }),
+        // Held again for another reason, as when a released Job still cannot go.
+        Event::Hold(again) => Ok(hold(again, Vec::new(), context)),
+        Event::Cancel => Ok(Step { state: JobState::Cancelled, effects: vec![Effect::Finished] }),
+        Event::Resolve(arrived) => Ok(resolved(arrived, false)),
+        Event::Deadline => {
+            let cause = match why {
+                Hold::Unclear => Cause::Unclear,
+                Hold::PartlySent => Cause::PartlySent,
+                _ => Cause::Expired,
+            };
+            Ok(fail(cause, Vec::new()))
+        }
+        event => Err(impossible(state, &event)),
+    }
+}
+
+/// An Attempt ended: delivered, tried again later, held or failed.
+fn ended(
+    report: Report,
+    wait: Option<SignedDuration>,
+    attempt: u32,
+    provider_ref: Option<String>,
+    context: &Context<'_>,
+) -> Step {
+    let mut effects = vec![Effect::CloseAttempt(report.clone())];
+    let cause = match report.outcome {
+        Outcome::Delivered => {
+            effects.push(Effect::Finished);
+            return Step { state: JobState::Delivered, effects };
+        }
+        Outcome::Unclear => return lost(attempt, provider_ref, context),
+        // Whatever the provider calls it: where a page may lie in a tray, the document is not sent twice by itself.
+        Outcome::Retry(_) if report.pages_sent.is_some_and(|pages| pages > 0) => Cause::PartlySent,
+        Outcome::Retry(cause) | Outcome::Refused(cause) => cause,
+    };
+    match cause {
+        Cause::NotInService => effects.push(Effect::SuspendRecipient),
+        Cause::Voice => effects.push(Effect::CountVoice),
+        Cause::Cancelled => {
+            effects.push(Effect::Finished);
+            return Step { state: JobState::Cancelled, effects };
+        }
+        _ => {}
+    }
+    let nth = count(context.earlier.iter().filter(|earlier| **earlier == cause).count()) + 1;
+    let calls = count(context.earlier.iter().filter(|earlier| retry::rang(**earlier)).count())
+        + u32::from(retry::rang(cause));
+    match retry::after(cause, nth, calls, wait, context.retry, context.jitter) {
+        Next::Again(pause) => {
+            let due = context.now.saturating_add(pause).unwrap_or(context.deadline);
+            if due >= context.deadline {
+                return fail(cause, effects);
+            }
+            Step { state: JobState::Queued { due }, effects }
+        }
+        Next::Hold(why) => hold(why, effects, context),
+        Next::Fail => fail(cause, effects),
+    }
+}
+
+fn transit(attempt: u32, provider_ref: String, since: Timestamp, context: &Context<'_>) -> Step {
+    let ask_at = next_question(since, context);
+    Step { state: JobState::InTransit { attempt, provider_ref, since, ask_at }, effects: Vec::new() }
+}
+
+fn lost(attempt: u32, provider_ref: Option<String>, context: &Context<'_>) -> Step {
+    // Asked at once: the answer may have been all that was lost.
+    let state = JobState::Unclear { attempt, provider_ref, since: context.now, ask_at: context.now };
+    Step { state, effects: Vec::new() }
+}
+
+/// Nobody can tell what became of the open Attempt: it is closed as Unclear, and a person decides.
+fn give_up(context: &Context<'_>) -> Step {
+    hold(Hold::Unclear, vec![Effect::CloseAttempt(Report::bare(Outcome::Unclear))], context)
+}
+
+fn hold(why: Hold, mut effects: Vec<Effect>, context: &Context<'_>) -> Step {
+    effects.push(Effect::TellHeld(why));
+    let until = context.now.saturating_add(context.hold_for).unwrap_or(Timestamp::MAX);
+    Step { state: JobState::Held { hold: why, until }, effects }
+}
+
+fn fail(cause: Cause, mut effects: Vec<Effect>) -> Step {
+    effects.push(Effect::Finished);
+    Step { state: JobState::Failed { cause }, effects }
+}
+
+/// A person's word on what became of it.
+fn resolved(arrived: bool, attempt_open: bool) -> Step {
+    let (state, outcome) = if arrived {
+        (JobState::Delivered, Outcome::Delivered)
+    } else {
+        (JobState::Failed { cause: Cause::Unclear }, Outcome::Unclear)
+    };
+    let mut effects = Vec::new();
+    if attempt_open {
+        let raw_text = Some("stated by a person".to_owned());
+        effects.push(Effect::CloseAttempt(Report { raw_text, ..Report::bare(outcome) }));
+    }
+    effects.push(Effect::Finished);
+    Step { state, effects }
+}
+
+/// When to ask next: as long again as we have waited already, within the bounds of [`Patience`].
+fn next_question(since: Timestamp, context: &Context<'_>) -> Timestamp {
+    let pause = context
+        .now
+        .duration_since(since)
+        .clamp(context.patience.ask_first, context.patience.ask_at_most.max(context.patience.ask_first));
+    context.now.saturating_add(pause).unwrap_or(Timestamp::MAX)
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX - 1)
+}
+
+fn impossible(state: &JobState, event: &Event) -> Impossible {
+    let (event, advice) = match event {
+        Event::Claimed { .. } => ("claimed", ""),
+        Event::Taken { .. } => ("taken by a provider", ""),
+        Event::Ended { .. } => ("ended by a provider", ""),
+        Event::Lost => ("lost", ""),
+        Event::StillGoing => ("still going", ""),
+        Event::NoAnswer => ("asked about", ""),
+        Event::Found { .. } => ("found at a provider", ""),
+        Event::NotThere => ("missed at a provider", ""),
+        Event::CannotTell => ("untold by a provider", ""),
+        Event::Hold(_) if state.open_attempt().is_some() => {
+            ("held", ": a call may be under way; wait for its outcome")
+        }
+        Event::Hold(_) => ("held", ""),
+        Event::Release => ("released", ": only a held job can be"),
+        Event::Cancel if matches!(state, JobState::Unclear { .. }) => {
+            ("cancelled", ": it may have been sent; find out and use `faxbridge job resolve`")
+        }
+        Event::Cancel if state.open_attempt().is_some() => {
+            ("cancelled", ": a call may be under way; wait for its outcome")
+        }
+        Event::Cancel => ("cancelled", ": it has ended already"),
+        Event::Resolve(_) => ("resolved", ": only an unclear or held job can be"),
+        Event::Deadline => ("expired", ""),
+    };
+    Impossible { state: state.as_str(), event, advice }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! The whole table: every state with every event, what follows or that it is impossible; then the cases that time decides.
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).unwrap()
+}
+
+const RETRY: RetryPolicy = RetryPolicy { calls: 15, hurry: 1 };
+
+fn patience() -> Patience {
+    Patience::default()
+}
+
+/// A context at `now` seconds with a deadline a day after the start.
+fn run(state: &JobState, event: Event, now: i64, earlier: &[Cause]) -> Result<Step, Impossible> {
+    let patience = patience();
+    let context = Context {
+        now: at(now),
+        deadline: at(86_400),
+        hold_for: SignedDuration::from_hours(72),
+        earlier,
+        retry: &RETRY,
+        patience: &patience,
+        jitter: 0.0,
+    };
+    step(state, event, &context)
+}
+
+fn states() -> Vec<JobState> {
+    vec![
+        JobState::Queued { due: at(0) },
+        JobState::Sending { attempt: 1, since: at(0) },
+        JobState::InTransit { attempt: 1, provider_ref: "p1".into(), since: at(0), ask_at: at(15) },
+        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) },
+        JobState::Held { hold: Hold::Unverified, until: at(1000) },
+        JobState::Delivered,
+        JobState::Failed { cause: Cause::Busy },
+        JobState::Cancelled,
+    ]
+}
+
+fn events() -> Vec<(&'static str, Event)> {
+    let ended = |outcome| Event::Ended { report: Report::bare(outcome), wait: None };
+    vec![
+        ("claimed", Event::Claimed { attempt: 2 }),
+        ("taken", Event::Taken { provider_ref: "p2".into() }),
+        ("delivered", ended(Outcome::Delivered)),
+        ("refused", ended(Outcome::Refused(Cause::Blocked))),
+        ("retry", ended(Outcome::Retry(Cause::Busy))),
+        ("outcome unclear", ended(Outcome::Unclear)),
+        ("lost", Event::Lost),
+        ("still going", Event::StillGoing),
+        ("no answer", Event::NoAnswer),
+        ("found", Event::Found { provider_ref: "p3".into() }),
+        ("not there", Event::NotThere),
+        ("cannot tell", Event::CannotTell),
+        ("hold", Event::Hold(Hold::Person)),
+        ("release", Event::Release),
+        ("cancel", Event::Cancel),
+        ("resolve yes", Event::Resolve(true)),
+        ("resolve no", Event::Resolve(false)),
+        ("deadline", Event::Deadline),
+    ]
+}
+
+#[test]
+fn every_pair_of_state_and_event() {
+    // Rows: events as above. Columns: queued, sending, in_transit, unclear, held, delivered, failed, cancelled.
+    // "-" is impossible. The events happen 60 seconds after the start.
+    #[rustfmt::skip]
+    let table: &[(&str, [&str; 8])] = &[
+        ("claimed",         ["sending",   "-",         "-",          "-",          "-",         "-", "-", "-"]),
+        ("taken",           ["-",         "in_transit","-",          "-",          "-",         "-", "-", "-"]),
+        ("delivered",       ["-",         "delivered", "delivered",  "delivered",  "-",         "-", "-", "-"]),
+        ("refused",         ["-",         "failed",    "failed",     "failed",     "-",         "-", "-", "-"]),
+        ("retry",           ["-",         "queued",    "queued",     "queued",     "-",         "-", "-", "-"]),
+        ("outcome unclear", ["-",         "unclear",   "unclear",    "unclear",    "-",         "-", "-", "-"]),
+        ("lost",            ["-",         "unclear",   "unclear",    "-",          "-",         "-", "-", "-"]),
+        ("still going",     ["-",         "-",         "in_transit", "unclear",    "-",         "-", "-", "-"]),
+        ("no answer",       ["-",         "-",         "in_transit", "unclear",    "-",         "-", "-", "-"]),
+        ("found",           ["-",         "-",         "-",          "in_transit", "-",         "-", "-", "-"]),
+        ("not there",       ["-",         "-",         "unclear",    "unclear",    "-",         "-", "-", "-"]),
+        ("cannot tell",     ["-",         "-",         "-",          "held",       "-",         "-", "-", "-"]),
+        ("hold",            ["held",      "-",         "-",          "-",          "held",      "-", "-", "-"]),
+        ("release",         ["-",         "-",         "-",          "-",          "queued",    "-", "-", "-"]),
+        ("cancel",          ["cancelled", "-",         "-",          "-",          "cancelled", "-", "-", "-"]),
+        ("resolve yes",     ["-",         "-",         "-",          "delivered",  "delivered", "-", "-", "-"]),
+        ("resolve no",      ["-",         "-",         "-",          "failed",     "failed",    "-", "-", "-"]),
+        ("deadline",        ["-",         "-",         "-",          "-",          "failed",    "-", "-", "-"]),
+    ];
+    let events = events();
+    assert_eq!(table.len(), events.len());
+    for ((name, row), (event_name, event)) in table.iter().zip(events) {
+        assert_eq!(*name, event_name);
+        for (state, want) in states().iter().zip(row) {
+            let got = run(state, event.clone(), 60, &[]);
+            let got = got.as_ref().map_or("-", |step| step.state.as_str());
+            assert_eq!(got, *want, "{} + {name}", state.as_str());
+        }
+    }
+}
+
+#[test]
+fn a_final_state_always_says_so_and_only_then() {
+    for state in states() {
+        for (name, event) in events() {
+            if let Ok(step) = run(&state, event, 60, &[]) {
+                let says = step.effects.contains(&Effect::Finished);
+                assert_eq!(says, step.state.is_final(), "{} + {name}", state.as_str());
+                let tells = step.effects.iter().any(|effect| matches!(effect, Effect::TellHeld(_)));
+                assert_eq!(tells, matches!(step.state, JobState::Held { .. }), "{} + {name}", state.as_str());
+                assert_eq!(step.state.wake_at().is_none(), step.state.is_final());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_attempt_is_closed_exactly_when_it_no_longer_runs() {
+    for state in states() {
+        for (name, event) in events() {
+            if let Ok(step) = run(&state, event, 60, &[]) {
+                let closes = step.effects.iter().any(|effect| matches!(effect, Effect::CloseAttempt(_)));
+                let ran = state.open_attempt().is_some();
+                let runs = step.state.open_attempt().is_some();
+                assert_eq!(closes, ran && !runs, "{} + {name}", state.as_str());
+            }
+        }
+    }
+}
+
+#[test]
+fn unclear_is_queued_again_only_on_the_providers_word_and_after_the_quiet_window() {
+    let never_taken = JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) };
+    let once_taken =
+        JobState::Unclear { attempt: 1, provider_ref: Some("p1".into()), since: at(0), ask_at: at(0) };
+    let state = |state: &JobState, event, now| run(state, event, now, &[]).unwrap().state.as_str();
+    assert_eq!(state(&never_taken, Event::NotThere, 179), "unclear");
+    assert_eq!(state(&never_taken, Event::NotThere, 180), "queued");
+    // A fax that was acknowledged once may have been sent: absence proves nothing.
+    assert_eq!(state(&once_taken, Event::NotThere, 180), "unclear");
+    assert_eq!(state(&once_taken, Event::NotThere, 3600), "held");
+    // Time alone never queues it.
+    for now in [0, 180, 3599] {
+        assert_eq!(state(&never_taken, Event::NoAnswer, now), "unclear");
+    }
+    assert_eq!(state(&never_taken, Event::NoAnswer, 3600), "held");
+}
+
+#[test]
+fn silence_in_transit_becomes_unclear_and_questions_grow_rarer() {
+    let state = JobState::InTransit { attempt: 1, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
+    let ask = |now| match run(&state, Event::StillGoing, now, &[]).unwrap().state {
+        JobState::InTransit { ask_at, .. } => ask_at.duration_since(at(now)).as_secs(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([ask(1), ask(15), ask(40), ask(100), ask(1000)], [15, 15, 40, 100, 120]);
+    assert_eq!(run(&state, Event::StillGoing, 5400, &[]).unwrap().state.as_str(), "unclear");
+}
+
+#[test]
+fn retries_follow_the_ladder_of_their_own_cause() {
+    let state = JobState::InTransit { attempt: 3, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
+    let busy = || Event::Ended { report: Report::bare(Outcome::Retry(Cause::Busy)), wait: None };
+    let due = |earlier: &[Cause]| match run(&state, busy(), 0, earlier).unwrap().state {
+        JobState::Queued { due } => due.duration_since(at(0)).as_mins(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(due(&[]), 3);
+    assert_eq!(due(&[Cause::Busy, Cause::Busy]), 5);
+    assert_eq!(due(&[Cause::ProviderTrouble, Cause::NoAnswer]), 3);
+    assert_eq!(
+        run(&state, busy(), 0, &[Cause::Busy; 11]).unwrap().state,
+        JobState::Failed { cause: Cause::Busy }
+    );
+    // Fourteen calls before this one: the ceiling.
+    assert_eq!(
+        run(&state, busy(), 0, &[Cause::LineTrouble; 14]).unwrap().state,
+        JobState::Failed { cause: Cause::Busy }
+    );
+}
+
+#[test]
+fn a_retry_that_would_come_after_the_deadline_fails_now_with_its_real_cause() {
+    let state = JobState::Sending { attempt: 1, since: at(86_300) };
+    let event = Event::Ended { report: Report::bare(Outcome::Retry(Cause::Busy)), wait: None };
+    assert_eq!(run(&state, event, 86_350, &[]).unwrap().state, JobState::Failed { cause: Cause::Busy });
+    let queued = JobState::Queued { due: at(0) };
+    let step = run(&queued, Event::Claimed { attempt: 1 }, 86_400, &[]).unwrap();
+    assert_eq!(step.state, JobState::Failed { cause: Cause::Expired });
+    assert!(!step.effects.contains(&Effect::OpenAttempt(1)));
+}
+
+#[test]
+fn pages_that_went_out_are_never_sent_again_by_themselves() {
+    let state = JobState::InTransit { attempt: 1, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
+    for cause in [Cause::LineTrouble, Cause::Busy, Cause::ProviderTrouble, Cause::Unknown] {
+        let report = Report { pages_sent: Some(1), ..Report::bare(Outcome::Retry(cause)) };
+        let step = run(&state, Event::Ended { report, wait: None }, 60, &[]).unwrap();
+        assert!(matches!(step.state, JobState::Held { hold: Hold::PartlySent, .. }), "{cause}");
+    }
+}
+
+#[test]
+fn the_register_hears_of_dead_numbers_and_of_people_who_answer() {
+    let state = JobState::InTransit { attempt: 1, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
+    let effects = |cause| {
+        let report = Report::bare(Outcome::Refused(cause));
+        run(&state, Event::Ended { report, wait: None }, 60, &[]).unwrap().effects
+    };
+    assert!(effects(Cause::NotInService).contains(&Effect::SuspendRecipient));
+    assert!(effects(Cause::Voice).contains(&Effect::CountVoice));
+    assert!(!effects(Cause::Blocked).contains(&Effect::SuspendRecipient));
+}
+
+#[test]
+fn a_hold_that_nobody_decides_ends_with_the_truth() {
+    let end = |hold| run(&JobState::Held { hold, until: at(0) }, Event::Deadline, 60, &[]).unwrap().state;
+    assert_eq!(end(Hold::Unverified), JobState::Failed { cause: Cause::Expired });
+    assert_eq!(end(Hold::Unclear), JobState::Failed { cause: Cause::Unclear });
+    assert_eq!(end(Hold::PartlySent), JobState::Failed { cause: Cause::PartlySent });
+}
+
+#[test]
+fn impossible_pairs_say_what_to_do_instead() {
+    let text = |state: &JobState, event| run(state, event, 60, &[]).unwrap_err().to_string();
+    let unclear = JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) };
+    assert_eq!(
+        text(&unclear, Event::Cancel),
+        "a job that is unclear cannot be cancelled: it may have been sent; find out and use `faxbridge job resolve`"
+    );
+    assert_eq!(
+        text(&JobState::Delivered, Event::Cancel),
+        "a job that is delivered cannot be cancelled: it has ended already"
+    );
+}

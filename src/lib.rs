@@ -1,0 +1,41 @@
+//! faxbridge turns a mail with attachments, or a file dropped over SFTP, into a fax to a verified number.
+//!
+//! This page is the map. A fax goes through the modules in this order:
+//!
+//! ```text
+//! intake/{smtp,sftp,folder}   a protocol in, an Arrival out
+//!   intake::accept            documents sealed and synced, row committed; only then "250", "closed", "claimed"
+//! prepare                     one accepted Submission becomes Jobs, or an answer to its sender:
+//!   packet                      documents to pages (in a child process), every part accounted for
+//!   addressing, routing         what the sender asked for; which rule takes it, with the trace
+//!   register                    the verified recipient behind a key or number, or why not
+//!   cover                       the sheet in front
+//! delivery::worker            claim a Job, commit an Attempt, then call the Provider; bring home its Outcome
+//!   job::state                  the only place where a Job's state changes
+//!   job::retry                  when to try again
+//! receipt                     one final answer per Submission: mail in the thread, result file beside the drop
+//! retention                   key destroyed, files removed, 30 minutes after the final state
+//! ```
+//!
+//! Beside the way: [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
+//! that asks what time it is), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
+//!
+//! The nine promises this code keeps, each with a test that fails if it breaks, stand in `README.md`.
+
+pub mod addressing;
+pub mod clock;
+pub mod config;
+pub mod cover;
+pub mod crash;
+pub mod daemon;
+pub mod delivery;
+pub mod intake;
+pub mod job;
+pub mod packet;
+pub mod prepare;
+pub mod receipt;
+pub mod register;
+pub mod retention;
+pub mod routing;
+pub mod spool;
+pub mod store;
