@@ -120,7 +120,11 @@ impl Refusal {
 impl From<SpoolError> for Refusal {
     fn from(error: SpoolError) -> Self {
         if error.is_full() {
-            return Refusal::temporary("4.3.1", "There is no room for documents at the moment; try again later.", error);
+            return Refusal::temporary(
+                "4.3.1",
+                "There is no room for documents at the moment; try again later.",
+                error,
+            );
         }
         Refusal::temporary("4.3.0", "The document could not be stored; try again later.", error)
     }
@@ -129,9 +133,11 @@ impl From<SpoolError> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Full => {
-                Refusal::temporary("4.3.1", "There is no room for documents at the moment; try again later.", error)
-            }
+            StoreError::Full => Refusal::temporary(
+                "4.3.1",
+                "There is no room for documents at the moment; try again later.",
+                error,
+            ),
             _ => Refusal::temporary("4.3.0", "The document could not be recorded; try again later.", error),
         }
     }
@@ -171,7 +177,8 @@ impl SubmissionFacts {
     /// Where they are damaged or the key is another's.
     pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, SpoolError> {
         let plain = key.open(Self::CONTEXT, sealed)?;
-        serde_json::from_slice(&plain).map_err(|e| SpoolError::unreadable("submission facts", &e))
+        serde_json::from_slice(&plain)
+            .map_err(|_| SpoolError::Damaged { what: "the facts of a submission".into() })
     }
 }
 
@@ -313,11 +320,14 @@ impl Intake {
                 let password = password.read().map_err(|e| format!("sender {:?}: {e}", sender.name))?;
                 logins.push(Login { name: name.clone(), password, sender: sender.name.clone() });
             }
-            let parsed: Result<Vec<Network>, String> = sender.networks.iter().map(|text| text.parse()).collect();
+            let parsed: Result<Vec<Network>, String> =
+                sender.networks.iter().map(|text| text.parse()).collect();
             networks.push(parsed.map_err(|e| format!("sender {:?}: {e}", sender.name))?);
         }
         let seen = Mutex::default();
-        Ok(Intake { inner: Arc::new(Inner { config, store, spool, rules, clock, logins, networks, arrived, seen }) })
+        Ok(Intake {
+            inner: Arc::new(Inner { config, store, spool, rules, clock, logins, networks, arrived, seen }),
+        })
     }
 
     /// The configuration that all ways in share.
@@ -358,7 +368,8 @@ impl Intake {
         let sealed = draft.writer.finish().await?;
         crate::crash::reached("intake.synced");
         let now = inner.clock.now();
-        let chance = job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
+        let chance =
+            job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
         let sha256 = crate::spool::hex(&sealed.sha256);
         let facts = SubmissionFacts {
             envelope_from: arrival.envelope_from.clone(),
@@ -379,7 +390,8 @@ impl Intake {
             document: Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256 },
         };
         let source = new.source.clone();
-        let repeats_since = now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
+        let repeats_since =
+            now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
         match inner.store.insert_submission(new, repeats_since).await? {
             Ok(id) => {
                 crate::crash::reached("intake.committed");
@@ -404,8 +416,13 @@ impl Intake {
         if let Some(login) = login {
             let sender = config.sender.iter().find(|sender| sender.login.as_deref() == Some(login));
             return match sender {
-                Some(sender) if sender.addresses.is_empty() || writes_from(sender, from) => Ok(sender.name.clone()),
-                _ => Err(Refusal::permanent("5.7.1", format!("The account {login} may not send faxes as {from}."))),
+                Some(sender) if sender.addresses.is_empty() || writes_from(sender, from) => {
+                    Ok(sender.name.clone())
+                }
+                _ => Err(Refusal::permanent(
+                    "5.7.1",
+                    format!("The account {login} may not send faxes as {from}."),
+                )),
             };
         }
         let trusted = config.sender.iter().zip(&self.inner.networks).find(|(sender, networks)| {
@@ -448,7 +465,8 @@ impl Intake {
     /// The SFTP user of this name.
     #[must_use]
     pub fn sftp_user(&self, user: &str) -> Option<SftpUser> {
-        let sender = self.inner.config.sender.iter().find(|sender| sender.sftp_user.as_deref() == Some(user))?;
+        let sender =
+            self.inner.config.sender.iter().find(|sender| sender.sftp_user.as_deref() == Some(user))?;
         Some(SftpUser { user: user.to_owned(), sender: sender.name.clone(), keys: sender.sftp_keys.clone() })
     }
 
@@ -461,7 +479,9 @@ impl Intake {
         let open = self.inner.store.submissions(&filter, 10_000).await?;
         let mut drops = Vec::with_capacity(open.len());
         for submission in open.into_iter().rev() {
-            if let Some(known) = self.inner.seen.lock().ok().and_then(|seen| seen.get(&submission.id).cloned()) {
+            if let Some(known) =
+                self.inner.seen.lock().ok().and_then(|seen| seen.get(&submission.id).cloned())
+            {
                 drops.push(known);
                 continue;
             }
@@ -571,7 +591,11 @@ mod tests {
     fn the_same_mail_and_the_same_file_have_the_same_key_and_nothing_else_has() {
         let a = source_key(&mail(Some("<1@x>"), &["a@f", "b@f"]), "d1");
         assert!(a.is_some());
-        assert_eq!(a, source_key(&mail(Some("<1@x>"), &["B@f", "a@f"]), "d2"), "order, case and Received lines differ");
+        assert_eq!(
+            a,
+            source_key(&mail(Some("<1@x>"), &["B@f", "a@f"]), "d2"),
+            "order, case and Received lines differ"
+        );
         assert_ne!(a, source_key(&mail(Some("<1@x>"), &["a@f"]), "d1"), "another recipient");
         assert_ne!(a, source_key(&mail(Some("<2@x>"), &["a@f", "b@f"]), "d1"), "another mail");
         assert_eq!(source_key(&mail(None, &["a@f"]), "d1"), None, "without a Message-ID each is new");

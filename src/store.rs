@@ -59,7 +59,9 @@ impl StoreError {
             StoreError::Full => StoreError::Full,
             StoreError::Locked => StoreError::Locked,
             StoreError::Closed => StoreError::Closed,
-            StoreError::Database(error) => classify(error).unwrap_or_else(|| StoreError::Commit(error.to_string())),
+            StoreError::Database(error) => {
+                classify(error).unwrap_or_else(|| StoreError::Commit(error.to_string()))
+            }
             other => StoreError::Commit(other.to_string()),
         }
     }
@@ -123,7 +125,8 @@ impl Store {
             Box::pin(async move {
                 let mut dropped = 0;
                 for table in ["submission", "job", "outbox"] {
-                    let sql = format!("UPDATE {table} SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1");
+                    let sql =
+                        format!("UPDATE {table} SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1");
                     let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&node).execute(&mut *tx).await?;
                     dropped += done.rows_affected();
                 }

@@ -32,7 +32,8 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("{text:?} is no network; write it as 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7");
+        let fault =
+            || format!("{text:?} is no network; write it as 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7");
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
         let address: IpAddr = address.trim().parse().map_err(|_| fault())?;
         let longest = if address.is_ipv4() { 32 } else { 128 };

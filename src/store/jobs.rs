@@ -239,7 +239,10 @@ impl Store {
                     return Ok(false);
                 }
                 // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced.
-                sqlx::query("DELETE FROM job WHERE submission_id = $1").bind(submission.as_str()).execute(&mut *tx).await?;
+                sqlx::query("DELETE FROM job WHERE submission_id = $1")
+                    .bind(submission.as_str())
+                    .execute(&mut *tx)
+                    .await?;
                 for (place, job) in jobs.iter().enumerate() {
                     insert_job(tx, submission, place + 1, job, now).await?;
                     if let JobState::Held { hold, .. } = job.state {
@@ -346,10 +349,20 @@ impl Store {
                             Effect::OpenAttempt(n) => open_attempt(tx, id, *n, &provider, now).await?,
                             Effect::CloseAttempt(report) => close_attempt(tx, id, report, now).await?,
                             Effect::SuspendRecipient => {
-                                recipients::suspend(tx, recipient.as_deref(), "the number is not in service", now).await?;
+                                recipients::suspend(
+                                    tx,
+                                    recipient.as_deref(),
+                                    "the number is not in service",
+                                    now,
+                                )
+                                .await?;
                             }
-                            Effect::CountVoice => recipients::count_voice(tx, recipient.as_deref(), now).await?,
-                            Effect::TellHeld(_) => outbox::tell_held(tx, submission, id, version + 1, now).await?,
+                            Effect::CountVoice => {
+                                recipients::count_voice(tx, recipient.as_deref(), now).await?
+                            }
+                            Effect::TellHeld(_) => {
+                                outbox::tell_held(tx, submission, id, version + 1, now).await?
+                            }
                             Effect::Finished => {}
                         }
                     }
@@ -358,7 +371,8 @@ impl Store {
                     }
                     if before != step.state.as_str() {
                         let detail = format!("{before} -> {}", step.state.as_str());
-                        let entry = ledger::Entry::new(&actor, "state").detail(detail).submission(submission).job(id);
+                        let entry =
+                            ledger::Entry::new(&actor, "state").detail(detail).submission(submission).job(id);
                         ledger::write(tx, now, entry).await?;
                     }
                     if step.state.is_final() {
@@ -515,7 +529,12 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn record_copy_deleted(&self, id: JobId, attempt: u32, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn record_copy_deleted(
+        &self,
+        id: JobId,
+        attempt: u32,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query("UPDATE attempt SET copy_deleted_at = $1 WHERE job_id = $2 AND n = $3")
@@ -535,7 +554,12 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn prepare_again(&self, id: SubmissionId, actor: &str, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn prepare_again(
+        &self,
+        id: SubmissionId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let actor = actor.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
@@ -640,14 +664,16 @@ async fn open_attempt(
     provider: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO attempt (job_id, n, reference, provider, started_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(id.as_str())
-        .bind(i64::from(n))
-        .bind(job::reference(id, n))
-        .bind(provider)
-        .bind(millis(now))
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO attempt (job_id, n, reference, provider, started_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(id.as_str())
+    .bind(i64::from(n))
+    .bind(job::reference(id, n))
+    .bind(provider)
+    .bind(millis(now))
+    .execute(&mut *tx)
+    .await?;
     Ok(())
 }
 

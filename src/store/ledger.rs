@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::{StoreError, millis};
 use crate::job::{JobId, SubmissionId};
+use crate::spool::hex;
 
 /// One row to be. `event` and `detail` hold no patient data: words, counts, codes, keys of the register.
 #[derive(Debug, Clone)]
@@ -41,7 +42,9 @@ impl Entry {
 /// Appends `entry`. One writer at a time holds the chain together.
 pub(super) async fn write(tx: &mut SqliteConnection, now: Timestamp, entry: Entry) -> Result<(), StoreError> {
     let last: Option<(i64, String)> =
-        sqlx::query_as("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1").fetch_optional(&mut *tx).await?;
+        sqlx::query_as("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
+            .fetch_optional(&mut *tx)
+            .await?;
     let (seq, before) = last.map_or((1, String::new()), |(seq, hash)| (seq + 1, hash));
     let submission = entry.submission.map(String::from);
     let job = entry.job.map(String::from);
@@ -80,13 +83,4 @@ fn chain(fields: &[&str]) -> String {
         context.update(field.as_bytes());
     }
     hex(context.finish().as_ref())
-}
-
-/// Bytes as lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -180,11 +180,12 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn unsent(&self, submission: SubmissionId) -> Result<u64, StoreError> {
-        let n: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE submission_id = $1 AND next_at IS NOT NULL")
-                .bind(submission.as_str())
-                .fetch_one(self.readers())
-                .await?;
+        let n: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM outbox WHERE submission_id = $1 AND next_at IS NOT NULL",
+        )
+        .bind(submission.as_str())
+        .fetch_one(self.readers())
+        .await?;
         Ok(n.unsigned_abs())
     }
 
@@ -218,10 +219,12 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn results(&self, owner: &str) -> Result<Vec<ResultRow>, StoreError> {
-        Ok(sqlx::query_as("SELECT id, body, made_at FROM result WHERE owner = $1 ORDER BY made_at, id LIMIT 10000")
-            .bind(owner)
-            .fetch_all(self.readers())
-            .await?)
+        Ok(sqlx::query_as(
+            "SELECT id, body, made_at FROM result WHERE owner = $1 ORDER BY made_at, id LIMIT 10000",
+        )
+        .bind(owner)
+        .fetch_all(self.readers())
+        .await?)
     }
 
     /// Removes a result file of `owner`.

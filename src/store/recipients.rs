@@ -139,7 +139,10 @@ impl Store {
         let actor = actor.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("DELETE FROM recipient WHERE key = $1").bind(&entry.key).execute(&mut *tx).await?;
+                sqlx::query("DELETE FROM recipient WHERE key = $1")
+                    .bind(&entry.key)
+                    .execute(&mut *tx)
+                    .await?;
                 put(tx, &entry).await?;
                 record(tx, &actor, event, &entry, now).await
             })

@@ -130,7 +130,9 @@ impl TryFrom<Row> for Submission {
             prepare_tries: super::count(row.prepare_tries),
             verdict: row
                 .verdict
-                .map(|word| word.parse().map_err(|e| StoreError::unreadable(format!("submission {}", row.id), e)))
+                .map(|word| {
+                    word.parse().map_err(|e| StoreError::unreadable(format!("submission {}", row.id), e))
+                })
                 .transpose()?,
             final_at: row.final_at.map(timestamp),
             destroyed_at: row.destroyed_at.map(timestamp),
@@ -156,17 +158,22 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 if let Some(key) = &new.source_key {
-                    sqlx::query("UPDATE submission SET source_key = NULL WHERE source_key = $1 AND accepted_at < $2")
-                        .bind(key)
-                        .bind(millis(repeats_since))
-                        .execute(&mut *tx)
-                        .await?;
-                    let known: Option<String> = sqlx::query_scalar("SELECT id FROM submission WHERE source_key = $1")
-                        .bind(key)
-                        .fetch_optional(&mut *tx)
-                        .await?;
+                    sqlx::query(
+                        "UPDATE submission SET source_key = NULL WHERE source_key = $1 AND accepted_at < $2",
+                    )
+                    .bind(key)
+                    .bind(millis(repeats_since))
+                    .execute(&mut *tx)
+                    .await?;
+                    let known: Option<String> =
+                        sqlx::query_scalar("SELECT id FROM submission WHERE source_key = $1")
+                            .bind(key)
+                            .fetch_optional(&mut *tx)
+                            .await?;
                     if let Some(known) = known {
-                        return Ok(Err(known.parse().map_err(|e| StoreError::unreadable("submission.id", e))?));
+                        return Ok(Err(known
+                            .parse()
+                            .map_err(|e| StoreError::unreadable("submission.id", e))?));
                     }
                 }
                 insert(tx, &new).await?;
@@ -240,7 +247,11 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn submissions(&self, filter: &SubmissionFilter, limit: u32) -> Result<Vec<Submission>, StoreError> {
+    pub async fn submissions(
+        &self,
+        filter: &SubmissionFilter,
+        limit: u32,
+    ) -> Result<Vec<Submission>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT * FROM submission WHERE ($1 IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
              ORDER BY id DESC LIMIT $3",
@@ -306,7 +317,8 @@ impl Store {
                     .bind(id.as_str())
                     .execute(&mut *tx)
                     .await?;
-                ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id)).await?;
+                ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id))
+                    .await?;
                 let names = sqlx::query_scalar("SELECT name FROM document WHERE submission_id = $1")
                     .bind(id.as_str())
                     .fetch_all(&mut *tx)
@@ -392,13 +404,15 @@ pub(super) async fn insert_document(
     job: Option<crate::job::JobId>,
     document: &Document,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO document (name, submission_id, job_id, bytes, sha256) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&document.name)
-        .bind(submission.as_str())
-        .bind(job.map(String::from))
-        .bind(document.bytes.cast_signed())
-        .bind(&document.sha256)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO document (name, submission_id, job_id, bytes, sha256) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(&document.name)
+    .bind(submission.as_str())
+    .bind(job.map(String::from))
+    .bind(document.bytes.cast_signed())
+    .bind(&document.sha256)
+    .execute(&mut *tx)
+    .await?;
     Ok(())
 }
