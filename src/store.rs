@@ -151,3 +151,6 @@ fn timestamp(millis: i64) -> Timestamp {
 fn count(n: i64) -> u32 {
     u32::try_from(n).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
