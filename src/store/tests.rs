@@ -117,9 +117,18 @@ async fn a_request_that_fails_undoes_only_itself() {
 #[tokio::test]
 async fn one_call_at_a_time_per_number() {
     let (_dir, store) = open().await;
-    with_jobs(&store, 1, vec![queued(1, "+12125550101"), queued(2, "+12125550101"), queued(3, "+12125550102")]).await;
+    with_jobs(
+        &store,
+        1,
+        vec![queued(1, "+12125550101"), queued(2, "+12125550101"), queued(3, "+12125550102")],
+    )
+    .await;
     let claimed = claim(&store, 2).await;
-    assert_eq!(claimed.iter().map(|job| job.n).collect::<Vec<_>>(), [1, 3], "the second to the same number waits");
+    assert_eq!(
+        claimed.iter().map(|job| job.n).collect::<Vec<_>>(),
+        [1, 3],
+        "the second to the same number waits"
+    );
     let (saved, _) = advance(&store, &claimed[0], Event::Claimed { attempt: 1 }, 2).await;
     assert!(matches!(saved, Saved::Done(_)));
     assert!(claim(&store, 3).await.iter().all(|job| job.n != 2), "the line is busy");
@@ -165,7 +174,8 @@ async fn a_submission_is_answered_once_when_its_last_job_ends() {
     assert_eq!(store.unsent(id).await.unwrap(), 0);
     advance(&store, &jobs[1], Event::Cancel, 3).await;
     let outbox = store.claim_outbox(at(4), at(60), 10).await.unwrap();
-    let mut ways: Vec<_> = outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
+    let mut ways: Vec<_> =
+        outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
     ways.sort_unstable();
     assert_eq!(ways, [("final", "mail", "billing@example.com"), ("final", "sftp", "billing")]);
     assert_eq!(store.submission(id).await.unwrap().unwrap().final_at, Some(at(3)));
@@ -180,7 +190,12 @@ async fn an_ignored_submission_is_final_and_silent_a_refused_one_is_answered() {
         assert_eq!(store.unsent(id).await.unwrap(), answers);
         assert!(store.submission(id).await.unwrap().unwrap().final_at.is_some());
         // Prepared once; a second node that prepared it too changes nothing.
-        assert!(!store.record_prepared(id, Verdict::Jobs, vec![], vec![queued(9, "+12125550101")], at(2)).await.unwrap());
+        assert!(
+            !store
+                .record_prepared(id, Verdict::Jobs, vec![], vec![queued(9, "+12125550101")], at(2))
+                .await
+                .unwrap()
+        );
     }
 }
 
@@ -261,4 +276,23 @@ async fn the_ledger_is_a_chain() {
     assert_eq!(events, [(1, "prepared"), (2, "state")]);
     assert!(rows.iter().all(|row| row.2.len() == 64));
     assert_ne!(rows[0].2, rows[1].2);
+}
+
+#[tokio::test]
+async fn a_destroyed_key_is_nowhere_in_the_database_files() {
+    let (dir, store) = open().await;
+    let key = b"this-is-the-wrapped-key-of-submission-one".to_vec();
+    let new = NewSubmission { wrapped_key: key.clone(), ..submission(1, None) };
+    let id = store.insert_submission(new, at(-1)).await.unwrap().unwrap();
+    store.record_prepared(id, Verdict::Refused, vec![], vec![], at(1)).await.unwrap();
+    let found = || {
+        std::fs::read_dir(dir.path()).unwrap().flatten().any(|file| {
+            let bytes = std::fs::read(file.path()).unwrap();
+            memchr::memmem::find(&bytes, &key).is_some()
+        })
+    };
+    assert!(found(), "the test would see it");
+    store.destroy_key(id, at(2)).await.unwrap();
+    store.scrub().await.unwrap();
+    assert!(!found());
 }
