@@ -1,0 +1,107 @@
+//! What is wrong with a configuration file: every fault as a sentence with file, line, key, what was found, what is allowed.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::source::{Path, Source};
+
+/// One fault or warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Name of the file, as the user gave it.
+    pub file: String,
+    /// Line, counted from 1. None where the whole file is meant.
+    pub line: Option<usize>,
+    /// Key, as `smtp.listen` or `rule[2].to` (the second `[[rule]]`). Empty where the whole file is meant.
+    pub key: String,
+    /// What was found and what is allowed, without a secret in it.
+    pub sentence: String,
+}
+
+/// `config/faxbridge.toml:42: smtp.lisen: unknown key; ...`
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.sentence)
+    }
+}
+
+/// All that is wrong with a file. Prints one fault a line, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Faults {
+    /// What keeps faxbridge from starting; at least one.
+    pub faults: Vec<Fault>,
+    /// What does not.
+    pub warnings: Vec<Fault>,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let warnings = self.warnings.iter().map(|fault| (fault, "warning: "));
+        let faults = self.faults.iter().map(|fault| (fault, ""));
+        for (i, (fault, mark)) in faults.chain(warnings).enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{mark}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects while a file is looked at.
+pub(super) struct Report<'a> {
+    source: &'a Source<'a>,
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+    spoiled: BTreeSet<Path>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(source: &'a Source<'a>) -> Self {
+        Report { source, faults: Vec::new(), warnings: Vec::new(), spoiled: BTreeSet::new() }
+    }
+
+    /// Records a fault, unless one of the same value (or what it is part of) is known: a value that could not be read is
+    /// not to be blamed a second time for what stands in its place.
+    pub(super) fn fault(&mut self, path: &Path, sentence: impl Into<String>) {
+        if !self.is_spoiled(path) {
+            self.faults.push(self.source.fault(path, sentence.into()));
+            self.spoiled.insert(path.clone());
+        }
+    }
+
+    /// Records a warning, unless the value is at fault already.
+    pub(super) fn warn(&mut self, path: &Path, sentence: impl Into<String>) {
+        if !self.is_spoiled(path) {
+            self.warnings.push(self.source.fault(path, sentence.into()));
+        }
+    }
+
+    /// Whether `path` or what it is part of is at fault.
+    pub(super) fn is_spoiled(&self, path: &Path) -> bool {
+        path.and_above().any(|part| self.spoiled.contains(&part))
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// The warnings, or everything when there are faults.
+    pub(super) fn finish(mut self) -> Result<Vec<Fault>, Faults> {
+        // Stable: faults of one line stay in the order in which they were found.
+        self.faults.sort_by_key(|fault| fault.line);
+        self.warnings.sort_by_key(|fault| fault.line);
+        if self.faults.is_empty() {
+            Ok(self.warnings)
+        } else {
+            Err(Faults { faults: self.faults, warnings: self.warnings })
+        }
+    }
+}
