@@ -133,7 +133,9 @@ pub fn parse(text: &str, name: &str) -> Result<Loaded, Faults> {
         Some(config) => Ok(Loaded { config, warnings, name: name.to_owned(), text: text.to_owned() }),
         // Reading gives up only over faults; should it not, then this is one.
         None => Err(Faults {
-            faults: vec![source.fault(&source::Path::default(), "cannot be read as a configuration".to_owned())],
+            faults: vec![
+                source.fault(&source::Path::default(), "cannot be read as a configuration".to_owned()),
+            ],
             warnings,
         }),
     }

@@ -10,6 +10,8 @@ mod rules;
 mod values;
 mod ways;
 
+use std::collections::BTreeSet;
+
 use super::faults::Report;
 use super::nearest::nearest;
 use super::sections::Config;
@@ -18,6 +20,7 @@ use super::source::{Path, at};
 /// Looks at everything.
 pub(super) fn all(config: &Config, report: &mut Report<'_>) {
     values::organization(&config.organization, report);
+    values::store(&config.store, report);
     values::retention(&config.retention, report);
     values::limits(&config.limits, report);
     values::policy(&config.policy, report);
@@ -41,6 +44,16 @@ fn at_least_one(path: &Path, n: u64, report: &mut Report<'_>) {
     }
 }
 
+/// A fault when only one of two keys, which mean nothing without each other, is there.
+fn both_or_neither(here: &Path, first: (&str, bool), second: (&str, bool), report: &mut Report<'_>) {
+    let (alone, other) = match (first.1, second.1) {
+        (true, false) => (first.0, second.0),
+        (false, true) => (second.0, first.0),
+        _ => return,
+    };
+    report.fault(&here.key(alone), format!("stands alone; allowed: together with {other}, or neither"));
+}
+
 /// A fault for every entry of `names` that came before; `whose` is what is named.
 fn no_repeats<'a>(names: impl Iterator<Item = (Path, &'a str)>, whose: &str, report: &mut Report<'_>) {
     let mut seen: Vec<&str> = Vec::new();
@@ -61,9 +74,9 @@ fn no_repeats<'a>(names: impl Iterator<Item = (Path, &'a str)>, whose: &str, rep
 /// A fault when no sender is called `name`.
 fn known_sender(path: &Path, name: &str, config: &Config, report: &mut Report<'_>) {
     let list = at("sender");
-    let unread = (0..config.sender.len()).any(|i| report.is_spoiled(&list.nth(i).key("name")));
-    // Where a sender's own name is at fault, it may be the very one.
-    if unread || report.is_spoiled(&list) || config.sender.iter().any(|sender| sender.name == name) {
+    let unread = (0..config.sender.len()).any(|i| report.is_unread(&list.nth(i).key("name")));
+    // Where a sender's own name could not be read, it may be the very one.
+    if unread || report.is_unread(&list) || config.sender.iter().any(|sender| sender.name == name) {
         return;
     }
     report.fault(path, unknown(name, "sender", "[[sender]]", config.sender.iter().map(|s| s.name.as_str())));
@@ -71,7 +84,7 @@ fn known_sender(path: &Path, name: &str, config: &Config, report: &mut Report<'_
 
 /// `found "x", which no [[sender]] is called; allowed: "a", "b"; did you mean "a"?`
 fn unknown<'a>(name: &str, kind: &str, section: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.collect();
+    let known: BTreeSet<&str> = known.collect();
     if known.is_empty() {
         return format!("found {name:?}, but there is no {section}; add the {kind}");
     }

@@ -55,38 +55,54 @@ impl fmt::Display for Faults {
     }
 }
 
-/// Collects while a file is looked at.
+/// Collects while a file is looked at: first while it is read, then while it is checked.
 pub(super) struct Report<'a> {
     source: &'a Source<'a>,
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
-    spoiled: BTreeSet<Path>,
+    /// Values that could not be read; what stands in their place is made up.
+    unread: BTreeSet<Path>,
+    /// Values that were read and make no sense.
+    senseless: BTreeSet<Path>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(source: &'a Source<'a>) -> Self {
-        Report { source, faults: Vec::new(), warnings: Vec::new(), spoiled: BTreeSet::new() }
+        let (unread, senseless) = (BTreeSet::new(), BTreeSet::new());
+        Report { source, faults: Vec::new(), warnings: Vec::new(), unread, senseless }
     }
 
-    /// Records a fault, unless one of the same value (or what it is part of) is known: a value that could not be read is
-    /// not to be blamed a second time for what stands in its place.
-    pub(super) fn fault(&mut self, path: &Path, sentence: impl Into<String>) {
-        if !self.is_spoiled(path) {
+    /// Records that the value at `path` cannot be read, unless that is known of it or of what it is part of.
+    pub(super) fn unreadable(&mut self, path: &Path, sentence: impl Into<String>) {
+        if !self.is_unread(path) {
             self.faults.push(self.source.fault(path, sentence.into()));
-            self.spoiled.insert(path.clone());
+            self.unread.insert(path.clone());
         }
     }
 
-    /// Records a warning, unless the value is at fault already.
+    /// Records that the value at `path` makes no sense, unless it could not even be read, or is at fault already.
+    pub(super) fn fault(&mut self, path: &Path, sentence: impl Into<String>) {
+        if !self.is_spoiled(path) {
+            self.faults.push(self.source.fault(path, sentence.into()));
+            self.senseless.insert(path.clone());
+        }
+    }
+
+    /// Records a warning, unless the value is at fault.
     pub(super) fn warn(&mut self, path: &Path, sentence: impl Into<String>) {
         if !self.is_spoiled(path) {
             self.warnings.push(self.source.fault(path, sentence.into()));
         }
     }
 
-    /// Whether `path` or what it is part of is at fault.
+    /// Whether this value is at fault.
     pub(super) fn is_spoiled(&self, path: &Path) -> bool {
-        path.and_above().any(|part| self.spoiled.contains(&part))
+        self.senseless.contains(path) || self.is_unread(path)
+    }
+
+    /// Whether `path` or what it is part of could not be read.
+    pub(super) fn is_unread(&self, path: &Path) -> bool {
+        path.and_above().any(|part| self.unread.contains(&part))
     }
 
     pub(super) fn count(&self) -> usize {

@@ -25,7 +25,9 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("found {text:?}; allowed: an address or a network, as \"192.0.2.7\", \"192.0.2.0/24\", \"2001:db8::/32\"")
+            format!(
+                "found {text:?}; allowed: an address or a network, as \"192.0.2.7\", \"192.0.2.0/24\", \"2001:db8::/32\""
+            )
         };
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -36,7 +38,9 @@ impl FromStr for Network {
         let prefix = match prefix {
             None => longest,
             // `u8::from_str` would take "+8".
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().map_err(|_| wrong())?,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                digits.parse().map_err(|_| wrong())?
+            }
             Some(_) => return Err(wrong()),
         };
         if prefix > longest {

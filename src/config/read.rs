@@ -38,20 +38,24 @@ pub(super) fn sections(source: &Source<'_>, report: &mut Report<'_>) -> Option<C
         let path = Path::from(error.path());
         let message = error.inner().message();
         if let Some((key, allowed)) = quoted(message, "unknown field ") {
-            let path = if path.segments().last() == Some(&Segment::Key(key.to_owned())) { path } else { path.key(key) };
-            report.fault(&path, unknown_key(key, &allowed));
+            let path = if path.segments().last() == Some(&Segment::Key(key.to_owned())) {
+                path
+            } else {
+                path.key(key)
+            };
+            report.unreadable(&path, unknown_key(key, &allowed));
             remove(&mut table, &path)?;
             continue;
         }
         let path = match quoted(message, "missing field ") {
             Some((key, _)) => {
                 let path = path.key(key);
-                report.fault(&path, missing(&path));
+                report.unreadable(&path, missing(&path));
                 path
             }
             None => {
                 // Also where a stand-in failed: then the path is at fault already and nothing is recorded.
-                report.fault(&path, wrong(message));
+                report.unreadable(&path, wrong(message));
                 path
             }
         };
@@ -77,7 +81,10 @@ fn brackets(table: &mut Spanned<DeTable<'_>>, report: &mut Report<'_>) {
         let section = SECTIONS.contains(&key);
         match value.get_ref() {
             DeValue::Table(_) if list => {
-                wrong.push((at(key), format!("found [{key}]; allowed: [[{key}]], with two brackets, once for each {key}")));
+                wrong.push((
+                    at(key),
+                    format!("found [{key}]; allowed: [[{key}]], with two brackets, once for each {key}"),
+                ));
             }
             DeValue::Array(_) if section => {
                 let allowed = match key {
@@ -90,7 +97,9 @@ fn brackets(table: &mut Spanned<DeTable<'_>>, report: &mut Report<'_>) {
                 let loose = inner.iter().filter(|(_, value)| !value.get_ref().is_table());
                 for (name, _) in loose {
                     let name = name.get_ref();
-                    let sentence = format!("found a key outside of a {key}; allowed: sections [{key}.NAME], each with its keys");
+                    let sentence = format!(
+                        "found a key outside of a {key}; allowed: sections [{key}.NAME], each with its keys"
+                    );
                     wrong.push((at(key).key(name), sentence));
                 }
             }
@@ -98,7 +107,7 @@ fn brackets(table: &mut Spanned<DeTable<'_>>, report: &mut Report<'_>) {
         }
     }
     for (path, sentence) in wrong {
-        report.fault(&path, sentence);
+        report.unreadable(&path, sentence);
         // Gone from the table, unless it is a section that must be there: for that a stand-in comes.
         remove(table, &path);
     }
@@ -106,8 +115,19 @@ fn brackets(table: &mut Spanned<DeTable<'_>>, report: &mut Report<'_>) {
 
 /// Top-level keys that are one section, or a table of sections.
 const SECTIONS: &[&str] = &[
-    "organization", "store", "retention", "limits", "smtp", "sftp", "folder", "policy", "cover", "provider", "webhook",
-    "receipt", "telemetry",
+    "organization",
+    "store",
+    "retention",
+    "limits",
+    "smtp",
+    "sftp",
+    "folder",
+    "policy",
+    "cover",
+    "provider",
+    "webhook",
+    "receipt",
+    "telemetry",
 ];
 
 /// Reads `` PREFIX`x`, expected one of `a`, `b` `` into `x` and the allowed words.
@@ -131,8 +151,12 @@ fn unknown_key(key: &str, allowed: &[&str]) -> String {
 
 fn missing(path: &Path) -> String {
     match path.segments() {
-        [Segment::Key(section)] => format!("the section [{section}] is missing; `faxbridge config sample` shows it"),
-        _ => "the key is missing and has no default; `faxbridge config sample` shows what it means".to_owned(),
+        [Segment::Key(section)] => {
+            format!("the section [{section}] is missing; `faxbridge config sample` shows it")
+        }
+        _ => {
+            "the key is missing and has no default; `faxbridge config sample` shows what it means".to_owned()
+        }
     }
 }
 

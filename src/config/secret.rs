@@ -253,7 +253,17 @@ mod tests {
         assert_eq!(reference("file:/etc/x"), Ok(SecretRef::File("/etc/x".into())));
         assert_eq!(reference("credential:master.key"), Ok(SecretRef::Credential("master.key".into())));
         assert_eq!(reference("env:TOKEN_1"), Ok(SecretRef::Env("TOKEN_1".into())));
-        for wrong in ["hunter2", "", "file:", "env:", "credential:", "credential:../x", "credential:..", "env:a b", "http://x"] {
+        for wrong in [
+            "hunter2",
+            "",
+            "file:",
+            "env:",
+            "credential:",
+            "credential:../x",
+            "credential:..",
+            "env:a b",
+            "http://x",
+        ] {
             let sentence = reference(wrong).unwrap_err();
             assert!(sentence.starts_with("secrets never stand in this file"), "{wrong}: {sentence}");
             assert!(wrong.len() < 5 || !sentence.contains("hunter2"));
@@ -276,7 +286,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let secret = SecretRef::File(path.clone());
-        for (content, text) in [("abc\n", "abc"), ("abc", "abc"), ("abc\r\n", "abc"), ("abc\n\n", "abc\n"), (" a ", " a ")] {
+        for (content, text) in
+            [("abc\n", "abc"), ("abc", "abc"), ("abc\r\n", "abc"), ("abc\n\n", "abc\n"), (" a ", " a ")]
+        {
             std::fs::write(&path, content).unwrap();
             assert_eq!(secret.read().unwrap().text(), Some(text));
             assert_eq!(secret.read_raw().unwrap().bytes(), content.as_bytes());
@@ -294,7 +306,10 @@ mod tests {
     fn each_error_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let missing = SecretRef::File(dir.path().join("none")).read().unwrap_err().to_string();
-        assert!(missing.contains("none; make it") && missing.contains("head -c 32 /dev/urandom"), "{missing}");
+        assert!(
+            missing.contains("none; make it") && missing.contains("head -c 32 /dev/urandom"),
+            "{missing}"
+        );
         let folder = SecretRef::File(dir.path().to_owned()).read().unwrap_err().to_string();
         assert!(folder.contains("cannot be read"), "{folder}");
         let credential = SecretRef::Credential("master.key".into()).read().unwrap_err().to_string();

@@ -42,15 +42,16 @@ impl Path {
         let mut path = Path::default();
         let mut rest = text;
         while !rest.is_empty() {
-            let (segment, after) = if let Some((index, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
-                (Segment::Nth(index.parse::<usize>().unwrap_or(0).wrapping_sub(1)), after)
-            } else if let Some((key, after)) = rest.strip_prefix('"').and_then(|r| r.split_once('"')) {
-                (Segment::Key(key.to_owned()), after)
-            } else {
-                let end = rest.find(['.', '[']).filter(|end| *end > 0).unwrap_or(rest.len());
-                let (key, after) = rest.split_at(end);
-                (Segment::Key(key.to_owned()), after)
-            };
+            let (segment, after) =
+                if let Some((index, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+                    (Segment::Nth(index.parse::<usize>().unwrap_or(0).wrapping_sub(1)), after)
+                } else if let Some((key, after)) = rest.strip_prefix('"').and_then(|r| r.split_once('"')) {
+                    (Segment::Key(key.to_owned()), after)
+                } else {
+                    let end = rest.find(['.', '[']).filter(|end| *end > 0).unwrap_or(rest.len());
+                    let (key, after) = rest.split_at(end);
+                    (Segment::Key(key.to_owned()), after)
+                };
             path.0.push(segment);
             rest = after.strip_prefix('.').unwrap_or(after);
         }

@@ -60,12 +60,26 @@ fn what_the_sample_shows_behind_a_number_sign_are_the_defaults() {
 #[test]
 fn the_sample_has_every_key_of_every_section() {
     let sections = [
-        "organization", "store", "retention", "limits", "smtp", "sftp", "folder.scans", "sender", "rule", "policy", "cover",
-        "provider.main", "webhook", "receipt", "telemetry",
+        "organization",
+        "store",
+        "retention",
+        "limits",
+        "smtp",
+        "sftp",
+        "folder.scans",
+        "sender",
+        "rule",
+        "policy",
+        "cover",
+        "provider.main",
+        "webhook",
+        "receipt",
+        "telemetry",
     ];
     let allowed = |text: &str, key: &str| -> BTreeSet<String> {
         let faults = parse(text, "x").unwrap_err();
-        let fault = faults.faults.iter().find(|fault| fault.key.ends_with(key)).unwrap_or_else(|| panic!("{faults}"));
+        let fault =
+            faults.faults.iter().find(|fault| fault.key.ends_with(key)).unwrap_or_else(|| panic!("{faults}"));
         let list = fault.sentence.strip_prefix("unknown key; allowed here: ").unwrap();
         list.split(';').next().unwrap().split(", ").map(str::to_owned).collect()
     };
@@ -74,15 +88,21 @@ fn the_sample_has_every_key_of_every_section() {
 
     let table: toml::Table = uncommented().parse().unwrap();
     for section in sections {
-        let header = if matches!(section, "sender" | "rule") { format!("[[{section}]]") } else { format!("[{section}]") };
-        let broken = SAMPLE.replacen(&header, &format!("{header}\nno_such_key = 1"), 1);
+        let header = if matches!(section, "sender" | "rule") {
+            format!("\n[[{section}]]\n")
+        } else {
+            format!("\n[{section}]\n")
+        };
+        let broken = SAMPLE.replacen(&header, &format!("{header}no_such_key = 1\n"), 1);
         let keys = allowed(&broken, "no_such_key");
         let mut value = &toml::Value::Table(table.clone());
         for part in section.split('.') {
             value = &value[part];
         }
         let shown: BTreeSet<String> = match value {
-            toml::Value::Array(list) => list.iter().flat_map(|one| one.as_table().unwrap().keys().cloned()).collect(),
+            toml::Value::Array(list) => {
+                list.iter().flat_map(|one| one.as_table().unwrap().keys().cloned()).collect()
+            }
             one => one.as_table().unwrap().keys().cloned().collect(),
         };
         assert_eq!(shown, keys, "{section}");
@@ -183,4 +203,212 @@ from = "Fax <fax@example.com>"
     ];
     assert_eq!(faults(text).join("\n"), expected.join("\n"));
     assert!(!parse(text, "x").unwrap_err().to_string().contains("hunter2"));
+}
+
+#[test]
+fn what_is_not_toml_is_said_first_with_every_line() {
+    let found = faults("[organization]\nname = Clinic\n\n[store\ndata_dir = \"/x\"\n[store]\n");
+    assert!(found.iter().all(|fault| fault.contains("not TOML")), "{found:?}");
+    assert!(found[0].starts_with("2: "), "{found:?}");
+    assert!(found.iter().any(|fault| fault.starts_with("4: ")), "{found:?}");
+}
+
+#[test]
+fn single_faults_with_their_lines() {
+    // Added to the least that loads, which has 8 lines.
+    for (added, expected) in [
+        (
+            "[sender]\nname = \"x\"",
+            "9: sender: found [sender]; allowed: [[sender]], with two brackets, once for each sender",
+        ),
+        ("[[smtp]]\nlisten = []", "9: smtp: found a list or [[smtp]]; allowed: one section [smtp]"),
+        (
+            "[[folder]]\npath = \"/x\"",
+            "9: folder: found a list or [[folder]]; allowed: sections [folder.NAME]",
+        ),
+        (
+            "[provider]\nurl = \"http://x\"",
+            "10: provider.url: found a key outside of a provider; allowed: sections [provider.NAME], each with its keys",
+        ),
+        (
+            "[sftp]\nlisten = []",
+            "10: sftp.listen: found an empty list; allowed: at least one address, as [\"127.0.0.1:2525\"]; leave [sftp] out to listen nowhere",
+        ),
+        (
+            "[sftp]",
+            "9: sftp.listen: the key is missing and has no default; `faxbridge config sample` shows what it means",
+        ),
+        ("[policy]\ncalls = 0", "10: policy.calls: found 0; allowed: 1 or more"),
+        ("[policy]\nhurry = 0", "10: policy.hurry: found 0; allowed: 1 or more"),
+        ("[policy]\ncalls = -1", "10: policy.calls: found integer -1; allowed: a whole number, 0 or more"),
+        (
+            "[policy]\ncalls = \"15\"",
+            "10: policy.calls: found string \"15\"; allowed: a whole number, 0 or more",
+        ),
+        (
+            "[policy]\ncountries = [\"US\", \"ZZ\"]",
+            "10: policy.countries[2]: found \"ZZ\"; allowed: the two capital letters of a country (ISO 3166), as \"US\", \"DE\"",
+        ),
+        (
+            "[policy]\ntwo_person = \"yes\"",
+            "10: policy.two_person: found string \"yes\"; allowed: true or false",
+        ),
+        ("[limits]\n\npages = 0", "11: limits.pages: found 0; allowed: 1 or more"),
+        (
+            "[limits]\nsubmission = \"50 megs\"",
+            "10: limits.submission: found \"50 megs\"; allowed: a size, as \"25 MB\", \"512 KiB\", \"1 GiB\" or a plain number of bytes",
+        ),
+        ("[cover]\npaper = \"A4\"", "10: cover.paper: found \"A4\"; allowed: letter, a4; did you mean a4?"),
+        ("[telemetry]\nlog = \"a=b=c\"", "10: telemetry.log: found \"a=b=c\"; allowed: error, warn"),
+        (
+            "[[sender]]\nname = \"a\"\nlogin = \"a\"\naddresses = [\"a@b.c\"]\n[receipt]\nrelay=\"m:25\"\nfrom=\"f@x\"",
+            "11: sender[1].login: stands alone; allowed: together with password, or neither",
+        ),
+        (
+            "[[sender]]\nname = \"a\"\nreceipts_to = \"a@b.c\"",
+            "11: sender[1].receipts_to: receipts cannot be mailed: the section [receipt] is missing; add it, with relay and from",
+        ),
+        ("[[sender]]\nname = \"a\"\nsftp_user = \"a\"", "11: sender[1].sftp_user: has no key to log in with"),
+        (
+            "[[sender]]\nname = \"a\"\nsftp_user = \"a\"\nsftp_keys = [\n  \"ssh-ed25519 AAAA\",\n]",
+            "13: sender[1].sftp_keys[1]: found something else than a public key",
+        ),
+        (
+            "[folder.in]\npath = \"/in\"\nsender = \"a\"",
+            "11: folder.in.sender: found \"a\", but there is no [[sender]]; add the sender",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nprovider = \"m\"",
+            "12: rule[1].provider: found \"m\", but there is no [provider.NAME]; add the provider",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nsource = \"sftp:b\"",
+            "12: rule[1].source: found \"b\", but there is no sftp_user of a [[sender]]",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nto = \"{number\"",
+            "11: rule[1].to: found \"{number\", with a brace that has no partner; allowed: {name}",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nnumber = \"+1\"",
+            "12: rule[1].number: found beside recipient; allowed: one of the two",
+        ),
+        (
+            "[smtp]\nlisten = [\"[::]:25\"]\nhostname = \"x\"\ntls_key = \"/k\"",
+            "12: smtp.tls_key: stands alone; allowed: together with tls_certificate, or neither",
+        ),
+        (
+            "[smtp]\nlisten = [\"[::]:25\"]\nhostname = \"x\"\n[sftp]\nlisten = [\"[::]:25\"]",
+            "13: sftp.listen[1]: found [::]:25, which is taken by smtp.listen[1]; allowed: another address or port",
+        ),
+        ("organisation = 1", "9: store.organisation: unknown key; allowed here: data_dir, master_key"),
+        ("[organisation]\nname = \"x\"", "9: organisation: unknown key; allowed here: organization, "),
+        ("[retention]\nresults = \"0 s\"", "10: retention.results: found \"0 s\"; allowed: more than zero"),
+        (
+            "[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"fax.example.com\"",
+            "11: webhook.public_url: found \"fax.example.com\"; allowed: an https:// or http:// URL",
+        ),
+    ] {
+        let found = faults(&format!("{}{added}\n", LEAST.trim_start_matches('\n').to_owned() + "\n"));
+        assert_eq!(found.len(), 1, "{added}\n{}", found.join("\n"));
+        assert!(found[0].starts_with(expected), "{added}\n found    {}\n expected {expected}", found[0]);
+    }
+}
+
+#[test]
+fn missing_sections_are_named_and_their_keys_are_not() {
+    assert_eq!(
+        faults(""),
+        [
+            " organization: the section [organization] is missing; `faxbridge config sample` shows it",
+            " store: the section [store] is missing; `faxbridge config sample` shows it",
+        ]
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_are_faults_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("none.toml");
+    let says = |path: &Path| load(path).unwrap_err().to_string();
+    assert!(says(&path).contains("none.toml: there is no such file; `faxbridge config sample`"));
+    std::fs::write(&path, b"# caf\xe9\n").unwrap();
+    assert!(says(&path).contains("none.toml:1: found bytes that are not UTF-8"));
+    assert!(says(dir.path()).contains("cannot be read"));
+}
+
+#[test]
+fn secrets_are_looked_for_with_the_line_of_their_key() {
+    let loaded = good(SAMPLE);
+    let keys: Vec<String> = loaded.config.secrets().into_iter().map(|(key, _)| key).collect();
+    let all = [
+        "store.master_key",
+        "sender[2].password",
+        "provider.main.token",
+        "provider.main.webhook_key",
+        "receipt.password",
+    ];
+    assert_eq!(keys, all);
+    let (faults, _) = loaded.secrets();
+    assert_eq!(faults.len(), all.len());
+    for fault in faults {
+        let line = SAMPLE.lines().nth(fault.line.unwrap() - 1).unwrap();
+        let key = fault.key.rsplit('.').next().unwrap();
+        assert!(line.starts_with(&format!("{key} = ")), "{fault} is not about {line}");
+    }
+    assert_eq!(
+        loaded.fault("smtp.tls_key", "x").line,
+        Some(1 + SAMPLE.lines().position(|l| l.starts_with("tls_key")).unwrap())
+    );
+    assert_eq!(loaded.fault("nowhere.at[all", "x").line, None);
+}
+
+/// Lines that are nearly right, in any order: what people and editors make of a file.
+fn nearly_right() -> impl Strategy<Value = String> {
+    let lines: Vec<String> = uncommented().lines().map(str::to_owned).collect();
+    let broken = prop_oneof![
+        4 => proptest::sample::select(lines.clone()),
+        1 => (proptest::sample::select(lines), ".{0,12}", any::<proptest::sample::Index>()).prop_map(|(line, more, at)| {
+            let at = at.index(line.len() + 1);
+            let at = (0..=at).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+            format!("{}{more}{}", &line[..at], &line[at..])
+        }),
+        1 => "[a-z_]{1,8} = (true|1|-1|\\[\\]|\\{\\}|\"x\"|2026-01-01)",
+    ];
+    proptest::collection::vec(broken, 0..40).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_odd(text in ".{0,200}") {
+        drop(parse(&text, "x"));
+    }
+
+    #[test]
+    fn nothing_nearly_right_is_too_odd(text in nearly_right()) {
+        drop(parse(&text, "x"));
+    }
+
+    #[test]
+    fn a_value_of_any_kind_anywhere_is_reported_on_its_line(
+        at in any::<proptest::sample::Index>(),
+        value in prop_oneof![Just("true"), Just("-7"), Just("[]"), Just("{}"), Just("{ a = 1 }"), Just("[[1]]"), Just("1.5"), Just("1979-05-27"), Just("\"\"")],
+    ) {
+        let text = uncommented();
+        let keys: Vec<usize> =
+            text.lines().enumerate().filter(|(_, l)| l.starts_with(|c: char| c.is_ascii_lowercase())).map(|(i, _)| i).collect();
+        let line = keys[at.index(keys.len())];
+        let broken: Vec<String> = text.lines().enumerate().map(|(i, l)| {
+            if i == line { format!("{} = {value}", l.split(" = ").next().unwrap()) } else { l.to_owned() }
+        }).collect();
+        // A value may be right by chance, or a name that others then miss; else its own line is reported.
+        if let Err(faults) = parse(&broken.join("\n"), "x") {
+            let named = ["name", "path", "sftp_user", "addresses", "login", "password", "networks", "sftp_keys", "to", "file", "subject"];
+            let key = broken[line].split(" = ").next().unwrap().to_owned();
+            prop_assert!(
+                faults.faults.iter().any(|fault| fault.line == Some(line + 1)) || named.contains(&key.as_str()),
+                "{}\n{faults}", broken[line]
+            );
+        }
+    }
 }

@@ -44,7 +44,8 @@ impl Duration {
     }
 }
 
-const DURATION_WANTED: &str = "a length of time with its unit, as \"90 s\", \"30 min\", \"24 h\" or \"7 days\"";
+const DURATION_WANTED: &str =
+    "a length of time with its unit, as \"90 s\", \"30 min\", \"24 h\" or \"7 days\"";
 
 impl FromStr for Duration {
     type Err = String;
@@ -175,7 +176,8 @@ impl fmt::Debug for Bytes {
 /// In the largest unit that divides it: `25 MB`, `50 MiB`, `1234 bytes`.
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = SIZE_UNITS.iter().filter(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
+        let fits =
+            SIZE_UNITS.iter().filter(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
         match fits.max_by_key(|(_, factor)| *factor) {
             Some((unit, factor)) => write!(f, "{} {unit}", self.0 / factor),
             None => write!(f, "{} bytes", self.0),
@@ -259,7 +261,8 @@ mod tests {
             let size: Bytes = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!((size.get(), size.to_string().as_str()), (bytes, shown));
         }
-        for text in ["", "MB", "-1", "1.5 MB", "1 XB", "25 MB more", "99999999999 TB", "18446744073709551615"] {
+        for text in ["", "MB", "-1", "1.5 MB", "1 XB", "25 MB more", "99999999999 TB", "18446744073709551615"]
+        {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
         }
     }

@@ -67,7 +67,9 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
         Err(_) => None,
     };
     match found.and_then(|url| Some((url.scheme(), url.host_str()?))) {
-        Some((scheme @ ("http" | "https"), host)) => Ok(Url { host: host.to_owned(), encrypted: scheme == "https" }),
+        Some((scheme @ ("http" | "https"), host)) => {
+            Ok(Url { host: host.to_owned(), encrypted: scheme == "https" })
+        }
         _ if text.contains('@') => Err(format!("found something else; allowed: {WANTED}")),
         _ => Err(format!("found {text:?}; allowed: {WANTED}")),
     }
@@ -76,7 +78,9 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
 /// Whether `text` is a number in E.164 form: `+` and 7 to 15 digits, the first not 0.
 pub(super) fn is_e164(text: &str) -> bool {
     text.strip_prefix('+').is_some_and(|digits| {
-        (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0')
+        (7..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0')
     })
 }
 
@@ -86,10 +90,15 @@ mod tests {
 
     #[test]
     fn mail_addresses() {
-        for good in ["jane@clinic.example", "j.d+fax@a-b.example", "postmaster@localhost", "jörg@bücher.example"] {
+        for good in
+            ["jane@clinic.example", "j.d+fax@a-b.example", "postmaster@localhost", "jörg@bücher.example"]
+        {
             assert!(is_mail_address(good), "{good}");
         }
-        for bad in ["", "jane", "@x", "jane@", "a b@x", "a@b@c", "a@-b", "a@b..c", ".a@b", "a..b@c", "<a@b>", "a@b\r\nc"] {
+        for bad in [
+            "", "jane", "@x", "jane@", "a b@x", "a@b@c", "a@-b", "a@b..c", ".a@b", "a..b@c", "<a@b>",
+            "a@b\r\nc",
+        ] {
             assert!(!is_mail_address(bad), "{bad}");
         }
     }
@@ -110,23 +119,36 @@ mod tests {
         ] {
             assert_eq!(host_of(text), host, "{text}");
         }
-        for (host, ours) in [("127.0.0.1", true), ("[::1]", true), ("LOCALHOST", true), ("192.0.2.1", false), ("a", false)] {
+        for (host, ours) in
+            [("127.0.0.1", true), ("[::1]", true), ("LOCALHOST", true), ("192.0.2.1", false), ("a", false)]
+        {
             assert_eq!(is_this_machine(host), ours, "{host}");
         }
     }
 
     #[test]
     fn urls_and_numbers() {
-        assert!(url("https://fax.example.com/api").is_ok_and(|url| url.encrypted && url.host == "fax.example.com"));
+        assert!(
+            url("https://fax.example.com/api")
+                .is_ok_and(|url| url.encrypted && url.host == "fax.example.com")
+        );
         assert!(url("http://127.0.0.1:8099").is_ok_and(|url| !url.encrypted && is_this_machine(&url.host)));
         assert!(url("http://[::1]:8099").is_ok_and(|url| is_this_machine(&url.host)));
         for bad in ["fax.example.com", "ftp://fax.example.com", "", "https://", "https:/?"] {
             assert!(url(bad).is_err_and(|sentence| sentence.contains("allowed: an https")), "{bad}");
         }
-        for bad in ["https://user:hunter2@fax.example.com", "user:hunter2@fax.example.com", "ftp://u:hunter2@x"] {
+        for bad in
+            ["https://user:hunter2@fax.example.com", "user:hunter2@fax.example.com", "ftp://u:hunter2@x"]
+        {
             assert!(url(bad).is_err_and(|sentence| !sentence.contains("hunter2")), "{bad}");
         }
-        for (text, good) in [("+12125550199", true), ("+493012345", true), ("12125550199", false), ("+0301234567", false), ("+1 212", false)] {
+        for (text, good) in [
+            ("+12125550199", true),
+            ("+493012345", true),
+            ("12125550199", false),
+            ("+0301234567", false),
+            ("+1 212", false),
+        ] {
             assert_eq!(is_e164(text), good, "{text}");
         }
     }

@@ -1,8 +1,8 @@
 //! Ways out: providers, their webhooks, the mail relay of receipts.
 
 use super::forms::{host_of, is_this_machine, url};
-use super::at_least_one;
 use super::values::mail_address;
+use super::{at_least_one, both_or_neither};
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
 use crate::config::{Config, RelayTls};
@@ -17,7 +17,8 @@ pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
         match url(&provider.url) {
             Err(sentence) => report.fault(&here.key("url"), sentence),
             Ok(url) if !url.encrypted && !is_this_machine(&url.host) => {
-                let sentence = "found http to another machine: token and documents travel in clear; use https";
+                let sentence =
+                    "found http to another machine: token and documents travel in clear; use https";
                 report.warn(&here.key("url"), sentence);
             }
             Ok(_) => {}
@@ -28,7 +29,8 @@ pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
                 report.warn(&here.key("webhook_key"), "has no use without a section [webhook]");
             }
             (None, Some(_)) => {
-                let sentence = "has no webhook_key: its webhooks cannot be told from forged ones, so it is only polled";
+                let sentence =
+                    "has no webhook_key: its webhooks cannot be told from forged ones, so it is only polled";
                 report.warn(&here, sentence);
             }
             _ => {}
@@ -37,7 +39,9 @@ pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
 }
 
 pub(super) fn webhook(config: &Config, report: &mut Report<'_>) {
-    let Some(public) = config.webhook.as_ref().and_then(|webhook| webhook.public_url.as_deref()) else { return };
+    let Some(public) = config.webhook.as_ref().and_then(|webhook| webhook.public_url.as_deref()) else {
+        return;
+    };
     if let Err(sentence) = url(public) {
         report.fault(&at("webhook").key("public_url"), sentence);
     }
@@ -48,17 +52,18 @@ pub(super) fn receipt(config: &Config, report: &mut Report<'_>) {
     let here = at("receipt");
     let host = host_of(&receipt.relay);
     if host.is_none() {
-        let sentence = format!("found {:?}; allowed: host:port, as \"mail.example.com:587\" or \"127.0.0.1:25\"", receipt.relay);
+        let sentence = format!(
+            "found {:?}; allowed: host:port, as \"mail.example.com:587\" or \"127.0.0.1:25\"",
+            receipt.relay
+        );
         report.fault(&here.key("relay"), sentence);
     }
     mail_address(&here.key("from"), &receipt.from, report);
-    match (&receipt.login, &receipt.password) {
-        (Some(_), None) => report.fault(&here.key("login"), "stands alone; allowed: together with password, or neither"),
-        (None, Some(_)) => report.fault(&here.key("password"), "stands alone; allowed: together with login, or neither"),
-        _ => {}
-    }
+    let (login, password) = (receipt.login.is_some(), receipt.password.is_some());
+    both_or_neither(&here, ("login", login), ("password", password), report);
     if receipt.tls == RelayTls::None && host.is_some_and(|host| !is_this_machine(host)) {
-        let sentence = "found none with a relay on another machine: receipts, and the password if any, travel in clear";
+        let sentence =
+            "found none with a relay on another machine: receipts, and the password if any, travel in clear";
         report.warn(&here.key("tls"), sentence);
     }
 }

@@ -4,7 +4,7 @@ use russh::keys::PublicKey;
 
 use super::forms::is_domain;
 use super::values::mail_address;
-use super::no_repeats;
+use super::{both_or_neither, no_repeats};
 use crate::config::faults::Report;
 use crate::config::network::Network;
 use crate::config::source::{Path, at};
@@ -13,7 +13,11 @@ use crate::config::{Config, Sender};
 pub(super) fn senders(config: &Config, report: &mut Report<'_>) {
     let list = at("sender");
     let each = || config.sender.iter().enumerate().map(|(i, sender)| (list.nth(i), sender));
-    no_repeats(each().map(|(path, s)| (path.key("name"), s.name.as_str())), "each sender its own name", report);
+    no_repeats(
+        each().map(|(path, s)| (path.key("name"), s.name.as_str())),
+        "each sender its own name",
+        report,
+    );
     let logins = each().filter_map(|(path, s)| Some((path.key("login"), s.login.as_deref()?)));
     no_repeats(logins, "each login to one sender", report);
     let users = each().filter_map(|(path, s)| Some((path.key("sftp_user"), s.sftp_user.as_deref()?)));
@@ -28,7 +32,10 @@ pub(super) fn senders(config: &Config, report: &mut Report<'_>) {
         }
         let has_folder = config.folder.values().any(|folder| folder.sender == sender.name);
         if sender.addresses.is_empty() && sender.sftp_user.is_none() && !has_folder {
-            report.warn(&path, "has no addresses, no sftp_user and no folder: only `faxbridge send` can send in its name");
+            report.warn(
+                &path,
+                "has no addresses, no sftp_user and no folder: only `faxbridge send` can send in its name",
+            );
         }
         // Mail is answered by mail. A sender with files alone reads result files.
         if config.receipt.is_none() && !report.is_spoiled(&at("receipt")) {
@@ -47,11 +54,13 @@ fn mail(path: &Path, sender: &Sender, report: &mut Report<'_>) {
         let here = path.key("addresses").nth(i);
         if address.starts_with('@') {
             if !address.strip_prefix('@').is_some_and(is_domain) {
-                report.fault(&here, format!("found {address:?}; allowed: a whole domain, as \"@example.com\""));
+                report
+                    .fault(&here, format!("found {address:?}; allowed: a whole domain, as \"@example.com\""));
             }
         } else if !address.contains('@') {
-            let sentence =
-                format!("found {address:?}; allowed: an address, as \"jane@example.com\", or a domain, as \"@example.com\"");
+            let sentence = format!(
+                "found {address:?}; allowed: an address, as \"jane@example.com\", or a domain, as \"@example.com\""
+            );
             report.fault(&here, sentence);
         } else {
             mail_address(&here, address, report);
@@ -65,16 +74,15 @@ fn mail(path: &Path, sender: &Sender, report: &mut Report<'_>) {
         if let Err(sentence) = network.parse::<Network>() {
             report.fault(&path.key("networks").nth(i), sentence);
         } else if network.ends_with("/0") {
-            let sentence = format!("found {network:?}: mail from everywhere is taken for this sender's, without any proof");
+            let sentence = format!(
+                "found {network:?}: mail from everywhere is taken for this sender's, without any proof"
+            );
             report.warn(&path.key("networks").nth(i), sentence);
         }
     }
     let proof = !sender.networks.is_empty() || sender.login.is_some();
-    match (&sender.login, &sender.password) {
-        (Some(_), None) => report.fault(&path.key("login"), "stands alone; allowed: together with password, or neither"),
-        (None, Some(_)) => report.fault(&path.key("password"), "stands alone; allowed: together with login, or neither"),
-        _ => {}
-    }
+    let (login, password) = (sender.login.is_some(), sender.password.is_some());
+    both_or_neither(path, ("login", login), ("password", password), report);
     if !sender.addresses.is_empty() && !proof {
         let sentence = "nothing proves that mail from these addresses is this sender's, so none would be taken; add \
                         networks (where it may come from) or login and password";
@@ -82,7 +90,10 @@ fn mail(path: &Path, sender: &Sender, report: &mut Report<'_>) {
     }
     if sender.addresses.is_empty() && proof {
         let key = if sender.login.is_some() { "login" } else { "networks" };
-        report.fault(&path.key(key), "has no use without addresses; add the mail addresses this sender writes from");
+        report.fault(
+            &path.key(key),
+            "has no use without addresses; add the mail addresses this sender writes from",
+        );
     }
 }
 
@@ -94,7 +105,10 @@ fn sftp(path: &Path, sender: &Sender, report: &mut Report<'_>) {
             report.fault(&path.key("sftp_user"), sentence);
         }
         Some(user) if user.chars().any(|c| c.is_control() || c.is_whitespace() || "/\\:".contains(c)) => {
-            report.fault(&path.key("sftp_user"), format!("found {user:?}; allowed: no spaces, slashes or colons"));
+            report.fault(
+                &path.key("sftp_user"),
+                format!("found {user:?}; allowed: no spaces, slashes or colons"),
+            );
         }
         None if !sender.sftp_keys.is_empty() => {
             report.fault(&keys, "has no use without sftp_user");

@@ -8,7 +8,8 @@ use crate::config::{Config, Rule};
 pub(super) fn rules(config: &Config, report: &mut Report<'_>) {
     let list = at("rule");
     if config.rule.is_empty() && !report.is_spoiled(&list) {
-        report.warn(&Path::default(), "no [[rule]]: every submission is answered with \"no rule takes this\"");
+        report
+            .warn(&Path::default(), "no [[rule]]: every submission is answered with \"no rule takes this\"");
     }
     let names = config.rule.iter().enumerate().map(|(i, rule)| (list.nth(i).key("name"), rule.name.as_str()));
     no_repeats(names, "each rule its own name", report);
@@ -37,7 +38,8 @@ pub(super) fn rules(config: &Config, report: &mut Report<'_>) {
         if let Some(pages) = &rule.pages
             && !is_page_list(pages)
         {
-            let sentence = format!("found {pages:?}; allowed: pages and ranges from 1, as \"1-3,7\" or \"2-\"");
+            let sentence =
+                format!("found {pages:?}; allowed: pages and ranges from 1, as \"1-3,7\" or \"2-\"");
             report.fault(&here.key("pages"), sentence);
         }
         if rule.identifier_label.is_some() && rule.identifier.is_none() {
@@ -95,7 +97,10 @@ fn templates(here: &Path, rule: &Rule, captured: &[String], report: &mut Report<
                         [] => "none, since to, subject and file of this rule capture nothing".to_owned(),
                         _ => captured.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", "),
                     };
-                    report.fault(&path, format!("found {{{name}}}, which this rule does not capture; allowed: {known}"));
+                    report.fault(
+                        &path,
+                        format!("found {{{name}}}, which this rule does not capture; allowed: {known}"),
+                    );
                 }
             }
         }
@@ -108,7 +113,11 @@ fn target(here: &Path, rule: &Rule, captured: &[String], report: &mut Report<'_>
     if rule.recipient.is_some() && rule.number.is_some() {
         let sentence = "found beside recipient; allowed: one of the two, since a rule sends to one place";
         report.fault(&here.key("number"), sentence);
-    } else if rule.recipient.is_none() && rule.number.is_none() && !captures("recipient") && !captures("number") {
+    } else if rule.recipient.is_none()
+        && rule.number.is_none()
+        && !captures("recipient")
+        && !captures("number")
+    {
         let sentence = "the rule has no target; allowed: recipient or number, or {recipient} or {number} in to, subject or file";
         report.fault(here, sentence);
     }
@@ -123,7 +132,9 @@ fn source_exists(source: &str, config: &Config) -> Result<(), String> {
     match (kind, name) {
         ("smtp" | "sftp" | "folder" | "cli", None) => Ok(()),
         ("sftp", Some(user)) if users().any(|known| known == user) => Ok(()),
-        ("sftp", Some(user)) => Err(unknown(user, "sender with that sftp_user", "sftp_user of a [[sender]]", users())),
+        ("sftp", Some(user)) => {
+            Err(unknown(user, "sender with that sftp_user", "sftp_user of a [[sender]]", users()))
+        }
         ("folder", Some(folder)) if config.folder.contains_key(folder) => Ok(()),
         ("folder", Some(folder)) => {
             Err(unknown(folder, "folder", "[folder.NAME]", config.folder.keys().map(String::as_str)))
@@ -152,7 +163,9 @@ impl<'a> Piece<'a> {
 fn pieces(pattern: &str) -> Result<Vec<Piece<'_>>, String> {
     let mut pieces = Vec::new();
     if pattern.is_empty() {
-        return Err("found nothing; allowed: a text with captures, as \"{recipient}@fax.example.com\"".to_owned());
+        return Err(
+            "found nothing; allowed: a text with captures, as \"{recipient}@fax.example.com\"".to_owned()
+        );
     }
     let mut rest = pattern;
     while !rest.is_empty() {
@@ -164,7 +177,9 @@ fn pieces(pattern: &str) -> Result<Vec<Piece<'_>>, String> {
             Some(0) => {
                 let inner = rest.strip_prefix('{').and_then(|inner| inner.split_once('}'));
                 let Some((name, after)) = inner else {
-                    return Err(format!("found {pattern:?}, with a brace that has no partner; allowed: {{name}}"));
+                    return Err(format!(
+                        "found {pattern:?}, with a brace that has no partner; allowed: {{name}}"
+                    ));
                 };
                 let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
                 if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(letters) {
@@ -190,7 +205,9 @@ fn unambiguous(pattern: &str, pieces: &[Piece<'_>]) -> Result<Vec<String>, Strin
     for (i, piece) in pieces.iter().enumerate() {
         let Some(name) = piece.name() else { continue };
         if i > 0 && pieces.get(i - 1).is_some_and(|before| before.name().is_some()) {
-            return Err(format!("found {pattern:?}, with two captures side by side; allowed: some text between them"));
+            return Err(format!(
+                "found {pattern:?}, with two captures side by side; allowed: some text between them"
+            ));
         }
         if names.iter().any(|known| known == name) {
             return Err(format!("found {{{name}}} twice in {pattern:?}; allowed: each name once"));
@@ -204,7 +221,11 @@ fn unambiguous(pattern: &str, pieces: &[Piece<'_>]) -> Result<Vec<String>, Strin
 fn is_page_list(text: &str) -> bool {
     let page = |text: &str| {
         let text = text.trim();
-        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten().filter(|n| *n > 0)
+        text.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse::<u32>().ok())
+            .flatten()
+            .filter(|n| *n > 0)
     };
     text.split(',').all(|range| match range.split_once('-') {
         None => page(range).is_some(),

@@ -2,13 +2,13 @@
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
 
-use super::forms::{is_e164, is_mail_address};
 use super::at_least_one;
+use super::forms::{is_e164, is_mail_address};
 use crate::config::faults::Report;
 use crate::config::nearest::nearest;
 use crate::config::source::{Path, at};
 use crate::config::units::Duration;
-use crate::config::{Cover, Limits, Organization, Policy, Retention, Telemetry};
+use crate::config::{Cover, Limits, Organization, Policy, Retention, Store, Telemetry};
 
 /// Documents stay no longer than this after the final state: the promise of the README, so no file may widen it.
 const LONGEST_FOR_DOCUMENTS: Duration = Duration::minutes(30);
@@ -26,8 +26,18 @@ pub(super) fn organization(organization: &Organization, report: &mut Report<'_>)
     if let Some(fax) = &organization.fax
         && !is_e164(fax)
     {
-        let sentence = format!("found {fax:?}; allowed: the number with country code, as \"+12125550100\", digits only");
+        let sentence =
+            format!("found {fax:?}; allowed: the number with country code, as \"+12125550100\", digits only");
         report.fault(&here.key("fax"), sentence);
+    }
+}
+
+pub(super) fn store(store: &Store, report: &mut Report<'_>) {
+    if store.data_dir.as_os_str().is_empty() {
+        report.fault(
+            &at("store").key("data_dir"),
+            "found nothing; allowed: the path of a folder, as \"/var/lib/faxbridge\"",
+        );
     }
 }
 
@@ -112,7 +122,10 @@ pub(super) fn telemetry(telemetry: &Telemetry, report: &mut Report<'_>) {
 /// A fault when `text` is no mail address.
 pub(super) fn mail_address(path: &Path, text: &str, report: &mut Report<'_>) {
     if !is_mail_address(text) {
-        report.fault(path, format!("found {text:?}; allowed: a mail address, as \"jane@example.com\", without a name"));
+        report.fault(
+            path,
+            format!("found {text:?}; allowed: a mail address, as \"jane@example.com\", without a name"),
+        );
     }
 }
 
@@ -121,7 +134,9 @@ fn country(path: &Path, code: &str, report: &mut Report<'_>) {
     let known = region.and_then(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(region)).is_some();
     // Lower case is what a domain has; the rest of the program compares codes as they are.
     if !known || code.len() != 2 || code != code.to_uppercase() {
-        let sentence = format!("found {code:?}; allowed: the two capital letters of a country (ISO 3166), as \"US\", \"DE\"");
+        let sentence = format!(
+            "found {code:?}; allowed: the two capital letters of a country (ISO 3166), as \"US\", \"DE\""
+        );
         report.fault(path, sentence);
     }
 }
@@ -132,7 +147,8 @@ fn time_zone(path: &Path, name: &str, report: &mut Report<'_>) {
     }
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
     if names.is_empty() {
-        let sentence = format!("found {name:?}, but this machine has no time zones; install the package tzdata");
+        let sentence =
+            format!("found {name:?}, but this machine has no time zones; install the package tzdata");
         return report.fault(path, sentence);
     }
     let city = |full: &str| full.rsplit('/').next().unwrap_or(full).to_lowercase();
@@ -141,5 +157,8 @@ fn time_zone(path: &Path, name: &str, report: &mut Report<'_>) {
         Some(zone) => format!("; did you mean {zone:?}?"),
         None => String::new(),
     };
-    report.fault(path, format!("found {name:?}; allowed: a zone of the IANA database, as \"America/New_York\"{guess}"));
+    report.fault(
+        path,
+        format!("found {name:?}; allowed: a zone of the IANA database, as \"America/New_York\"{guess}"),
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{at_least_one, known_sender};
+use super::{at_least_one, both_or_neither, known_sender};
 use crate::config::Config;
 use crate::config::check::forms::is_domain;
 use crate::config::faults::Report;
@@ -31,13 +31,19 @@ pub(super) fn listeners(config: &Config, report: &mut Report<'_>) {
     let mut seen: Vec<(&Path, SocketAddr)> = Vec::new();
     for (path, address) in &all {
         if let Some((first, _)) = seen.iter().find(|(_, other)| other == address && address.port() != 0) {
-            report.fault(path, format!("found {address}, which is taken by {first}; allowed: another address or port"));
+            report.fault(
+                path,
+                format!("found {address}, which is taken by {first}; allowed: another address or port"),
+            );
         } else {
             seen.push((path, *address));
         }
     }
     if config.smtp.is_none() && config.sftp.is_none() && config.folder.is_empty() {
-        report.warn(&Path::default(), "no [smtp], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`");
+        report.warn(
+            &Path::default(),
+            "no [smtp], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`",
+        );
     }
 }
 
@@ -54,27 +60,23 @@ pub(super) fn smtp(config: &Config, report: &mut Report<'_>) {
         let sentence = format!("found {:?}; allowed: a host name, as \"fax.example.com\"", smtp.hostname);
         report.fault(&here.key("hostname"), sentence);
     }
-    match (&smtp.tls_certificate, &smtp.tls_key) {
-        (Some(_), None) => {
-            report.fault(&here.key("tls_certificate"), "stands alone; allowed: together with smtp.tls_key, or neither");
+    let (certificate, key) = (smtp.tls_certificate.is_some(), smtp.tls_key.is_some());
+    both_or_neither(&here, ("tls_certificate", certificate), ("tls_key", key), report);
+    if !certificate && !key {
+        for (i, _) in config.sender.iter().enumerate().filter(|(_, sender)| sender.login.is_some()) {
+            let sentence = "has no use yet: passwords are only taken over TLS, and [smtp] has no tls_certificate \
+                            and tls_key";
+            report.warn(&at("sender").nth(i).key("login"), sentence);
         }
-        (None, Some(_)) => {
-            report.fault(&here.key("tls_key"), "stands alone; allowed: together with smtp.tls_certificate, or neither");
-        }
-        (None, None) => {
-            for (i, _) in config.sender.iter().enumerate().filter(|(_, sender)| sender.login.is_some()) {
-                let sentence = "has no use yet: passwords are only taken over TLS, and [smtp] has no tls_certificate and tls_key";
-                report.warn(&at("sender").nth(i).key("login"), sentence);
-            }
-        }
-        (Some(_), Some(_)) => {}
     }
     at_least_one(&here.key("max_recipients"), smtp.max_recipients as u64, report);
     at_least_one(&here.key("max_sessions"), smtp.max_sessions as u64, report);
     at_least_one(&here.key("max_sessions_per_address"), smtp.max_sessions_per_address as u64, report);
     if smtp.idle > smtp.session_time {
-        let sentence =
-            format!("found {}; allowed: at most smtp.session_time, which is {}", smtp.idle, smtp.session_time);
+        let sentence = format!(
+            "found {}; allowed: at most smtp.session_time, which is {}",
+            smtp.idle, smtp.session_time
+        );
         report.fault(&here.key("idle"), sentence);
     }
 }
@@ -102,16 +104,22 @@ pub(super) fn folders(config: &Config, report: &mut Report<'_>) {
         let path = &folder.path;
         if path.as_os_str().is_empty() {
             report.fault(&here.key("path"), "found nothing; allowed: the path of a folder");
-        } else if let Some((other, _)) = seen.iter().find(|(_, seen)| path.starts_with(seen) || seen.starts_with(path)) {
+        } else if let Some((other, _)) =
+            seen.iter().find(|(_, seen)| path.starts_with(seen) || seen.starts_with(path))
+        {
             // Each would take the other's files, or its results for new ones.
-            let sentence = format!("found {path:?}, the same folder as that of folder.{other} or one inside the other; \
-                                    allowed: folders apart from each other");
+            let sentence = format!(
+                "found {path:?}, the same folder as that of folder.{other} or one inside the other; \
+                                    allowed: folders apart from each other"
+            );
             report.fault(&here.key("path"), sentence);
         } else {
             seen.push((name, path));
         }
-        if path.starts_with(&config.store.data_dir) || config.store.data_dir.starts_with(path) {
-            let sentence = format!("found {path:?}; allowed: a folder apart from store.data_dir ({:?})", config.store.data_dir);
+        let data = &config.store.data_dir;
+        let both = !path.as_os_str().is_empty() && !report.is_spoiled(&at("store").key("data_dir"));
+        if both && (path.starts_with(data) || data.starts_with(path)) {
+            let sentence = format!("found {path:?}; allowed: a folder apart from store.data_dir ({data:?})");
             report.fault(&here.key("path"), sentence);
         }
     }
