@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use anyhow::Context;
 use faxbridge::cover::{Fonts, Sheet, page};
 
 fn sheet() -> Sheet {
@@ -28,43 +29,43 @@ fn sheet() -> Sheet {
     }
 }
 
-/// What a tool prints about the file; fails if the tool is missing or complains.
-fn run(tool: &str, arguments: &[&str], file: &Path, after: &[&str]) -> String {
+/// What a tool prints about the file; an error if the tool is missing or complains.
+fn run(tool: &str, arguments: &[&str], file: &Path, after: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(tool)
         .args(arguments)
         .arg(file)
         .args(after)
         .output()
-        .unwrap_or_else(|error| panic!("{tool} cannot be run ({error}); install qpdf and poppler-utils"));
+        .with_context(|| format!("{tool} cannot be run; install qpdf and poppler-utils"))?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaint.is_empty(), "{tool}: {printed} {complaint}");
-    printed
+    anyhow::ensure!(output.status.success() && complaint.is_empty(), "{tool}: {printed} {complaint}");
+    Ok(printed)
 }
 
 #[test]
-fn other_programs_read_every_field_of_a_sound_file() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn other_programs_read_every_field_of_a_sound_file() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
     let file = folder.path().join("cover.pdf");
-    let drawn = page::draw(&sheet(), &Fonts::builtin()).expect("a cover");
-    std::fs::write(&file, drawn.pdf).expect("written");
+    let drawn = page::draw(&sheet(), &Fonts::builtin())?;
+    std::fs::write(&file, drawn.pdf)?;
 
-    run("qpdf", &["--check"], &file, &[]);
+    run("qpdf", &["--check"], &file, &[])?;
 
-    let facts = run("pdfinfo", &[], &file, &[]);
+    let facts = run("pdfinfo", &[], &file, &[])?;
     assert!(facts.lines().any(|line| line.replace(' ', "") == "Pages:1"), "{facts}");
     for key in ["Title", "Author", "Creator", "Producer", "CreationDate", "ModDate"] {
         assert!(!facts.lines().any(|line| line.starts_with(&format!("{key}:"))), "{key} is in: {facts}");
     }
 
     // Columns: name, type, encoding, embedded, subset, has a map to Unicode.
-    let fonts = run("pdffonts", &[], &file, &[]);
+    let fonts = run("pdffonts", &[], &file, &[])?;
     assert!(fonts.lines().count() > 3, "{fonts}");
     for font in fonts.lines().skip(2) {
         assert!(font.contains("yes yes yes"), "{font}");
     }
 
-    let text = run("pdftotext", &["-raw"], &file, &["-"]);
+    let text = run("pdftotext", &["-raw"], &file, &["-"])?;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "FAX",
@@ -95,4 +96,5 @@ fn other_programs_read_every_field_of_a_sound_file() {
         letters
     };
     assert_eq!(letters(&text), letters("السلام عليكم لا"));
+    Ok(())
 }

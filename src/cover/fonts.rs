@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use krilla::text::Font;
-use parley::fontique::{Blob, Collection, CollectionOptions, SourceCache};
+use parley::fontique::{Blob, Collection, CollectionOptions, FontInfo, SourceCache};
 use parley::layout::Run;
 use parley::style::{FontFamily, FontFamilyName};
 use parley::{FontContext, LayoutContext};
@@ -40,9 +40,12 @@ pub(super) struct Workbench {
     pub(super) layouts: LayoutContext<()>,
     /// Names of the families in the order in which they are tried.
     families: Vec<String>,
-    /// The same fonts as the PDF writer holds them; by blob, face and, for variable fonts, instance.
-    embedded: HashMap<(u64, u32, Vec<([u8; 4], u32)>), Option<Font>>,
+    /// The same fonts as the PDF writer holds them; `None` for what it cannot read.
+    embedded: HashMap<Face, Option<Font>>,
 }
+
+/// Blob, number within it, and for variable fonts the instance: axes with the bits of their values.
+type Face = (u64, u32, Vec<([u8; 4], u32)>);
 
 impl Fonts {
     /// The built-in fonts: Latin, Greek, Cyrillic, Arabic, Hebrew, Devanagari, Thai, Armenian, Georgian and common signs.
@@ -105,7 +108,9 @@ impl Workbench {
 
     /// Whether there was a font in the data.
     fn add(&mut self, data: Blob<u8>) -> bool {
-        let added = self.fonts.collection.register_fonts(data, None);
+        let mut added = self.fonts.collection.register_fonts(data, None);
+        // In the order of the file: the families of a collection come in a different one each time.
+        added.sort_by_key(|(_, faces)| faces.iter().map(FontInfo::index).min());
         for (family, _) in &added {
             if let Some(name) = self.fonts.collection.family_name(*family)
                 && !self.families.iter().any(|known| known == name)

@@ -169,7 +169,12 @@ impl Paragraph {
         let mut give_up = 0;
         loop {
             let kept = whole.text.get(..whole.cluster_start(end.saturating_sub(give_up))).unwrap_or_default();
-            let kept = kept.trim_end().len();
+            let kept = kept.trim_end();
+            // Better a whole word less than half a word more.
+            let half =
+                whole.text.get(kept.len()..).is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
+            let word = kept.rfind(' ').filter(|space| half && kept.len() - space < 24);
+            let kept = kept.get(..word.unwrap_or(kept.len())).unwrap_or_default().trim_end().len();
             let mut shorter = whole.text.get(..kept).unwrap_or_default().to_owned();
             shorter.push('…');
             let mut shorter = Paragraph::new(bench, words, shorter)?;
