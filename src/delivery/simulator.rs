@@ -268,7 +268,7 @@ impl Provider for Simulator {
         let header = headers.get(signature::HEADER).and_then(|value| value.to_str().ok());
         signature::verify(key, header, body, now)?;
         let report: wire::Report =
-            serde_json::from_slice(body).map_err(|e| WebhookRefusal::Malformed(e.to_string()))?;
+            serde_json::from_slice(body).map_err(|error| WebhookRefusal::Malformed(place(&error)))?;
         if report.fax.id.is_empty() || report.fax.reference.is_empty() {
             return Err(WebhookRefusal::Malformed("it names no fax".into()));
         }
@@ -328,13 +328,14 @@ impl Answer {
             return Err(AskError::Nonsense { detail: self.describe() });
         }
         serde_json::from_slice(&self.body)
-            .map_err(|error| AskError::Nonsense { detail: format!("HTTP {}: {error}", self.status.as_u16()) })
+            .map_err(|error| AskError::Nonsense { detail: format!("{}: {}", self.describe(), place(&error)) })
     }
 
     /// Status and code, for the log; never the body, which may repeat what we sent.
     fn describe(&self) -> String {
         match self.error() {
             Some(error) => format!("HTTP {} {}", self.status.as_u16(), cut(&error.code)),
+            None if self.status.is_success() => format!("HTTP {}", self.status.as_u16()),
             None => format!("HTTP {} without a reason of the API", self.status.as_u16()),
         }
     }
@@ -346,7 +347,7 @@ fn judge_submit(answer: &Answer, reference: &str) -> Result<Taken, SubmitError> 
         200..=299 => match serde_json::from_slice::<FaxView>(&answer.body) {
             Ok(fax) if !fax.id.is_empty() && fax.reference == reference => Ok(Taken { provider_ref: fax.id }),
             Ok(_) => Err(unknown("the answer is about another fax")),
-            Err(error) => Err(unknown(format!("{}: {error}", answer.describe()))),
+            Err(error) => Err(unknown(format!("{}: {}", answer.describe(), place(&error)))),
         },
         401..=403 => Err(not_sent(Cause::AccountTrouble, None, &answer.describe())),
         429 => Err(not_sent(Cause::RateLimited, answer.wait, &answer.describe())),
@@ -436,6 +437,16 @@ fn whole_story(error: &reqwest::Error) -> String {
         cause = inner.source();
     }
     if story.is_empty() { "the request failed".to_owned() } else { story }
+}
+
+/// Where and how an answer is not what it should be; serde's own text would repeat what stands there.
+fn place(error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        serde_json::error::Category::Data => "a field is missing or of the wrong kind",
+        serde_json::error::Category::Eof => "it breaks off",
+        _ => "it is no JSON",
+    };
+    format!("{kind} (line {}, column {})", error.line(), error.column())
 }
 
 /// Outside text, bounded and without control characters.

@@ -112,7 +112,7 @@ pub(super) struct Full;
 
 /// The answer to the wish to cancel.
 pub(super) enum Cancel {
-    Done(FaxView),
+    Done(Box<Fax>),
     TooLate,
     Unknown,
 }
@@ -267,9 +267,9 @@ impl Book {
             Standing::Queued => {
                 entry.fax.status = Standing::Cancelled;
                 entry.fax.ended = Some(now);
-                Cancel::Done(entry.fax.view())
+                Cancel::Done(Box::new(entry.fax.clone()))
             }
-            Standing::Cancelled => Cancel::Done(entry.fax.view()),
+            Standing::Cancelled => Cancel::Done(Box::new(entry.fax.clone())),
             _ => Cancel::TooLate,
         }
     }

@@ -459,8 +459,15 @@ async fn show(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Resp
 }
 
 async fn cancel(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    match office.book.cancel(&id, office.options.clock.now()) {
-        Cancel::Done(view) => Json(view).into_response(),
+    let now = office.options.clock.now();
+    match office.book.cancel(&id, now) {
+        Cancel::Done(fax) => {
+            office.log(&json!({ "at": now, "event": "cancelled", "id": id }));
+            if let Err(fault) = office.records.note(&fax).await {
+                return disk_trouble(&fault);
+            }
+            Json(fax.view()).into_response()
+        }
         Cancel::TooLate => error(StatusCode::CONFLICT, "fax.too_late", "it is dialled already"),
         Cancel::Unknown => no_such_fax(),
     }

@@ -113,7 +113,24 @@ mod tests {
     #[test]
     fn one_signature_by_another_implementation() {
         // printf '1000.{"a":1}' | openssl dgst -sha256 -hmac key
-        assert_eq!(sign(b"key", at(1000), br#"{"a":1}"#), format!("t=1000,v1={}", OPENSSL));
+        assert_eq!(sign(b"key", at(1000), br#"{"a":1}"#), format!("t=1000,v1={OPENSSL}"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_opens_without_the_key(header in "(t=[0-9]{0,20},?|v1=[0-9a-f+]{0,70},?|.){0,6}", body: Vec<u8>) {
+            proptest::prop_assert!(verify(b"key", Some(&header), &body, at(0)).is_err());
+        }
+
+        #[test]
+        fn one_changed_byte_is_noticed(body in proptest::collection::vec(0u8.., 1..200), place: proptest::sample::Index, flip in 1u8..) {
+            let header = sign(b"key", at(0), &body);
+            let mut changed = body.clone();
+            changed[place.index(body.len())] ^= flip;
+            proptest::prop_assert_eq!(verify(b"key", Some(&header), &body, at(0)), Ok(()));
+            let refusal = verify(b"key", Some(&header), &changed, at(0));
+            proptest::prop_assert_eq!(refusal, Err(WebhookRefusal::WrongSignature));
+        }
     }
 
     const OPENSSL: &str = "703e95d4ed8aa99f3cf59728e8680a5aef1eb7fb7c4e4c827051b950902ca353";
