@@ -125,7 +125,6 @@ pub trait Provider: Send + Sync {
 
 /// What a provider can do. What it cannot is left out of the worker's plans, not tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one plain fact about a provider")]
 pub struct Capabilities {
     /// [`Provider::find`] works.
     pub finds_by_reference: bool,

@@ -82,7 +82,10 @@ impl Records {
     /// Writes `ID.json`, in place of an older one.
     pub(super) async fn note(&self, fax: &Fax) -> io::Result<()> {
         let half = self.dir.join(format!(".{}.json", fax.id));
-        tokio::fs::write(&half, serde_json::to_vec_pretty(fax).map_err(io::Error::other)?).await?;
+        let mut options = tokio::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&half).await?;
+        file.write_all(&serde_json::to_vec_pretty(fax).map_err(io::Error::other)?).await?;
+        file.flush().await?;
         tokio::fs::rename(half, self.dir.join(format!("{}.json", fax.id))).await
     }
 

@@ -306,7 +306,7 @@ async fn submit(
         plan = chaos.spoil(plan, count);
     }
     if !plan.answer.takes() {
-        let what = json!({ "at": now, "event": "not_taken", "reference": form.reference, "to": form.to });
+        let what = json!({ "at": now, "event": "not_taken", "reference": form.reference, "number": form.to });
         office.log(&what);
         return refusal(plan.answer, &line);
     }
@@ -328,7 +328,7 @@ async fn submit(
     };
     let view = fax.view();
     let taken = json!({
-        "at": now, "event": "taken", "id": id, "reference": fax.reference, "to": fax.number, "sha256": fax.sha256,
+        "at": now, "event": "taken", "id": id, "reference": fax.reference, "number": fax.number, "sha256": fax.sha256,
         "bytes": fax.bytes,
     });
     let Ok(fallen) = office.book.enter(fax, plan) else {
@@ -400,6 +400,7 @@ async fn read_form(office: &Arc<Office>, request: Request) -> Result<(Form, Stri
         Multipart::from_request(request, &()).await.map_err(|rejection| bad(rejection.body_text()))?;
     let id = office.next_id().map_err(|fault| Box::new(disk_trouble(&fault)))?;
     let mut form = Form::default();
+    let mut too_large = false;
     while let Some(mut part) = parts.next_field().await.map_err(|fault| bad(fault.body_text()))? {
         let name = part.name().unwrap_or_default().to_owned();
         if name == "document" {
@@ -409,12 +410,10 @@ async fn read_form(office: &Arc<Office>, request: Request) -> Result<(Form, Stri
             let mut document =
                 office.records.receive(&id).await.map_err(|fault| Box::new(disk_trouble(&fault)))?;
             while let Some(chunk) = part.chunk().await.map_err(|fault| bad(fault.body_text()))? {
-                if document.bytes + chunk.len() as u64 > DOCUMENT_AT_MOST {
-                    return Err(Box::new(error(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        "document.too_large",
-                        "the document is too large",
-                    )));
+                // Read on all the same: a client that is still sending would see a reset in place of the answer.
+                too_large |= document.bytes + chunk.len() as u64 > DOCUMENT_AT_MOST;
+                if too_large {
+                    continue;
                 }
                 document.write(&chunk).await.map_err(|fault| Box::new(disk_trouble(&fault)))?;
             }
@@ -438,6 +437,13 @@ async fn read_form(office: &Arc<Office>, request: Request) -> Result<(Form, Stri
             "webhook_url" => form.webhook_url = Some(value),
             _ => {}
         }
+    }
+    if too_large {
+        return Err(Box::new(error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "document.too_large",
+            "the document is too large",
+        )));
     }
     Ok((form, id))
 }
@@ -512,7 +518,7 @@ impl Office {
         let clock = &self.options.clock;
         let Some((fax, violation)) = self.book.dial(&id, clock.now()) else { return };
         self.log(&json!({
-            "at": fax.dialled, "event": "call", "id": id, "reference": fax.reference, "to": fax.number,
+            "at": fax.dialled, "event": "call", "id": id, "reference": fax.reference, "number": fax.number,
         }));
         violation.inspect(|violation| self.log_violation(violation));
         if plan.call == Call::Hangs {
@@ -532,7 +538,7 @@ impl Office {
             tracing::error!(fax.id = %id, %fault, "simulator: fax {id} could not be recorded: {fault}");
         }
         self.log(&json!({
-            "at": fax.ended, "event": "ended", "id": id, "reference": fax.reference, "to": fax.number,
+            "at": fax.ended, "event": "ended", "id": id, "reference": fax.reference, "number": fax.number,
             "status": fax.status, "result": fax.result, "pages": fax.pages, "printed": fax.printed,
         }));
         if let Some(url) = webhook_url {

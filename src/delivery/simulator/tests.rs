@@ -431,6 +431,26 @@ async fn a_wrong_url_proves_nothing() {
 }
 
 #[tokio::test]
+async fn a_document_that_is_too_large_is_refused_and_leaves_nothing() {
+    let stage = Stage::set(|_| {}).await;
+    let number = FaxNumber::from_e164("+12125550100").unwrap();
+    let chunk = Bytes::from(vec![b'x'; 1 << 20]);
+    let chunks = server::DOCUMENT_AT_MOST / (1 << 20) + 1;
+    let order = Order {
+        reference: REFERENCE,
+        number: &number,
+        pages: 3,
+        bytes: chunks << 20,
+        sha256: "",
+        document: stream::iter(0..chunks).map(move |_| Ok(chunk.clone())).boxed(),
+        webhook_url: None,
+        caller: None,
+    };
+    assert_eq!(word(&stage.adapter.submit(order).await), "refused document_refused");
+    assert_eq!(std::fs::read_dir(stage.folder.path().join(".copies")).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_document_that_breaks_off_is_certainly_not_sent() {
     let stage = Stage::set(|_| {}).await;
     let number = FaxNumber::from_e164("+12125550100").unwrap();
