@@ -28,6 +28,7 @@ use wire::{ErrorBody, ErrorView, FaxList, FaxView, Standing};
 
 mod book;
 mod line;
+mod office;
 mod print;
 pub mod script;
 pub mod server;
