@@ -303,5 +303,16 @@ const FILES_PER_FOLDER: u32 = 1024;
 const KEY_CHECK: &str = "key-check";
 const KEY_CHECK_VALUE: &[u8] = b"faxbridge spool 1";
 
+/// Bytes as lower-case hex digits, as digests are written everywhere.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests;
