@@ -6,7 +6,7 @@
 //!
 //! The rules of what it says:
 //! - failure is told as plainly as success: what happened, what the bridge will and will not do next, what the sender should
-//!   do ([`words`] has every sentence);
+//!   do (`receipt/words.rs` has every sentence);
 //! - a batch is told by its worst part: never "delivered" while one fax of it was not;
 //! - what is not known is called unclear, and what may lie in a tray at the far end is named;
 //! - no document, no subject, no patient's name and no file name is in it, because a receipt travels and is kept.
