@@ -305,9 +305,7 @@ fn held(hold: Hold, until: Timestamp, job: &JobAccount, times: &Times) -> (Strin
         ),
         Hold::Part => (
             format!("Held: the fax to {who} was not sent. {why}"),
-            format!(
-                "Nothing of it is sent without the rest. Send it again with that document as a good PDF. {expires}"
-            ),
+            format!("Nothing of it is sent without the rest. Send it again with that put right. {expires}"),
         ),
         Hold::Cover => (
             format!("Held: the fax to {who} was not sent. {why}"),
