@@ -7,8 +7,6 @@
 //! A number counts as verified while its entry's state is `verified`, its time has not run out, a second person has vouched for
 //! it where the policy wants that, and no entry with the same number is suspended: a dead number is dead under every name.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -111,26 +109,8 @@ pub enum Wanted {
     Number(FaxNumber),
 }
 
-/// Why a Job is held, and the sentence that tells its sender. It may repeat a number: not for the log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The reason.
-    pub hold: Hold,
-    /// What is wrong and what to do.
-    pub sentence: String,
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Held({})", self.hold)
-    }
-}
-
-impl Held {
-    fn new(hold: Hold, sentence: String) -> Self {
-        Held { hold, sentence }
-    }
-}
+/// Why a Job is held, and the sentence that tells its sender what is wrong and what to do. It may repeat a number: not for the log.
+pub type Held = (Hold, String);
 
 /// Why an entry could not be changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,39 +143,42 @@ pub fn lookup(ask: &Ask, rules: &NumberRules) -> Result<Wanted, Held> {
         },
         Ask::Number(text) => match number::parse(text, rules) {
             Ok(number) => Ok(Wanted::Number(number)),
-            Err(fault) => Err(Held::new(Hold::BadNumber, fault.sentence)),
+            Err(fault) => Err((Hold::BadNumber, fault.sentence)),
         },
     }
 }
 
-/// The entry to send to, out of those that were `found`: for a key the entry with that key, together with all others that have
-/// its number, if the caller wants suspensions to count across names; for a number all entries that have it.
+/// The entry to send to, out of those that were `found`: what [`lookup`] said to fetch. Entries of other names that have the same
+/// number may be among them, and should be, since a suspension counts for the number.
 ///
 /// # Errors
 /// [`Held`] when there is none, or none that may be sent to now.
 pub fn resolve<'a>(
-    wanted: &Wanted,
-    found: &'a [Entry],
+    ask: &Ask,
+    found: impl IntoIterator<Item = &'a Entry>,
     rules: &NumberRules,
     two_person: bool,
     now: Timestamp,
 ) -> Result<&'a Entry, Held> {
+    let wanted = lookup(ask, rules)?;
+    let found: Vec<&Entry> = found.into_iter().collect();
     let candidates: Vec<&Entry> = found
         .iter()
-        .filter(|entry| match wanted {
+        .copied()
+        .filter(|entry| match &wanted {
             Wanted::Key(key) => entry.key == *key,
             Wanted::Number(number) => entry.number == *number,
         })
         .collect();
     let Some(first) = candidates.first() else {
-        return Err(match wanted {
+        return Err(match &wanted {
             Wanted::Key(key) => unknown_key(key),
             Wanted::Number(number) => unknown_number(number),
         });
     };
     // The list of countries may have become shorter since the entry was added.
     if let Err(fault) = number::parse(first.number.as_str(), rules) {
-        return Err(Held::new(Hold::BadNumber, fault.sentence));
+        return Err((Hold::BadNumber, fault.sentence));
     }
     if let Some(stopped) = found.iter().find(|e| e.number == first.number && e.state == EntryState::Suspended)
     {
@@ -373,7 +356,7 @@ impl Entry {
             ),
             _ => format!("The number {number} of {name} ({key}) has not been verified yet; {again}."),
         };
-        Held::new(hold, sentence)
+        (hold, sentence)
     }
 }
 
@@ -391,24 +374,20 @@ pub struct Word<'a> {
 }
 
 fn unknown_key(key: &str) -> Held {
-    Held::new(
-        Hold::UnknownRecipient,
-        format!(
-            "There is no recipient called \"{0}\". Check the spelling, or ask the records desk to add and verify it: \
-             faxbridge recipient add {0}.",
-            shown(key)
-        ),
-    )
+    let sentence = format!(
+        "There is no recipient called \"{}\". Check the spelling, or ask the records desk to add and verify it: faxbridge \
+         recipient add, faxbridge recipient verify.",
+        shown(key)
+    );
+    (Hold::UnknownRecipient, sentence)
 }
 
 fn unknown_number(number: &FaxNumber) -> Held {
-    Held::new(
-        Hold::Unverified,
-        format!(
-            "Nobody has verified the number {number}. Check it digit by digit, then ask the records desk to add and verify it: \
-             faxbridge recipient add, faxbridge recipient verify."
-        ),
-    )
+    let sentence = format!(
+        "Nobody has verified the number {number}. Check it digit by digit, then ask the records desk to add and verify it: \
+         faxbridge recipient add, faxbridge recipient verify."
+    );
+    (Hold::Unverified, sentence)
 }
 
 #[cfg(test)]
