@@ -58,7 +58,7 @@ pub async fn serve(
         settings: Settings {
             hostname: config.hostname.clone(),
             max_recipients: config.max_recipients,
-            largest: intake.largest(),
+            largest: intake.config().limits.submission.get(),
             tls: tls.map(TlsAcceptor::from),
         },
         idle: config.idle.std(),

@@ -186,12 +186,15 @@ mod tests {
         }
     }
 
+    const PIECES: &[&[u8]] =
+        &[b"\r\n", b"\r", b"\n", b".", b".", b"a", b"\r\n.", b"\r\n.\r\n", b"\0", b"\xff bc"];
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn chunks_make_no_difference(
             bytes in proptest::collection::vec(
-                proptest::sample::select(&[&b"\r\n"[..], b"\r", b"\n", b".", b".", b"a", b"\r\n.", b"\r\n.\r\n", b"\0", b"\xff bc"][..]), 0..40),
+                proptest::sample::select(PIECES), 0..40),
             sizes in proptest::collection::vec(1usize..9, 1..60),
         ) {
             let bytes = bytes.concat();

@@ -70,14 +70,14 @@ impl HeaderWatch {
         self.line.clear();
     }
 
-    /// The Message-ID without its angle brackets, if the mail had a usable one.
+    /// The Message-ID in its angle brackets, if the mail had a usable one.
     pub(super) fn message_id(self) -> Option<String> {
         let text = String::from_utf8(self.id?).ok()?;
         let text = text.trim();
         let inner = text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(text, |(id, _)| id);
         let inner = inner.trim();
         let usable = !inner.is_empty() && !inner.contains(|c: char| c.is_control() || c.is_whitespace());
-        usable.then(|| inner.to_owned())
+        usable.then(|| format!("<{inner}>"))
     }
 }
 
@@ -104,19 +104,19 @@ mod tests {
     fn message_ids() {
         let long = format!("Message-ID: <{}@example.com>\r\n\r\n", "a".repeat(3000));
         let cases: &[(&str, Option<&str>)] = &[
-            ("Subject: x\r\nMessage-ID: <a@example.com>\r\n\r\nbody", Some("a@example.com")),
-            ("message-id:<a@example.com>\r\n\r\n", Some("a@example.com")),
-            ("MESSAGE-ID :  a@example.com \r\n\r\n", Some("a@example.com")),
-            ("Message-ID:\r\n <folded@example.com>\r\nTo: x\r\n\r\n", Some("folded@example.com")),
-            ("Message-ID:\r\n\t<fol\r\n ded@example.com>\r\n\r\n", Some("folded@example.com")),
-            ("Message-ID: <first@example.com>\r\nMessage-ID: <second@example.com>\r\n\r\n", Some("first@example.com")),
+            ("Subject: x\r\nMessage-ID: <a@example.com>\r\n\r\nbody", Some("<a@example.com>")),
+            ("message-id:<a@example.com>\r\n\r\n", Some("<a@example.com>")),
+            ("MESSAGE-ID :  a@example.com \r\n\r\n", Some("<a@example.com>")),
+            ("Message-ID:\r\n <folded@example.com>\r\nTo: x\r\n\r\n", Some("<folded@example.com>")),
+            ("Message-ID:\r\n\t<fol\r\n ded@example.com>\r\n\r\n", Some("<folded@example.com>")),
+            ("Message-ID: <first@example.com>\r\nMessage-ID: <second@example.com>\r\n\r\n", Some("<first@example.com>")),
             ("X-Message-ID: <a@example.com>\r\n\r\n", None),
             ("Subject: Message-ID: <a@example.com>\r\n Message-ID: <b@example.com>\r\n\r\n", None),
             ("Subject: x\r\n\r\nMessage-ID: <body@example.com>\r\n", None),
             ("\r\nMessage-ID: <body@example.com>\r\n", None),
             ("Message-ID: <>\r\n\r\n", None),
             ("Message-ID: <a b@example.com>\r\n\r\n", None),
-            ("Message-ID: <only@example.com>\r\n", Some("only@example.com")),
+            ("Message-ID: <only@example.com>\r\n", Some("<only@example.com>")),
             (&long, None),
             ("", None),
         ];

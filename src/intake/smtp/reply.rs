@@ -13,13 +13,13 @@ const WIDTH: usize = 450;
 pub(super) struct Reply {
     pub(super) code: u16,
     /// Empty where RFC 2034 wants none: greeting, HELO, EHLO and everything of the third class.
-    enhanced: Cow<'static, str>,
+    enhanced: &'static str,
     text: Cow<'static, str>,
 }
 
 impl Reply {
     pub(super) fn new(code: u16, enhanced: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
-        Reply { code, enhanced: Cow::Borrowed(enhanced), text: text.into() }
+        Reply { code, enhanced, text: text.into() }
     }
 
     /// A reply whose lines are told apart by `\n`, without enhanced code.
@@ -29,15 +29,14 @@ impl Reply {
 
     /// How intake's refusal reads in this protocol.
     pub(super) fn refusal(refusal: &Refusal) -> Self {
-        let enhanced = refusal.code.to_string();
-        let code = match (refusal.permanent, enhanced.as_str()) {
+        let code = match (refusal.permanent, refusal.code) {
             (true, "5.3.4" | "5.2.3") => 552,
             (true, _) => 550,
             // Mailbox or system full, too many recipients.
             (false, "4.2.2" | "4.3.1" | "4.5.3") => 452,
             (false, _) => 451,
         };
-        Reply { code, enhanced: enhanced.into(), text: refusal.sentence.clone().into() }
+        Reply::new(code, refusal.code, refusal.sentence.clone())
     }
 
     /// Appends the reply as it goes over the wire. Whatever the sentence holds, it cannot become a further reply line.

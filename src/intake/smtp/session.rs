@@ -16,7 +16,7 @@ use super::receive::{Received, receive};
 use super::reply::Reply;
 use super::wire::{Hangup, Line, MAX_LINE, Wire};
 use crate::crash;
-use crate::intake::{Accepted, Arrival, Intake, Refusal, SenderName, Source};
+use crate::intake::{Accepted, Arrival, Intake, Refusal, Source};
 
 /// So many commands that make no sense, and the session is closed.
 const MAX_STRIKES: u32 = 20;
@@ -52,7 +52,7 @@ struct Envelope {
     from: String,
     /// Whose address that is, or the answer to every RCPT: clients show a refusal there per recipient, one at MAIL often
     /// only as "sending failed".
-    sender: Result<SenderName, Reply>,
+    sender: Result<String, Reply>,
     to: Vec<String>,
     asked: usize,
 }
@@ -366,7 +366,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         if !is_plausible(&to.address) {
             return self.strike(553, "5.1.3", "That is no mail address to send to.");
         }
-        if let Err(refusal) = self.intake.routable(sender.as_ref(), &to.address) {
+        if let Err(refusal) = self.intake.routable(sender, &to.address) {
             return Say(self.refused(&refusal));
         }
         if !mail.to.contains(&to.address) {
@@ -395,7 +395,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         };
         let arrival = Arrival {
             source: Source::Smtp,
-            sender: sender.to_string(),
+            sender,
             envelope_from: Some(mail.from),
             envelope_to: mail.to,
             message_id,
