@@ -36,6 +36,9 @@ mod session;
 mod tls;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use tls::{TlsError, server_config};
 
 /// When the service stops, mails that are under way may take this long to end.
