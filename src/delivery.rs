@@ -65,6 +65,8 @@ use crate::config;
 use crate::job::{Cause, FaxNumber, Report};
 
 pub mod simulator;
+pub mod webhook;
+pub mod worker;
 
 /// A fax provider, as configured under one name. The module documentation is its contract.
 pub trait Provider: Send + Sync {
