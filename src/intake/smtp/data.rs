@@ -175,8 +175,18 @@ mod tests {
     #[test]
     fn what_smugglers_use_is_no_end_and_spoils_the_mail() {
         let ends: &[&[u8]] = &[
-            b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\n.\r", b"\r.\n", b"\r\r\n.\n",
-            b"\r\n\0.\n", b"\n\n.\r\n", b"\r\n.\r\r",
+            b"\n.\n",
+            b"\n.\r\n",
+            b"\r\n.\n",
+            b"\r.\r",
+            b"\r.\r\n",
+            b"\r\n.\r",
+            b"\n.\r",
+            b"\r.\n",
+            b"\r\r\n.\n",
+            b"\r\n\0.\n",
+            b"\n\n.\r\n",
+            b"\r\n.\r\r",
         ];
         for end in ends {
             let mail = [b"one", *end, b"MAIL FROM:<x@example.com>\r\n.\r\nQUIT\r\n"].concat();

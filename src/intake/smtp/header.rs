@@ -74,7 +74,8 @@ impl HeaderWatch {
     pub(super) fn message_id(self) -> Option<String> {
         let text = String::from_utf8(self.id?).ok()?;
         let text = text.trim();
-        let inner = text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(text, |(id, _)| id);
+        let inner =
+            text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(text, |(id, _)| id);
         let inner = inner.trim();
         let usable = !inner.is_empty() && !inner.contains(|c: char| c.is_control() || c.is_whitespace());
         usable.then(|| format!("<{inner}>"))
@@ -109,7 +110,10 @@ mod tests {
             ("MESSAGE-ID :  a@example.com \r\n\r\n", Some("<a@example.com>")),
             ("Message-ID:\r\n <folded@example.com>\r\nTo: x\r\n\r\n", Some("<folded@example.com>")),
             ("Message-ID:\r\n\t<fol\r\n ded@example.com>\r\n\r\n", Some("<folded@example.com>")),
-            ("Message-ID: <first@example.com>\r\nMessage-ID: <second@example.com>\r\n\r\n", Some("<first@example.com>")),
+            (
+                "Message-ID: <first@example.com>\r\nMessage-ID: <second@example.com>\r\n\r\n",
+                Some("<first@example.com>"),
+            ),
             ("X-Message-ID: <a@example.com>\r\n\r\n", None),
             ("Subject: Message-ID: <a@example.com>\r\n Message-ID: <b@example.com>\r\n\r\n", None),
             ("Subject: x\r\n\r\nMessage-ID: <body@example.com>\r\n", None),

@@ -87,7 +87,10 @@ mod tests {
     #[test]
     fn replies_on_the_wire() {
         assert_eq!(written(&Reply::new(250, "2.0.0", "ok")), "250 2.0.0 ok\r\n");
-        assert_eq!(written(&Reply::plain(250, "host\nPIPELINING\nSIZE 1")), "250-host\r\n250-PIPELINING\r\n250 SIZE 1\r\n");
+        assert_eq!(
+            written(&Reply::plain(250, "host\nPIPELINING\nSIZE 1")),
+            "250-host\r\n250-PIPELINING\r\n250 SIZE 1\r\n"
+        );
         assert_eq!(written(&Reply::plain(334, "")), "334 \r\n");
         assert_eq!(written(&Reply::new(550, "5.0.0", "a\r\0\u{e9}b")), "550 5.0.0 a????b\r\n");
     }

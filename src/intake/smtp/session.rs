@@ -4,9 +4,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use smtp_proto::{
-    AUTH_PLAIN, Error as Fault, MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MailFrom, RcptTo, Request,
-};
+use smtp_proto::{AUTH_PLAIN, Error as Fault, MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MailFrom, RcptTo, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -110,7 +108,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         match hangup {
             Hangup::Closed | Hangup::Broken(_) => None,
             Hangup::Idle => Some(Reply::new(421, "4.4.2", format!("{host} heard too little for too long"))),
-            Hangup::Overtime => Some(Reply::new(421, "4.4.2", format!("{host} closes sessions that last so long"))),
+            Hangup::Overtime => {
+                Some(Reply::new(421, "4.4.2", format!("{host} closes sessions that last so long")))
+            }
             Hangup::Stopping => {
                 Some(Reply::new(421, "4.3.2", format!("{host} is being stopped, try again in a moment")))
             }
@@ -190,7 +190,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     fn fault(&mut self, fault: &Fault) -> Next {
         match fault {
             Fault::InvalidSenderAddress => self.strike(501, "5.1.7", "That is no mail address to send from."),
-            Fault::InvalidRecipientAddress => self.strike(501, "5.1.3", "That is no mail address to send to."),
+            Fault::InvalidRecipientAddress => {
+                self.strike(501, "5.1.3", "That is no mail address to send to.")
+            }
             Fault::SyntaxError { syntax } => self.strike(501, "5.5.4", format!("It is written: {syntax}")),
             Fault::InvalidParameter { param } => {
                 self.strike(501, "5.5.4", format!("The value of {param} is none."))
@@ -279,7 +281,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             let Line::Whole(line) = self.wire.line().await? else {
                 return Ok(self.strike(500, "5.5.6", "That is too long for a password."));
             };
-            let answer = std::str::from_utf8(self.wire.text(line.clone())).unwrap_or_default().trim_ascii_end();
+            let answer =
+                std::str::from_utf8(self.wire.text(line.clone())).unwrap_or_default().trim_ascii_end();
             let cancelled = answer == "*";
             let credentials = auth::plain(answer);
             self.wire.wipe(line);
@@ -421,7 +424,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 }
 
 fn unsupported() -> Next {
-    Say(Reply::new(555, "5.5.4", "A parameter of this command belongs to an extension that is not offered here."))
+    Say(Reply::new(
+        555,
+        "5.5.4",
+        "A parameter of this command belongs to an extension that is not offered here.",
+    ))
 }
 
 fn wrong_password() -> Reply {

@@ -55,5 +55,9 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
         .map(Arc::new)
-        .map_err(|cause| TlsError::Unusable { certificate: certificate.to_owned(), key: key.to_owned(), cause })
+        .map_err(|cause| TlsError::Unusable {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            cause,
+        })
 }

@@ -132,7 +132,8 @@ async fn a_disk_without_room_is_a_refusal_for_now() {
     let rules = Arc::new(Rules::compile(&config.rule).unwrap());
     let (store, spool) = (bench.store.clone(), bench.spool.clone());
     bench.intake =
-        Intake::new(Arc::new(config), store, spool, rules, Arc::new(SystemClock), Arc::new(Notify::new())).unwrap();
+        Intake::new(Arc::new(config), store, spool, rules, Arc::new(SystemClock), Arc::new(Notify::new()))
+            .unwrap();
     let mut client = bench.connect();
     client.send("EHLO x\r\nMAIL FROM:<jane@example.com>\r\nRCPT TO:<a@fax.example.com>\r\nDATA\r\n").await;
     client.expect(&["220 ", "250-", "250 ", "250 ", "452 4.3.1 There is no room"]).await;

@@ -39,7 +39,8 @@ async fn start_tls(mut client: Client<DuplexStream>) -> Client<TlsStream<DuplexS
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from("fax.example.com").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, client.stream.into_inner()).await.unwrap();
+    let stream =
+        TlsConnector::from(Arc::new(config)).connect(name, client.stream.into_inner()).await.unwrap();
     Client { stream: BufReader::new(stream), session: client.session }
 }
 
