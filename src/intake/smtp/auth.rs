@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn plain_responses() {
-        let cases: &[(&[u8], Option<(&str, &[u8])>)] = &[
+        type Case = (&'static [u8], Option<(&'static str, &'static [u8])>);
+        let cases: &[Case] = &[
             (b"\0jane\0secret", Some(("jane", b"secret"))),
             (b"jane\0jane\0secret", Some(("jane", b"secret"))),
             (b"\0jane\0", Some(("jane", b""))),

@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn ends_and_dots() {
-        let cases: &[(&[u8], Option<(&[u8], bool, &[u8])>)] = &[
+        type Case = (&'static [u8], Option<(&'static [u8], bool, &'static [u8])>);
+        let cases: &[Case] = &[
             (b".\r\n", Some((b"", false, b""))),
             (b"a\r\n.\r\n", Some((b"a\r\n", false, b""))),
             (b"a\r\n.\r\nRSET\r\n", Some((b"a\r\n", false, b"RSET\r\n"))),
