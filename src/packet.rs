@@ -1,1 +1,148 @@
-//! To come.
+//! Documents to pages: what a submission is made of, part by part, and the PDF that is faxed in its place.
+//!
+//! Everything here reads bytes that a stranger wrote. So it happens in child processes ([`workshop`] is the daemon's
+//! side, [`worker_main`] the child's) that have limits of memory and time and can be killed: a crash, a hang or a
+//! bomb is a verdict on that one document, never an outage.
+//!
+//! Two rules decide every doubt:
+//!
+//! - **Whole or held.** Each part of a mail is in [`Contents::parts`]: faxed as pages n-m, left out for a reason that
+//!   leaves nothing of substance behind (the mail's text, a signature), or holding the whole packet with a sentence.
+//! - **Written anew.** The PDF that leaves is put together from the page contents alone ([`anew`]). What the sender's file had
+//!   besides (scripts, attachments, metadata, dropped pages) is not removed from it, it is never copied.
+//!
+//! Sentences in here are for the sender of the document and name his files; they never go to a log.
+
+use serde::{Deserialize, Serialize};
+
+pub mod selection;
+pub mod workshop;
+
+pub use selection::Selection;
+pub use workshop::{Bench, Sink, Workshop, WorkshopError, WorkshopLimits};
+
+/// What the one document of a submission is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Input {
+    /// A mail in RFC 5322 form.
+    Mail,
+    /// A file.
+    File {
+        /// Its name as the sender wrote it.
+        name: String,
+    },
+}
+
+/// How much a submission may hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// Pages of one packet, cover included. Counted after the page selection, in [`Bench::make`].
+    pub max_pages: u32,
+    /// Parts of one mail, containers not counted.
+    pub max_parts: u32,
+    /// Largest header of a mail, in bytes.
+    pub max_header: u64,
+    /// How deep parts of a mail may lie in one another.
+    pub max_depth: u32,
+    /// Bytes that a single compressed stream of a PDF may unfold to while it is loaded.
+    pub max_decompressed: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules {
+            max_pages: 300,
+            max_parts: 500,
+            max_header: 1 << 20,
+            max_depth: 50,
+            max_decompressed: 64 << 20,
+        }
+    }
+}
+
+/// What a submission holds: the answer to [`Workshop::open`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Facts from the header, for a mail.
+    pub mail: Option<MailFacts>,
+    /// The mail's text for the cover, at most 8 KiB. From the HTML form where there is no plain one.
+    pub text: Option<String>,
+    /// Every part, in the order of the mail. A file is its own only part.
+    pub parts: Vec<Part>,
+    /// Pages of all parts together, cover not counted, before any selection.
+    pub pages: u32,
+    /// Why this cannot be faxed as it is; one sentence for the sender with what to do. With it, nothing can be made.
+    pub hold: Option<String>,
+}
+
+/// Header facts of a mail. Decoded, one line each, without control characters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailFacts {
+    /// Subject.
+    pub subject: Option<String>,
+    /// Display name of the first From address.
+    pub from_name: Option<String>,
+    /// First From address.
+    pub from_address: Option<String>,
+    /// Message-ID without angle brackets.
+    pub message_id: Option<String>,
+    /// References, the oldest first, without angle brackets; In-Reply-To where there are none. At most the last 50.
+    pub references: Vec<String>,
+    /// When the mail says it was written.
+    pub date: Option<jiff::Timestamp>,
+    /// Why this is the mail of a machine that must not be answered or faxed; `None` for mail of people.
+    pub auto_submitted: Option<String>,
+}
+
+/// One part of a mail, or the file itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its file name without any path, at most 120 characters; for a part without one, what it is in plain words.
+    pub name: String,
+    /// What it really is, by its content first.
+    pub kind: PartKind,
+    /// What the mail says it is, as `application/pdf`.
+    pub media_type: String,
+    /// SHA-256 of the decoded bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// How many decoded bytes.
+    pub bytes: u64,
+    /// First and last page among the packet's pages, from 1, cover not counted, before any selection.
+    pub pages: Option<(u32, u32)>,
+    /// Why no page is made of it, where nothing is lost by that.
+    pub left_out: Option<String>,
+    /// Why it holds the packet.
+    pub holds: Option<String>,
+}
+
+/// What a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartKind {
+    /// A PDF document.
+    Pdf,
+    /// Plain text.
+    Text,
+    /// HTML.
+    Html,
+    /// A picture.
+    Image,
+    /// A mail within the mail.
+    Mail,
+    /// Anything else.
+    Other,
+}
+
+/// What [`Bench::make`] made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Pages of the final PDF, cover included.
+    pub pages: u32,
+    /// How many of them are cover.
+    pub cover_pages: u32,
+    /// For each of [`Contents::parts`], its first and last page in the final PDF; `None` when no page of it is there.
+    pub parts: Vec<Option<(u32, u32)>>,
+    /// What a careful sender would like to know: a cover field was cut, a PDF carried attachments that are not faxed.
+    pub warnings: Vec<String>,
+}

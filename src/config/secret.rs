@@ -24,3 +24,19 @@ impl TryFrom<String> for SecretRef {
         }
     }
 }
+/// A secret.
+#[derive(Debug)]
+pub struct Secret(Vec<u8>);
+impl Secret {
+    /// e
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+impl SecretRef {
+    /// r
+    pub fn read(&self) -> Result<Secret, String> {
+        Err("to come".into())
+    }
+}

@@ -267,12 +267,8 @@ impl<'a> Folder<'a> {
             Err(error) => return Err(error),
         };
         let Some(file_name) = claim.name().to_str().filter(|name| names::check(name).is_ok()) else {
-            return Ok(End::Refused(Refusal {
-                permanent: true,
-                code: Refusal::default_code(),
-                sentence: "The name of this file is not valid UTF-8 or contains control characters.".into(),
-                cause: None,
-            }));
+            let sentence = "The name of this file is not valid UTF-8 or contains control characters.";
+            return Ok(End::Refused(Refusal::permanent("5.6.0", sentence)));
         };
         let mut file = tokio::fs::File::from_std(file);
         let mut draft = match self.intake.begin().await {

@@ -269,7 +269,7 @@ impl Files {
             }
             Place::Result(name) => {
                 let result = self.results().await?.remove(&name).ok_or_else(No::missing)?;
-                let removed = self.intake.remove_result(self.user(), result.id).await;
+                let removed = self.intake.remove_result(self.user(), &result.id).await;
                 removed.map_err(|refusal| No::failure(sentence(refusal)))?;
                 Ok(done(id))
             }
@@ -284,7 +284,7 @@ impl Files {
             Some(Opened::Upload(_)) => return Err(No::denied("A file being uploaded cannot be read.")),
             _ => return Err(bad_handle()),
         };
-        let rest = usize::try_from(offset).ok().and_then(|offset| result.bytes.get(offset..)).unwrap_or_default();
+        let rest = usize::try_from(offset).ok().and_then(|offset| result.body.get(offset..)).unwrap_or_default();
         let data: Vec<u8> = rest.iter().copied().take(length.min(READ) as usize).collect();
         if data.is_empty() {
             return Err(end());
@@ -301,7 +301,7 @@ impl Files {
             }
             Place::Result(name) => {
                 let result = self.results().await?.remove(&name).ok_or_else(No::missing)?;
-                file(result.bytes.len() as u64, Some(result.at))
+                file(result.body.len() as u64, Some(result.at))
             }
             Place::Nowhere => return Err(No::missing()),
         };
@@ -311,7 +311,7 @@ impl Files {
     fn fstat(&mut self, id: u32, handle: &str) -> Result<Packet, No> {
         let attrs = match number(handle).and_then(|number| self.open.get(&number)) {
             Some(Opened::Upload(upload)) => file(upload.written(), None),
-            Some(Opened::Result(result)) => file(result.bytes.len() as u64, Some(result.at)),
+            Some(Opened::Result(result)) => file(result.body.len() as u64, Some(result.at)),
             Some(Opened::Listing(_)) => folder(),
             None => return Err(bad_handle()),
         };
@@ -351,7 +351,7 @@ impl Files {
             Place::Results => {
                 let results = self.results().await?.into_iter();
                 entries.extend(
-                    results.map(|(name, result)| File::new(name, file(result.bytes.len() as u64, Some(result.at)))),
+                    results.map(|(name, result)| File::new(name, file(result.body.len() as u64, Some(result.at)))),
                 );
             }
             Place::Upload(_) | Place::Result(_) | Place::Nowhere => return Err(No::missing()),
