@@ -26,6 +26,8 @@ pub mod folder;
 pub mod network;
 pub mod sftp;
 pub mod smtp;
+#[cfg(test)]
+mod testing;
 
 use network::Network;
 

@@ -65,7 +65,10 @@ pub async fn watch(name: String, config: config::Folder, intake: Intake, mut sto
             Err(problem) => problem,
         };
         if !std::mem::replace(&mut reported, true) {
-            tracing::error!(folder.name = name, "folder {name} cannot be used: {problem}; trying again until it can");
+            tracing::error!(
+                folder.name = name,
+                "folder {name} cannot be used: {problem}; trying again until it can"
+            );
         }
         tokio::select! {
             () = tokio::time::sleep(config.scan.std()) => {}
@@ -85,7 +88,8 @@ impl Notices {
     fn add(&self, event: &notify::Event) {
         let whole = matches!(
             event.kind,
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Name(RenameMode::To))
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Modify(ModifyKind::Name(RenameMode::To))
         );
         if !whole {
             return;
@@ -231,7 +235,11 @@ impl<'a> Folder<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
                 // One unreadable file must not keep the others waiting.
-                tracing::warn!(folder.name = self.name, "folder {}: a file cannot be read: {error}", self.name);
+                tracing::warn!(
+                    folder.name = self.name,
+                    "folder {}: a file cannot be read: {error}",
+                    self.name
+                );
                 End::StillWritten
             }
         };

@@ -37,7 +37,9 @@ impl Claims {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let meta = std::fs::symlink_metadata(path)?;
                     if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
-                        return Err(io::Error::other("its .faxbridge belongs to somebody else, or is a link"));
+                        return Err(io::Error::other(
+                            "its .faxbridge belongs to somebody else, or is a link",
+                        ));
                     }
                     std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
                 }
@@ -81,7 +83,9 @@ impl Claim {
     pub(super) fn open(&self) -> io::Result<Option<(File, Print)>> {
         let file = match open_plain(&self.path()) {
             Ok(file) => file,
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let meta = file.metadata()?;

@@ -183,7 +183,9 @@ impl Files {
             (Place::Result(name), false) => {
                 Opened::Result(self.results().await?.remove(&name).ok_or_else(No::missing)?)
             }
-            (Place::Result(_), true) => return Err(No::denied("Only faxbridge writes to /results. Upload to /in.")),
+            (Place::Result(_), true) => {
+                return Err(No::denied("Only faxbridge writes to /results. Upload to /in."));
+            }
             (Place::Root | Place::In | Place::Results, _) => return Err(No::failure("This is a folder.")),
             (Place::Nowhere, true) => return Err(No::denied("Files can be uploaded to /in only.")),
             (Place::Nowhere, false) => return Err(No::missing()),
@@ -194,14 +196,18 @@ impl Files {
     /// Only whole new files: what OpenSSH, rclone, WinSCP and paramiko ask for (create and truncate) needs no look-up.
     async fn may_upload(&self, name: &str, flags: OpenFlags) -> Result<(), No> {
         if flags.contains(OpenFlags::APPEND) {
-            return Err(unsupported("Appending to a file is not possible here. Upload the whole file again."));
+            return Err(unsupported(
+                "Appending to a file is not possible here. Upload the whole file again.",
+            ));
         }
         if flags.contains(OpenFlags::CREATE | OpenFlags::TRUNCATE) && !flags.contains(OpenFlags::EXCLUDE) {
             return Ok(());
         }
         let exists = self.size_in(name).await?.is_some();
         match exists {
-            true if flags.contains(OpenFlags::EXCLUDE) => Err(No::failure("A file of this name is there already.")),
+            true if flags.contains(OpenFlags::EXCLUDE) => {
+                Err(No::failure("A file of this name is there already."))
+            }
             true if !flags.contains(OpenFlags::TRUNCATE) => Err(unsupported(
                 "Resuming or changing an upload is not possible here. Upload the whole file again.",
             )),
@@ -284,7 +290,8 @@ impl Files {
             Some(Opened::Upload(_)) => return Err(No::denied("A file being uploaded cannot be read.")),
             _ => return Err(bad_handle()),
         };
-        let rest = usize::try_from(offset).ok().and_then(|offset| result.body.get(offset..)).unwrap_or_default();
+        let rest =
+            usize::try_from(offset).ok().and_then(|offset| result.body.get(offset..)).unwrap_or_default();
         let data: Vec<u8> = rest.iter().copied().take(length.min(READ) as usize).collect();
         if data.is_empty() {
             return Err(end());
@@ -351,7 +358,9 @@ impl Files {
             Place::Results => {
                 let results = self.results().await?.into_iter();
                 entries.extend(
-                    results.map(|(name, result)| File::new(name, file(result.body.len() as u64, Some(result.at)))),
+                    results.map(|(name, result)| {
+                        File::new(name, file(result.body.len() as u64, Some(result.at)))
+                    }),
                 );
             }
             Place::Upload(_) | Place::Result(_) | Place::Nowhere => return Err(No::missing()),
@@ -360,7 +369,8 @@ impl Files {
     }
 
     fn read_listing(&mut self, id: u32, handle: &str) -> Result<Packet, No> {
-        let Some(Opened::Listing(entries)) = number(handle).and_then(|number| self.open.get_mut(&number)) else {
+        let Some(Opened::Listing(entries)) = number(handle).and_then(|number| self.open.get_mut(&number))
+        else {
             return Err(bad_handle());
         };
         let files: Vec<File> = entries.take(ENTRIES).collect();
@@ -406,7 +416,8 @@ impl Files {
 
     /// All files in `/in`, one entry a name: the newest where a name was used more than once.
     async fn all_in(&self) -> Result<BTreeMap<String, (u64, Option<Timestamp>)>, No> {
-        let mut drops = self.intake.drops(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
+        let mut drops =
+            self.intake.drops(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
         drops.sort_by_key(|drop| drop.at);
         let mut files: BTreeMap<_, _> =
             drops.into_iter().map(|drop| (drop.name, (drop.bytes, Some(drop.at)))).collect();
@@ -423,7 +434,8 @@ impl Files {
     }
 
     async fn results(&self) -> Result<BTreeMap<String, ResultFile>, No> {
-        let results = self.intake.results(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
+        let results =
+            self.intake.results(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
         let named = results.into_iter().filter(|result| names::check(&result.name).is_ok());
         Ok(named.map(|result| (result.name.clone(), result)).collect())
     }
@@ -454,7 +466,8 @@ fn number(handle: &str) -> Option<u64> {
 }
 
 fn done(id: u32) -> Packet {
-    Status { id, status_code: StatusCode::Ok, error_message: String::new(), language_tag: String::new() }.into()
+    Status { id, status_code: StatusCode::Ok, error_message: String::new(), language_tag: String::new() }
+        .into()
 }
 
 fn end() -> No {
@@ -470,7 +483,13 @@ fn unsupported(sentence: &str) -> No {
 }
 
 fn folder() -> FileAttributes {
-    FileAttributes { permissions: Some(0o040_700), size: Some(0), uid: Some(0), gid: Some(0), ..Default::default() }
+    FileAttributes {
+        permissions: Some(0o040_700),
+        size: Some(0),
+        uid: Some(0),
+        gid: Some(0),
+        ..Default::default()
+    }
 }
 
 fn file(bytes: u64, at: Option<Timestamp>) -> FileAttributes {

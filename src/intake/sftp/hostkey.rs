@@ -81,7 +81,8 @@ fn new_key() -> Option<PrivateKey> {
 fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
     let beside = path.with_extension(format!("new{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    let written = file.write_all(text).and_then(|()| file.sync_all()).and_then(|()| std::fs::hard_link(&beside, path));
+    let written =
+        file.write_all(text).and_then(|()| file.sync_all()).and_then(|()| std::fs::hard_link(&beside, path));
     std::fs::remove_file(&beside)?;
     written?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -89,8 +89,18 @@ pub(crate) fn absolute(path: &str) -> Result<String, BadName> {
 /// The forms of WinSCP, FileZilla, rclone, lftp, SFTPGo, ownCloud, browsers, office programs and of people.
 pub(crate) fn is_temporary(name: &str) -> bool {
     const ENDINGS: &[&str] = &[
-        ".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".upload", ".uploading",
-        ".writing", ".swp", "~",
+        ".part",
+        ".partial",
+        ".filepart",
+        ".tmp",
+        ".temp",
+        ".crdownload",
+        ".download",
+        ".upload",
+        ".uploading",
+        ".writing",
+        ".swp",
+        "~",
     ];
     let lower = name.to_ascii_lowercase();
     lower.starts_with('.') || lower.starts_with("~$") || ENDINGS.iter().any(|ending| lower.ends_with(ending))
@@ -120,7 +130,8 @@ fn check_characters(text: &str) -> Result<(), BadName> {
     if text.contains(char::REPLACEMENT_CHARACTER) {
         return Err(BadName::Encoding);
     }
-    let deceives = |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let deceives =
+        |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if text.chars().any(|c| c.is_control() || deceives(c)) {
         return Err(BadName::Control);
     }
@@ -190,13 +201,24 @@ mod tests {
     #[test]
     fn temporary_names() {
         let temporary = [
-            "a.pdf.part", "a.pdf.tmp", "a.pdf.filepart", "A.PDF.PART", ".a.pdf", "~$letter.docx", "a.pdf.crdownload",
-            ".sftpgo-upload.cq1.a.pdf", "a.pdf.ocTransferId123.part", "a.pdf.4fa1b2c3.partial", ".in.a.pdf", "a.pdf~",
+            "a.pdf.part",
+            "a.pdf.tmp",
+            "a.pdf.filepart",
+            "A.PDF.PART",
+            ".a.pdf",
+            "~$letter.docx",
+            "a.pdf.crdownload",
+            ".sftpgo-upload.cq1.a.pdf",
+            "a.pdf.ocTransferId123.part",
+            "a.pdf.4fa1b2c3.partial",
+            ".in.a.pdf",
+            "a.pdf~",
         ];
         for name in temporary {
             assert!(is_temporary(name), "{name}");
         }
-        for name in ["a.pdf", "part", "tmp.pdf", "a.part.pdf", "483920_+12125550199.pdf", "ä.pdf", "~a.pdf"] {
+        for name in ["a.pdf", "part", "tmp.pdf", "a.part.pdf", "483920_+12125550199.pdf", "ä.pdf", "~a.pdf"]
+        {
             assert!(!is_temporary(name), "{name}");
         }
     }

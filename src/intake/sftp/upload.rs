@@ -68,7 +68,9 @@ impl Upload {
         match self {
             Upload { fault: Some(fault), .. } => Err(fault),
             Upload { early, draft: Some(draft), .. } if early.is_empty() => Ok(draft),
-            Upload { .. } => Err("This upload has a gap, so it does not count. Upload the whole file again.".into()),
+            Upload { .. } => {
+                Err("This upload has a gap, so it does not count. Upload the whole file again.".into())
+            }
         }
     }
 
@@ -86,9 +88,11 @@ impl Upload {
         }
         if offset > draft.written() {
             if self.early.len() >= EARLY_CHUNKS || data.len() > *budget || self.early.contains_key(&offset) {
-                return Err("The parts of this file came too far out of order. Upload the whole file again, \
+                return Err(
+                    "The parts of this file came too far out of order. Upload the whole file again, \
                             from its first byte to its last."
-                    .into());
+                        .into(),
+                );
             }
             *budget -= data.len();
             // A copy, because the slice would keep the whole packet buffer behind it alive.
