@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -24,7 +25,7 @@ use super::names::{self, BadName, Place};
 use super::shelf::{Presence, Shelves};
 use super::upload::{self, Upload, sentence};
 use crate::crash;
-use crate::intake::{Arrival, Draft, Intake, ResultFile, SftpUser, Source};
+use crate::intake::{Arrival, Draft, Drop as Dropped, Intake, ResultFile, SftpUser, Source};
 
 /// Files and listings a channel may have open at once.
 const HANDLES: usize = 64;
@@ -230,7 +231,8 @@ impl Files {
     /// A whole file has the name `name` now: kept when that is a temporary one, a fax when it is final.
     async fn settle(&self, name: String, draft: Draft) -> Result<(), No> {
         if names::is_temporary(&name) {
-            return self.shelves.keep(self.user(), name, draft).map_err(|_| {
+            let kept = self.shelves.keep(self.user(), name, draft);
+            return kept.then_some(()).ok_or_else(|| {
                 No::failure("Too many uploads wait under temporary names. Rename or remove some first.")
             });
         }
@@ -243,9 +245,11 @@ impl Files {
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
-            file: Some(name),
+            file: Some(name.clone()),
         };
+        let bytes = draft.written();
         self.intake.accept(draft, arrival).await.map_err(|refusal| No::failure(sentence(refusal)))?;
+        self.shelves.accepted(self.user(), name, bytes, Instant::now());
         crash::reached("intake.answered");
         Ok(())
     }
@@ -409,16 +413,24 @@ impl Files {
         if let Some(upload) = self.uploads().find(|upload| upload.name == name) {
             return Ok(Some((upload.written(), None)));
         }
+        let now = Instant::now();
+        if let Some(known) = self.shelves.look_up(self.user(), name, now) {
+            return Ok(known);
+        }
+        self.drops(now).await?;
+        Ok(self.shelves.look_up(self.user(), name, now).flatten())
+    }
+
+    /// The list of accepted files, oldest first.
+    async fn drops(&self, now: Instant) -> Result<Vec<Dropped>, No> {
         let drops = self.intake.drops(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
-        let newest = drops.into_iter().filter(|drop| drop.name == name).max_by_key(|drop| drop.at);
-        Ok(newest.map(|drop| (drop.bytes, Some(drop.at))))
+        self.shelves.learn(self.user(), &drops, now);
+        Ok(drops)
     }
 
     /// All files in `/in`, one entry a name: the newest where a name was used more than once.
     async fn all_in(&self) -> Result<BTreeMap<String, (u64, Option<Timestamp>)>, No> {
-        let mut drops =
-            self.intake.drops(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
-        drops.sort_by_key(|drop| drop.at);
+        let drops = self.drops(Instant::now()).await?;
         let mut files: BTreeMap<_, _> =
             drops.into_iter().map(|drop| (drop.name, (drop.bytes, Some(drop.at)))).collect();
         files.extend(self.uploads().map(|upload| (upload.name.clone(), (upload.written(), None))));

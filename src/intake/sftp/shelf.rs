@@ -1,14 +1,21 @@
-//! What each user's `in/` holds beside the accepted files: uploads under temporary names, whole but not yet renamed.
+//! What each user's `in/` holds: uploads under temporary names, whole but not yet renamed, and what was accepted.
 //!
-//! They are shared by all sessions of a user, because rclone and others rename over another connection than the one
+//! Temporary uploads are shared by all sessions of a user, because rclone and others rename over another connection than the one
 //! they uploaded on. They never counted, so losing them is allowed: at a restart, when the user has been gone for
 //! [`GRACE`], or after [`KEEP`] at the latest.
+//!
+//! Accepted files are known to the intake; here their list is remembered for [`FRESH`]. OpenSSH asks for the target
+//! before every `put`, and most clients for the file after it: with a thousand files in a batch that would be the
+//! thousandfold list each time. What this server accepts it adds at once, so that no client misses its own file; only
+//! the end of a fax shows up that much later.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::intake::Draft;
+use jiff::Timestamp;
+
+use crate::intake::{Draft, Drop as Dropped};
 
 /// Uploads under temporary names that one user may have at a time. Each holds an open file and a buffer.
 const PER_USER: usize = 32;
@@ -17,7 +24,12 @@ const GRACE: Duration = Duration::from_secs(120);
 /// A temporary upload that is never renamed is dropped after this.
 const KEEP: Duration = Duration::from_secs(30 * 60);
 
-/// The temporary uploads of all users.
+/// The list of accepted files is asked for anew after this.
+const FRESH: Duration = Duration::from_secs(2);
+/// A file accepted while the list was asked for may be missing in it; it is kept beside the list for this long.
+const OVERLAP: Duration = Duration::from_secs(30);
+
+/// The files of all users.
 #[derive(Default)]
 pub(super) struct Shelves(Mutex<HashMap<String, Shelf>>);
 
@@ -26,6 +38,16 @@ struct Shelf {
     sessions: usize,
     left: Option<Instant>,
     files: HashMap<String, Kept>,
+    listed: Option<Instant>,
+    accepted: HashMap<String, Accepted>,
+}
+
+/// Size and, once the list told it, time of an accepted file.
+#[derive(Clone, Copy)]
+struct Accepted {
+    bytes: u64,
+    at: Option<Timestamp>,
+    added: Option<Instant>,
 }
 
 struct Kept {
@@ -63,16 +85,16 @@ impl Shelves {
         Presence { shelves: Arc::clone(self), user: user.to_owned() }
     }
 
-    /// Keeps a whole upload under a temporary name, in place of an older one of that name. Gives the draft back as an
-    /// error when the user has too many.
-    pub(super) fn keep(&self, user: &str, name: String, draft: Draft) -> Result<(), Draft> {
+    /// Keeps a whole upload under a temporary name, in place of an older one of that name. False when the
+    /// user has too many.
+    pub(super) fn keep(&self, user: &str, name: String, draft: Draft) -> bool {
         let mut shelves = self.lock();
         let shelf = shelves.entry(user.to_owned()).or_default();
         if shelf.files.len() >= PER_USER && !shelf.files.contains_key(&name) {
-            return Err(draft);
+            return false;
         }
         shelf.files.insert(name, Kept { draft, since: Instant::now() });
-        Ok(())
+        true
     }
 
     /// Takes an upload off the shelf, to be accepted, renamed or dropped.
@@ -90,6 +112,41 @@ impl Shelves {
         let shelves = self.lock();
         let files = shelves.get(user).map(|shelf| &shelf.files);
         files.into_iter().flatten().map(|(name, kept)| (name.clone(), kept.draft.written())).collect()
+    }
+
+    /// Notes what the intake accepted just now.
+    pub(super) fn accepted(&self, user: &str, name: String, bytes: u64, now: Instant) {
+        let mut shelves = self.lock();
+        let shelf = shelves.entry(user.to_owned()).or_default();
+        shelf.accepted.insert(name, Accepted { bytes, at: None, added: Some(now) });
+    }
+
+    /// Size and time of an accepted file, `Some(None)` if there is none; `None` if the list must be asked for.
+    #[allow(clippy::option_option, reason = "three answers, told apart where this is called")]
+    pub(super) fn look_up(
+        &self,
+        user: &str,
+        name: &str,
+        now: Instant,
+    ) -> Option<Option<(u64, Option<Timestamp>)>> {
+        let shelves = self.lock();
+        let shelf = shelves.get(user)?;
+        let fresh = shelf.listed.is_some_and(|at| now.saturating_duration_since(at) < FRESH);
+        fresh.then(|| shelf.accepted.get(name).map(|file| (file.bytes, file.at)))
+    }
+
+    /// Takes over the list that the intake gave. `asked` is when it was asked for.
+    pub(super) fn learn(&self, user: &str, drops: &[Dropped], asked: Instant) {
+        let mut shelves = self.lock();
+        let shelf = shelves.entry(user.to_owned()).or_default();
+        shelf.listed = Some(asked);
+        let young = |added: Instant| asked.saturating_duration_since(added) < OVERLAP;
+        shelf.accepted.retain(|_, file| file.added.is_some_and(young));
+        for drop in drops {
+            // Oldest first, so that of two of the same name the newer one stays.
+            let file = Accepted { bytes: drop.bytes, at: Some(drop.at), added: None };
+            shelf.accepted.insert(drop.name.clone(), file);
+        }
     }
 
     /// Drops what was kept long enough; to be called every few seconds.
