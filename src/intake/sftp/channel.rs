@@ -127,10 +127,9 @@ async fn write(mut packet: Bytes, files: &mut Files, answers: &mut BytesMut) -> 
     let id = packet.try_get_u32().map_err(malformed)?;
     let handle = string(&mut packet)?;
     let offset = packet.try_get_u64().map_err(malformed)?;
+    // What may follow is passed over, as OpenSSH does: rclone sends its last write in a packet of full length, with
+    // old bytes behind the data (seen with rclone 1.60).
     let data = string(&mut packet)?;
-    if !packet.is_empty() {
-        return Err(Broken::Malformed);
-    }
     match files.write(&handle, offset, data).await {
         Ok(()) => {
             answers.put_u32(17);

@@ -356,6 +356,23 @@ async fn a_malformed_packet_ends_the_channel() {
 }
 
 #[tokio::test]
+async fn bytes_behind_the_data_of_a_write_are_passed_over() {
+    let server = TestServer::start().await;
+    let ssh = server.sign_in("billing", &server.key).await.unwrap();
+    let mut channel = ssh.channel_open_session().await.unwrap();
+    channel.request_subsystem(true, "sftp").await.unwrap();
+    let framed = |packet: &[u8]| [&(packet.len() as u32).to_be_bytes(), packet].concat();
+    let open = b"\x03\0\0\0\x01\0\0\0\x08in/a.pdf\0\0\0\x1a\0\0\0\0";
+    let write = b"\x06\0\0\0\x02\0\0\0\x010\0\0\0\0\0\0\0\0\0\0\0\x03abcOLD";
+    let close = b"\x04\0\0\0\x03\0\0\0\x010";
+    let all = [framed(b"\x01\0\0\0\x03"), framed(open), framed(write), framed(close)].concat();
+    channel.data_bytes(all).await.unwrap();
+    channel.eof().await.unwrap();
+    while !matches!(channel.wait().await, None | Some(russh::ChannelMsg::Close)) {}
+    assert_eq!(server.rig.accepted(billing()).await, [("a.pdf".into(), b"abc".to_vec())]);
+}
+
+#[tokio::test]
 async fn sessions_are_limited() {
     let server = TestServer::start_with("max_sessions = 2").await;
     let _first = server.client("billing").await;
