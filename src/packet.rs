@@ -15,6 +15,14 @@
 
 use serde::{Deserialize, Serialize};
 
+mod anew;
+mod content;
+mod kind;
+mod layers;
+mod mail;
+mod names;
+mod opened;
+mod pdf;
 pub mod selection;
 pub mod workshop;
 
