@@ -15,15 +15,42 @@ use super::pdf::{Source, annotations, dict, named};
 
 /// Entries that lead away from drawing, or out of the file.
 const NEVER: &[&[u8]] = &[
-    b"AA", b"AF", b"Alternates", b"Dests", b"EF", b"JS", b"LastModified", b"Measure", b"Metadata", b"OPI", b"Parent",
-    b"PieceInfo", b"PtData", b"Ref", b"StructParent", b"StructParents", b"Thumb",
+    b"AA",
+    b"AF",
+    b"Alternates",
+    b"Dests",
+    b"EF",
+    b"JS",
+    b"LastModified",
+    b"Measure",
+    b"Metadata",
+    b"OPI",
+    b"Parent",
+    b"PieceInfo",
+    b"PtData",
+    b"Ref",
+    b"StructParent",
+    b"StructParents",
+    b"Thumb",
 ];
 /// In streams also: content that lies in another file.
 const NEVER_IN_STREAMS: &[&[u8]] = &[b"DL", b"F", b"FDecodeParms", b"FFilter", b"Length"];
 /// Objects that drawing never needs, wherever a reference to them stands.
 const NEVER_TYPES: &[&[u8]] = &[
-    b"Action", b"Annot", b"Catalog", b"EmbeddedFile", b"Filespec", b"Metadata", b"ObjStm", b"Outlines", b"Page",
-    b"Pages", b"Sig", b"StructElem", b"StructTreeRoot", b"XRef",
+    b"Action",
+    b"Annot",
+    b"Catalog",
+    b"EmbeddedFile",
+    b"Filespec",
+    b"Metadata",
+    b"ObjStm",
+    b"Outlines",
+    b"Page",
+    b"Pages",
+    b"Sig",
+    b"StructElem",
+    b"StructTreeRoot",
+    b"XRef",
 ];
 /// Dictionaries whose keys are names that the document made up.
 const NAME_TABLES: &[&[u8]] = &[b"CharProcs", b"Colorants"];
@@ -108,7 +135,10 @@ impl<'a> Copier<'a> {
         let (Some(source), letter) = (self.source(place), [0.0, 0.0, 612.0, 792.0]) else { return new };
         let doc = &source.doc;
         let Ok(page) = doc.get_dictionary(id) else { return new };
-        new.set("MediaBox", numbers(&inherited(doc, page, b"MediaBox").and_then(|o| rectangle(doc, o)).unwrap_or(letter)));
+        new.set(
+            "MediaBox",
+            numbers(&inherited(doc, page, b"MediaBox").and_then(|o| rectangle(doc, o)).unwrap_or(letter)),
+        );
         if let Some(crop) = inherited(doc, page, b"CropBox").and_then(|o| rectangle(doc, o)) {
             new.set("CropBox", numbers(&crop));
         }
@@ -178,9 +208,8 @@ impl<'a> Copier<'a> {
         let Some(source) = self.source(place) else { return new };
         let doc = &source.doc;
         let used = used.and_then(|used| with_borrowed_names(source, old, used));
-        let is_used = |key: &[u8]| {
-            used.as_ref().is_none_or(|used| used.contains(key)) || key.starts_with(b"Default")
-        };
+        let is_used =
+            |key: &[u8]| used.as_ref().is_none_or(|used| used.contains(key)) || key.starts_with(b"Default");
         for &category in RESOURCES {
             let Some(entries) = dict(doc, old, category) else { continue };
             let mut kept = Dictionary::new();
@@ -196,9 +225,13 @@ impl<'a> Copier<'a> {
             let mut kept = Dictionary::new();
             for (key, value) in entries.iter().filter(|(key, _)| is_used(key)) {
                 let layer = doc.dereference(value).ok().and_then(|(_, object)| object.as_dict().ok());
-                let is_layer = layer.is_some_and(|layer| matches!(named(doc, layer, b"Type"), b"OCG" | b"OCMD"));
-                let value =
-                    if is_layer { self.value(place, value, 0) } else { Object::Dictionary(Dictionary::new()) };
+                let is_layer =
+                    layer.is_some_and(|layer| matches!(named(doc, layer, b"Type"), b"OCG" | b"OCMD"));
+                let value = if is_layer {
+                    self.value(place, value, 0)
+                } else {
+                    Object::Dictionary(Dictionary::new())
+                };
                 kept.set(key.clone(), value);
             }
             new.set("Properties", Object::Dictionary(kept));
@@ -298,7 +331,8 @@ impl<'a> Copier<'a> {
         let without: Vec<&[u8]> = [NEVER, NEVER_IN_STREAMS, &[&b"Resources"[..]]].concat();
         let mut new = self.dictionary(place, &old.dict, &without, 0);
         if let Some(resources) = dict(&source.doc, &old.dict, b"Resources") {
-            let used = old.decompressed_content_with_limit(source.unfold).ok().map(|content| names_in(&content));
+            let used =
+                old.decompressed_content_with_limit(source.unfold).ok().map(|content| names_in(&content));
             new.set("Resources", Object::Dictionary(self.resources(place, resources, used)));
         }
         self.stream_object(number, new, &old.content)
@@ -323,7 +357,9 @@ impl<'a> Copier<'a> {
 
     fn begin(&mut self, number: u32) {
         let at = self.out.len();
-        if let Some(offset) = usize::try_from(number).ok().and_then(|n| self.offsets.get_mut(n.wrapping_sub(1))) {
+        if let Some(offset) =
+            usize::try_from(number).ok().and_then(|n| self.offsets.get_mut(n.wrapping_sub(1)))
+        {
             *offset = at;
         }
         self.out.extend_from_slice(format!("{number} 0 obj\n").as_bytes());
@@ -384,14 +420,17 @@ fn with_borrowed_names(
                 }
                 match doc.dereference(value) {
                     Ok((_, Object::Stream(drawing))) => {
-                        let is_image =
-                            named(doc, &drawing.dict, b"Subtype") == b"Image";
+                        let is_image = named(doc, &drawing.dict, b"Subtype") == b"Image";
                         if !is_image && !drawing.dict.has(b"Resources") {
-                            used.extend(names_in(&drawing.decompressed_content_with_limit(source.unfold).ok()?));
+                            used.extend(names_in(
+                                &drawing.decompressed_content_with_limit(source.unfold).ok()?,
+                            ));
                         }
                     }
                     // The glyphs of a Type 3 font may draw with the page's resources.
-                    Ok((_, Object::Dictionary(font))) if font.has(b"CharProcs") && !font.has(b"Resources") => {
+                    Ok((_, Object::Dictionary(font)))
+                        if font.has(b"CharProcs") && !font.has(b"Resources") =>
+                    {
                         return None;
                     }
                     _ => {}
@@ -462,3 +501,6 @@ fn name(name: &[u8]) -> Object {
 fn reference(number: u32) -> Object {
     Object::Reference((number, 0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,8 +22,10 @@ pub(super) fn names_in(content: &[u8]) -> HashSet<Vec<u8>> {
 }
 
 fn is_delimiter(byte: u8) -> bool {
-    matches!(byte, b'\0' | b'\t' | b'\n' | 0x0c | b'\r' | b' ' | b'(' | b')' | b'<' | b'>' | b'[' | b']' | b'{' | b'}')
-        || matches!(byte, b'/' | b'%')
+    matches!(
+        byte,
+        b'\0' | b'\t' | b'\n' | 0x0c | b'\r' | b' ' | b'(' | b')' | b'<' | b'>' | b'[' | b']' | b'{' | b'}'
+    ) || matches!(byte, b'/' | b'%')
 }
 
 fn unescaped(token: &[u8]) -> Vec<u8> {

@@ -52,7 +52,8 @@ fn verdict(entity: &Entity<'_>, kind: PartKind, sniffed: Sniffed, name: &str) ->
         "text/vcard" | "text/x-vcard" | "text/directory" => return Verdict::LeftOut("a visiting card"),
         "application/pkcs7-mime" | "application/x-pkcs7-mime" | "application/pgp-encrypted" => {
             return Verdict::Holds(
-                "the mail is encrypted or sealed (S/MIME or PGP) and cannot be read here. Send it without".into(),
+                "the mail is encrypted or sealed (S/MIME or PGP) and cannot be read here. Send it without"
+                    .into(),
             );
         }
         "application/ms-tnef" | "application/vnd.ms-tnef" => {

@@ -22,7 +22,9 @@ impl Layers {
         let Some(properties) = dict(doc, catalog, b"OCProperties") else { return Layers::default() };
         let references = |holder: &Dictionary, key: &[u8]| -> Vec<ObjectId> {
             match holder.get_deref(key, doc) {
-                Ok(Object::Array(list)) => list.iter().filter_map(|entry| entry.as_reference().ok()).collect(),
+                Ok(Object::Array(list)) => {
+                    list.iter().filter_map(|entry| entry.as_reference().ok()).collect()
+                }
                 _ => Vec::new(),
             }
         };
@@ -58,7 +60,9 @@ impl Layers {
         }
         let members: Vec<ObjectId> = match layer.get(b"OCGs") {
             Ok(Object::Reference(id)) => match doc.get_object(*id) {
-                Ok(Object::Array(list)) => list.iter().filter_map(|entry| entry.as_reference().ok()).collect(),
+                Ok(Object::Array(list)) => {
+                    list.iter().filter_map(|entry| entry.as_reference().ok()).collect()
+                }
                 _ => vec![*id],
             },
             Ok(Object::Array(list)) => list.iter().filter_map(|entry| entry.as_reference().ok()).collect(),

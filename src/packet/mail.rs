@@ -151,7 +151,9 @@ fn structure_problem(message: &Message<'_>, raw: &[u8], rules: &Rules) -> Option
     let most = usize::try_from(rules.max_parts).unwrap_or(usize::MAX);
     if leaves.len() > most || containers.len() > most {
         let found = leaves.len().max(containers.len());
-        return Some(format!("the mail has {found} parts; at most {most} are taken. Send it as several mails"));
+        return Some(format!(
+            "the mail has {found} parts; at most {most} are taken. Send it as several mails"
+        ));
     }
     if leaves.iter().any(|part| part.content_type().is_some_and(|kind| kind.ctype() == "multipart")) {
         return Some(
@@ -169,7 +171,8 @@ fn structure_problem(message: &Message<'_>, raw: &[u8], rules: &Rules) -> Option
         };
         if found("--") == 0 {
             return Some(
-                "the mail ends before its last part does; it may have been cut off on the way. Send it again".into(),
+                "the mail ends before its last part does; it may have been cut off on the way. Send it again"
+                    .into(),
             );
         }
         if found("") != children.len() {
@@ -217,7 +220,8 @@ fn entity<'x>(part: MessagePart<'x>, place: Place, raw: &'x [u8]) -> Entity<'x> 
     let is_mail = matches!(part.body, PartType::Message(_)) || media_type == "message/rfc822";
     let role = if is_mail {
         Role::Mail
-    } else if media_type.starts_with("text/") && !attached && name.is_none() && body_type(&media_type, place) {
+    } else if media_type.starts_with("text/") && !attached && name.is_none() && body_type(&media_type, place)
+    {
         Role::Body
     } else if media_type.starts_with("image/")
         && place.in_related

@@ -31,7 +31,8 @@ impl Opened {
         for entity in mail.entities {
             opened.add(entity);
         }
-        opened.contents.hold = mail.problem.or_else(|| opened.hold("the mail has no attachment that could be faxed"));
+        opened.contents.hold =
+            mail.problem.or_else(|| opened.hold("the mail has no attachment that could be faxed"));
         opened
     }
 
@@ -86,7 +87,8 @@ impl Opened {
 
     /// The sentence of the first part that holds, and how many more do; `nothing` when there is no page at all.
     fn hold(&self, nothing: &str) -> Option<String> {
-        let holding: Vec<&String> = self.contents.parts.iter().filter_map(|part| part.holds.as_ref()).collect();
+        let holding: Vec<&String> =
+            self.contents.parts.iter().filter_map(|part| part.holds.as_ref()).collect();
         match holding.as_slice() {
             [] if self.contents.pages == 0 => Some(nothing.to_owned()),
             [] => None,
@@ -137,7 +139,8 @@ impl Opened {
             }
             made.parts.push(range);
         }
-        let output = anew::write(&pages).map_err(|error| format!("the packet could not be written: {error}"))?;
+        let output =
+            anew::write(&pages).map_err(|error| format!("the packet could not be written: {error}"))?;
         drop(pages);
         let output = Arc::new(output);
         self.check(&output, total)?;

@@ -37,8 +37,7 @@ pub(super) fn load(name: &str, bytes: Vec<u8>, rules: &Rules) -> Result<Source, 
         return Err(format!("{name} is empty. Send it again"));
     }
     let unfold = usize::try_from(rules.max_decompressed).unwrap_or(usize::MAX);
-    let options =
-        LoadOptions { strict: true, max_decompressed_size: Some(unfold), ..LoadOptions::default() };
+    let options = LoadOptions { strict: true, max_decompressed_size: Some(unfold), ..LoadOptions::default() };
     let doc = match Document::load_mem_with_options(&bytes, options) {
         Ok(doc) => doc,
         Err(error) => return Err(why_not(name, &bytes, &error, unfold)),
@@ -47,15 +46,19 @@ pub(super) fn load(name: &str, bytes: Vec<u8>, rules: &Rules) -> Result<Source, 
         return Err(protected(name));
     }
     let pages: Vec<ObjectId> = doc.page_iter().take(MOST_PAGES + 1).collect();
-    if pages.is_empty() {
-        return Err(if cut_off(&bytes) { cut_off_sentence(name) } else { format!("{name} has no pages") });
-    }
     if pages.len() > MOST_PAGES {
         return Err(format!("{name} has more than {MOST_PAGES} pages"));
     }
     let catalog = doc.catalog().map_err(|_| damaged(name))?;
-    let second_opinion = Pdf::new(Arc::new(bytes)).map(|pdf| pdf.pages().len());
     let counted = counted(&doc, catalog);
+    if pages.is_empty() {
+        return Err(match counted {
+            _ if cut_off(&bytes) => cut_off_sentence(name),
+            Some(0) => format!("{name} has no pages"),
+            _ => damaged(name),
+        });
+    }
+    let second_opinion = Pdf::new(Arc::new(bytes)).map(|pdf| pdf.pages().len());
     let agree = second_opinion == Ok(pages.len()) && counted == Some(pages.len());
     let distinct: HashSet<ObjectId> = pages.iter().copied().collect();
     if doc.xref_recovery.is_some() || !agree || distinct.len() != pages.len() {
@@ -86,7 +89,9 @@ fn why_not(name: &str, bytes: &[u8], strict: &lopdf::Error, unfold: usize) -> St
         return protected(name);
     }
     if let Decompress(lopdf::DecompressError::MemoryLimitExceeded { .. }) = strict {
-        return format!("{name} unfolds to more data than any fax needs. Print it to a new PDF and send that");
+        return format!(
+            "{name} unfolds to more data than any fax needs. Print it to a new PDF and send that"
+        );
     }
     if cut_off(bytes) {
         return cut_off_sentence(name);
@@ -129,9 +134,9 @@ fn has_its_content(doc: &Document, page: ObjectId) -> bool {
     let Ok(contents) = page.get(b"Contents") else { return true };
     match doc.dereference(contents) {
         Ok((_, Object::Stream(_) | Object::Null)) => true,
-        Ok((_, Object::Array(streams))) => streams
-            .iter()
-            .all(|stream| matches!(doc.dereference(stream), Ok((_, Object::Stream(_))))),
+        Ok((_, Object::Array(streams))) => {
+            streams.iter().all(|stream| matches!(doc.dereference(stream), Ok((_, Object::Stream(_)))))
+        }
         _ => false,
     }
 }
@@ -144,7 +149,9 @@ fn refuse_what_pages_do_not_show(
     pages: &[ObjectId],
 ) -> Result<(), String> {
     if dict(doc, catalog, b"Collection").is_some() {
-        return Err(format!("{name} is a PDF portfolio. Send the documents inside it as attachments of the mail"));
+        return Err(format!(
+            "{name} is a PDF portfolio. Send the documents inside it as attachments of the mail"
+        ));
     }
     let Some(form) = dict(doc, catalog, b"AcroForm") else { return Ok(()) };
     let truth = |holder: &Dictionary, key: &[u8]| {
@@ -154,9 +161,9 @@ fn refuse_what_pages_do_not_show(
         return Err(format!("{name} is a dynamic form (XFA). Print it to a new PDF and send that"));
     }
     let stale = truth(form, b"NeedAppearances");
-    let unseen = pages.iter().any(|&page| {
-        annotations(doc, page).into_iter().any(|widget| value_is_unseen(doc, widget, stale))
-    });
+    let unseen = pages
+        .iter()
+        .any(|&page| annotations(doc, page).into_iter().any(|widget| value_is_unseen(doc, widget, stale)));
     if unseen {
         return Err(format!(
             "{name} is a form with values that the file holds but does not draw. Print it to a new PDF and send that"
