@@ -1,1 +1,194 @@
-//! To come.
+//! What the sender asked for, as facts that rules can match on: where it came from, who sent it, to which address.
+//!
+//! Addresses arrive from SMTP commands, so that every byte of them is hostile. An address is taken apart once, here: quotes
+//! and backslashes of the local part are undone (RFC 5321, section 4.1.2), the domain is lower-cased, and whatever could be
+//! read in two ways is refused. Digits are never collected from free text, and a `+` is never a tag to be cut off: in
+//! `+12125550199@fax.example.com` it is the number.
+
+/// What rules see of one Submission and one of its envelope recipients.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// How it came: `smtp`, `sftp:billing`, `folder:scans`, `cli`.
+    pub source: String,
+    /// The configured sender's name.
+    pub sender: String,
+    /// One envelope recipient, as in RCPT TO without the angle brackets.
+    pub to: Option<String>,
+    /// The mail's subject, decoded.
+    pub subject: Option<String>,
+    /// The dropped file's name, as the sender wrote it; with folders in front where it lay in some.
+    pub file: Option<String>,
+}
+
+/// An address in two halves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Before the last `@`, without the quoting; capitals are kept.
+    pub local: String,
+    /// Behind it, in lower case, without a trailing dot.
+    pub domain: String,
+}
+
+/// Why a text is not one mail address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressFault {
+    /// Longer than RFC 5321 allows (64 for the local part, 255 for the domain).
+    #[error("the address is longer than an address may be")]
+    TooLong,
+    /// No `@`, or nothing before or behind it.
+    #[error("the address needs a name, an @ and a domain")]
+    Incomplete,
+    /// A second `@`, a source route, a blank or another character that has to be quoted.
+    #[error("the address has characters that would have to stand in quotes; write it as name@domain")]
+    Unquoted,
+    /// A quote that does not end, or text beside it.
+    #[error("the quotes in the address do not fit together")]
+    Quotes,
+    /// Control characters, or such that make a line read differently from what it holds.
+    #[error("the address has invisible characters")]
+    Invisible,
+}
+
+impl Address {
+    /// Takes an envelope address apart; one pair of angle brackets around it is allowed.
+    ///
+    /// # Errors
+    /// [`AddressFault`] for what is not exactly one address.
+    pub fn parse(text: &str) -> Result<Address, AddressFault> {
+        let text = text.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(text);
+        if text.len() > 2 * 64 + 2 + 1 + 255 {
+            return Err(AddressFault::TooLong);
+        }
+        if text.chars().any(is_invisible) {
+            return Err(AddressFault::Invisible);
+        }
+        let (local, domain) = match text.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let (local, domain) = text.rsplit_once('@').ok_or(AddressFault::Incomplete)?;
+                if local.chars().any(|c| c.is_whitespace() || "\"(),:;<>@[\\]".contains(c)) {
+                    return Err(AddressFault::Unquoted);
+                }
+                (local.to_owned(), domain)
+            }
+        };
+        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        if local.is_empty() || domain.is_empty() {
+            return Err(AddressFault::Incomplete);
+        }
+        if local.len() > 64 || domain.len() > 255 {
+            return Err(AddressFault::TooLong);
+        }
+        let literal = domain.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(domain);
+        if literal.chars().any(|c| c.is_whitespace() || "\"(),;<>@[\\]/".contains(c)) {
+            return Err(AddressFault::Unquoted);
+        }
+        Ok(Address { local, domain: domain.to_lowercase() })
+    }
+}
+
+/// `text` fit to stand in a sentence or a log line: at most `longest` characters, an ellipsis where it was cut, blanks for line
+/// breaks, and nothing invisible that could turn the line around or fake another one.
+#[must_use]
+pub fn quotable(text: &str, longest: usize) -> String {
+    let mut shown: String = text
+        .trim()
+        .chars()
+        .take(longest)
+        .map(|c| if is_invisible(c) || c == '"' { '?' } else { c })
+        .collect();
+    if text.trim().chars().nth(longest).is_some() {
+        shown.push('\u{2026}');
+    }
+    shown
+}
+
+/// Undoes a quoted local part, its opening quote already gone; also gives the domain behind it.
+fn unquote(quoted: &str) -> Result<(String, &str), AddressFault> {
+    let mut local = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((place, c)) = characters.next() {
+        match c {
+            '\\' => local.push(characters.next().ok_or(AddressFault::Quotes)?.1),
+            '"' => {
+                let domain = quoted.get(place + 1..).and_then(|rest| rest.strip_prefix('@'));
+                return Ok((local, domain.ok_or(AddressFault::Quotes)?));
+            }
+            c => local.push(c),
+        }
+    }
+    Err(AddressFault::Quotes)
+}
+
+/// Control characters, zero-width ones, and those that change the direction of writing.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffd}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn addresses_come_apart() {
+        for (text, local, domain) in [
+            ("+12125550199@fax.example.com", "+12125550199", "fax.example.com"),
+            ("<Mercy-Radiology@FAX.Example.COM.>", "Mercy-Radiology", "fax.example.com"),
+            ("\"+1 212 555 0199\"@fax.example.com", "+1 212 555 0199", "fax.example.com"),
+            (r#""a\"b\\c"@fax.example.com"#, r#"a"b\c"#, "fax.example.com"),
+            ("\"a@b\"@fax.example.com", "a@b", "fax.example.com"),
+            ("FAX=+12125550199/T33S=1@[192.0.2.1]", "FAX=+12125550199/T33S=1", "[192.0.2.1]"),
+            ("m\u{fc}ller@fax.example.com", "m\u{fc}ller", "fax.example.com"),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!((address.local.as_str(), address.domain.as_str()), (local, domain), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_address_is_refused() {
+        let long = format!("{}@fax.example.com", "a".repeat(65));
+        for (text, fault) in [
+            ("", AddressFault::Incomplete),
+            ("postmaster", AddressFault::Incomplete),
+            ("@fax.example.com", AddressFault::Incomplete),
+            ("a@", AddressFault::Incomplete),
+            ("a@.", AddressFault::Incomplete),
+            ("John Doe@2125550199@ExtraFax", AddressFault::Unquoted),
+            ("a@b@fax.example.com", AddressFault::Unquoted),
+            ("@relay.example,@b.example:a@fax.example.com", AddressFault::Unquoted),
+            ("a@fax.example.com,b@fax.example.com", AddressFault::Unquoted),
+            ("a@fax.example.com b", AddressFault::Unquoted),
+            ("\"a", AddressFault::Quotes),
+            ("\"a\\", AddressFault::Quotes),
+            ("\"a\"b@fax.example.com", AddressFault::Quotes),
+            ("\"a\"", AddressFault::Quotes),
+            ("\"\"@fax.example.com", AddressFault::Incomplete),
+            ("a\r\nRCPT TO:<b@fax.example.com", AddressFault::Invisible),
+            ("a\0@fax.example.com", AddressFault::Invisible),
+            ("a\u{202e}@fax.example.com", AddressFault::Invisible),
+            (long.as_str(), AddressFault::TooLong),
+        ] {
+            assert_eq!(Address::parse(text), Err(fault), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn quoted_text_cannot_break_a_line() {
+        assert_eq!(quotable("  a\r\nb\u{202e}c\"d ", 20), "a??b?c?d");
+        assert_eq!(quotable("abcdef", 3), "abc\u{2026}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_or_refused(text in "\\PC*|[\"\\\\@<>a. ]{0,20}") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert!(!address.local.is_empty() && !address.domain.contains('@'));
+            }
+            prop_assert!(quotable(&text, 10).chars().count() <= 11);
+        }
+    }
+}

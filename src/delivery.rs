@@ -1,1 +1,350 @@
-//! To come.
+//! The way out: what a fax provider is to the bridge, and what it must promise.
+//!
+//! A fax costs money, rings a telephone and may show a patient's record to whoever stands at the far end. So the contract
+//! of [`Provider`] is mostly about one question: *may the document have left?* Everything an adapter does not know for
+//! certain it must call unknown; the worker then asks by reference, and never sends again on a guess.
+//!
+//! # What `submit` may and may not do
+//!
+//! The Attempt and its reference are committed before [`Provider::submit`] is called, so it may die at any point and the
+//! restarted process can still ask for the reference. In return it
+//!
+//! * makes **at most one** request that could cause a call. No retry, no redirect, no second URL, no redial by the provider
+//!   (adapters set the provider's own retries to the least it allows): each of them is a call that nobody counts;
+//! * dials exactly [`Order::number`], once, with exactly the bytes of [`Order::document`], and never changes either;
+//! * hands [`Order::reference`] to the provider in a field by which it can be asked for later ([`Provider::find`]), where
+//!   the provider has such a field; it never invents another name for it;
+//! * streams the document, holds a few chunks of it at most and writes nothing to disk;
+//! * has an end: it answers within the configured timeout, whatever the provider does.
+//!
+//! # The three kinds of [`SubmitError`]
+//!
+//! | kind | what is certain | what the worker does |
+//! | --- | --- | --- |
+//! | [`SubmitError::Refused`] | the provider read the order and will not carry it out; nothing was dialled | closes the Attempt with that report |
+//! | [`SubmitError::NotSent`] | the provider did not take it (never reached, or it said so) | closes the Attempt; may try again, after `wait` |
+//! | [`SubmitError::Unknown`] | nothing | the Job is Unclear; the provider is asked by reference |
+//!
+//! A connection that could not be opened is `NotSent`. Once one byte of the request may have left, only a well-formed
+//! answer of the provider's own API counts as its word: a timeout, a reset, a 500, 502 or 504, an answer that cannot be
+//! read, all are `Unknown`, because providers do accept faxes and then fail to say so. No provider offers a proven
+//! idempotency key: to submit the same reference twice is to send two faxes.
+//!
+//! # References
+//!
+//! The reference is ours (`JOBID-ATTEMPT`, [`crate::job::reference`]), made before the request and new for every Attempt. The
+//! *provider reference* is the provider's name for the fax, known only from its answers. [`Provider::find`] leads from the
+//! first to the second. Its `None` says that the provider does not list the reference *now*: lists lag, so one absence
+//! proves nothing, and [`crate::job::state`] counts it only after a quiet time.
+//!
+//! # Webhooks and polling
+//!
+//! Webhooks come before the answer to the submit, twice, late, out of order, or never. [`Provider::read_webhook`] checks
+//! signature and age over the raw bytes and returns the news without judging them; news may name the fax by our reference,
+//! by the provider's, or both. A webhook of a provider that does not sign is a hint: its news are
+//! [`Status::Working`], and the worker asks. Polling is the backstop for all of them: whatever a webhook tells,
+//! [`Provider::status`] must tell too (once ended, for as long as the provider keeps the entry).
+//!
+//! # Words
+//!
+//! Adapters map the provider's codes to [`Cause`] by a table that can be read, keep the raw code and text in the
+//! [`Report`], and map what is not in the table to `Cause::Unknown`: never to a cause that is tried again by itself.
+//! `detail` of errors is for the operator's log: it holds no number, no name, no token and nothing of the document.
+
+use std::fmt;
+use std::io;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use jiff::{SignedDuration, Timestamp};
+use zeroize::Zeroizing;
+
+use crate::config;
+use crate::job::{Cause, FaxNumber, Report};
+
+pub mod simulator;
+pub mod webhook;
+pub mod worker;
+
+/// A fax provider, as configured under one name. The module documentation is its contract.
+pub trait Provider: Send + Sync {
+    /// Its name in the configuration, for logs and receipts.
+    fn name(&self) -> &str;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Hands over one fax. `Ok` means that the provider has it and named it; the call itself may come much later.
+    ///
+    /// # Errors
+    /// [`SubmitError`] says whether the fax certainly did not leave. Dropping the future leaves that unknown.
+    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>>;
+
+    /// Asks how the fax stands that the provider calls `provider_ref`.
+    ///
+    /// # Errors
+    /// [`AskError`] when no trustworthy answer came; nothing is known then.
+    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>>;
+
+    /// Asks for the fax that was submitted with our `reference`; `None` when the provider does not list it now. Where it
+    /// lists several, the one that went furthest.
+    ///
+    /// # Errors
+    /// [`AskError::Unsupported`] without [`Capabilities::finds_by_reference`], others when no trustworthy answer came.
+    fn find<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Found>, AskError>>;
+
+    /// Asks the provider not to send the fax.
+    ///
+    /// # Errors
+    /// [`AskError::Unsupported`] without [`Capabilities::cancels`], others when no trustworthy answer came.
+    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>>;
+
+    /// Deletes the provider's copy of the document. Gone already is `Ok`, so it can be repeated.
+    ///
+    /// # Errors
+    /// [`AskError::Unsupported`] without [`Capabilities::deletes`], others when the provider did not confirm it.
+    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>>;
+
+    /// Checks a webhook's signature and age, and reads its news. Does no I/O; `body` is as it came, `now` the arrival.
+    ///
+    /// # Errors
+    /// [`WebhookRefusal`] for what is not certainly the provider's and fresh; the caller answers 4xx and forgets it.
+    fn read_webhook(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Vec<News>, WebhookRefusal>;
+
+    /// Signs in and asks for something that costs nothing, for `faxbridge check`.
+    ///
+    /// # Errors
+    /// [`AskError`] with what the operator has to mend.
+    fn check(&self) -> BoxFuture<'_, Result<(), AskError>>;
+}
+
+/// What a provider can do. What it cannot is left out of the worker's plans, not tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// [`Provider::find`] works.
+    pub finds_by_reference: bool,
+    /// [`Provider::cancel`] works.
+    pub cancels: bool,
+    /// [`Provider::delete`] works.
+    pub deletes: bool,
+    /// Reports tell the far end's identity (CSID).
+    pub reports_remote_id: bool,
+    /// Reports tell how many pages arrived.
+    pub reports_pages: bool,
+    /// Each page gets a header line with sender, time and page number (47 CFR 68.318(d)) from the provider.
+    pub prints_header: bool,
+    /// Webhooks are signed; without, they are hints only.
+    pub signs_webhooks: bool,
+    /// Pages of one fax, where there is a limit.
+    pub max_pages: Option<u32>,
+    /// Bytes of one document, where there is a limit.
+    pub max_bytes: Option<u64>,
+}
+
+/// The bytes of a document as they come out of the sealed spool. An error in it ends the request.
+pub type Document = BoxStream<'static, io::Result<Bytes>>;
+
+/// One fax to hand over.
+pub struct Order<'a> {
+    /// Our name for this Attempt.
+    pub reference: &'a str,
+    /// The number to dial.
+    pub number: &'a FaxNumber,
+    /// Pages of the document, cover included.
+    pub pages: u32,
+    /// Length of the document in bytes; [`Order::document`] yields exactly that many.
+    pub bytes: u64,
+    /// SHA-256 of the document, as lower-case hex digits.
+    pub sha256: &'a str,
+    /// The document, a PDF.
+    pub document: Document,
+    /// Where the provider is to report, if anywhere.
+    pub webhook_url: Option<&'a str>,
+    /// The number we call from, where the provider takes one.
+    pub caller: Option<&'a str>,
+}
+
+impl fmt::Debug for Order<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Order")
+            .field("reference", &self.reference)
+            .field("number", &format_args!("...{}", self.number.tail()))
+            .field("pages", &self.pages)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The provider has the fax.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Its name for it.
+    pub provider_ref: String,
+}
+
+/// Why a submit did not end in [`Taken`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The provider will not carry out this order. Certainly not sent.
+    #[error("refused by the provider: {}", .0.raw_text.as_deref().or(.0.raw_code.as_deref()).unwrap_or("no reason given"))]
+    Refused(Report),
+    /// The provider did not take it. Certainly not sent.
+    #[error("not sent: {detail}")]
+    NotSent {
+        /// What stood in the way: `RateLimited`, `ProviderTrouble` or `AccountTrouble`.
+        cause: Cause,
+        /// How long the provider asked us to wait, if it did.
+        wait: Option<SignedDuration>,
+        /// For the operator's log.
+        detail: String,
+    },
+    /// The request may have left and no trustworthy answer came. It may have been sent.
+    #[error("no trustworthy answer: {detail}")]
+    Unknown {
+        /// For the operator's log.
+        detail: String,
+    },
+}
+
+/// How a fax stands at the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Waiting, dialling or sending.
+    Working,
+    /// It ended so. Final: a provider that says otherwise later is not believed.
+    Ended(Report),
+    /// The provider says that it has no such fax.
+    NotThere,
+}
+
+/// A fax found by our reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The provider's name for it.
+    pub provider_ref: String,
+    /// How it stands; never [`Status::NotThere`].
+    pub status: Status,
+}
+
+/// What came of the wish to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It will certainly not be sent.
+    Stopped,
+    /// The provider noted the wish; the status will tell whether it came in time.
+    Asked,
+    /// Too late: it is being sent or has ended.
+    TooLate,
+    /// The provider says that it has no such fax.
+    NotThere,
+}
+
+/// News of one fax, as a webhook brings them. At least one of the two names is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The provider's name for it.
+    pub provider_ref: Option<String>,
+    /// Our name for the Attempt.
+    pub reference: Option<String>,
+    /// How it stands.
+    pub status: Status,
+}
+
+/// Why a question got no trustworthy answer. Nothing is known about the fax then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// No connection, no answer in time, or an answer that promises better luck later.
+    #[error("the provider did not answer: {detail}")]
+    NoAnswer {
+        /// For the operator's log.
+        detail: String,
+    },
+    /// The provider does not let us in: token or balance.
+    #[error("the provider does not let us in: {detail}")]
+    Account {
+        /// For the operator's log.
+        detail: String,
+    },
+    /// An answer that is not of the provider's API: a wrong URL, a proxy, a changed interface.
+    #[error("the answer cannot be understood: {detail}")]
+    Nonsense {
+        /// For the operator's log.
+        detail: String,
+    },
+    /// The provider has no such question.
+    #[error("this provider cannot be asked that")]
+    Unsupported,
+}
+
+/// Why a webhook is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookRefusal {
+    /// No `webhook_key` is configured for this provider, so nothing can be checked.
+    #[error("no webhook key is configured for this provider")]
+    NoKey,
+    /// There is no signature, or it cannot be read.
+    #[error("the webhook is not signed as it should be")]
+    Unsigned,
+    /// The signature is not that of these bytes.
+    #[error("the webhook's signature is wrong")]
+    WrongSignature,
+    /// Signed properly, but too long ago (or ahead): a replay, or a clock that is wrong.
+    #[error("the webhook was signed {seconds} s from now, more than the {allowed} s allowed")]
+    Stale {
+        /// Age in seconds; negative when it lies ahead.
+        seconds: i64,
+        /// The window.
+        allowed: i64,
+    },
+    /// Signed properly, but the contents make no sense.
+    #[error("the webhook cannot be read: {0}")]
+    Malformed(String),
+}
+
+/// The secrets of one provider, read from where the configuration points.
+#[derive(Clone)]
+pub struct Secrets {
+    /// Bearer token, without white space around it.
+    pub token: Zeroizing<String>,
+    /// Key of the webhooks' signatures.
+    pub webhook_key: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
+/// A provider's section that no adapter can be made from.
+#[derive(Debug, thiserror::Error)]
+#[error("provider.{name}: {fault}")]
+pub struct BuildError {
+    /// The provider's name in the configuration.
+    pub name: String,
+    /// What is wrong.
+    pub fault: String,
+}
+
+/// The adapter for the provider that the configuration calls `name`.
+///
+/// # Errors
+/// [`BuildError`] when the URL is none or the token cannot travel in a header.
+pub fn build(
+    name: &str,
+    provider: &config::Provider,
+    secrets: &Secrets,
+) -> Result<Box<dyn Provider>, BuildError> {
+    match provider.kind {
+        config::ProviderKind::Simulator => {
+            Ok(Box::new(simulator::Simulator::new(name, &provider.url, provider.timeout.std(), secrets)?))
+        }
+    }
+}

@@ -1,1 +1,608 @@
-//! To come.
+//! The promise: when [`Intake::accept`] returns, the Submission survives a power cut.
+//!
+//! A protocol ([`smtp`], [`sftp`], [`folder`]) opens a [`Draft`], streams the document into it, and calls `accept`. Only then
+//! may it answer "250", close the handle with success, or delete the claimed file: by then the document is sealed and synced,
+//! its directory entry too, and its row is committed. Anything before that leaves nothing behind but an orphan file, which
+//! the next start removes. The same mail or file again is recognised by its source key and answered with the first one's name.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::{constant_time, digest};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::clock::SharedClock;
+use crate::config::{Config, Network, Sender};
+use crate::job::{self, SubmissionId};
+use crate::routing::Rules;
+use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
+use crate::store::{Document, NewSubmission, Store, StoreError, SubmissionFilter};
+
+pub mod folder;
+pub mod sftp;
+pub mod smtp;
+
+/// Where a Submission came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A mail over SMTP.
+    Smtp,
+    /// A file over SFTP, by this user.
+    Sftp(String),
+    /// A file in the watched folder of this name.
+    Folder(String),
+    /// The command line.
+    Cli,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Smtp => f.write_str("smtp"),
+            Source::Sftp(user) => write!(f, "sftp:{user}"),
+            Source::Folder(name) => write!(f, "folder:{name}"),
+            Source::Cli => f.write_str("cli"),
+        }
+    }
+}
+
+/// What a protocol knows about a document beside its bytes.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Where it came from.
+    pub source: Source,
+    /// Name of the configuration's sender.
+    pub sender: String,
+    /// Envelope sender of a mail.
+    pub envelope_from: Option<String>,
+    /// Envelope recipients of a mail; on the command line, the addresses or keys asked for.
+    pub envelope_to: Vec<String>,
+    /// Message-ID of a mail, read from its header while it streamed by.
+    pub message_id: Option<String>,
+    /// Name of a file as its sender wrote it.
+    pub file: Option<String>,
+}
+
+/// The answer to an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is a new Submission, and durable.
+    New(SubmissionId),
+    /// The same mail or file came before: this one's state is the answer, and nothing new was made.
+    Known(SubmissionId),
+}
+
+impl Accepted {
+    /// The Submission, new or known.
+    #[must_use]
+    pub fn id(self) -> SubmissionId {
+        match self {
+            Accepted::New(id) | Accepted::Known(id) => id,
+        }
+    }
+}
+
+/// Why something is not accepted: a sentence for the peer without internals, and the cause for the operator's log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Refusal {
+    /// Whether trying again is useless.
+    pub permanent: bool,
+    /// Enhanced status code, RFC 3463, as `5.7.1`.
+    pub code: &'static str,
+    /// For the peer.
+    pub sentence: String,
+    /// For the operator; never shown to the peer.
+    pub cause: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal for good.
+    #[must_use]
+    pub fn permanent(code: &'static str, sentence: impl Into<String>) -> Self {
+        Refusal { permanent: true, code, sentence: sentence.into(), cause: None }
+    }
+
+    /// A refusal for now.
+    #[must_use]
+    pub fn temporary(code: &'static str, sentence: impl Into<String>, cause: impl fmt::Display) -> Self {
+        Refusal { permanent: false, code, sentence: sentence.into(), cause: Some(cause.to_string()) }
+    }
+}
+
+impl From<SpoolError> for Refusal {
+    fn from(error: SpoolError) -> Self {
+        if error.is_full() {
+            return Refusal::temporary(
+                "4.3.1",
+                "There is no room for documents at the moment; try again later.",
+                error,
+            );
+        }
+        Refusal::temporary("4.3.0", "The document could not be stored; try again later.", error)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Refusal::temporary(
+                "4.3.1",
+                "There is no room for documents at the moment; try again later.",
+                error,
+            ),
+            _ => Refusal::temporary("4.3.0", "The document could not be recorded; try again later.", error),
+        }
+    }
+}
+
+/// What is known about a Submission that only its own key can read. Grows while it is prepared.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SubmissionFacts {
+    /// Envelope sender of a mail.
+    pub envelope_from: Option<String>,
+    /// Envelope recipients of a mail.
+    pub envelope_to: Vec<String>,
+    /// Name of a file.
+    pub file: Option<String>,
+    /// Why nothing of it is faxed, for the sender; where that is so.
+    pub refusal: Option<String>,
+    /// The parts list.
+    #[serde(default)]
+    pub parts: Vec<crate::packet::Part>,
+}
+
+impl SubmissionFacts {
+    /// The context under which these facts are sealed.
+    const CONTEXT: &'static str = "submission facts";
+
+    /// Seals them under the Submission's key.
+    ///
+    /// # Errors
+    /// Where sealing fails.
+    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, SpoolError> {
+        key.seal(Self::CONTEXT, &serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Opens sealed facts.
+    ///
+    /// # Errors
+    /// Where they are damaged or the key is another's.
+    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, SpoolError> {
+        let plain = key.open(Self::CONTEXT, sealed)?;
+        serde_json::from_slice(&plain)
+            .map_err(|_| SpoolError::Damaged { what: "the facts of a submission".into() })
+    }
+}
+
+/// A user of the SFTP server.
+#[derive(Debug, Clone)]
+pub struct SftpUser {
+    /// Name at sign-in.
+    pub user: String,
+    /// The sender for whom its files are faxed.
+    pub sender: String,
+    /// Public keys, OpenSSH format.
+    pub keys: Vec<String>,
+}
+
+/// A file that was accepted and whose fax has not ended: clients may look for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drop {
+    /// Name as its sender wrote it.
+    pub name: String,
+    /// Size.
+    pub bytes: u64,
+    /// When it was accepted.
+    pub at: Timestamp,
+}
+
+/// A result file that waits to be picked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultFile {
+    /// Names it for [`Intake::remove_result`].
+    pub id: String,
+    /// File name.
+    pub name: String,
+    /// Content.
+    pub body: Vec<u8>,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+impl ResultFile {
+    /// Name and content as one sealed value; the opposite of [`ResultFile::open`].
+    ///
+    /// # Errors
+    /// Where sealing fails.
+    pub fn seal(spool: &Spool, id: &str, name: &str, body: &[u8]) -> Result<Vec<u8>, SpoolError> {
+        let plain = [name.as_bytes(), b"\n", body].concat();
+        spool.master_seal(&format!("result {id}"), &plain)
+    }
+
+    /// Opens a sealed result file.
+    ///
+    /// # Errors
+    /// Where it is damaged.
+    pub fn open(spool: &Spool, id: &str, sealed: &[u8], at: Timestamp) -> Result<Self, SpoolError> {
+        let plain = spool.master_open(&format!("result {id}"), sealed)?;
+        let cut = memchr::memchr(b'\n', &plain).unwrap_or(0);
+        let (name, body) = plain.split_at(cut);
+        let name = String::from_utf8_lossy(name).into_owned();
+        Ok(ResultFile { id: id.to_owned(), name, body: body.get(1..).unwrap_or_default().to_vec(), at })
+    }
+}
+
+/// A document on its way into the sealed spool. Dropped before [`Intake::accept`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Draft {
+    writer: Writer,
+    key: SealKey,
+    wrapped: WrappedKey,
+    limit: u64,
+}
+
+impl Draft {
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// Past the configured size, or where the disk fails.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.written().saturating_add(bytes.len() as u64) > self.limit {
+            return Err(too_large(self.limit));
+        }
+        Ok(self.writer.write(bytes).await?)
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.writer.written()
+    }
+}
+
+fn too_large(limit: u64) -> Refusal {
+    let megabytes = limit / 1_000_000;
+    Refusal::permanent("5.3.4", format!("This is larger than the {megabytes} MB that are taken here."))
+}
+
+/// What every way in shares: cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Arc<Config>,
+    store: Store,
+    spool: Spool,
+    rules: Arc<Rules>,
+    clock: SharedClock,
+    logins: Vec<Login>,
+    networks: Vec<Vec<Network>>,
+    arrived: Arc<Notify>,
+    /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
+    seen: Mutex<HashMap<SubmissionId, Drop>>,
+}
+
+#[derive(Debug)]
+struct Login {
+    name: String,
+    password: crate::config::secret::Secret,
+    sender: String,
+}
+
+impl Intake {
+    /// Puts the ways in together. `arrived` is told of every new Submission.
+    ///
+    /// # Errors
+    /// A sentence where a password cannot be read or a network is malformed.
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        spool: Spool,
+        rules: Arc<Rules>,
+        clock: SharedClock,
+        arrived: Arc<Notify>,
+    ) -> Result<Intake, String> {
+        let mut logins = Vec::new();
+        let mut networks = Vec::new();
+        for sender in &config.sender {
+            if let (Some(name), Some(password)) = (&sender.login, &sender.password) {
+                let password = password.read().map_err(|e| format!("sender {:?}: {e}", sender.name))?;
+                logins.push(Login { name: name.clone(), password, sender: sender.name.clone() });
+            }
+            let parsed: Result<Vec<Network>, String> =
+                sender.networks.iter().map(|text| text.parse()).collect();
+            networks.push(parsed.map_err(|e| format!("sender {:?}: {e}", sender.name))?);
+        }
+        let seen = Mutex::default();
+        Ok(Intake {
+            inner: Arc::new(Inner { config, store, spool, rules, clock, logins, networks, arrived, seen }),
+        })
+    }
+
+    /// The configuration that all ways in share.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Opens a draft.
+    ///
+    /// # Errors
+    /// Where the disk is nearly full or fails.
+    pub async fn begin(&self) -> Result<Draft, Refusal> {
+        let limits = &self.inner.config.limits;
+        let free = self.inner.spool.free_bytes()?;
+        if free < limits.disk_reserve.get() {
+            let cause = format!("{free} bytes are free, below limits.disk_reserve");
+            return Err(Refusal::temporary(
+                "4.3.1",
+                "There is no room for documents at the moment; try again later.",
+                cause,
+            ));
+        }
+        let (key, wrapped) = self.inner.spool.new_key()?;
+        let writer = self.inner.spool.create(&key).await?;
+        Ok(Draft { writer, key, wrapped, limit: limits.submission.get() })
+    }
+
+    /// Makes `draft` a Submission. When this returns `Ok`, it is durable.
+    ///
+    /// # Errors
+    /// Where it is empty, or the disk or the database fails; then nothing was accepted.
+    pub async fn accept(&self, draft: Draft, arrival: Arrival) -> Result<Accepted, Refusal> {
+        let inner = &self.inner;
+        if draft.written() == 0 {
+            return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
+        }
+        let sealed = draft.writer.finish().await?;
+        crate::crash::reached("intake.synced");
+        let now = inner.clock.now();
+        let chance =
+            job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
+        let sha256 = crate::spool::hex(&sealed.sha256);
+        let facts = SubmissionFacts {
+            envelope_from: arrival.envelope_from.clone(),
+            envelope_to: arrival.envelope_to.clone(),
+            file: arrival.file.clone(),
+            ..SubmissionFacts::default()
+        };
+        let new = NewSubmission {
+            id: SubmissionId::new(now, chance),
+            source: arrival.source.to_string(),
+            source_key: source_key(&arrival, &sha256),
+            receipt_to: self.receipt_address(&arrival),
+            sender: arrival.sender,
+            message_id: arrival.message_id,
+            accepted_at: now,
+            wrapped_key: draft.wrapped.0,
+            facts: facts.seal(&draft.key)?,
+            document: Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256 },
+        };
+        let source = new.source.clone();
+        let repeats_since =
+            now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
+        match inner.store.insert_submission(new, repeats_since).await? {
+            Ok(id) => {
+                crate::crash::reached("intake.committed");
+                tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
+                inner.arrived.notify_one();
+                Ok(Accepted::New(id))
+            }
+            Err(known) => {
+                tracing::info!(submission.id = %known, source, "submission {known} came again, nothing new is made");
+                inner.spool.forget(&sealed.name).await?;
+                Ok(Accepted::Known(known))
+            }
+        }
+    }
+
+    /// Which sender writes as `from`: by its `login`, or by address from a trusted network.
+    ///
+    /// # Errors
+    /// Where none may.
+    pub fn mail_sender(&self, from: &str, login: Option<&str>, peer: IpAddr) -> Result<String, Refusal> {
+        let config = &self.inner.config;
+        if let Some(login) = login {
+            let sender = config.sender.iter().find(|sender| sender.login.as_deref() == Some(login));
+            return match sender {
+                Some(sender) if sender.addresses.is_empty() || writes_from(sender, from) => {
+                    Ok(sender.name.clone())
+                }
+                _ => Err(Refusal::permanent(
+                    "5.7.1",
+                    format!("The account {login} may not send faxes as {from}."),
+                )),
+            };
+        }
+        let trusted = config.sender.iter().zip(&self.inner.networks).find(|(sender, networks)| {
+            writes_from(sender, from) && networks.iter().any(|network| network.contains(peer))
+        });
+        trusted.map(|(sender, _)| sender.name.clone()).ok_or_else(|| {
+            Refusal::permanent(
+                "5.7.1",
+                format!("{from} is not known here as a sender of faxes from your network; sign in, or ask the administrator to be added."),
+            )
+        })
+    }
+
+    /// The sender whose account this is, if the password is right. Takes the same time for any wrong password.
+    #[must_use]
+    pub fn login(&self, login: &str, password: &[u8]) -> Option<String> {
+        let given = digest::digest(&digest::SHA256, password);
+        let mut found = None;
+        for account in &self.inner.logins {
+            let kept = digest::digest(&digest::SHA256, account.password.bytes());
+            let right = constant_time::verify_slices_are_equal(given.as_ref(), kept.as_ref()).is_ok();
+            if right && account.name == login {
+                found = Some(account.sender.clone());
+            }
+        }
+        found
+    }
+
+    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`.
+    ///
+    /// # Errors
+    /// Where none could.
+    pub fn routable(&self, sender: &str, to: &str) -> Result<(), Refusal> {
+        if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
+            return Ok(());
+        }
+        Err(Refusal::permanent("5.1.1", format!("{to} is not an address that is faxed here.")))
+    }
+
+    /// The SFTP user of this name.
+    #[must_use]
+    pub fn sftp_user(&self, user: &str) -> Option<SftpUser> {
+        let sender =
+            self.inner.config.sender.iter().find(|sender| sender.sftp_user.as_deref() == Some(user))?;
+        Some(SftpUser { user: user.to_owned(), sender: sender.name.clone(), keys: sender.sftp_keys.clone() })
+    }
+
+    /// The files of this SFTP user that were accepted and whose faxes have not ended, oldest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn drops(&self, user: &str) -> Result<Vec<Drop>, Refusal> {
+        let filter = SubmissionFilter { source: Some(Source::Sftp(user.to_owned()).to_string()), open: true };
+        let open = self.inner.store.submissions(&filter, 10_000).await?;
+        let mut drops = Vec::with_capacity(open.len());
+        for submission in open.into_iter().rev() {
+            if let Some(known) =
+                self.inner.seen.lock().ok().and_then(|seen| seen.get(&submission.id).cloned())
+            {
+                drops.push(known);
+                continue;
+            }
+            let Some(wrapped) = submission.wrapped_key else { continue };
+            let key = self.inner.spool.unwrap_key(&WrappedKey(wrapped))?;
+            let facts = SubmissionFacts::open(&key, &submission.facts)?;
+            let Some(name) = facts.file else { continue };
+            let found = Drop { name, bytes: submission.bytes, at: submission.accepted_at };
+            if let Ok(mut seen) = self.inner.seen.lock() {
+                if seen.len() >= 20_000 {
+                    seen.clear();
+                }
+                seen.insert(submission.id, found.clone());
+            }
+            drops.push(found);
+        }
+        Ok(drops)
+    }
+
+    /// The result files that wait for this SFTP user, oldest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn results(&self, user: &str) -> Result<Vec<ResultFile>, Refusal> {
+        let rows = self.inner.store.results(user).await?;
+        let open = |row: crate::store::ResultRow| {
+            let at = Timestamp::from_millisecond(row.made_at).unwrap_or(Timestamp::MIN);
+            Ok(ResultFile::open(&self.inner.spool, &row.id, &row.body, at)?)
+        };
+        rows.into_iter().map(open).collect()
+    }
+
+    /// Removes a result file that was picked up.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn remove_result(&self, user: &str, id: &str) -> Result<(), Refusal> {
+        self.inner.store.remove_result(user, id).await?;
+        Ok(())
+    }
+
+    fn receipt_address(&self, arrival: &Arrival) -> Option<String> {
+        let sender = self.inner.config.sender.iter().find(|sender| sender.name == arrival.sender);
+        sender.and_then(|sender| sender.receipts_to.clone()).or_else(|| arrival.envelope_from.clone())
+    }
+}
+
+/// Whether `from` is one of the sender's addresses or in one of its domains.
+fn writes_from(sender: &Sender, from: &str) -> bool {
+    let domain = from.rsplit_once('@').map(|(_, domain)| domain);
+    sender.addresses.iter().any(|allowed| match allowed.strip_prefix('@') {
+        Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
+        None => allowed.eq_ignore_ascii_case(from),
+    })
+}
+
+/// What recognises the same mail or file: Message-ID with recipients, or file name with content. A mail without Message-ID
+/// and what a person sends by hand are new each time.
+fn source_key(arrival: &Arrival, sha256: &str) -> Option<String> {
+    let source = arrival.source.to_string();
+    let mut fields = vec![source.as_str(), arrival.sender.as_str()];
+    let mut recipients: Vec<String> = arrival.envelope_to.iter().map(|to| to.to_ascii_lowercase()).collect();
+    match (&arrival.source, &arrival.message_id, &arrival.file) {
+        (Source::Smtp, Some(message_id), _) => {
+            recipients.sort();
+            fields.push(message_id);
+            fields.extend(recipients.iter().map(String::as_str));
+        }
+        (Source::Sftp(_) | Source::Folder(_), _, Some(file)) => fields.extend([file.as_str(), sha256]),
+        _ => return None,
+    }
+    let mut context = digest::Context::new(&digest::SHA256);
+    for field in fields {
+        context.update(&(field.len() as u64).to_be_bytes());
+        context.update(field.as_bytes());
+    }
+    Some(crate::spool::hex(context.finish().as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail(message_id: Option<&str>, to: &[&str]) -> Arrival {
+        Arrival {
+            source: Source::Smtp,
+            sender: "front desk".into(),
+            envelope_from: Some("jane@example.com".into()),
+            envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
+            message_id: message_id.map(str::to_owned),
+            file: None,
+        }
+    }
+
+    fn file(name: &str) -> Arrival {
+        Arrival {
+            source: Source::Sftp("billing".into()),
+            sender: "billing".into(),
+            envelope_from: None,
+            envelope_to: Vec::new(),
+            message_id: None,
+            file: Some(name.into()),
+        }
+    }
+
+    #[test]
+    fn the_same_mail_and_the_same_file_have_the_same_key_and_nothing_else_has() {
+        let a = source_key(&mail(Some("<1@x>"), &["a@f", "b@f"]), "d1");
+        assert!(a.is_some());
+        assert_eq!(
+            a,
+            source_key(&mail(Some("<1@x>"), &["B@f", "a@f"]), "d2"),
+            "order, case and Received lines differ"
+        );
+        assert_ne!(a, source_key(&mail(Some("<1@x>"), &["a@f"]), "d1"), "another recipient");
+        assert_ne!(a, source_key(&mail(Some("<2@x>"), &["a@f", "b@f"]), "d1"), "another mail");
+        assert_eq!(source_key(&mail(None, &["a@f"]), "d1"), None, "without a Message-ID each is new");
+
+        let f = source_key(&file("1_+12125550199.pdf"), "d1");
+        assert!(f.is_some());
+        assert_eq!(f, source_key(&file("1_+12125550199.pdf"), "d1"));
+        assert_ne!(f, source_key(&file("1_+12125550199.pdf"), "d2"), "another content");
+        assert_ne!(f, source_key(&file("1_+12125550198.pdf"), "d1"), "another number in the name");
+        let cli = Arrival { source: Source::Cli, ..file("x.pdf") };
+        assert_eq!(source_key(&cli, "d1"), None, "what a person sends by hand is meant");
+    }
+}

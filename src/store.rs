@@ -1,1 +1,164 @@
-//! To come.
+//! What must survive: submissions, jobs, attempts, register, outbox, receipts, ledger. Every query has a name.
+//!
+//! The SQL is plain and shared (`$1` parameters, `ON CONFLICT`, `RETURNING`, partial indexes); what belongs to one engine
+//! alone, how it is opened and how its writes are grouped, stands in [`sqlite`]. Work in progress is held by leases, never by
+//! open transactions: a node that dies loses its leases by time, and a restarted one drops its own at once.
+
+use std::path::Path;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+
+mod jobs;
+mod ledger;
+mod outbox;
+mod recipients;
+mod sqlite;
+mod submissions;
+
+pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow, Saved};
+pub use outbox::{OutboxRow, ResultRow};
+pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
+
+/// Why a query failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or could not be reached.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the database's schema could not be brought up to date: {0}")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    /// A commit that carried several requests failed; the text is the database's.
+    #[error("the database failed: {0}")]
+    Commit(String),
+    /// The disk is full.
+    #[error("the disk that holds the database is full")]
+    Full,
+    /// Another process held the database for too long.
+    #[error("the database is locked by another process")]
+    Locked,
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+    /// A row holds what this version cannot read.
+    #[error("the database holds {what}: {detail}")]
+    Unreadable {
+        /// Which row and column.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl StoreError {
+    /// The same failure once more, for each request that shared a commit.
+    fn same(&self) -> StoreError {
+        match self {
+            StoreError::Full => StoreError::Full,
+            StoreError::Locked => StoreError::Locked,
+            StoreError::Closed => StoreError::Closed,
+            StoreError::Database(error) => {
+                classify(error).unwrap_or_else(|| StoreError::Commit(error.to_string()))
+            }
+            other => StoreError::Commit(other.to_string()),
+        }
+    }
+
+    fn unreadable(what: impl Into<String>, detail: impl ToString) -> StoreError {
+        StoreError::Unreadable { what: what.into(), detail: detail.to_string() }
+    }
+
+    /// Whether this is the broken uniqueness of some key.
+    fn is_unique_violation(&self) -> bool {
+        matches!(self, StoreError::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}
+
+/// SQLite's primary result codes that have a name of their own here: 5 busy, 6 locked, 13 full.
+fn classify(error: &sqlx::Error) -> Option<StoreError> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    match code & 0xff {
+        5 | 6 => Some(StoreError::Locked),
+        13 => Some(StoreError::Full),
+        _ => None,
+    }
+}
+
+/// The store: cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    engine: sqlite::Engine,
+    node: String,
+}
+
+impl Store {
+    /// Opens or makes the database in `data_dir` and brings its schema up to date. `node` names this process's leases.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened, or was written by a newer version.
+    pub async fn open(data_dir: &Path, node: &str) -> Result<Store, StoreError> {
+        let engine = sqlite::Engine::open(&data_dir.join("faxbridge.db")).await?;
+        Ok(Store { engine, node: node.to_owned() })
+    }
+
+    fn readers(&self) -> &SqlitePool {
+        self.engine.readers()
+    }
+
+    async fn write<T, F>(&self, request: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.engine.write(request).await
+    }
+
+    /// Leaves no trace of overwritten values (destroyed keys) in the database's log.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        self.engine.checkpoint().await
+    }
+
+    /// Drops the leases that this node held before it was restarted; returns how many there were.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn drop_own_leases(&self) -> Result<u64, StoreError> {
+        let node = self.node.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let mut dropped = 0;
+                for table in ["submission", "job", "outbox"] {
+                    let sql =
+                        format!("UPDATE {table} SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1");
+                    let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&node).execute(&mut *tx).await?;
+                    dropped += done.rows_affected();
+                }
+                Ok(dropped)
+            })
+        })
+        .await
+    }
+}
+
+/// A time as the store keeps it.
+fn millis(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+/// A time from the store; what is out of range becomes the nearest that is not.
+fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+/// A count from the store, where negative or huge ones cannot be real.
+fn count(n: i64) -> u32 {
+    u32::try_from(n).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

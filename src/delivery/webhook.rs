@@ -1,0 +1,84 @@
+//! Where providers report back: `POST /hooks/NAME`.
+//!
+//! A webhook is believed only as far as "there is news": its Job is looked at now, and the worker asks the provider itself.
+//! So a webhook that comes twice, out of order, before the answer to the submit, or from a stranger can do no harm; and one
+//! that never comes is made up for by polling.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+
+use super::worker::Providers;
+use crate::clock::SharedClock;
+use crate::store::Store;
+
+/// Largest webhook that is read. Some providers send the document along; it is not wanted.
+const LARGEST: usize = 1 << 20;
+
+struct Desk {
+    providers: Providers,
+    store: Store,
+    clock: SharedClock,
+    wake: Arc<Notify>,
+}
+
+/// Listens until `shutdown` turns true.
+///
+/// # Errors
+/// Where the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    providers: Providers,
+    store: Store,
+    clock: SharedClock,
+    wake: Arc<Notify>,
+    mut shutdown: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let desk = Arc::new(Desk { providers, store, clock, wake });
+    let router = Router::new()
+        .route("/hooks/{provider}", post(take))
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .with_state(desk);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            let _ = shutdown.wait_for(|stop| *stop).await;
+        })
+        .await
+}
+
+async fn take(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let Some(provider) = desk.providers.get(&name) else { return StatusCode::NOT_FOUND };
+    let now = desk.clock.now();
+    let news = match provider.read_webhook(&headers, &body, now) {
+        Ok(news) => news,
+        Err(refusal) => {
+            tracing::warn!(provider = name, "a webhook for {name} is not believed: {refusal}");
+            return StatusCode::FORBIDDEN;
+        }
+    };
+    for item in news {
+        let noted =
+            desk.store.note_news(&name, item.reference.as_deref(), item.provider_ref.as_deref(), now).await;
+        match noted {
+            Ok(Some(_)) => desk.wake.notify_one(),
+            Ok(None) => tracing::debug!(provider = name, "a webhook for {name} names no open job"),
+            // Not taken: the provider will repeat it, and polling finds out anyway.
+            Err(error) => {
+                tracing::error!(provider = name, error = %error, "a webhook for {name} could not be noted: {error}");
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
+        }
+    }
+    StatusCode::NO_CONTENT
+}

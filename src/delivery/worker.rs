@@ -1,0 +1,357 @@
+//! Claim a Job, commit an Attempt, call the provider, bring home the Outcome.
+//!
+//! The order is the promise: the Attempt is committed before the request leaves, so that a crash at any point afterwards
+//! finds a Job that says "something may have been sent", and the provider is asked by reference before anything else is
+//! done. Workers hold Jobs by leases, never by open transactions; what a step changes is saved only where the row is still
+//! as it was read. Which Job changes how is decided in [`crate::job::state`] alone; this file only carries it out.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::{AskError, Order, Provider, Status, SubmitError};
+use crate::clock::SharedClock;
+use crate::config::{Config, Policy};
+use crate::crash::reached;
+use crate::job::retry::RetryPolicy;
+use crate::job::state::{Context, Event, Patience, step};
+use crate::job::{self, Cause, Hold, JobState, Outcome, Report};
+use crate::register;
+use crate::spool::{Spool, WrappedKey};
+use crate::store::{Job, Saved, Store, StoreError};
+
+/// Jobs in hand at once, over all providers.
+const IN_HAND: usize = 32;
+/// How long the loop sleeps at most: other processes (the command line) change Jobs without being able to wake it.
+const NAP: Duration = Duration::from_secs(2);
+/// A lease outlives the provider's timeout by this much, so that no second worker sees a Job whose answer may still come.
+const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// Providers by their name in the configuration.
+pub type Providers = BTreeMap<String, Arc<dyn Provider>>;
+
+/// What the worker needs.
+pub struct Worker {
+    /// Jobs.
+    pub store: Store,
+    /// Packets.
+    pub spool: Spool,
+    /// Where faxes go.
+    pub providers: Providers,
+    /// Policy, timeouts and concurrency.
+    pub config: Arc<Config>,
+    /// Time.
+    pub clock: SharedClock,
+    /// Told when a Job may be due.
+    pub wake: Arc<Notify>,
+    /// Told when a Job has ended, so that its answer leaves at once.
+    pub answered: Arc<Notify>,
+    /// Base URL of the webhook listener, without the provider's name.
+    pub webhook_base: Option<String>,
+}
+
+/// Why a Job could not be carried on; it is tried again when its lease is over.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Impossible(#[from] job::state::Impossible),
+}
+
+/// How to decide about retries and silence, from the configuration.
+#[must_use]
+pub fn policies(policy: &Policy) -> (RetryPolicy, Patience) {
+    let retry = RetryPolicy { calls: policy.calls, hurry: policy.hurry };
+    let patience = Patience {
+        ask_first: policy.ask_first.signed(),
+        ask_at_most: policy.ask_at_most.signed(),
+        silent_after: policy.silent_after.signed(),
+        quiet: policy.quiet.signed(),
+        unclear_at_most: policy.unclear_at_most.signed(),
+    };
+    (retry, patience)
+}
+
+impl Worker {
+    /// Works until `shutdown` turns true, then finishes what is in hand.
+    pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        let hands = Arc::new(Semaphore::new(IN_HAND));
+        let lines: Arc<BTreeMap<String, Semaphore>> = Arc::new(
+            self.config
+                .provider
+                .iter()
+                .map(|(name, p)| (name.clone(), Semaphore::new(p.concurrency.max(1))))
+                .collect(),
+        );
+        let mut tasks = JoinSet::new();
+        while !*shutdown.borrow() {
+            while tasks.try_join_next().is_some() {}
+            let claimed = self.claim(hands.available_permits()).await;
+            let nothing = claimed.is_empty();
+            for job in claimed {
+                let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
+                let (worker, lines) = (Arc::clone(&self), Arc::clone(&lines));
+                tasks.spawn(async move {
+                    let line = match lines.get(&job.provider) {
+                        Some(line) => line.acquire().await.ok(),
+                        None => None,
+                    };
+                    worker.carry_on(job).await;
+                    drop((line, hand));
+                    // A freed line or hand may let the next Job go.
+                    worker.wake.notify_one();
+                });
+            }
+            if nothing {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep(self.nap().await) => {}
+                    _ = shutdown.changed() => {}
+                }
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn claim(&self, free: usize) -> Vec<Job> {
+        let now = self.clock.now();
+        let longest = self.config.provider.values().map(|p| p.timeout.signed()).max().unwrap_or_default();
+        let lease_until = now.saturating_add(longest + LEASE_MARGIN).unwrap_or(Timestamp::MAX);
+        let free = u32::try_from(free).unwrap_or(1);
+        if free == 0 {
+            return Vec::new();
+        }
+        match self.store.claim_due_jobs(now, lease_until, free).await {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                tracing::error!(error = %error, "due jobs could not be claimed: {error}");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Until the next Job is due, but not longer than [`NAP`].
+    async fn nap(&self) -> Duration {
+        let now = self.clock.now();
+        match self.store.next_wake().await {
+            Ok(Some(at)) => at.duration_since(now).try_into().unwrap_or(Duration::from_millis(10)).min(NAP),
+            _ => NAP,
+        }
+        .max(Duration::from_millis(10))
+    }
+
+    async fn carry_on(&self, job: Job) {
+        let id = job.id;
+        let result = match &job.state {
+            JobState::Queued { .. } => self.send(job).await,
+            // Its lease ran out in mid-request: whoever opened the Attempt is dead, and its answer lost.
+            JobState::Sending { .. } => self.apply(&job, Event::Lost, false).await.map(|_| ()),
+            JobState::InTransit { provider_ref, .. } => {
+                let event = self.ask_status(&job, provider_ref).await;
+                reached("outcome.received");
+                let saved = self.apply(&job, event, false).await.map(|_| ());
+                reached("outcome.recorded");
+                saved
+            }
+            JobState::Unclear { attempt, provider_ref, .. } => {
+                let event = self.find_out(&job, *attempt, provider_ref.as_deref()).await;
+                self.apply(&job, event, false).await.map(|_| ())
+            }
+            JobState::Held { .. } => self.apply(&job, Event::Deadline, false).await.map(|_| ()),
+            JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled => Ok(()),
+        };
+        if let Err(error) = result {
+            tracing::error!(job.id = %id, error = %error, "job {id} could not be carried on: {error}");
+        }
+    }
+
+    /// Sends a queued Job: last look at the register, Attempt committed, request.
+    async fn send(&self, job: Job) -> Result<(), Trouble> {
+        if let Some(hold) = self.why_not(&job).await? {
+            return self.apply(&job, Event::Hold(hold), false).await.map(|_| ());
+        }
+        let Some(provider) = self.providers.get(&job.provider) else {
+            tracing::error!(job.id = %job.id, "job {} names the provider {:?}, which is not configured", job.id, job.provider);
+            return self.apply(&job, Event::Hold(Hold::Account), false).await.map(|_| ());
+        };
+        let attempt = u32::try_from(self.store.attempts(job.id).await?.len()).unwrap_or(u32::MAX - 1) + 1;
+        let Some(job) = self.apply(&job, Event::Claimed { attempt }, true).await? else { return Ok(()) };
+        if !matches!(job.state, JobState::Sending { .. }) {
+            return Ok(());
+        }
+        reached("attempt.committed");
+        let event = self.submit(&job, attempt, provider.as_ref()).await;
+        reached("request.sent");
+        self.apply(&job, event, false).await?;
+        reached("answer.recorded");
+        Ok(())
+    }
+
+    /// Whether the register still stands behind this Job, at this moment.
+    async fn why_not(&self, job: &Job) -> Result<Option<Hold>, StoreError> {
+        let (Some(key), Some(number)) = (&job.recipient, &job.number) else {
+            return Ok(Some(Hold::Unverified));
+        };
+        if job.packet.is_none() {
+            return Ok(Some(Hold::Part));
+        }
+        let Some(entry) = self.store.recipient(key).await? else { return Ok(Some(Hold::UnknownRecipient)) };
+        Ok(register::why_not(&entry, number, self.config.policy.two_person, self.clock.now()))
+    }
+
+    async fn submit(&self, job: &Job, attempt: u32, provider: &dyn Provider) -> Event {
+        let (Some(number), Some(packet)) = (&job.number, &job.packet) else {
+            return not_sent(Cause::DocumentRefused, "the job has no number or no packet");
+        };
+        let document = match self.document(job, &packet.document.name).await {
+            Ok(document) => document,
+            Err(error) => {
+                tracing::error!(job.id = %job.id, error = %error, "job {}: its packet cannot be read: {error}", job.id);
+                return not_sent(Cause::DocumentRefused, "the sealed packet cannot be read");
+            }
+        };
+        let reference = job::reference(job.id, attempt);
+        let webhook_url = self.webhook_base.as_ref().map(|base| format!("{base}/hooks/{}", job.provider));
+        let order = Order {
+            reference: &reference,
+            number,
+            pages: packet.pages,
+            bytes: packet.document.bytes,
+            sha256: &packet.document.sha256,
+            document,
+            webhook_url: webhook_url.as_deref(),
+            caller: self.config.organization.fax.as_deref(),
+        };
+        match provider.submit(order).await {
+            Ok(taken) => Event::Taken { provider_ref: taken.provider_ref },
+            Err(SubmitError::Refused(report)) => Event::Ended { report, wait: None },
+            Err(SubmitError::NotSent { cause, wait, detail }) => {
+                tracing::warn!(job.id = %job.id, cause = %cause, "job {} was not sent, {cause}: {detail}", job.id);
+                match not_sent(cause, &detail) {
+                    Event::Ended { report, .. } => Event::Ended { report, wait },
+                    other => other,
+                }
+            }
+            Err(SubmitError::Unknown { detail }) => {
+                tracing::warn!(job.id = %job.id, "job {} is unclear, the provider will be asked: {detail}", job.id);
+                Event::Lost
+            }
+        }
+    }
+
+    async fn document(&self, job: &Job, name: &str) -> Result<super::Document, anyhow::Error> {
+        let submission = self.store.submission(job.submission).await?;
+        let wrapped =
+            submission.and_then(|s| s.wrapped_key).ok_or_else(|| anyhow::anyhow!("its key is destroyed"))?;
+        let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
+        let reader = self.spool.read(&key, name).await?;
+        Ok(reader.into_stream().map(|chunk| chunk.map_err(io::Error::other)).boxed())
+    }
+
+    async fn ask_status(&self, job: &Job, provider_ref: &str) -> Event {
+        let Some(provider) = self.providers.get(&job.provider) else { return Event::NoAnswer };
+        match provider.status(provider_ref).await {
+            Ok(Status::Working) => Event::StillGoing,
+            Ok(Status::Ended(report)) => Event::Ended { report, wait: None },
+            Ok(Status::NotThere) => Event::NotThere,
+            Err(error) => no_answer(job, &error),
+        }
+    }
+
+    /// Asks about an Unclear Job: by the provider's name for it where that is known, else by our reference.
+    async fn find_out(&self, job: &Job, attempt: u32, provider_ref: Option<&str>) -> Event {
+        if let Some(provider_ref) = provider_ref {
+            return match self.ask_status(job, provider_ref).await {
+                Event::StillGoing => Event::Found { provider_ref: provider_ref.to_owned() },
+                event => event,
+            };
+        }
+        let Some(provider) = self.providers.get(&job.provider) else { return Event::NoAnswer };
+        if !provider.capabilities().finds_by_reference {
+            return Event::CannotTell;
+        }
+        match provider.find(&job::reference(job.id, attempt)).await {
+            Ok(Some(found)) => Event::Found { provider_ref: found.provider_ref },
+            Ok(None) => Event::NotThere,
+            Err(AskError::Unsupported) => Event::CannotTell,
+            Err(error) => no_answer(job, &error),
+        }
+    }
+
+    /// Decides and saves; returns the Job as it now is, or `None` where the row had changed or the line was busy.
+    async fn apply(&self, job: &Job, event: Event, keep_lease: bool) -> Result<Option<Job>, Trouble> {
+        let now = self.clock.now();
+        let earlier: Vec<Cause> =
+            self.store.attempts(job.id).await?.iter().filter_map(|a| a.cause()).collect();
+        let (retry, patience) = policies(&self.config.policy);
+        let context = Context {
+            now,
+            deadline: job.deadline,
+            hold_for: self.config.policy.hold_for.signed(),
+            earlier: &earlier,
+            retry: &retry,
+            patience: &patience,
+            jitter: jitter(),
+        };
+        let step = step(&job.state, event, &context)?;
+        let state = step.state.clone();
+        match self.store.save_step(job, step, "delivery", keep_lease, now).await? {
+            Saved::Done(version) => {
+                self.report(job, &state);
+                Ok(Some(Job { state, version, ..job.clone() }))
+            }
+            Saved::Stale => {
+                tracing::info!(job.id = %job.id, "job {} was changed by someone else meanwhile", job.id);
+                Ok(None)
+            }
+            Saved::LineBusy => {
+                let again = now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now);
+                self.store.release_job(job.id, again).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn report(&self, job: &Job, state: &JobState) {
+        let id = job.id;
+        let tail = job.number.as_ref().map_or("", |number| number.tail());
+        match state {
+            JobState::Delivered | JobState::Cancelled | JobState::Failed { .. } => {
+                let word = state.as_str();
+                tracing::info!(job.id = %id, job.state = word, "job {id} to ...{tail} ended: {word}");
+                self.answered.notify_one();
+            }
+            JobState::Held { hold, .. } => {
+                tracing::warn!(job.id = %id, job.hold = %hold, "job {id} to ...{tail} is held for a person: {hold}");
+                self.answered.notify_one();
+            }
+            JobState::Queued { due } => {
+                tracing::info!(job.id = %id, due = %due, "job {id} to ...{tail} is tried again at {due}");
+            }
+            state => tracing::debug!(job.id = %id, "job {id} to ...{tail} is {}", state.as_str()),
+        }
+    }
+}
+
+fn not_sent(cause: Cause, detail: &str) -> Event {
+    let report = Report { raw_text: Some(detail.to_owned()), ..Report::bare(Outcome::of(cause)) };
+    Event::Ended { report, wait: None }
+}
+
+fn no_answer(job: &Job, error: &AskError) -> Event {
+    tracing::warn!(job.id = %job.id, error = %error, "job {}: {error}", job.id);
+    Event::NoAnswer
+}
+
+/// A random number in 0..=1.
+fn jitter() -> f64 {
+    let bits = u32::try_from(job::chance().unwrap_or(0) >> 32).unwrap_or(0);
+    f64::from(bits) / f64::from(u32::MAX)
+}

@@ -1,0 +1,738 @@
+//! Jobs and Attempts: made when a Submission is prepared, claimed by workers, changed only by a step of the state machine.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteConnection;
+
+use super::submissions::{Document, Verdict, insert_document};
+use super::{Store, StoreError, count, ledger, millis, outbox, recipients, timestamp};
+use crate::job::state::{Effect, Step};
+use crate::job::{self, Cause, FaxNumber, JobId, JobState, Report, SubmissionId};
+
+/// The pages of a Job, as they will leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketRow {
+    /// The sealed file.
+    pub document: Document,
+    /// Pages, cover included.
+    pub pages: u32,
+    /// Pages of cover among them.
+    pub cover_pages: u32,
+}
+
+/// A Job that is to be recorded.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its name.
+    pub id: JobId,
+    /// Key in the register, where it is known.
+    pub recipient: Option<String>,
+    /// Number, where it is known.
+    pub number: Option<FaxNumber>,
+    /// The rule that made it.
+    pub rule: String,
+    /// The provider it is for.
+    pub provider: String,
+    /// `Queued` or `Held`.
+    pub state: JobState,
+    /// No try starts after this.
+    pub deadline: Timestamp,
+    /// Its pages; `None` where a part holds the packet.
+    pub packet: Option<PacketRow>,
+    /// Reference, trace, hold sentence and the like, sealed.
+    pub facts: Vec<u8>,
+}
+
+/// A Job as stored.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its name.
+    pub id: JobId,
+    /// Its Submission.
+    pub submission: SubmissionId,
+    /// Place within the Submission, from 1.
+    pub n: u32,
+    /// Key in the register.
+    pub recipient: Option<String>,
+    /// Number to dial.
+    pub number: Option<FaxNumber>,
+    /// The rule that made it.
+    pub rule: String,
+    /// The provider it is for.
+    pub provider: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// No try starts after this.
+    pub deadline: Timestamp,
+    /// When it ended.
+    pub final_at: Option<Timestamp>,
+    /// Its pages.
+    pub packet: Option<PacketRow>,
+    /// Sealed facts; empty once destroyed.
+    pub facts: Vec<u8>,
+    /// A change is saved only where the row still has this.
+    pub version: i64,
+}
+
+/// An Attempt as stored.
+#[derive(Debug, Clone, FromRow)]
+pub struct AttemptRow {
+    /// Number within the Job, from 1.
+    pub n: i64,
+    /// Our reference with the provider.
+    pub reference: String,
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's name for it.
+    pub provider_ref: Option<String>,
+    /// Milliseconds since 1970.
+    pub started_at: i64,
+    /// Milliseconds since 1970.
+    pub ended_at: Option<i64>,
+    /// Word of the Outcome.
+    pub outcome: Option<String>,
+    /// Word of the Cause.
+    pub cause: Option<String>,
+    /// Pages the far end confirmed.
+    pub pages_sent: Option<i64>,
+    /// The far end's identity.
+    pub remote_id: Option<String>,
+    /// Length of the call.
+    pub seconds: Option<i64>,
+    /// The provider's code.
+    pub raw_code: Option<String>,
+    /// The provider's text.
+    pub raw_text: Option<String>,
+    /// When the provider's copy was deleted, milliseconds since 1970.
+    pub copy_deleted_at: Option<i64>,
+}
+
+impl AttemptRow {
+    /// The cause it failed for, if it did.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause.as_deref()?.parse().ok()
+    }
+
+    /// When the request was about to leave.
+    #[must_use]
+    pub fn started(&self) -> Timestamp {
+        timestamp(self.started_at)
+    }
+
+    /// When its outcome was known.
+    #[must_use]
+    pub fn ended(&self) -> Option<Timestamp> {
+        self.ended_at.map(timestamp)
+    }
+}
+
+/// Which Jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Only in this state (its word).
+    pub state: Option<String>,
+    /// Only of this Submission.
+    pub submission: Option<SubmissionId>,
+    /// Only to this key of the register.
+    pub recipient: Option<String>,
+    /// Only those that have not ended.
+    pub open: bool,
+}
+
+/// What became of an attempt to save a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// It stands; the row's new version.
+    Done(i64),
+    /// The row had changed meanwhile; nothing was saved.
+    Stale,
+    /// Another Job is calling this number; nothing was saved.
+    LineBusy,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    submission_id: String,
+    n: i64,
+    recipient: Option<String>,
+    number: Option<String>,
+    rule: String,
+    provider: String,
+    detail: String,
+    made_at: i64,
+    deadline: i64,
+    final_at: Option<i64>,
+    version: i64,
+    document: Option<String>,
+    pages: Option<i64>,
+    cover_pages: Option<i64>,
+    bytes: Option<i64>,
+    sha256: Option<String>,
+    facts: Option<Vec<u8>>,
+}
+
+impl TryFrom<Row> for Job {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let id = row.id;
+        let bad = |e: &dyn ToString| StoreError::unreadable(format!("job {id}"), e.to_string());
+        let packet = match (row.document, row.pages, row.cover_pages, row.bytes, row.sha256) {
+            (Some(name), Some(pages), Some(cover_pages), Some(bytes), Some(sha256)) => Some(PacketRow {
+                document: Document { name, bytes: bytes.unsigned_abs(), sha256 },
+                pages: count(pages),
+                cover_pages: count(cover_pages),
+            }),
+            _ => None,
+        };
+        Ok(Job {
+            id: id.parse().map_err(|e| bad(&e))?,
+            submission: row.submission_id.parse().map_err(|e| bad(&e))?,
+            n: count(row.n),
+            recipient: row.recipient,
+            number: row.number.map(|n| FaxNumber::from_e164(&n)).transpose().map_err(|e| bad(&e))?,
+            rule: row.rule,
+            provider: row.provider,
+            state: serde_json::from_str(&row.detail).map_err(|e| bad(&e))?,
+            made_at: timestamp(row.made_at),
+            deadline: timestamp(row.deadline),
+            final_at: row.final_at.map(timestamp),
+            packet,
+            facts: row.facts.unwrap_or_default(),
+            version: row.version,
+        })
+    }
+}
+
+impl Store {
+    /// Records what preparing `submission` came to: its Jobs, or a verdict without any. The Submission leaves the queue of
+    /// those to be prepared in the same commit, and its answers enter the outbox.
+    ///
+    /// # Errors
+    /// Where the database fails; then nothing is recorded.
+    pub async fn record_prepared(
+        &self,
+        submission: SubmissionId,
+        verdict: Verdict,
+        facts: Vec<u8>,
+        jobs: Vec<NewJob>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE submission SET verdict = $1, facts = $2, prepare_at = NULL, lease_by = NULL, \
+                     lease_until = NULL WHERE id = $3 AND prepare_at IS NOT NULL",
+                )
+                .bind(verdict.as_str())
+                .bind(facts)
+                .bind(submission.as_str())
+                .execute(&mut *tx)
+                .await?;
+                if done.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced.
+                sqlx::query("DELETE FROM job WHERE submission_id = $1")
+                    .bind(submission.as_str())
+                    .execute(&mut *tx)
+                    .await?;
+                for (place, job) in jobs.iter().enumerate() {
+                    insert_job(tx, submission, place + 1, job, now).await?;
+                    if let JobState::Held { hold, .. } = job.state {
+                        outbox::tell_held(tx, submission, job.id, 1, now).await?;
+                        let entry = ledger::Entry::new("prepare", "held").detail(hold.as_str());
+                        ledger::write(tx, now, entry.submission(submission).job(job.id)).await?;
+                    }
+                }
+                let entry = ledger::Entry::new("prepare", "prepared").detail(verdict.as_str());
+                ledger::write(tx, now, entry.submission(submission)).await?;
+                finish_if_complete(tx, submission, now).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Leases up to `limit` Jobs whose time has come, at most one per number.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn claim_due_jobs(
+        &self,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError> {
+        let node = self.node.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                // A queued Job waits while another Job is calling its number.
+                let due: Vec<(String, Option<String>, String)> = sqlx::query_as(
+                    "SELECT id, number, state FROM job WHERE wake_at <= $1 \
+                     AND (lease_until IS NULL OR lease_until <= $1) \
+                     AND NOT (state = 'queued' AND EXISTS (SELECT 1 FROM job AS other WHERE other.number = job.number \
+                       AND other.state IN ('sending', 'in_transit', 'unclear'))) \
+                     ORDER BY wake_at, id LIMIT $2",
+                )
+                .bind(millis(now))
+                .bind(i64::from(limit))
+                .fetch_all(&mut *tx)
+                .await?;
+                let mut lines = HashSet::new();
+                let mut jobs = Vec::new();
+                for (id, number, state) in due {
+                    if state == "queued" && !lines.insert(number) {
+                        continue;
+                    }
+                    let row: Row = sqlx::query_as(
+                        "UPDATE job SET lease_by = $1, lease_until = $2 WHERE id = $3 RETURNING *",
+                    )
+                    .bind(&node)
+                    .bind(millis(lease_until))
+                    .bind(id)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                    jobs.push(Job::try_from(row)?);
+                }
+                Ok(jobs)
+            })
+        })
+        .await
+    }
+
+    /// When the next Job must be looked at, leases included.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT MIN(CASE WHEN lease_until > wake_at THEN lease_until ELSE wake_at END) FROM job \
+             WHERE wake_at IS NOT NULL AND NOT (state = 'queued' AND EXISTS (SELECT 1 FROM job AS other \
+               WHERE other.number = job.number AND other.state IN ('sending', 'in_transit', 'unclear')))",
+        )
+        .fetch_one(self.readers())
+        .await?;
+        Ok(at.map(timestamp))
+    }
+
+    /// Saves `step` where the row still has `job`'s version, with everything that follows from it. `keep_lease` is for the
+    /// worker that goes on with the Job at once.
+    ///
+    /// # Errors
+    /// Where the database fails; then nothing is saved.
+    pub async fn save_step(
+        &self,
+        job: &Job,
+        step: Step,
+        actor: &str,
+        keep_lease: bool,
+        now: Timestamp,
+    ) -> Result<Saved, StoreError> {
+        let (id, submission, provider) = (job.id, job.submission, job.provider.clone());
+        let (version, recipient) = (job.version, job.recipient.clone());
+        let (before, actor) = (job.state.as_str(), actor.to_owned());
+        let saved = self
+            .write(move |tx| {
+                Box::pin(async move {
+                    if !update_state(tx, id, version, &step.state, keep_lease, now).await? {
+                        return Ok(Saved::Stale);
+                    }
+                    for effect in &step.effects {
+                        match effect {
+                            Effect::OpenAttempt(n) => open_attempt(tx, id, *n, &provider, now).await?,
+                            Effect::CloseAttempt(report) => close_attempt(tx, id, report, now).await?,
+                            Effect::SuspendRecipient => {
+                                recipients::suspend(
+                                    tx,
+                                    recipient.as_deref(),
+                                    "the number is not in service",
+                                    now,
+                                )
+                                .await?;
+                            }
+                            Effect::CountVoice => {
+                                recipients::count_voice(tx, recipient.as_deref(), now).await?
+                            }
+                            Effect::TellHeld(_) => {
+                                outbox::tell_held(tx, submission, id, version + 1, now).await?
+                            }
+                            Effect::Finished => {}
+                        }
+                    }
+                    if let JobState::InTransit { provider_ref, attempt, .. } = &step.state {
+                        note_provider_ref(tx, id, *attempt, provider_ref).await?;
+                    }
+                    if before != step.state.as_str() {
+                        let detail = format!("{before} -> {}", step.state.as_str());
+                        let entry =
+                            ledger::Entry::new(&actor, "state").detail(detail).submission(submission).job(id);
+                        ledger::write(tx, now, entry).await?;
+                    }
+                    if step.state.is_final() {
+                        finish_if_complete(tx, submission, now).await?;
+                    }
+                    Ok(Saved::Done(version + 1))
+                })
+            })
+            .await;
+        match saved {
+            Err(error) if error.is_unique_violation() => Ok(Saved::LineBusy),
+            saved => saved,
+        }
+    }
+
+    /// Gives up the lease on `job`, to be looked at again not before `at`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn release_job(&self, id: JobId, at: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE job SET lease_by = NULL, lease_until = NULL, \
+                     wake_at = CASE WHEN wake_at < $1 THEN $1 ELSE wake_at END WHERE id = $2",
+                )
+                .bind(millis(at))
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// A webhook said that there is news of the Attempt with `reference` or `provider_ref`: its Job is looked at now.
+    /// Returns the Job, or `None` if no open one is meant.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn note_news(
+        &self,
+        provider: &str,
+        reference: Option<&str>,
+        provider_ref: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<JobId>, StoreError> {
+        let from_reference = reference.and_then(job::from_reference).map(|(job, _)| job);
+        let id = match (from_reference, provider_ref) {
+            (Some(id), _) => Some(id),
+            (None, Some(provider_ref)) => {
+                let id: Option<String> = sqlx::query_scalar(
+                    "SELECT job_id FROM attempt WHERE provider = $1 AND provider_ref = $2 LIMIT 1",
+                )
+                .bind(provider)
+                .bind(provider_ref)
+                .fetch_optional(self.readers())
+                .await?;
+                id.and_then(|id| id.parse().ok())
+            }
+            (None, None) => None,
+        };
+        let Some(id) = id else { return Ok(None) };
+        self.write(move |tx| {
+            Box::pin(async move {
+                // A Job whose request is still under way must not be looked at by another worker: only the time is noted,
+                // and the answer then finds it.
+                let done = sqlx::query(
+                    "UPDATE job SET news_at = $1, wake_at = CASE WHEN state IN ('in_transit', 'unclear') \
+                     AND wake_at > $1 THEN $1 ELSE wake_at END WHERE id = $2 AND wake_at IS NOT NULL",
+                )
+                .bind(millis(now))
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
+                Ok((done.rows_affected() > 0).then_some(id))
+            })
+        })
+        .await
+    }
+
+    /// One Job.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let row: Option<Row> = sqlx::query_as("SELECT * FROM job WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(Job::try_from).transpose()
+    }
+
+    /// Jobs, newest first; those of one Submission in their order.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT * FROM job WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR submission_id = $2) \
+             AND ($3 IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) \
+             ORDER BY submission_id DESC, n LIMIT $5",
+        )
+        .bind(filter.state.as_deref())
+        .bind(filter.submission.map(String::from))
+        .bind(filter.recipient.as_deref())
+        .bind(i64::from(filter.open))
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await?;
+        rows.into_iter().map(Job::try_from).collect()
+    }
+
+    /// The Attempts of a Job in order.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRow>, StoreError> {
+        Ok(sqlx::query_as("SELECT * FROM attempt WHERE job_id = $1 ORDER BY n")
+            .bind(id.as_str())
+            .fetch_all(self.readers())
+            .await?)
+    }
+
+    /// Ended Attempts of final Jobs whose copy at the provider is not known to be deleted: (job, attempt, provider, its ref).
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn copies_to_delete(
+        &self,
+        ended_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(JobId, u32, String, String)>, StoreError> {
+        let rows: Vec<(String, i64, String, String)> = sqlx::query_as(
+            "SELECT attempt.job_id, attempt.n, attempt.provider, attempt.provider_ref FROM attempt \
+             JOIN job ON job.id = attempt.job_id WHERE attempt.copy_deleted_at IS NULL \
+             AND attempt.provider_ref IS NOT NULL AND attempt.ended_at <= $1 AND job.wake_at IS NULL \
+             ORDER BY attempt.ended_at LIMIT $2",
+        )
+        .bind(millis(ended_before))
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await?;
+        rows.into_iter()
+            .map(|(id, n, provider, provider_ref)| {
+                let id = id.parse().map_err(|e| StoreError::unreadable("attempt.job_id", e))?;
+                Ok((id, count(n), provider, provider_ref))
+            })
+            .collect()
+    }
+
+    /// The provider's copy of an Attempt is gone.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn record_copy_deleted(
+        &self,
+        id: JobId,
+        attempt: u32,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE attempt SET copy_deleted_at = $1 WHERE job_id = $2 AND n = $3")
+                    .bind(millis(now))
+                    .bind(id.as_str())
+                    .bind(i64::from(attempt))
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Puts a Submission whose Jobs are all held or queued back to be prepared anew, as when a person releases one that was
+    /// held for a part or for its recipient. The Jobs stay until the new ones replace them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn prepare_again(
+        &self,
+        id: SubmissionId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let actor = actor.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE submission SET prepare_at = $1, prepare_tries = 0 WHERE id = $2 AND wrapped_key IS NOT NULL \
+                     AND NOT EXISTS (SELECT 1 FROM job JOIN attempt ON attempt.job_id = job.id \
+                       WHERE job.submission_id = submission.id) \
+                     AND NOT EXISTS (SELECT 1 FROM job WHERE submission_id = submission.id AND wake_at IS NULL)",
+                )
+                .bind(millis(now))
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
+                let again = done.rows_affected() > 0;
+                if again {
+                    ledger::write(tx, now, ledger::Entry::new(&actor, "prepare again").submission(id)).await?;
+                }
+                Ok(again)
+            })
+        })
+        .await
+    }
+}
+
+async fn insert_job(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    place: usize,
+    job: &NewJob,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let packet = job.packet.as_ref();
+    sqlx::query(
+        "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
+         deadline, document, pages, cover_pages, bytes, sha256, facts) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+    )
+    .bind(job.id.as_str())
+    .bind(submission.as_str())
+    .bind(i64::try_from(place).unwrap_or(i64::MAX))
+    .bind(&job.recipient)
+    .bind(job.number.as_ref().map(FaxNumber::as_str))
+    .bind(&job.rule)
+    .bind(&job.provider)
+    .bind(job.state.as_str())
+    .bind(detail(&job.state)?)
+    .bind(job.state.wake_at().map(millis))
+    .bind(millis(now))
+    .bind(millis(job.deadline))
+    .bind(packet.map(|p| p.document.name.as_str()))
+    .bind(packet.map(|p| i64::from(p.pages)))
+    .bind(packet.map(|p| i64::from(p.cover_pages)))
+    .bind(packet.map(|p| p.document.bytes.cast_signed()))
+    .bind(packet.map(|p| p.document.sha256.as_str()))
+    .bind(&job.facts)
+    .execute(&mut *tx)
+    .await?;
+    if let Some(packet) = packet {
+        insert_document(tx, submission, Some(job.id), &packet.document).await?;
+    }
+    Ok(())
+}
+
+async fn update_state(
+    tx: &mut SqliteConnection,
+    id: JobId,
+    version: i64,
+    state: &JobState,
+    keep_lease: bool,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    // News that came while the request was under way is looked at as soon as its answer is recorded.
+    let done = sqlx::query(
+        "UPDATE job SET state = $1, detail = $2, version = version + 1, \
+         wake_at = CASE WHEN $1 = 'in_transit' AND news_at IS NOT NULL THEN $3 ELSE $4 END, news_at = NULL, \
+         final_at = CASE WHEN $5 = 1 THEN $3 ELSE NULL END, \
+         lease_by = CASE WHEN $6 = 1 THEN lease_by ELSE NULL END, \
+         lease_until = CASE WHEN $6 = 1 THEN lease_until ELSE NULL END \
+         WHERE id = $7 AND version = $8",
+    )
+    .bind(state.as_str())
+    .bind(detail(state)?)
+    .bind(millis(now))
+    .bind(state.wake_at().map(millis))
+    .bind(i64::from(state.is_final()))
+    .bind(i64::from(keep_lease))
+    .bind(id.as_str())
+    .bind(version)
+    .execute(&mut *tx)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+fn detail(state: &JobState) -> Result<String, StoreError> {
+    serde_json::to_string(state).map_err(|e| StoreError::unreadable("job.detail", e))
+}
+
+async fn open_attempt(
+    tx: &mut SqliteConnection,
+    id: JobId,
+    n: u32,
+    provider: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO attempt (job_id, n, reference, provider, started_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(id.as_str())
+    .bind(i64::from(n))
+    .bind(job::reference(id, n))
+    .bind(provider)
+    .bind(millis(now))
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+async fn close_attempt(
+    tx: &mut SqliteConnection,
+    id: JobId,
+    report: &Report,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE attempt SET ended_at = $1, outcome = $2, cause = $3, pages_sent = $4, remote_id = $5, seconds = $6, \
+         raw_code = $7, raw_text = $8 \
+         WHERE job_id = $9 AND ended_at IS NULL",
+    )
+    .bind(millis(now))
+    .bind(report.outcome.as_str())
+    .bind(report.outcome.cause().map(Cause::as_str))
+    .bind(report.pages_sent.map(i64::from))
+    .bind(&report.remote_id)
+    .bind(report.seconds.map(i64::from))
+    .bind(&report.raw_code)
+    .bind(&report.raw_text)
+    .bind(id.as_str())
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+async fn note_provider_ref(
+    tx: &mut SqliteConnection,
+    id: JobId,
+    attempt: u32,
+    provider_ref: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE attempt SET provider_ref = $1 WHERE job_id = $2 AND n = $3 AND provider_ref IS NULL")
+        .bind(provider_ref)
+        .bind(id.as_str())
+        .bind(i64::from(attempt))
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+/// Where every Job of `submission` is final and it is prepared, the Submission is: its final answers enter the outbox, once.
+async fn finish_if_complete(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "UPDATE submission SET final_at = $1 WHERE id = $2 AND final_at IS NULL AND verdict IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM job WHERE submission_id = $2 AND wake_at IS NOT NULL)",
+    )
+    .bind(millis(now))
+    .bind(submission.as_str())
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() > 0 {
+        outbox::tell_final(tx, submission, now).await?;
+    }
+    Ok(())
+}

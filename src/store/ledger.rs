@@ -1,0 +1,86 @@
+//! The ledger: an append-only table of what happened to each Job and who did it, each row's hash covering the row before.
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{StoreError, millis};
+use crate::job::{JobId, SubmissionId};
+use crate::spool::hex;
+
+/// One row to be. `event` and `detail` hold no patient data: words, counts, codes, keys of the register.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    actor: String,
+    event: String,
+    submission: Option<SubmissionId>,
+    job: Option<JobId>,
+    detail: String,
+}
+
+impl Entry {
+    pub(super) fn new(actor: &str, event: &str) -> Self {
+        Entry { actor: actor.into(), event: event.into(), submission: None, job: None, detail: String::new() }
+    }
+
+    pub(super) fn submission(mut self, id: SubmissionId) -> Self {
+        self.submission = Some(id);
+        self
+    }
+
+    pub(super) fn job(mut self, id: JobId) -> Self {
+        self.job = Some(id);
+        self
+    }
+
+    pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+}
+
+/// Appends `entry`. One writer at a time holds the chain together.
+pub(super) async fn write(tx: &mut SqliteConnection, now: Timestamp, entry: Entry) -> Result<(), StoreError> {
+    let last: Option<(i64, String)> =
+        sqlx::query_as("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
+            .fetch_optional(&mut *tx)
+            .await?;
+    let (seq, before) = last.map_or((1, String::new()), |(seq, hash)| (seq + 1, hash));
+    let submission = entry.submission.map(String::from);
+    let job = entry.job.map(String::from);
+    let hash = chain(&[
+        &before,
+        &seq.to_string(),
+        &millis(now).to_string(),
+        &entry.actor,
+        submission.as_deref().unwrap_or(""),
+        job.as_deref().unwrap_or(""),
+        &entry.event,
+        &entry.detail,
+    ]);
+    sqlx::query(
+        "INSERT INTO ledger (seq, at, actor, submission_id, job_id, event, detail, hash) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(seq)
+    .bind(millis(now))
+    .bind(entry.actor)
+    .bind(submission)
+    .bind(job)
+    .bind(entry.event)
+    .bind(entry.detail)
+    .bind(hash)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// SHA-256 over all fields, each preceded by its length, so that no two rows can be read as one another.
+fn chain(fields: &[&str]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for field in fields {
+        context.update(&(field.len() as u64).to_be_bytes());
+        context.update(field.as_bytes());
+    }
+    hex(context.finish().as_ref())
+}

@@ -1,0 +1,327 @@
+//! The outbox: answers to senders, made in the transaction that causes them and kept until they have left. And the two
+//! places where answers stay: signed receipts, and result files of SFTP users.
+
+use jiff::Timestamp;
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{Store, StoreError, millis};
+use crate::job::{JobId, SubmissionId};
+
+/// An answer that has yet to leave.
+#[derive(Debug, Clone, FromRow)]
+pub struct OutboxRow {
+    /// Names cause and way; a second answer of the same name cannot be made.
+    pub id: String,
+    /// The Submission it is about.
+    pub submission_id: String,
+    /// The Job it is about, for a notice.
+    pub job_id: Option<String>,
+    /// `held` or `final`.
+    pub kind: String,
+    /// `mail`, `sftp` or `folder`.
+    pub way: String,
+    /// Address, SFTP user or folder name.
+    pub target: String,
+    /// What is to be sent, once composed; sealed under the master key.
+    pub body: Option<Vec<u8>>,
+    /// How often it was tried, this time included.
+    pub tries: i64,
+    /// Milliseconds since 1970.
+    pub made_at: i64,
+}
+
+/// A result file.
+#[derive(Debug, Clone, FromRow)]
+pub struct ResultRow {
+    /// Its row.
+    pub id: String,
+    /// Name and content, sealed under the master key.
+    pub body: Vec<u8>,
+    /// Milliseconds since 1970.
+    pub made_at: i64,
+}
+
+impl Store {
+    /// Leases up to `limit` answers whose time has come.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn claim_outbox(
+        &self,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        let node = self.node.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                Ok(sqlx::query_as(
+                    "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
+                     (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
+                      ORDER BY next_at LIMIT $4) RETURNING *",
+                )
+                .bind(node)
+                .bind(millis(lease_until))
+                .bind(millis(now))
+                .bind(i64::from(limit))
+                .fetch_all(&mut *tx)
+                .await?)
+            })
+        })
+        .await
+    }
+
+    /// Keeps what an answer says, so that it can be sent after the Submission's key is gone; a final one brings its signed
+    /// receipt along.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn record_composed(
+        &self,
+        id: &str,
+        body: Vec<u8>,
+        receipt: Option<(SubmissionId, String)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE outbox SET body = $1 WHERE id = $2")
+                    .bind(body)
+                    .bind(id)
+                    .execute(&mut *tx)
+                    .await?;
+                if let Some((submission, json)) = receipt {
+                    sqlx::query(
+                        "INSERT INTO receipt (submission_id, made_at, body) VALUES ($1, $2, $3) \
+                         ON CONFLICT (submission_id) DO NOTHING",
+                    )
+                    .bind(submission.as_str())
+                    .bind(millis(now))
+                    .bind(json)
+                    .execute(&mut *tx)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The answer has left; `result` is the file for an SFTP user that it consisted of, if that was its way.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn record_sent(
+        &self,
+        id: &str,
+        result: Option<(String, Vec<u8>)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                if let Some((owner, body)) = result {
+                    sqlx::query(
+                        "INSERT INTO result (id, owner, body, made_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
+                    )
+                    .bind(&id)
+                    .bind(owner)
+                    .bind(body)
+                    .bind(millis(now))
+                    .execute(&mut *tx)
+                    .await?;
+                }
+                // What was said is kept in the receipt; the mail itself, with its addresses, is not.
+                sqlx::query(
+                    "UPDATE outbox SET sent_at = $1, next_at = NULL, body = NULL, lease_by = NULL, lease_until = NULL \
+                     WHERE id = $2",
+                )
+                .bind(millis(now))
+                .bind(&id)
+                .execute(&mut *tx)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The answer could not leave; it is tried again at `next_at`, or given up where that is `None`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn record_unsent(
+        &self,
+        id: &str,
+        error: &str,
+        next_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let (id, error) = (id.to_owned(), error.to_owned());
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL WHERE id = $3",
+                )
+                .bind(error)
+                .bind(next_at.map(millis))
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Answers of `submission` that have not left yet.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn unsent(&self, submission: SubmissionId) -> Result<u64, StoreError> {
+        let n: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM outbox WHERE submission_id = $1 AND next_at IS NOT NULL",
+        )
+        .bind(submission.as_str())
+        .fetch_one(self.readers())
+        .await?;
+        Ok(n.unsigned_abs())
+    }
+
+    /// Whether an answer about `submission` still needs what only its key can read.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn uncomposed(&self, submission: SubmissionId) -> Result<bool, StoreError> {
+        let n: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM outbox WHERE submission_id = $1 AND next_at IS NOT NULL AND body IS NULL",
+        )
+        .bind(submission.as_str())
+        .fetch_one(self.readers())
+        .await?;
+        Ok(n > 0)
+    }
+
+    /// The signed receipt of `submission`, as JSON.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn receipt(&self, submission: SubmissionId) -> Result<Option<String>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT body FROM receipt WHERE submission_id = $1")
+            .bind(submission.as_str())
+            .fetch_optional(self.readers())
+            .await?)
+    }
+
+    /// Result files that wait for `owner`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn results(&self, owner: &str) -> Result<Vec<ResultRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT id, body, made_at FROM result WHERE owner = $1 ORDER BY made_at, id LIMIT 10000",
+        )
+        .bind(owner)
+        .fetch_all(self.readers())
+        .await?)
+    }
+
+    /// Removes a result file of `owner`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn remove_result(&self, owner: &str, id: &str) -> Result<bool, StoreError> {
+        let (owner, id) = (owner.to_owned(), id.to_owned());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done = sqlx::query("DELETE FROM result WHERE owner = $1 AND id = $2")
+                    .bind(owner)
+                    .bind(id)
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(done.rows_affected() > 0)
+            })
+        })
+        .await
+    }
+
+    /// Removes result files made before `before` that nobody picked up; returns how many.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn expire_results(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done = sqlx::query("DELETE FROM result WHERE made_at < $1")
+                    .bind(millis(before))
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+}
+
+#[derive(FromRow)]
+struct Ways {
+    source: String,
+    receipt_to: Option<String>,
+    verdict: Option<String>,
+}
+
+/// The final answers of `submission`, one per way. An ignored mail gets none: answering automatic mail makes loops.
+pub(super) async fn tell_final(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tell(tx, submission, None, "final", &format!("final:{submission}"), now).await
+}
+
+/// Notices that `job` is held; `version` tells one hold of a Job from the next.
+pub(super) async fn tell_held(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    job: JobId,
+    version: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tell(tx, submission, Some(job), "held", &format!("held:{job}:{version}"), now).await
+}
+
+async fn tell(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    job: Option<JobId>,
+    kind: &str,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let ways: Ways = sqlx::query_as("SELECT source, receipt_to, verdict FROM submission WHERE id = $1")
+        .bind(submission.as_str())
+        .fetch_one(&mut *tx)
+        .await?;
+    if ways.verdict.as_deref() == Some("ignored") {
+        return Ok(());
+    }
+    let drop = ways.source.split_once(':').map(|(way, owner)| (way.to_owned(), owner.to_owned()));
+    let mail = ways.receipt_to.map(|address| ("mail".to_owned(), address));
+    for (way, target) in drop.into_iter().chain(mail) {
+        sqlx::query(
+            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(format!("{name}:{way}"))
+        .bind(submission.as_str())
+        .bind(job.map(String::from))
+        .bind(kind)
+        .bind(way)
+        .bind(target)
+        .bind(millis(now))
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! The register of verified recipients, row by row.
+
+use jiff::Timestamp;
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{Store, StoreError, count, ledger, millis, timestamp};
+use crate::job::FaxNumber;
+use crate::register::Entry;
+
+#[derive(FromRow)]
+struct Row {
+    key: String,
+    name: String,
+    organization: Option<String>,
+    department: Option<String>,
+    attention: Option<String>,
+    number: String,
+    typed: String,
+    csid: Option<String>,
+    state: String,
+    state_reason: Option<String>,
+    verified_how: Option<String>,
+    evidence: Option<String>,
+    verified_by: Option<String>,
+    second_by: Option<String>,
+    verified_at: Option<i64>,
+    valid_until: Option<i64>,
+    notes: Option<String>,
+    voice_count: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl TryFrom<Row> for Entry {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let what = format!("recipient {}", row.key);
+        Ok(Entry {
+            number: FaxNumber::from_e164(&row.number).map_err(|e| StoreError::unreadable(&what, e))?,
+            state: row.state.parse().map_err(|e| StoreError::unreadable(&what, e))?,
+            key: row.key,
+            name: row.name,
+            organization: row.organization,
+            department: row.department,
+            attention: row.attention,
+            typed: row.typed,
+            csid: row.csid,
+            state_reason: row.state_reason,
+            verified_how: row.verified_how,
+            evidence: row.evidence,
+            verified_by: row.verified_by,
+            second_by: row.second_by,
+            verified_at: row.verified_at.map(timestamp),
+            valid_until: row.valid_until.map(timestamp),
+            notes: row.notes,
+            voice_count: count(row.voice_count),
+            created_at: timestamp(row.created_at),
+            updated_at: timestamp(row.updated_at),
+        })
+    }
+}
+
+impl Store {
+    /// The entry with this key.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn recipient(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        let row: Option<Row> = sqlx::query_as("SELECT * FROM recipient WHERE key = $1")
+            .bind(key)
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(Entry::try_from).transpose()
+    }
+
+    /// The entries with this number, by key.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn recipients_with_number(&self, number: &FaxNumber) -> Result<Vec<Entry>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as("SELECT * FROM recipient WHERE number = $1 ORDER BY key")
+            .bind(number.as_str())
+            .fetch_all(self.readers())
+            .await?;
+        rows.into_iter().map(Entry::try_from).collect()
+    }
+
+    /// The whole register, by key.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn recipients(&self) -> Result<Vec<Entry>, StoreError> {
+        let rows: Vec<Row> =
+            sqlx::query_as("SELECT * FROM recipient ORDER BY key").fetch_all(self.readers()).await?;
+        rows.into_iter().map(Entry::try_from).collect()
+    }
+
+    /// Adds `entries`, all or none; returns the first key that exists already, if one does.
+    ///
+    /// # Errors
+    /// Where the database fails; then none is added.
+    pub async fn add_recipients(
+        &self,
+        entries: Vec<Entry>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        for entry in &entries {
+            if self.recipient(&entry.key).await?.is_some() {
+                return Ok(Some(entry.key.clone()));
+            }
+        }
+        let actor = actor.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                for entry in &entries {
+                    put(tx, entry).await?;
+                    record(tx, &actor, "recipient added", entry, now).await?;
+                }
+                Ok(None)
+            })
+        })
+        .await
+    }
+
+    /// Replaces an entry, as after verifying or suspending it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn put_recipient(
+        &self,
+        entry: Entry,
+        actor: &str,
+        event: &'static str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let actor = actor.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM recipient WHERE key = $1")
+                    .bind(&entry.key)
+                    .execute(&mut *tx)
+                    .await?;
+                put(tx, &entry).await?;
+                record(tx, &actor, event, &entry, now).await
+            })
+        })
+        .await
+    }
+}
+
+async fn put(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO recipient (key, name, organization, department, attention, number, typed, csid, state, \
+         state_reason, verified_how, evidence, verified_by, second_by, verified_at, valid_until, notes, voice_count, \
+         created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+    )
+    .bind(&entry.key)
+    .bind(&entry.name)
+    .bind(&entry.organization)
+    .bind(&entry.department)
+    .bind(&entry.attention)
+    .bind(entry.number.as_str())
+    .bind(&entry.typed)
+    .bind(&entry.csid)
+    .bind(entry.state.as_str())
+    .bind(&entry.state_reason)
+    .bind(&entry.verified_how)
+    .bind(&entry.evidence)
+    .bind(&entry.verified_by)
+    .bind(&entry.second_by)
+    .bind(entry.verified_at.map(millis))
+    .bind(entry.valid_until.map(millis))
+    .bind(&entry.notes)
+    .bind(i64::from(entry.voice_count))
+    .bind(millis(entry.created_at))
+    .bind(millis(entry.updated_at))
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+async fn record(
+    tx: &mut SqliteConnection,
+    actor: &str,
+    event: &str,
+    entry: &Entry,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let detail = format!("{} {} {}", entry.key, entry.number, entry.state);
+    ledger::write(tx, now, ledger::Entry::new(actor, event).detail(detail)).await
+}
+
+/// A provider said that the number is dead: nobody's fax goes there any more until a person has verified it anew.
+pub(super) async fn suspend(
+    tx: &mut SqliteConnection,
+    key: Option<&str>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    change(tx, key, now, |entry| entry.suspend(reason, now)).await
+}
+
+/// A person answered instead of a machine; the second time suspends the entry.
+pub(super) async fn count_voice(
+    tx: &mut SqliteConnection,
+    key: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    change(tx, key, now, |entry| entry.count_voice(now)).await
+}
+
+async fn change(
+    tx: &mut SqliteConnection,
+    key: Option<&str>,
+    now: Timestamp,
+    how: impl FnOnce(&mut Entry),
+) -> Result<(), StoreError> {
+    let Some(key) = key else { return Ok(()) };
+    let row: Option<Row> =
+        sqlx::query_as("SELECT * FROM recipient WHERE key = $1").bind(key).fetch_optional(&mut *tx).await?;
+    let Some(row) = row else { return Ok(()) };
+    let mut entry = Entry::try_from(row)?;
+    how(&mut entry);
+    sqlx::query("DELETE FROM recipient WHERE key = $1").bind(key).execute(&mut *tx).await?;
+    put(tx, &entry).await?;
+    record(tx, "delivery", "recipient changed", &entry, now).await
+}

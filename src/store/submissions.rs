@@ -1,0 +1,418 @@
+//! Submissions and their sealed documents: accept, prepare, forget.
+
+use jiff::Timestamp;
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{Store, StoreError, ledger, millis, timestamp};
+use crate::job::{SubmissionId, word_type};
+
+word_type!(
+    /// What preparing a Submission came to.
+    Verdict {
+        /// It became Jobs; they tell the rest.
+        Jobs = "jobs",
+        /// Nothing can be faxed, for good; the sender was told why.
+        Refused = "refused",
+        /// It must not be faxed and must not be answered, as an automatic reply.
+        Ignored = "ignored",
+    }
+);
+
+/// A sealed file of a Submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Name in the spool.
+    pub name: String,
+    /// Size of the plaintext.
+    pub bytes: u64,
+    /// SHA-256 of the plaintext, hex.
+    pub sha256: String,
+}
+
+/// What intake hands to the store.
+#[derive(Debug, Clone)]
+pub struct NewSubmission {
+    /// Its name.
+    pub id: SubmissionId,
+    /// `smtp`, `sftp:USER`, `folder:NAME`, `cli`.
+    pub source: String,
+    /// What recognises it when it comes again.
+    pub source_key: Option<String>,
+    /// The sender's name in the configuration.
+    pub sender: String,
+    /// Where receipts go by mail.
+    pub receipt_to: Option<String>,
+    /// The mail's Message-ID.
+    pub message_id: Option<String>,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Its key, wrapped by the master key.
+    pub wrapped_key: Vec<u8>,
+    /// Envelope, file name and the like, sealed.
+    pub facts: Vec<u8>,
+    /// What was received.
+    pub document: Document,
+}
+
+/// A Submission as stored.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its name.
+    pub id: SubmissionId,
+    /// `smtp`, `sftp:USER`, `folder:NAME`, `cli`.
+    pub source: String,
+    /// The sender's name in the configuration.
+    pub sender: String,
+    /// Where receipts go by mail.
+    pub receipt_to: Option<String>,
+    /// The mail's Message-ID.
+    pub message_id: Option<String>,
+    /// Size of what was received.
+    pub bytes: u64,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Its key, wrapped; `None` once destroyed.
+    pub wrapped_key: Option<Vec<u8>>,
+    /// Sealed facts.
+    pub facts: Vec<u8>,
+    /// How often preparing it was begun.
+    pub prepare_tries: u32,
+    /// What preparing it came to.
+    pub verdict: Option<Verdict>,
+    /// When its last Job ended.
+    pub final_at: Option<Timestamp>,
+    /// When its documents were destroyed.
+    pub destroyed_at: Option<Timestamp>,
+}
+
+/// Which Submissions to list.
+#[derive(Debug, Clone, Default)]
+pub struct SubmissionFilter {
+    /// Only from this source.
+    pub source: Option<String>,
+    /// Only those that have not ended.
+    pub open: bool,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    source: String,
+    sender: String,
+    receipt_to: Option<String>,
+    message_id: Option<String>,
+    bytes: i64,
+    accepted_at: i64,
+    wrapped_key: Option<Vec<u8>>,
+    facts: Option<Vec<u8>>,
+    prepare_tries: i64,
+    verdict: Option<String>,
+    final_at: Option<i64>,
+    destroyed_at: Option<i64>,
+}
+
+impl TryFrom<Row> for Submission {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let what = || format!("submission {}", row.id);
+        Ok(Submission {
+            id: row.id.parse().map_err(|e| StoreError::unreadable(what(), e))?,
+            source: row.source,
+            sender: row.sender,
+            receipt_to: row.receipt_to,
+            message_id: row.message_id,
+            bytes: row.bytes.unsigned_abs(),
+            accepted_at: timestamp(row.accepted_at),
+            wrapped_key: row.wrapped_key,
+            facts: row.facts.unwrap_or_default(),
+            prepare_tries: super::count(row.prepare_tries),
+            verdict: row
+                .verdict
+                .map(|word| {
+                    word.parse().map_err(|e| StoreError::unreadable(format!("submission {}", row.id), e))
+                })
+                .transpose()?,
+            final_at: row.final_at.map(timestamp),
+            destroyed_at: row.destroyed_at.map(timestamp),
+        })
+    }
+}
+
+fn all(rows: Vec<Row>) -> Result<Vec<Submission>, StoreError> {
+    rows.into_iter().map(Submission::try_from).collect()
+}
+
+impl Store {
+    /// Records `new`, unless a Submission with the same source key was accepted after `repeats_since`: then that one's
+    /// name is returned as `Err` inside `Ok`, and nothing is recorded.
+    ///
+    /// # Errors
+    /// Where the database fails; then nothing is recorded.
+    pub async fn insert_submission(
+        &self,
+        new: NewSubmission,
+        repeats_since: Timestamp,
+    ) -> Result<Result<SubmissionId, SubmissionId>, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                if let Some(key) = &new.source_key {
+                    sqlx::query(
+                        "UPDATE submission SET source_key = NULL WHERE source_key = $1 AND accepted_at < $2",
+                    )
+                    .bind(key)
+                    .bind(millis(repeats_since))
+                    .execute(&mut *tx)
+                    .await?;
+                    let known: Option<String> =
+                        sqlx::query_scalar("SELECT id FROM submission WHERE source_key = $1")
+                            .bind(key)
+                            .fetch_optional(&mut *tx)
+                            .await?;
+                    if let Some(known) = known {
+                        return Ok(Err(known
+                            .parse()
+                            .map_err(|e| StoreError::unreadable("submission.id", e))?));
+                    }
+                }
+                insert(tx, &new).await?;
+                Ok(Ok(new.id))
+            })
+        })
+        .await
+    }
+
+    /// Leases up to `limit` Submissions that wait to be prepared.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn claim_submissions(
+        &self,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Submission>, StoreError> {
+        let node = self.node.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let rows: Vec<Row> = sqlx::query_as(
+                    "UPDATE submission SET lease_by = $1, lease_until = $2, prepare_tries = prepare_tries + 1 \
+                     WHERE id IN (SELECT id FROM submission WHERE prepare_at <= $3 \
+                       AND (lease_until IS NULL OR lease_until <= $3) ORDER BY prepare_at LIMIT $4) RETURNING *",
+                )
+                .bind(node)
+                .bind(millis(lease_until))
+                .bind(millis(now))
+                .bind(i64::from(limit))
+                .fetch_all(&mut *tx)
+                .await?;
+                all(rows)
+            })
+        })
+        .await
+    }
+
+    /// Gives a Submission back to be prepared again at `at`, as after trouble that was not its own.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn postpone_prepare(&self, id: SubmissionId, at: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE submission SET prepare_at = $1, lease_by = NULL, lease_until = NULL WHERE id = $2")
+                    .bind(millis(at))
+                    .bind(id.as_str())
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// One Submission.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, StoreError> {
+        let row: Option<Row> = sqlx::query_as("SELECT * FROM submission WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(Submission::try_from).transpose()
+    }
+
+    /// Submissions, newest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn submissions(
+        &self,
+        filter: &SubmissionFilter,
+        limit: u32,
+    ) -> Result<Vec<Submission>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT * FROM submission WHERE ($1 IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
+             ORDER BY id DESC LIMIT $3",
+        )
+        .bind(filter.source.as_deref())
+        .bind(i64::from(filter.open))
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await?;
+        all(rows)
+    }
+
+    /// What was received as `id`; its packets are left out.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn received(&self, id: SubmissionId) -> Result<Option<Document>, StoreError> {
+        let row: Option<(String, i64, String)> = sqlx::query_as(
+            "SELECT name, bytes, sha256 FROM document WHERE submission_id = $1 AND job_id IS NULL LIMIT 1",
+        )
+        .bind(id.as_str())
+        .fetch_optional(self.readers())
+        .await?;
+        Ok(row.map(|(name, bytes, sha256)| Document { name, bytes: bytes.unsigned_abs(), sha256 }))
+    }
+
+    /// Submissions that ended before `final_before`, whose documents still exist and whose answers are composed.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn due_for_destruction(
+        &self,
+        final_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SubmissionId>, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM submission WHERE destroyed_at IS NULL AND final_at <= $1 ORDER BY final_at LIMIT $2",
+        )
+        .bind(millis(final_before))
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await?;
+        ids.iter().map(|id| id.parse().map_err(|e| StoreError::unreadable("submission.id", e))).collect()
+    }
+
+    /// Destroys the key and the sealed facts of `id`: from this commit on, nobody can read its documents. Returns the names
+    /// of the files that are to be unlinked.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn destroy_key(&self, id: SubmissionId, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE submission SET wrapped_key = NULL, facts = NULL, destroyed_at = $1 \
+                     WHERE id = $2 AND final_at IS NOT NULL",
+                )
+                .bind(millis(now))
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
+                sqlx::query("UPDATE job SET facts = NULL WHERE submission_id = $1")
+                    .bind(id.as_str())
+                    .execute(&mut *tx)
+                    .await?;
+                ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id))
+                    .await?;
+                let names = sqlx::query_scalar("SELECT name FROM document WHERE submission_id = $1")
+                    .bind(id.as_str())
+                    .fetch_all(&mut *tx)
+                    .await?;
+                Ok(names)
+            })
+        })
+        .await
+    }
+
+    /// Names of files that belong to destroyed Submissions and are not known to be unlinked yet.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn files_to_unlink(&self) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT document.name FROM document JOIN submission ON submission.id = document.submission_id \
+             WHERE submission.wrapped_key IS NULL",
+        )
+        .fetch_all(self.readers())
+        .await?)
+    }
+
+    /// Forgets `names`, whose files are unlinked.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn forget_documents(&self, names: Vec<String>) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                for name in &names {
+                    sqlx::query("DELETE FROM document WHERE name = $1").bind(name).execute(&mut *tx).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Names of all files that the store knows; what lies in the spool beside them is an orphan of a crash.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn document_names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT name FROM document").fetch_all(self.readers()).await?)
+    }
+
+    /// How many Submissions have not ended.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn open_submissions(&self) -> Result<u64, StoreError> {
+        let n: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM submission WHERE final_at IS NULL")
+            .fetch_one(self.readers())
+            .await?;
+        Ok(n.unsigned_abs())
+    }
+}
+
+async fn insert(tx: &mut SqliteConnection, new: &NewSubmission) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO submission (id, source, source_key, sender, receipt_to, message_id, bytes, accepted_at, \
+         wrapped_key, facts, prepare_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8)",
+    )
+    .bind(new.id.as_str())
+    .bind(&new.source)
+    .bind(&new.source_key)
+    .bind(&new.sender)
+    .bind(&new.receipt_to)
+    .bind(&new.message_id)
+    .bind(new.document.bytes.cast_signed())
+    .bind(millis(new.accepted_at))
+    .bind(&new.wrapped_key)
+    .bind(&new.facts)
+    .execute(&mut *tx)
+    .await?;
+    insert_document(tx, new.id, None, &new.document).await
+}
+
+pub(super) async fn insert_document(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    job: Option<crate::job::JobId>,
+    document: &Document,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO document (name, submission_id, job_id, bytes, sha256) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(&document.name)
+    .bind(submission.as_str())
+    .bind(job.map(String::from))
+    .bind(document.bytes.cast_signed())
+    .bind(&document.sha256)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
