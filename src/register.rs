@@ -53,6 +53,14 @@ pub fn why_not(_entry: &Entry, _number: &FaxNumber, _two_person: bool, _now: Tim
 }
 
 /// r
-pub fn resolve(_ask: &crate::routing::Ask, entry: Option<&Entry>, _two: bool, _now: Timestamp) -> Result<(), (Hold, String)> {
-    match entry { Some(_) => Ok(()), None => Err((Hold::Unverified, "not there".into())) }
+pub fn resolve(
+    _ask: &crate::routing::Ask,
+    entry: Option<&Entry>,
+    _two: bool,
+    _now: Timestamp,
+) -> Result<(), (Hold, String)> {
+    match entry {
+        Some(_) => Ok(()),
+        None => Err((Hold::Unverified, "not there".into())),
+    }
 }

@@ -98,7 +98,12 @@ impl Planner {
     ///
     /// # Errors
     /// Where the database or the machine's randomness fails.
-    pub async fn plan(&self, request: &Request, contents: &Contents, now: Timestamp) -> Result<Plan, StoreError> {
+    pub async fn plan(
+        &self,
+        request: &Request,
+        contents: &Contents,
+        now: Timestamp,
+    ) -> Result<Plan, StoreError> {
         if let Some(reason) = contents.mail.as_ref().and_then(|mail| mail.auto_submitted.clone()) {
             return Ok(Plan::Ignored(reason));
         }
