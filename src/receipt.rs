@@ -15,9 +15,11 @@ use jiff::Timestamp;
 
 use crate::job::{Cause, FaxNumber, JobId, JobState, SubmissionId};
 
+pub mod account;
 mod html;
 mod letter;
 pub mod mail;
+pub mod outbox;
 mod record;
 pub mod result;
 pub mod signature;
