@@ -16,18 +16,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::clock::SharedClock;
-use crate::config::{Config, Sender};
+use crate::config::{Config, Network, Sender};
 use crate::job::{self, SubmissionId};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Store, StoreError, SubmissionFilter};
 
 pub mod folder;
-pub mod network;
 pub mod sftp;
 pub mod smtp;
 
-use network::Network;
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -126,7 +126,7 @@ fn the_least_that_loads_warns_that_it_does_nothing() {
     assert_eq!(
         warnings,
         "x.toml: no [smtp], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`\n\
-         x.toml: no [[rule]]: every submission is answered with \"no rule takes this\"\n\
+         x.toml: no [[rule]]: no submission can be routed, and every one is refused\n\
          x.toml: no [provider.NAME]: nothing can be faxed"
     );
 }
@@ -191,9 +191,9 @@ from = "Fax <fax@example.com>"
         r#"25: sender[2].name: found "desk" a second time; allowed: once, each sender its own name"#,
         r#"26: sender[2].addresses[1]: found "joe"; allowed: an address, as "jane@example.com", or a domain, as "@example.com""#,
         r#"26: sender[2].addresses: nothing proves that mail from these addresses is this sender's, so none would be taken; add networks (where it may come from) or login and password"#,
-        r#"32: rule[2]: the rule has no target; allowed: recipient or number, or {recipient} or {number} in to, subject or file"#,
+        r#"32: rule[2].recipient: is missing: the rule must capture {recipient} or {number}, or say recipient = or number ="#,
         r#"35: rule[2].require_sender[1]: found "desks", which no [[sender]] is called; allowed: "desk"; did you mean "desk"?"#,
-        r#"36: rule[2].reference: found {account}, which this rule does not capture; allowed: {numer}"#,
+        r#"36: rule[2].reference: uses {account}, which no pattern of this rule captures"#,
         r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, subject_on_cover, pages, provider"#,
         r#"39: provider.main.token: the key is missing and has no default; `faxbridge config sample` shows what it means"#,
         r#"40: provider.main.kind: found "pigeon"; allowed: simulator"#,
