@@ -26,7 +26,6 @@ pub mod folder;
 pub mod sftp;
 pub mod smtp;
 
-
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
