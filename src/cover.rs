@@ -7,6 +7,7 @@
 
 mod clinical;
 mod content;
+pub mod fill;
 mod fonts;
 pub mod page;
 mod text;

@@ -439,7 +439,7 @@ impl Intake {
         let given = digest::digest(&digest::SHA256, password);
         let mut found = None;
         for account in &self.inner.logins {
-            let kept = digest::digest(&digest::SHA256, account.password.expose());
+            let kept = digest::digest(&digest::SHA256, account.password.bytes());
             let right = constant_time::verify_slices_are_equal(given.as_ref(), kept.as_ref()).is_ok();
             if right && account.name == login {
                 found = Some(account.sender.clone());

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::cover::{self, Fonts, Sheet};
 use crate::crash::reached;
 use crate::intake::SubmissionFacts;
 use crate::job::{Hold, JobState};
@@ -82,6 +83,8 @@ pub struct Preparer {
     pub workshop: Workshop,
     /// Who gets them.
     pub planner: Planner,
+    /// What covers are set in.
+    pub fonts: Arc<Fonts>,
     /// Limits and times.
     pub config: Arc<Config>,
     /// Time.
@@ -246,12 +249,17 @@ impl Preparer {
         let mut packet = None;
         let mut warnings = Vec::new();
         let part_holds = matches!(held, Some((Hold::Part, _)));
-        if let Some(bench) = bench.filter(|_| !part_holds) {
+        let cover = self.draw(&job.sheet).await;
+        if let Err(sentence) = &cover {
+            held.get_or_insert((Hold::Cover, sentence.clone()));
+        }
+        if let (Some(bench), Ok(cover)) = (bench.filter(|_| !part_holds), cover) {
             let mut sink = Spooled(self.spool.create(key).await?);
-            match bench.make(&job.sheet, job.selection.as_ref(), &mut sink).await {
+            match bench.make(&cover.pdf, job.selection.as_ref(), &mut sink).await {
                 Ok(made) => {
                     let sealed = sink.0.finish().await?;
-                    warnings = made.warnings;
+                    warnings = cover.warnings;
+                    warnings.extend(made.warnings);
                     packet = Some(PacketRow {
                         document: Document {
                             name: sealed.name,
@@ -292,6 +300,17 @@ impl Preparer {
             packet,
             facts: facts.seal(key)?,
         })
+    }
+
+    /// Draws a cover off the async threads; a sentence for the sender where it cannot be drawn.
+    async fn draw(&self, sheet: &Sheet) -> Result<cover::page::Drawn, String> {
+        let (sheet, fonts) = (sheet.clone(), Arc::clone(&self.fonts));
+        match tokio::task::spawn_blocking(move || cover::page::draw(&sheet, &fonts)).await {
+            Ok(Ok(drawn)) => Ok(drawn),
+            Ok(Err(error)) => Err(error.to_string()),
+            // A panic in the layout of one sheet is this Job's trouble, not the daemon's.
+            Err(_) => Err("The cover sheet could not be drawn; shorten or simplify its text.".to_owned()),
+        }
     }
 }
 

@@ -173,7 +173,7 @@ impl Planner {
                 contents.pages
             }
         };
-        let sheet = cover::content::sheet(&cover::content::Known {
+        let sheet = cover::fill::sheet(&cover::fill::Known {
             config: &self.config,
             sender: self.sender(&request.sender),
             mail: contents.mail.as_ref(),
