@@ -221,7 +221,7 @@ impl<'de> Deserialize<'de> for SecretRef {
 impl Secret {
     /// The bytes.
     #[must_use]
-    pub fn expose(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -291,7 +291,7 @@ mod tests {
         {
             std::fs::write(&path, content).unwrap();
             assert_eq!(secret.read().unwrap().text(), Some(text));
-            assert_eq!(secret.read_raw().unwrap().expose(), content.as_bytes());
+            assert_eq!(secret.read_raw().unwrap().bytes(), content.as_bytes());
         }
         assert_eq!(format!("{:?}", secret.read().unwrap()), "Secret(..)");
         std::fs::write(&path, "\n").unwrap();
