@@ -214,7 +214,12 @@ impl Planner {
         match ask {
             Ask::Key(key) => {
                 let entry = self.store.recipient(key).await?;
-                let held = register::resolve(ask, entry.as_ref(), two_person, now).err();
+                // With all that share its number: one that is suspended stops the number under every name.
+                let found = match &entry {
+                    Some(entry) => self.store.recipients_with_number(&entry.number).await?,
+                    None => Vec::new(),
+                };
+                let held = register::resolve(ask, &found, &self.numbers, two_person, now).err();
                 let number = entry.as_ref().map(|entry| entry.number.clone());
                 Ok((entry, number, held))
             }
@@ -225,7 +230,7 @@ impl Planner {
                     // Several entries may share a number (departments): any verified one will do.
                     let good = |entry: &&Entry| register::why_not(entry, &number, two_person, now).is_none();
                     let entry = entries.iter().find(good).or(entries.first()).cloned();
-                    let held = register::resolve(ask, entry.as_ref(), two_person, now).err();
+                    let held = register::resolve(ask, &entries, &self.numbers, two_person, now).err();
                     Ok((entry, Some(number), held))
                 }
             },
