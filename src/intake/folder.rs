@@ -116,19 +116,26 @@ struct Folder<'a> {
     identity: (u64, u64),
     notices: Arc<Notices>,
     evidence: Evidence,
-    /// Files put back after a refusal for now, which are whole and wait for the next scan. Putting them back makes a
-    /// notice of its own, which must not start the next try at once.
-    waiting: HashMap<OsString, Print>,
+    /// Files put back. That makes a notice of its own, which must not start the next try at once.
+    waiting: HashMap<OsString, Waiting>,
     /// Ends the watch when dropped.
     _watcher: notify::RecommendedWatcher,
+}
+
+/// A file that was put back, as it looked then.
+#[derive(Clone, Copy, PartialEq)]
+struct Waiting {
+    print: Print,
+    /// It is known to be whole, so the next scan may take it; otherwise the evidence starts anew.
+    whole: bool,
 }
 
 /// What became of a claimed file.
 enum End {
     Accepted,
-    /// Its writer is not finished after all.
-    StillWritten,
     Refused(Refusal),
+    /// It goes back: whole or not, and why.
+    Waits(bool, String),
 }
 
 impl<'a> Folder<'a> {
@@ -150,9 +157,6 @@ impl<'a> Folder<'a> {
     }
 
     async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> io::Result<()> {
-        for claim in self.claims.left_over()? {
-            self.bring_in(claim).await?;
-        }
         let mut scan = tokio::time::interval(self.config.scan.std());
         scan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -174,14 +178,21 @@ impl<'a> Folder<'a> {
     /// A writer closed the file, or it was moved in.
     async fn noticed(&mut self, name: OsString) -> io::Result<()> {
         let Some(print) = self.candidate(&name).await? else { return Ok(()) };
-        if self.waiting.get(&name) == Some(&print) {
+        if self.waiting.get(&name).is_some_and(|waiting| waiting.print == print) {
             return Ok(());
         }
-        self.take(name).await
+        self.take(name, print).await
     }
 
-    /// Looks at every file; takes those that have been quiet for long enough, or wait for another try.
+    /// First what was claimed and not brought in, after a crash or because another file had taken its name. Then looks
+    /// at every file; takes those that have been quiet for long enough, or wait for another try.
     async fn scan(&mut self, stop: &watch::Receiver<bool>) -> io::Result<()> {
+        for claim in self.claims.left_over()? {
+            if *stop.borrow() {
+                return Ok(());
+            }
+            self.bring_in(claim).await?;
+        }
         let path = self.config.path.clone();
         let (names, now_at) = blocking(move || Ok((file_names(&path)?, identity(&path)?))).await?;
         if now_at != self.identity {
@@ -194,11 +205,11 @@ impl<'a> Folder<'a> {
                 return Ok(());
             }
             let Some(print) = self.candidate(&name).await? else { continue };
-            let retry = self.waiting.remove(&name).is_some_and(|known| known == print);
+            let retry = self.waiting.get(&name) == Some(&Waiting { print, whole: true });
             let quiet = self.evidence.quiet(&name, print, Instant::now());
             let file = self.config.path.join(&name);
             if retry || (quiet && blocking(move || Ok(evidence::looks_whole(&file))).await?) {
-                self.take(name).await?;
+                self.take(name, print).await?;
             }
         }
         Ok(())
@@ -219,12 +230,23 @@ impl<'a> Folder<'a> {
         .await
     }
 
-    async fn take(&mut self, name: OsString) -> io::Result<()> {
+    async fn take(&mut self, name: OsString, print: Print) -> io::Result<()> {
         self.evidence.forget(&name);
-        let claims = self.claims.clone();
-        match blocking(move || claims.claim(&name)).await? {
-            Some(claim) => self.bring_in(claim).await,
-            None => Ok(()),
+        let (claims, file) = (self.claims.clone(), name.clone());
+        match blocking(move || claims.claim(&file)).await {
+            Ok(Some(claim)) => self.bring_in(claim).await,
+            Ok(None) => Ok(()),
+            Err(error) => {
+                self.wait(name, Waiting { print, whole: true }, &format!("cannot be claimed: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves the file for the next scan. The log tells it once, not at every scan; and never its name.
+    fn wait(&mut self, name: OsString, waiting: Waiting, problem: &str) {
+        if self.waiting.insert(name, waiting) != Some(waiting) {
+            tracing::warn!(folder.name = self.name, "folder {}: a file {problem}; trying again", self.name);
         }
     }
 
@@ -233,37 +255,31 @@ impl<'a> Folder<'a> {
         let end = match self.submit(&claim).await {
             Ok(end) => end,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                // One unreadable file must not keep the others waiting.
-                tracing::warn!(
-                    folder.name = self.name,
-                    "folder {}: a file cannot be read: {error}",
-                    self.name
-                );
-                End::StillWritten
-            }
+            // One unreadable file must not keep the others waiting.
+            Err(error) => End::Waits(true, format!("cannot be read: {error}")),
         };
         match end {
             End::Accepted => {
                 crash::reached("intake.answered");
+                self.waiting.remove(claim.name());
                 blocking(move || claim.delete()).await
             }
-            End::StillWritten => self.put_back(claim).await,
-            End::Refused(refusal) => {
+            End::Refused(refusal) if refusal.permanent => {
                 let cause = refusal.cause.as_deref().unwrap_or(&refusal.sentence);
                 tracing::warn!(folder.name = self.name, "folder {}: a file was refused: {cause}", self.name);
-                if refusal.permanent {
-                    blocking(move || claim.refuse(&refusal.sentence)).await
-                } else {
-                    self.put_back(claim).await
-                }
+                blocking(move || claim.refuse(&refusal.sentence)).await
             }
+            End::Refused(refusal) => {
+                let cause = refusal.cause.unwrap_or(refusal.sentence);
+                self.put_back(claim, true, &format!("was refused for now: {cause}")).await
+            }
+            End::Waits(whole, problem) => self.put_back(claim, whole, &problem).await,
         }
     }
 
-    async fn put_back(&mut self, claim: Claim) -> io::Result<()> {
+    async fn put_back(&mut self, claim: Claim, whole: bool, problem: &str) -> io::Result<()> {
         if let Some((name, print)) = blocking(move || claim.put_back()).await? {
-            self.waiting.insert(name, print);
+            self.wait(name, Waiting { print, whole }, problem);
         }
         Ok(())
     }
@@ -271,7 +287,7 @@ impl<'a> Folder<'a> {
     async fn submit(&self, claim: &Claim) -> io::Result<End> {
         let (file, before) = match claim.open() {
             Ok(Some(opened)) => opened,
-            Ok(None) => return Ok(End::StillWritten),
+            Ok(None) => return Ok(End::Waits(false, "is not a plain file".into())),
             Err(error) => return Err(error),
         };
         let Some(file_name) = claim.name().to_str().filter(|name| names::check(name).is_ok()) else {
@@ -293,7 +309,7 @@ impl<'a> Folder<'a> {
         }
         let after = Print::of(&file.metadata().await?);
         if after != before || draft.written() != after.bytes() {
-            return Ok(End::StillWritten);
+            return Ok(End::Waits(false, "is still being written".into()));
         }
         let arrival = Arrival {
             source: Source::Folder(self.name.to_owned()),

@@ -97,7 +97,7 @@ impl Claim {
         std::fs::remove_file(self.path())
     }
 
-    /// Back to where it was, as it was. If another file took that name meanwhile, the claim stays, for the next start.
+    /// Back to where it was, as it was. If another file took that name meanwhile, the claim stays, for the next scan.
     pub(super) fn put_back(self) -> io::Result<Option<(OsString, Print)>> {
         let print = std::fs::symlink_metadata(self.path()).map(|meta| Print::of(&meta))?;
         match move_new(&self.path(), &self.claims.folder.join(&self.name)) {
@@ -116,13 +116,14 @@ impl Claim {
         }
         for number in 1..=TRIES {
             let name = if number == 1 { self.name.clone() } else { numbered(&self.name, number) };
+            let mut reason = name.clone();
+            reason.push(".txt");
+            let reason = refused.join(reason);
+            if reason.symlink_metadata().is_ok() {
+                continue;
+            }
             match move_new(&self.path(), &refused.join(&name)) {
-                Ok(()) => {
-                    let mut reason = name;
-                    reason.push(".txt");
-                    let mut file = File::create_new(refused.join(reason))?;
-                    return file.write_all(format!("{sentence}\n").as_bytes());
-                }
+                Ok(()) => return File::create_new(reason)?.write_all(format!("{sentence}\n").as_bytes()),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }

@@ -1,7 +1,7 @@
 //! Result files beside the drops: whole or not there, and never over another file.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,8 +44,9 @@ fn write(folder: &Path, name: &OsStr, body: &[u8]) -> io::Result<PathBuf> {
 }
 
 fn write_and_move(temporary: &Path, folder: &Path, name: &OsStr, body: &[u8]) -> io::Result<PathBuf> {
-    // What lies under the temporary name can only be what a crash left of an earlier process of the same number.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(temporary)?;
+    // What lies under the temporary name is what a crash left of an earlier process of the same number.
+    let _ = std::fs::remove_file(temporary);
+    let mut file = File::create_new(temporary)?;
     file.write_all(body)?;
     file.sync_all()?;
     for number in 1..=TRIES {

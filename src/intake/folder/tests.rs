@@ -184,3 +184,29 @@ async fn a_folder_that_comes_later_is_watched_then() {
     let (accepted, ..) = watched.stop().await;
     assert_eq!(accepted.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_name_was_taken_again_is_not_forgotten() {
+    let watched = Watched::start("10 ms", "20 ms", "", |_| {}).await;
+    // As if the first was claimed, could not be accepted, and the second came before it was put back.
+    fs::write(watched.file(".faxbridge/claimed/a.pdf"), PDF).unwrap();
+    fs::write(watched.file("a.pdf"), [PDF, b"\n"].concat()).unwrap();
+    watched
+        .until(|| !watched.file("a.pdf").exists() && !watched.file(".faxbridge/claimed/a.pdf").exists())
+        .await;
+    let (accepted, ..) = watched.stop().await;
+    assert_eq!(accepted.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_for_now_puts_the_file_back() {
+    let watched = Watched::spawn("10 ms", "20 ms", "[limits]\ndisk_reserve = 9000000000000000000", |path| {
+        fs::create_dir_all(path.join(".faxbridge/claimed")).unwrap();
+        fs::write(path.join(".faxbridge/claimed/a.pdf"), PDF).unwrap();
+    })
+    .await;
+    watched.until(|| watched.file("a.pdf").exists()).await;
+    let (accepted, path, _rig) = watched.stop().await;
+    assert_eq!(accepted, []);
+    assert_eq!(fs::read(path.join("a.pdf")).unwrap(), PDF);
+}

@@ -296,11 +296,11 @@ impl Files {
         };
         let rest =
             usize::try_from(offset).ok().and_then(|offset| result.body.get(offset..)).unwrap_or_default();
-        let data: Vec<u8> = rest.iter().copied().take(length.min(READ) as usize).collect();
+        let data = rest.get(..length.min(READ) as usize).unwrap_or(rest);
         if data.is_empty() {
             return Err(end());
         }
-        Ok(Data { id, data }.into())
+        Ok(Data { id, data: data.to_vec() }.into())
     }
 
     async fn stat(&mut self, id: u32, path: &str) -> Result<Packet, No> {

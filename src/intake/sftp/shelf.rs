@@ -157,6 +157,9 @@ impl Shelves {
                 return false;
             }
             shelf.files.retain(|_, kept| !past(kept.since, KEEP));
+            if shelf.listed.is_none_or(|at| past(at, FRESH)) {
+                shelf.accepted.retain(|_, file| file.added.is_some_and(|added| !past(added, OVERLAP)));
+            }
             shelf.sessions > 0 || !shelf.files.is_empty()
         });
     }
