@@ -33,13 +33,11 @@ mod limits;
 mod receive;
 mod reply;
 mod session;
-mod tls;
+pub mod tls;
 mod wire;
 
 #[cfg(test)]
 mod tests;
-
-pub use tls::{TlsError, server_config};
 
 /// When the service stops, mails that are under way may take this long to end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -52,14 +50,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The session limits of `config` count per listener.
 pub async fn serve(
     listener: TcpListener,
-    config: &config::Smtp,
+    config: config::Smtp,
     tls: Option<Arc<rustls::ServerConfig>>,
     intake: Intake,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let server = Arc::new(Server {
         settings: Settings {
-            hostname: config.hostname.clone(),
+            hostname: config.hostname,
             max_recipients: config.max_recipients,
             largest: intake.config().limits.submission.get(),
             tls: tls.map(TlsAcceptor::from),
