@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tracing::Instrument;
 
 use self::limits::{Full, Gate, Seat};
 use self::reply::Reply;
@@ -118,7 +119,9 @@ impl Server {
             tracing::debug!("an SMTP connection keeps its delay: {error}");
         }
         let wire = Wire::new(stream, self.idle, self.session_time, self.shutdown.clone());
-        Session::new(wire, &self.settings, &self.intake, peer.to_canonical()).run().await;
+        let peer = peer.to_canonical();
+        let span = tracing::info_span!("smtp", peer.ip = %peer);
+        Session::new(wire, &self.settings, &self.intake, peer).run().instrument(span).await;
         drop(seat);
     }
 }
@@ -147,9 +150,12 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// What the peer is not told.
+/// Logs what the peer was told, without its words, which may hold addresses; and what it was not told.
 fn tell_operator(refusal: &Refusal) {
-    if let Some(cause) = &refusal.cause {
-        tracing::warn!(smtp.code = %refusal.code, "a mail was refused: {cause}");
+    match &refusal.cause {
+        Some(cause) => {
+            tracing::warn!(smtp.code = refusal.code, "a mail was refused with {}: {cause}", refusal.code)
+        }
+        None => tracing::info!(smtp.code = refusal.code, "a mail was refused with {}", refusal.code),
     }
 }
