@@ -92,6 +92,7 @@ impl Bridge {
 
 /// Who acts, for the ledger: the account that runs the command.
 pub(crate) fn actor() -> String {
-    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
+    let name =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
     format!("command line: {}", name.unwrap_or_else(|_| "unknown account".to_owned()))
 }

@@ -12,10 +12,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, Loaded};
+use crate::config::{self, Config, Loaded};
 use crate::cover::Fonts;
 use crate::delivery::worker::{Providers, Worker};
-use crate::delivery::{self, webhook};
+use crate::delivery::{self, Provider, webhook};
 use crate::intake::{self, Intake};
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
@@ -88,10 +88,16 @@ impl Running {
 /// A sentence for the operator, with how to make a master key where there is none.
 pub fn open_spool(loaded: &Loaded) -> Result<Spool, String> {
     let config = &loaded.config;
-    let secret = config.store.master_key.read_raw().map_err(|e| loaded.fault("store.master_key", e.to_string()).to_string())?;
-    let master = MasterKey::from_bytes(secret.bytes()).map_err(|e| loaded.fault("store.master_key", e.to_string()).to_string())?;
-    make_private(&config.store.data_dir)
-        .map_err(|e| loaded.fault("store.data_dir", format!("{}: {e}", config.store.data_dir.display())).to_string())?;
+    let secret = config
+        .store
+        .master_key
+        .read_raw()
+        .map_err(|e| loaded.fault("store.master_key", e.to_string()).to_string())?;
+    let master = MasterKey::from_bytes(secret.bytes())
+        .map_err(|e| loaded.fault("store.master_key", e.to_string()).to_string())?;
+    make_private(&config.store.data_dir).map_err(|e| {
+        loaded.fault("store.data_dir", format!("{}: {e}", config.store.data_dir.display())).to_string()
+    })?;
     Spool::open(config.store.data_dir.join("spool"), master).map_err(|e| e.to_string())
 }
 
@@ -107,10 +113,15 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
     let spool = open_spool(&loaded).map_err(StartError)?;
     let config = Arc::new(loaded.config.clone());
     let lock = lock_data_dir(&config.store.data_dir)?;
-    let store = Store::open(&config.store.data_dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
+    let store = Store::open(&config.store.data_dir, "this machine")
+        .await
+        .map_err(|e| StartError::new("database", e))?;
     let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
     if dropped > 0 {
-        tracing::info!(leases = dropped, "picking up {dropped} things that were in hand when the process ended");
+        tracing::info!(
+            leases = dropped,
+            "picking up {dropped} things that were in hand when the process ended"
+        );
     }
     let parts = Parts {
         rules: Arc::new(compile_rules(&config)?),
@@ -132,9 +143,8 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
 
 /// Compiles the rules; every fault is reported.
 fn compile_rules(config: &Config) -> Result<Rules, StartError> {
-    Rules::compile(&config.rule).map_err(|faults| {
-        StartError(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })
+    Rules::compile(&config.rule)
+        .map_err(|faults| StartError(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }
 
 /// Builds every configured provider.
@@ -144,11 +154,22 @@ fn compile_rules(config: &Config) -> Result<Rules, StartError> {
 pub fn build_providers(config: &Config) -> Result<Providers, StartError> {
     let mut providers = Providers::new();
     for (name, section) in &config.provider {
-        let provider = delivery::build_configured(name, section)
-            .map_err(|e| StartError::new(format!("provider.{name}"), e))?;
+        let provider =
+            build_provider(name, section).map_err(|e| StartError::new(format!("provider.{name}"), e))?;
         providers.insert(name.clone(), Arc::from(provider));
     }
     Ok(providers)
+}
+
+fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<Box<dyn Provider>> {
+    let token = section.token.read()?;
+    let token = token.text().ok_or_else(|| anyhow::anyhow!("the token is no text"))?.to_owned();
+    let webhook_key = section.webhook_key.as_ref().map(config::secret::SecretRef::read).transpose()?;
+    let secrets = delivery::Secrets {
+        token: token.into(),
+        webhook_key: webhook_key.map(|key| key.bytes().to_vec().into()),
+    };
+    Ok(delivery::build(name, section, &secrets)?)
 }
 
 /// Two daemons on one data folder would each take the other's work for the leftovers of a crash.
@@ -162,7 +183,10 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
         .open(&path)
         .map_err(|e| StartError::new(path.display(), e))?;
     file.try_lock().map_err(|_| {
-        StartError(format!("{}: another faxbridge is running with this data_dir; stop it first", dir.display()))
+        StartError(format!(
+            "{}: another faxbridge is running with this data_dir; stop it first",
+            dir.display()
+        ))
     })?;
     Ok(file)
 }
@@ -226,7 +250,8 @@ impl Parts {
         );
         let planner = Planner::new(Arc::clone(&self.config), self.store.clone(), Arc::clone(&self.rules))
             .map_err(|e| StartError::new("organization", e))?;
-        let fonts = Fonts::with_files(&self.config.cover.fonts).map_err(|e| StartError::new("cover.fonts", e))?;
+        let fonts =
+            Fonts::with_files(&self.config.cover.fonts).map_err(|e| StartError::new("cover.fonts", e))?;
         let preparer = Preparer {
             store: self.store.clone(),
             spool: self.spool.clone(),
@@ -259,10 +284,22 @@ impl Parts {
         .map_err(|e| StartError::new("receipt", e))?;
         let stop = || self.shutdown.subscribe();
         let (a, b, c, d) = (stop(), stop(), stop(), stop());
-        self.workers.spawn(async { preparer.run(a).await; "preparing documents ended".into() });
-        self.workers.spawn(async { worker.run(b).await; "delivery ended".into() });
-        self.workers.spawn(async { outbox.run(c).await; "the outbox ended".into() });
-        self.workers.spawn(async { retention.run(d).await; "retention ended".into() });
+        self.workers.spawn(async {
+            preparer.run(a).await;
+            "preparing documents ended".into()
+        });
+        self.workers.spawn(async {
+            worker.run(b).await;
+            "delivery ended".into()
+        });
+        self.workers.spawn(async {
+            outbox.run(c).await;
+            "the outbox ended".into()
+        });
+        self.workers.spawn(async {
+            retention.run(d).await;
+            "retention ended".into()
+        });
         Ok(())
     }
 
@@ -296,28 +333,51 @@ impl Parts {
         )
         .map_err(StartError)?;
         if let Some(smtp) = self.config.smtp.clone() {
-            let tls = intake::smtp::tls::configure(&smtp).map_err(|e| StartError::new("smtp", e))?;
+            let tls = match (&smtp.tls_certificate, &smtp.tls_key) {
+                (Some(certificate), Some(key)) => {
+                    let tls = intake::smtp::server_config(certificate, key);
+                    Some(tls.map_err(|e| StartError::new("smtp.tls_certificate", e))?)
+                }
+                _ => None,
+            };
             for address in &smtp.listen {
                 let (listener, address) = listen("smtp.listen", *address).await?;
                 self.addresses.smtp.push(address);
-                let served =
-                    intake::smtp::serve(listener, smtp.clone(), tls.clone(), intake.clone(), self.shutdown.subscribe());
-                self.doors.spawn(async { served.await; "the SMTP listener ended".into() });
+                let (smtp, tls, intake, stop) =
+                    (smtp.clone(), tls.clone(), intake.clone(), self.shutdown.subscribe());
+                self.doors.spawn(async move {
+                    intake::smtp::serve(listener, &smtp, tls, intake, stop).await;
+                    "the SMTP listener ended".into()
+                });
             }
         }
         if let Some(sftp) = self.config.sftp.clone() {
-            let key = intake::sftp::host_key(&sftp, &self.config.store.data_dir).map_err(|e| StartError::new("sftp.host_key", e))?;
+            let path = sftp.host_key.clone();
+            let path = path.unwrap_or_else(|| self.config.store.data_dir.join("ssh_host_ed25519_key"));
+            let key = intake::sftp::hostkey::load_or_make(&path)
+                .map_err(|e| StartError::new("sftp.host_key", e))?;
             for address in &sftp.listen {
                 let (listener, address) = listen("sftp.listen", *address).await?;
                 self.addresses.sftp.push(address);
-                let served =
-                    intake::sftp::serve(listener, sftp.clone(), key.clone(), intake.clone(), self.shutdown.subscribe());
-                self.doors.spawn(async { served.await; "the SFTP server ended".into() });
+                let served = intake::sftp::serve(
+                    listener,
+                    sftp.clone(),
+                    key.clone(),
+                    intake.clone(),
+                    self.shutdown.subscribe(),
+                );
+                self.doors.spawn(async {
+                    served.await;
+                    "the SFTP server ended".into()
+                });
             }
         }
         for (name, folder) in self.config.folder.clone() {
             let watched = intake::folder::watch(name, folder, intake.clone(), self.shutdown.subscribe());
-            self.doors.spawn(async { watched.await; "a watched folder ended".into() });
+            self.doors.spawn(async {
+                watched.await;
+                "a watched folder ended".into()
+            });
         }
         Ok(())
     }
@@ -326,8 +386,12 @@ impl Parts {
 async fn listen(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let fault = |e: std::io::Error| {
         let advice = match e.kind() {
-            std::io::ErrorKind::AddrInUse => "; another program listens there: stop it or choose another port",
-            std::io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit grants it)",
+            std::io::ErrorKind::AddrInUse => {
+                "; another program listens there: stop it or choose another port"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit grants it)"
+            }
             _ => "",
         };
         StartError(format!("{key}: cannot listen on {address}: {e}{advice}"))

@@ -277,7 +277,8 @@ impl Preparer {
         let state = match &held {
             None => JobState::Queued { due: now },
             Some((hold, _)) => {
-                let until = now.saturating_add(self.config.policy.hold_for.signed()).unwrap_or(Timestamp::MAX);
+                let until =
+                    now.saturating_add(self.config.policy.hold_for.signed()).unwrap_or(Timestamp::MAX);
                 JobState::Held { hold: *hold, until }
             }
         };

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+/// The child reads its limits from the command line by itself, before anything else happens in it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// As the daemon's side sets them
+    /// Limits, as the daemon sets them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     _limits: Vec<String>,
 }
 
 pub(crate) fn run(_arguments: &Arguments) -> ExitCode {
-    ExitCode::FAILURE
+    faxbridge::packet::worker_main()
 }

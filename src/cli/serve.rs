@@ -61,8 +61,9 @@ async fn reload(path: &std::path::Path, running: Running) -> anyhow::Result<Runn
 }
 
 fn start_log(telemetry: &Telemetry) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log)
-        .map_err(|e| Misuse(format!("telemetry.log = {:?}: {e}; as in \"info\" or \"faxbridge=debug\"", telemetry.log)))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).map_err(|e| {
+        Misuse(format!("telemetry.log = {:?}: {e}; as in \"info\" or \"faxbridge=debug\"", telemetry.log))
+    })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match telemetry.format {
         LogFormat::Text => log.with_ansi(false).init(),
