@@ -34,8 +34,10 @@ mod limits;
 mod receive;
 mod reply;
 mod session;
-pub mod tls;
+mod tls;
 mod wire;
+
+pub use tls::{TlsError, server_config};
 
 #[cfg(test)]
 mod tests;
@@ -51,14 +53,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The session limits of `config` count per listener.
 pub async fn serve(
     listener: TcpListener,
-    config: config::Smtp,
+    config: &config::Smtp,
     tls: Option<Arc<rustls::ServerConfig>>,
     intake: Intake,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let server = Arc::new(Server {
         settings: Settings {
-            hostname: config.hostname,
+            hostname: config.hostname.clone(),
             max_recipients: config.max_recipients,
             largest: intake.config().limits.submission.get(),
             tls: tls.map(TlsAcceptor::from),

@@ -8,8 +8,6 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config;
-
 /// Why there is no TLS to be had from the configured files.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -24,9 +22,6 @@ pub enum TlsError {
     /// The file of the chain has no certificate in it.
     #[error("{0} has no certificate in it")]
     NoCertificate(PathBuf),
-    /// One of the two settings is missing.
-    #[error("tls_certificate and tls_key turn STARTTLS on together; only one of them is set")]
-    Half,
     /// The two do not fit each other, or the key is of a kind that TLS has no use for.
     #[error("certificate {certificate} and key {key} cannot be used together: {cause}")]
     Unusable {
@@ -39,23 +34,11 @@ pub enum TlsError {
     },
 }
 
-/// What `config` asks for: None where it has neither certificate nor key.
-///
-/// # Errors
-/// Where the two files cannot be used.
-pub fn configure(config: &config::Smtp) -> Result<Option<Arc<ServerConfig>>, TlsError> {
-    match (&config.tls_certificate, &config.tls_key) {
-        (Some(certificate), Some(key)) => server_config(certificate, key).map(Some),
-        (None, None) => Ok(None),
-        _ => Err(TlsError::Half),
-    }
-}
-
 /// Reads `tls_certificate` (the server's own first, then the chain) and `tls_key`.
 ///
 /// # Errors
 /// [`TlsError`] names the file at fault.
-pub(super) fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |cause| TlsError::Unreadable { path, cause }

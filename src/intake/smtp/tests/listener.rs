@@ -13,7 +13,7 @@ async fn sessions_are_limited_and_drained() {
     let (intake, stop) = (bench.intake.clone(), bench.stop.subscribe());
     let server = tokio::spawn(async move {
         let config = intake.config().smtp.clone().unwrap();
-        serve(listener, config, None, intake, stop).await;
+        serve(listener, &config, None, intake, stop).await;
     });
     let connect = || async {
         let stream = BufReader::new(TcpStream::connect(address).await.unwrap());

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::tls::{TlsError, configure, server_config};
+use super::super::tls::{TlsError, server_config};
 use super::*;
 
 const CERTIFICATE: &str = "fixtures/tls/fax.example.com.pem";
@@ -140,9 +140,6 @@ async fn what_is_no_tls_ends_the_session() {
 
 #[test]
 fn unusable_files_are_named() {
-    let half: Config =
-        toml::from_str(&CONFIG.replace("[smtp]\n", "[smtp]\ntls_key = \"key.pem\"\n")).unwrap();
-    assert!(matches!(configure(&half.smtp.unwrap()), Err(TlsError::Half)));
     let read = |certificate: &str, key: &str| server_config(Path::new(certificate), Path::new(key)).err();
     assert!(matches!(read("fixtures/tls/none.pem", KEY), Some(TlsError::Unreadable { .. })));
     assert!(matches!(read(KEY, KEY), Some(TlsError::NoCertificate(_))));
