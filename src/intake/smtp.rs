@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tracing::Instrument;
 
 use self::limits::{Full, Gate, Seat};
 use self::reply::Reply;
@@ -36,10 +37,10 @@ mod session;
 mod tls;
 mod wire;
 
+pub use tls::{TlsError, server_config};
+
 #[cfg(test)]
 mod tests;
-
-pub use tls::{TlsError, server_config};
 
 /// When the service stops, mails that are under way may take this long to end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -120,7 +121,9 @@ impl Server {
             tracing::debug!("an SMTP connection keeps its delay: {error}");
         }
         let wire = Wire::new(stream, self.idle, self.session_time, self.shutdown.clone());
-        Session::new(wire, &self.settings, &self.intake, peer.to_canonical()).run().await;
+        let peer = peer.to_canonical();
+        let span = tracing::info_span!("smtp", peer.ip = %peer);
+        Session::new(wire, &self.settings, &self.intake, peer).run().instrument(span).await;
         drop(seat);
     }
 }
@@ -149,9 +152,12 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// What the peer is not told.
+/// Logs what the peer was told, without its words, which may hold addresses; and what it was not told.
 fn tell_operator(refusal: &Refusal) {
-    if let Some(cause) = &refusal.cause {
-        tracing::warn!(smtp.code = %refusal.code, "a mail was refused: {cause}");
+    match &refusal.cause {
+        Some(cause) => {
+            tracing::warn!(smtp.code = refusal.code, "a mail was refused with {}: {cause}", refusal.code)
+        }
+        None => tracing::info!(smtp.code = refusal.code, "a mail was refused with {}", refusal.code),
     }
 }

@@ -32,9 +32,9 @@ where
         if let Ok(open) = &mut draft {
             // A refused draft is dropped here and now, and its file with it: the rest may be gigabytes.
             if scanner.bare_line_end() {
-                draft = Err(bare_line_end());
+                draft = refused(bare_line_end());
             } else if header.feed(step.content).is_err() {
-                draft = Err(header_too_large());
+                draft = refused(header_too_large());
             } else if let Err(refusal) = open.write(step.content).await {
                 super::tell_operator(&refusal);
                 draft = Err(Reply::refusal(&refusal));
@@ -50,6 +50,11 @@ where
             });
         }
     }
+}
+
+fn refused(reply: Reply) -> Result<Draft, Reply> {
+    tracing::info!(smtp.code = reply.enhanced, "a mail was refused with {}", reply.enhanced);
+    Err(reply)
 }
 
 fn bare_line_end() -> Reply {

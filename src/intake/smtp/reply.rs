@@ -11,9 +11,9 @@ const WIDTH: usize = 450;
 /// One reply to one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
-    pub(super) code: u16,
+    code: u16,
     /// Empty where RFC 2034 wants none: greeting, HELO, EHLO and everything of the third class.
-    enhanced: &'static str,
+    pub(super) enhanced: &'static str,
     text: Cow<'static, str>,
 }
 

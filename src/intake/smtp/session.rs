@@ -300,7 +300,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             return Ok(self.failed_login(wrong_password()));
         };
         if self.intake.login(login, credentials.password()).is_none() {
-            tracing::warn!(peer.ip = %self.peer, "somebody gave a wrong SMTP login or password");
+            tracing::warn!("somebody gave a wrong SMTP login or password");
             return Ok(self.failed_login(wrong_password()));
         }
         self.login = Some(login.to_owned());

@@ -179,6 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let mut rest = Vec::new();
         let _ = self.stream.read_to_end(&mut rest).await;
         assert_eq!(String::from_utf8_lossy(&rest), "");
+        drop(self.stream);
         self.session.await.unwrap();
     }
 }

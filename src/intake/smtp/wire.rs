@@ -1,13 +1,12 @@
 //! One session's connection: a fixed read buffer, lines out of it, replies gathered until the client waits for them.
 
-use std::net::Shutdown;
 use std::ops::Range;
 use std::time::Duration;
 
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -22,6 +21,8 @@ const OUTPUT: usize = 8 * 1024;
 /// While a mail streams in, at least so much must arrive in every idle time, else a byte now and then would hold a session
 /// and a spool file for as long as a session may last.
 const LEAST_PER_IDLE: usize = 16 * 1024;
+/// How long a client may take to close when the session is over.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The connection to a client.
 pub(super) struct Wire<S> {
@@ -192,16 +193,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(())
     }
 
-    /// Says goodbye at the lower layers too, as far as the client lets us.
+    /// Closes in an order in which the client still gets our last words: a connection that is closed while bytes of the
+    /// client are unread is reset, and what was sent before may be lost with it. So we wait for the client to close, a
+    /// moment.
     pub(super) async fn close(mut self) {
-        let by = Instant::now() + Duration::from_secs(2);
-        let closed = match &mut self.stream {
-            Stream::Plain(stream) => timeout_at(by, stream.shutdown()).await,
-            Stream::Tls(stream) => timeout_at(by, stream.shutdown()).await,
-            Stream::Gone => return,
+        let farewell = async {
+            match &mut self.stream {
+                Stream::Plain(stream) => see_off(stream, &mut self.input).await,
+                Stream::Tls(stream) => see_off(stream, &mut self.input).await,
+                Stream::Gone => Ok(()),
+            }
         };
-        if !matches!(closed, Ok(Ok(()))) {
-            tracing::debug!(direction = ?Shutdown::Write, "an SMTP connection did not close in order");
+        if let Ok(Err(error)) = timeout(FAREWELL, farewell).await {
+            tracing::debug!("an SMTP connection did not close in order: {error}");
         }
     }
 
@@ -234,6 +238,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn late(&self) -> Hangup {
         if Instant::now() >= self.end { Hangup::Overtime } else { Hangup::Idle }
     }
+}
+
+async fn see_off<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, scrap: &mut [u8]) -> std::io::Result<()> {
+    stream.shutdown().await?;
+    while stream.read(scrap).await? > 0 {}
+    Ok(())
 }
 
 async fn send<W: AsyncWrite + Unpin>(stream: &mut W, bytes: &[u8]) -> std::io::Result<()> {

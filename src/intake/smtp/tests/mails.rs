@@ -97,14 +97,19 @@ async fn a_trickle_is_cut_off() {
     let bench = Bench::new().await;
     let mut client = bench.connect_for(Duration::from_millis(500), Duration::from_secs(3600));
     client.up_to_data().await;
-    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let (mut ours, mut theirs) = tokio::io::split(client.stream.into_inner());
     // Never silent for as long as is allowed, and yet this ends.
-    while !client.session.is_finished() {
-        pace.tick().await;
-        let _ = client.stream.write_all(b"x\r\n").await;
-    }
-    client.expect(&["421 4.4.2"]).await;
+    let trickle = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        while theirs.write_all(b"x\r\n").await.is_ok() {
+            pace.tick().await;
+        }
+    });
+    let mut heard = String::new();
+    ours.read_to_string(&mut heard).await.unwrap();
+    assert!(heard.starts_with("421 4.4.2"), "{heard}");
     assert!(bench.spool.list().unwrap().is_empty());
+    trickle.abort();
 }
 
 #[tokio::test]
