@@ -77,7 +77,7 @@ async fn a_mail_becomes_a_pdf_that_other_readers_accept() {
     // A verdict leaves the bench usable.
     let error = bench.make(&pdf(&["cover"]), Some(&"9".parse().unwrap()), &mut Vec::new()).await.unwrap_err();
     assert!(matches!(&error, WorkshopError::Held { .. }), "{error:?}");
-    assert_eq!(error.sentence(), "page 9 was asked for, but the documents have only 4 pages");
+    assert_eq!(error.sentence(), "Page 9 was asked for, but the documents have only 4 pages.");
     bench.make(&pdf(&["cover"]), None, &mut Vec::new()).await.unwrap();
 }
 
