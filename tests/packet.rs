@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use faxbridge::cover;
 use faxbridge::packet::{Bench, BoxError, Input, Rules, Sink, Workshop, WorkshopError, WorkshopLimits};
 use futures_util::{Stream, StreamExt, stream};
 
@@ -77,8 +78,27 @@ async fn a_mail_becomes_a_pdf_that_other_readers_accept() {
     // A verdict leaves the bench usable.
     let error = bench.make(&pdf(&["cover"]), Some(&"9".parse().unwrap()), &mut Vec::new()).await.unwrap_err();
     assert!(matches!(&error, WorkshopError::Held { .. }), "{error:?}");
-    assert_eq!(error.sentence(), "page 9 was asked for, but the documents have only 4 pages");
+    assert_eq!(error.sentence(), "Page 9 was asked for, but the documents have only 4 pages.");
     bench.make(&pdf(&["cover"]), None, &mut Vec::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_real_cover_goes_in_front() {
+    let folder = tempfile::tempdir().unwrap();
+    let sheet = cover::Sheet { to_name: "Mercy Radiology".into(), ..cover::Sheet::default() };
+    let drawn = cover::page::draw(&sheet, &cover::Fonts::builtin()).unwrap();
+    let mut bench = open_file(&workshop(limits()), &pdf(&["one"])).await.unwrap();
+    let mut file = Vec::new();
+    let made = bench.make(&drawn.pdf, None, &mut file).await.unwrap();
+    assert_eq!((made.pages, made.cover_pages), (2, 1));
+    let path = folder.path().join("made.pdf");
+    std::fs::write(&path, &file).unwrap();
+    let qpdf =
+        Command::new("qpdf").arg("--check").arg(&path).output().expect("qpdf is installed by tests/run");
+    assert!(qpdf.status.success(), "{}", String::from_utf8_lossy(&qpdf.stdout));
+    let text =
+        Command::new("pdftotext").arg(&path).arg("-").output().expect("pdftotext is installed by tests/run");
+    assert!(String::from_utf8_lossy(&text.stdout).contains("Mercy Radiology"));
 }
 
 #[tokio::test]

@@ -455,13 +455,12 @@ fn page_content(source: &Source, page: &Dictionary) -> Option<Vec<u8>> {
         content.push(b'\n');
         Some(())
     };
-    match page.get(b"Contents") {
-        Ok(contents) => match doc.dereference(contents).ok()?.1 {
+    if let Ok(contents) = page.get(b"Contents") {
+        match doc.dereference(contents).ok()?.1 {
             Object::Array(streams) => streams.iter().try_for_each(add)?,
             Object::Null => {}
             _ => add(contents)?,
-        },
-        Err(_) => {}
+        }
     }
     Some(content)
 }

@@ -39,7 +39,7 @@ fn verdict(entity: &Entity<'_>, kind: PartKind, sniffed: Sniffed, name: &str) ->
         Role::Mail => {
             return Verdict::Holds(format!(
                 "{name} is a mail within the mail; only PDF files can be faxed for now. \
-                 Attach the documents themselves"
+                 Attach the documents themselves."
             ));
         }
         Role::Attachment => {}
@@ -52,29 +52,31 @@ fn verdict(entity: &Entity<'_>, kind: PartKind, sniffed: Sniffed, name: &str) ->
         "text/vcard" | "text/x-vcard" | "text/directory" => return Verdict::LeftOut("a visiting card"),
         "application/pkcs7-mime" | "application/x-pkcs7-mime" | "application/pgp-encrypted" => {
             return Verdict::Holds(
-                "the mail is encrypted or sealed (S/MIME or PGP) and cannot be read here. Send it without"
+                "The mail is encrypted or sealed (S/MIME or PGP) and cannot be read here. Send it without."
                     .into(),
             );
         }
         "application/ms-tnef" | "application/vnd.ms-tnef" => {
             return Verdict::Holds(format!(
                 "{name} is Outlook's own wrapping of attachments. Send the mail as HTML or plain text instead of \
-                 Rich Text"
+                 Rich Text."
             ));
         }
         _ => {}
     }
     if entity.bytes.is_empty() {
-        return Verdict::Holds(format!("{name} is empty. Send it again"));
+        return Verdict::Holds(format!("{name} is empty. Send it again."));
     }
     if entity.damaged {
-        return Verdict::Holds(format!("{name} was damaged on the way and cannot be decoded. Send it again"));
+        return Verdict::Holds(format!(
+            "{name} was damaged on the way and cannot be decoded. Send it again."
+        ));
     }
     let claims_pdf = entity.media_type == "application/pdf" || name.to_ascii_lowercase().ends_with(".pdf");
     if claims_pdf {
         let really = sniffed.words();
         return Verdict::Holds(format!(
-            "{name} is called a PDF, but it holds {really}. Save or print the document as PDF and send that"
+            "{name} is called a PDF, but it holds {really}. Save or print the document as PDF and send that."
         ));
     }
     let what = match (kind, sniffed) {
@@ -83,7 +85,7 @@ fn verdict(entity: &Entity<'_>, kind: PartKind, sniffed: Sniffed, name: &str) ->
         _ if entity.media_type == "application/octet-stream" => sniffed.words().to_owned(),
         _ => format!("{} {}", article(&entity.media_type), entity.media_type),
     };
-    Verdict::Holds(format!("{name} is {what}; only PDF files can be faxed for now. Send it as PDF"))
+    Verdict::Holds(format!("{name} is {what}; only PDF files can be faxed for now. Send it as PDF."))
 }
 
 fn kind(entity: &Entity<'_>, sniffed: Sniffed) -> PartKind {

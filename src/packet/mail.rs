@@ -69,16 +69,16 @@ pub(super) fn read<'x>(raw: &'x [u8], rules: &Rules) -> Mail<'x> {
         problem: Some(sentence),
     };
     if raw.iter().all(u8::is_ascii_whitespace) {
-        return failed(MailFacts::default(), "the mail is empty".into());
+        return failed(MailFacts::default(), "The mail is empty.".into());
     }
     let header = header_length(raw);
     if u64::try_from(header).unwrap_or(u64::MAX) > rules.max_header {
         let most = rules.max_header >> 10;
-        return failed(MailFacts::default(), format!("the header of the mail is longer than {most} KiB"));
+        return failed(MailFacts::default(), format!("The header of the mail is longer than {most} KiB."));
     }
     let parsed = MessageParser::default().parse(raw);
     let Some(message) = parsed.filter(|message| !message.parts.is_empty()) else {
-        return failed(MailFacts::default(), "this is not a mail: it has no header".into());
+        return failed(MailFacts::default(), "This is not a mail: it has no header.".into());
     };
     let facts = facts(&message);
     if let Some(sentence) = structure_problem(&message, raw, rules) {
@@ -142,7 +142,7 @@ fn structure_problem(message: &Message<'_>, raw: &[u8], rules: &Rules) -> Option
     let depth = places(message).iter().map(|place| place.depth).max().unwrap_or(0);
     if depth > rules.max_depth {
         return Some(format!(
-            "the mail nests {depth} parts in one another; at most {} are read. Send the documents as plain attachments",
+            "The mail nests {depth} parts in one another; at most {} are read. Send the documents as plain attachments.",
             rules.max_depth
         ));
     }
@@ -152,13 +152,13 @@ fn structure_problem(message: &Message<'_>, raw: &[u8], rules: &Rules) -> Option
     if leaves.len() > most || containers.len() > most {
         let found = leaves.len().max(containers.len());
         return Some(format!(
-            "the mail has {found} parts; at most {most} are taken. Send it as several mails"
+            "The mail has {found} parts; at most {most} are taken. Send it as several mails."
         ));
     }
     if leaves.iter().any(|part| part.content_type().is_some_and(|kind| kind.ctype() == "multipart")) {
         return Some(
-            "the mail says that it has several parts, but not where they begin (its boundary is missing). \
-             Send it again, or from another mail program"
+            "The mail says that it has several parts, but not where they begin (its boundary is missing). \
+             Send it again, or from another mail program."
                 .into(),
         );
     }
@@ -171,14 +171,14 @@ fn structure_problem(message: &Message<'_>, raw: &[u8], rules: &Rules) -> Option
         };
         if found("--") == 0 {
             return Some(
-                "the mail ends before its last part does; it may have been cut off on the way. Send it again"
+                "The mail ends before its last part does; it may have been cut off on the way. Send it again."
                     .into(),
             );
         }
         if found("") != children.len() {
             return Some(
-                "the parts of the mail are not marked off clearly, so that one could be missed. \
-                 Send it again, or from another mail program"
+                "The parts of the mail are not marked off clearly, so that one could be missed. \
+                 Send it again, or from another mail program."
                     .into(),
             );
         }

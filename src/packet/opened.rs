@@ -32,7 +32,7 @@ impl Opened {
             opened.add(entity);
         }
         opened.contents.hold =
-            mail.problem.or_else(|| opened.hold("the mail has no attachment that could be faxed"));
+            mail.problem.or_else(|| opened.hold("The mail has no attachment that could be faxed."));
         opened
     }
 
@@ -46,7 +46,7 @@ impl Opened {
             bytes: raw.into(),
             damaged: false,
         });
-        opened.contents.hold = opened.hold("the file cannot be faxed");
+        opened.contents.hold = opened.hold("The file cannot be faxed.");
         opened
     }
 
@@ -93,8 +93,8 @@ impl Opened {
             [] if self.contents.pages == 0 => Some(nothing.to_owned()),
             [] => None,
             [only] => Some((*only).clone()),
-            [first, _] => Some(format!("{first} (and another part)")),
-            [first, rest @ ..] => Some(format!("{first} (and {} more parts)", rest.len())),
+            [first, _] => Some(format!("{first} (One more part holds it too.)")),
+            [first, rest @ ..] => Some(format!("{first} ({} more parts hold it too.)", rest.len())),
         }
     }
 
@@ -109,18 +109,18 @@ impl Opened {
         if let Some(hold) = &self.contents.hold {
             return Err(hold.clone());
         }
-        let cover = pdf::load("the cover sheet", cover, &self.rules)?;
+        let cover = pdf::load("The cover sheet", cover, &self.rules)?;
         let cover_pages = u32::try_from(cover.pages.len()).unwrap_or(u32::MAX);
         let wanted: Vec<u32> = match selection {
-            Some(selection) => selection.of(self.contents.pages).map_err(|error| error.to_string())?,
+            Some(selection) => selection.of(self.contents.pages).map_err(|error| error.sentence())?,
             None => (1..=self.contents.pages).collect(),
         };
         let total = cover_pages.saturating_add(u32::try_from(wanted.len()).unwrap_or(u32::MAX));
         let most = self.rules.max_pages;
         if total > most {
             return Err(format!(
-                "with its cover sheet this would be {total} pages; at most {most} can be faxed at once. \
-                 Send it in several parts"
+                "With its cover sheet this would be {total} pages; at most {most} can be faxed at once. \
+                 Send it in several parts."
             ));
         }
         let mut pages: Vec<_> = cover.pages.iter().map(|&page| (&cover, page)).collect();
@@ -140,7 +140,7 @@ impl Opened {
             made.parts.push(range);
         }
         let output =
-            anew::write(&pages).map_err(|error| format!("the packet could not be written: {error}"))?;
+            anew::write(&pages).map_err(|error| format!("The packet could not be written: {error}."))?;
         drop(pages);
         let output = Arc::new(output);
         self.check(&output, total)?;
@@ -155,7 +155,7 @@ impl Opened {
         if seen == Ok(total) {
             return Ok(());
         }
-        Err("the pages could not be put together without loss. Print the documents to a new PDF and send that".into())
+        Err("The pages could not be put together without loss. Print the documents to a new PDF and send that.".into())
     }
 
     /// The PDF made last.

@@ -34,7 +34,7 @@ const MOST_PAGES: usize = 20_000;
 /// Reads a PDF. The error is a sentence for the sender, who knows the document as `name`.
 pub(super) fn load(name: &str, bytes: Vec<u8>, rules: &Rules) -> Result<Source, String> {
     if bytes.is_empty() {
-        return Err(format!("{name} is empty. Send it again"));
+        return Err(format!("{name} is empty. Send it again."));
     }
     let unfold = usize::try_from(rules.max_decompressed).unwrap_or(usize::MAX);
     let options = LoadOptions { strict: true, max_decompressed_size: Some(unfold), ..LoadOptions::default() };
@@ -47,14 +47,14 @@ pub(super) fn load(name: &str, bytes: Vec<u8>, rules: &Rules) -> Result<Source, 
     }
     let pages: Vec<ObjectId> = doc.page_iter().take(MOST_PAGES + 1).collect();
     if pages.len() > MOST_PAGES {
-        return Err(format!("{name} has more than {MOST_PAGES} pages"));
+        return Err(format!("{name} has more than {MOST_PAGES} pages."));
     }
     let catalog = doc.catalog().map_err(|_| damaged(name))?;
     let counted = counted(&doc, catalog);
     if pages.is_empty() {
         return Err(match counted {
             _ if cut_off(&bytes) => cut_off_sentence(name),
-            Some(0) => format!("{name} has no pages"),
+            Some(0) => format!("{name} has no pages."),
             _ => damaged(name),
         });
     }
@@ -90,7 +90,7 @@ fn why_not(name: &str, bytes: &[u8], strict: &lopdf::Error, unfold: usize) -> St
     }
     if let Decompress(lopdf::DecompressError::MemoryLimitExceeded { .. }) = strict {
         return format!(
-            "{name} unfolds to more data than any fax needs. Print it to a new PDF and send that"
+            "{name} unfolds to more data than any fax needs. Print it to a new PDF and send that."
         );
     }
     if cut_off(bytes) {
@@ -111,15 +111,15 @@ fn cut_off(bytes: &[u8]) -> bool {
 }
 
 fn cut_off_sentence(name: &str) -> String {
-    format!("{name} ends too early; it may have been cut off on the way. Send it again")
+    format!("{name} ends too early; it may have been cut off on the way. Send it again.")
 }
 
 fn protected(name: &str) -> String {
-    format!("{name} is protected by a password. Remove the protection and send it again")
+    format!("{name} is protected by a password. Remove the protection and send it again.")
 }
 
 fn damaged(name: &str) -> String {
-    format!("{name} is damaged, so that pages could be missing. Print it to a new PDF and send that")
+    format!("{name} is damaged, so that pages could be missing. Print it to a new PDF and send that.")
 }
 
 /// The number of pages that the page tree claims.
@@ -158,7 +158,7 @@ fn refuse_what_pages_do_not_show(
         holder.get_deref(key, doc).and_then(Object::as_bool).unwrap_or(false)
     };
     if form.has(b"XFA") && truth(catalog, b"NeedsRendering") {
-        return Err(format!("{name} is a dynamic form (XFA). Print it to a new PDF and send that"));
+        return Err(format!("{name} is a dynamic form (XFA). Print it to a new PDF and send that."));
     }
     let stale = truth(form, b"NeedAppearances");
     let unseen = pages
@@ -166,7 +166,7 @@ fn refuse_what_pages_do_not_show(
         .any(|&page| annotations(doc, page).into_iter().any(|widget| value_is_unseen(doc, widget, stale)));
     if unseen {
         return Err(format!(
-            "{name} is a form with values that the file holds but does not draw. Print it to a new PDF and send that"
+            "{name} is a form with values that the file holds but does not draw. Print it to a new PDF and send that."
         ));
     }
     Ok(())

@@ -18,11 +18,11 @@ pub(super) fn pictures(
     dpi: u32,
     mut take: impl FnMut(Vec<u8>) -> std::io::Result<()>,
 ) -> Result<std::io::Result<()>, String> {
-    let pdf = Pdf::new(Arc::clone(pdf)).map_err(|_| "the PDF cannot be drawn".to_owned())?;
+    let pdf = Pdf::new(Arc::clone(pdf)).map_err(|_| "The PDF cannot be drawn.".to_owned())?;
     let cache = RenderCache::new();
     for number in pages {
         let page = usize::try_from(number).ok().and_then(|place| pdf.pages().get(place));
-        let page = page.ok_or_else(|| format!("there is no page {}", number.saturating_add(1)))?;
+        let page = page.ok_or_else(|| format!("There is no page {}.", number.saturating_add(1)))?;
         let (width, height) = page.render_dimensions();
         let settings = PixmapSettings {
             x_scale: scale(width, width.max(height), dpi),
@@ -31,7 +31,7 @@ pub(super) fn pictures(
         };
         let picture =
             render(page, &cache, &InterpreterSettings::default(), &RenderSettings::default(), &settings);
-        let png = picture.into_png().map_err(|_| "a page cannot be written as PNG".to_owned())?;
+        let png = picture.into_png().map_err(|_| "A page cannot be written as PNG.".to_owned())?;
         if let Err(error) = take(png) {
             return Ok(Err(error));
         }

@@ -111,45 +111,45 @@ fn what_cannot_be_faxed_holds_the_packet_with_one_sentence() {
         (
             "Content-Type: image/heic; name=photo.heic\nContent-Transfer-Encoding: base64",
             b"\0\0\0\x18ftypheic".as_slice(),
-            "photo.heic is an image/heic; only PDF files can be faxed for now. Send it as PDF",
+            "photo.heic is an image/heic; only PDF files can be faxed for now. Send it as PDF.",
         ),
         (
             "Content-Type: application/pdf; name=notes.pdf",
             b"just some notes",
-            "notes.pdf is called a PDF, but it holds plain text. Save or print the document as PDF and send that",
+            "notes.pdf is called a PDF, but it holds plain text. Save or print the document as PDF and send that.",
         ),
         (
             "Content-Type: application/octet-stream; name=x.docx\nContent-Transfer-Encoding: base64",
             zip,
-            "x.docx is a ZIP archive or an Office document; only PDF files can be faxed for now. Send it as PDF",
+            "x.docx is a ZIP archive or an Office document; only PDF files can be faxed for now. Send it as PDF.",
         ),
         (
             "Content-Type: text/plain; name=notes.txt",
             b"notes",
-            "notes.txt is a text file; only PDF files can be faxed for now. Send it as PDF",
+            "notes.txt is a text file; only PDF files can be faxed for now. Send it as PDF.",
         ),
         (
             "Content-Type: text/csv",
             b"a,b",
-            "a text without a name is a text file; only PDF files can be faxed for now. Send it as PDF",
+            "a text without a name is a text file; only PDF files can be faxed for now. Send it as PDF.",
         ),
-        ("Content-Type: application/pdf; name=e.pdf", b"", "e.pdf is empty. Send it again"),
+        ("Content-Type: application/pdf; name=e.pdf", b"", "e.pdf is empty. Send it again."),
         (
             "Content-Type: message/rfc822",
             b"From: x@example.com\r\nSubject: inner\r\n\r\ninner",
             "an attached mail is a mail within the mail; only PDF files can be faxed for now. Attach the documents \
-             themselves",
+             themselves.",
         ),
         (
             "Content-Type: application/ms-tnef; name=winmail.dat",
             b"\x78\x9f\x3e\x22",
             "winmail.dat is Outlook's own wrapping of attachments. Send the mail as HTML or plain text instead of Rich \
-             Text",
+             Text.",
         ),
         (
             "Content-Type: image/png; name=logo.png\nContent-ID: <1>\nContent-Disposition: inline",
             b"\x89PNG\r\n",
-            "logo.png is an image/png; only PDF files can be faxed for now. Send it as PDF",
+            "logo.png is an image/png; only PDF files can be faxed for now. Send it as PDF.",
         ),
     ] {
         let opened = open(&mail(&[(&attached("good.pdf"), &good), (header, bytes)]));
@@ -173,7 +173,7 @@ fn pictures_of_the_layout_are_left_out() {
         ["text of the mail: left out", "HTML text of the mail: left out", "logo.png: left out"]
     );
     assert_eq!(contents.parts[2].left_out.as_deref(), Some("an inline picture of the mail's layout"));
-    assert_eq!(contents.hold.as_deref(), Some("the mail has no attachment that could be faxed"));
+    assert_eq!(contents.hold.as_deref(), Some("The mail has no attachment that could be faxed."));
     assert_eq!(contents.text.as_deref(), Some("plain"));
 }
 
@@ -378,7 +378,7 @@ fn selections_span_parts_and_count_the_cover() {
         says(&output, "a1") && says(&output, "second") && !says(&output, "cover") && !says(&output, "a2")
     );
     let error = opened.make(pdf(&["cover"]), Some(&"1-9".parse().unwrap())).unwrap_err();
-    assert_eq!(error, "page 9 was asked for, but the documents have only 5 pages");
+    assert_eq!(error, "Page 9 was asked for, but the documents have only 5 pages.");
 }
 
 #[test]
@@ -388,4 +388,22 @@ fn too_many_pages_are_counted_with_the_cover_after_the_selection() {
     let error = opened.make(pdf(&["cover"]), None).unwrap_err();
     assert!(error.contains("4 pages; at most 3"), "{error}");
     assert!(opened.make(pdf(&["cover"]), Some(&"2-3".parse().unwrap())).is_ok());
+}
+
+#[test]
+fn a_flipped_bit_never_costs_a_page_in_silence() {
+    for good in [pdf(&["one", "two", "three"]), saved_modern(document(&["one", "two", "three"]))] {
+        for place in 0..good.len() {
+            for bit in [0, 2, 5] {
+                let mut flipped = good.clone();
+                flipped[place] ^= 1 << bit;
+                let mut opened = open_file("x.pdf", flipped);
+                if opened.contents.hold.is_none() {
+                    assert_eq!(opened.contents.pages, 3, "bit {bit} at {place}");
+                    let (made, _) = opened.make(pdf(&["cover"]), None).unwrap();
+                    assert_eq!(made.pages, 4, "bit {bit} at {place}");
+                }
+            }
+        }
+    }
 }

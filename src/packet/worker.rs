@@ -181,3 +181,103 @@ fn resident() -> u64 {
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kibibytes.unwrap_or(0).saturating_mul(1024)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::samples::{attached, document, mail, pdf, saved_modern};
+    use super::super::{Contents, Made};
+    use super::*;
+
+    /// One whole dialogue in this process: the kinds of the answers, and the parts list if there was one.
+    fn dialogue(input: Input, document: &[u8]) -> (Vec<u8>, Option<Contents>) {
+        let mut wire = Vec::new();
+        let open = frames::Open { input, rules: Rules::default() };
+        say(&mut wire, frames::OPEN, &open).unwrap();
+        send(&mut wire, document).unwrap();
+        frames::write(&mut wire, frames::END, b"").unwrap();
+        frames::write(&mut wire, frames::COVER, &pdf(&["cover"])).unwrap();
+        say(&mut wire, frames::MAKE, &frames::Make { selection: None }).unwrap();
+        frames::write(&mut wire, frames::CLOSE, b"").unwrap();
+        let mut answers = Vec::new();
+        serve(&mut wire.as_slice(), &mut answers).unwrap();
+        let (mut kinds, mut contents) = (Vec::new(), None);
+        let mut answers = answers.as_slice();
+        while let Some((kind, body)) = frames::read(&mut answers).unwrap() {
+            match kind {
+                frames::CONTENTS => contents = Some(serde_json::from_slice(&body).unwrap()),
+                frames::MADE => drop(serde_json::from_slice::<Made>(&body).unwrap()),
+                _ => {}
+            }
+            kinds.push(kind);
+        }
+        (kinds, contents)
+    }
+
+    fn file() -> Input {
+        Input::File { name: "x.pdf".into() }
+    }
+
+    /// Whatever came in, the dialogue went to its end, or the crash was said.
+    fn is_answered(kinds: &[u8]) -> bool {
+        matches!(kinds.last(), Some(&(frames::CLOSED | frames::CRASHED)))
+    }
+
+    #[test]
+    fn a_dialogue_goes_from_open_to_closed() {
+        let (kinds, contents) = dialogue(file(), &pdf(&["one"]));
+        assert_eq!(kinds, [frames::CONTENTS, frames::DATA, frames::MADE, frames::CLOSED]);
+        assert_eq!(contents.unwrap().pages, 1);
+        let (kinds, contents) = dialogue(Input::Mail, b"no mail");
+        assert_eq!(kinds, [frames::CONTENTS, frames::HELD, frames::CLOSED]);
+        assert!(contents.unwrap().hold.is_some());
+    }
+
+    #[test]
+    fn a_parent_out_of_step_ends_the_child() {
+        for wire in [&b"\0\0\0\0Z"[..], b"\0\0\0\x02M{}", b"\0\0\0\x02O{}", b"\xff\xff\xff\xffD", b"\0\0"] {
+            assert!(serve(&mut &wire[..], &mut Vec::new()).is_err(), "{wire:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn any_bytes_get_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..2000), kind in 0..3) {
+            let (input, document) = match kind {
+                0 => (Input::Mail, bytes),
+                1 => (file(), bytes),
+                _ => (file(), [b"%PDF-1.7\n".as_slice(), &bytes].concat()),
+            };
+            prop_assert!(is_answered(&dialogue(input, &document).0));
+        }
+
+        #[test]
+        fn mutated_documents_get_an_answer(
+            modern in any::<bool>(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in proptest::option::of(any::<prop::sample::Index>()),
+            as_mail in any::<bool>(),
+        ) {
+            let lines = ["one", "two"];
+            let mut bytes = if modern { saved_modern(document(&lines)) } else { pdf(&lines) };
+            if as_mail {
+                bytes = mail(&[("Content-Type: text/plain", b"text"), (&attached("a.pdf"), &bytes)]);
+            }
+            for (place, value) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let (kinds, contents) = dialogue(if as_mail { Input::Mail } else { file() }, &bytes);
+            prop_assert!(is_answered(&kinds));
+            if let Some(contents) = contents.filter(|contents| contents.hold.is_none()) {
+                prop_assert!(contents.pages == 2, "{} pages and no hold", contents.pages);
+            }
+        }
+    }
+}

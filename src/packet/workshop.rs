@@ -104,16 +104,16 @@ impl WorkshopError {
         match self {
             WorkshopError::Held { sentence } => sentence.clone(),
             WorkshopError::Crashed { .. } => {
-                "this document crashed the reader. Print it to a new PDF and send that".into()
+                "This document crashed the reader. Print it to a new PDF and send that.".into()
             }
             WorkshopError::TimedOut(_) => {
-                "this document takes too long to read. Print it to a new PDF and send that".into()
+                "This document takes too long to read. Print it to a new PDF and send that.".into()
             }
             WorkshopError::Ended { .. }
             | WorkshopError::Start(_)
             | WorkshopError::Source(_)
             | WorkshopError::Sink(_) => {
-                "the document could not be worked on for a reason that lies with us; it will be tried again"
+                "The document could not be worked on for a reason that lies with us; it will be tried again."
                     .into()
             }
         }
@@ -263,8 +263,8 @@ impl Bench {
         &self.contents
     }
 
-    /// Makes the final PDF: `cover_pdf` in front (until `cover::Sheet` is there to be drawn in the child), then the
-    /// selected pages. May be called several times, with other covers.
+    /// Makes the final PDF: the pages of `cover_pdf`, then the selected ones. May be called several times, with other
+    /// covers.
     ///
     /// The PDF is checked before its first byte goes to `sink`.
     ///
