@@ -18,7 +18,8 @@ mod sqlite;
 mod submissions;
 
 pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow, Saved};
-pub use outbox::{OutboxRow, ResultRow};
+pub use ledger::LedgerRow;
+pub use outbox::{AnswerRow, OutboxRow, ResultRow};
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
 
 /// Why a query failed.
