@@ -10,7 +10,7 @@ use std::io;
 
 use lopdf::{Dictionary, Document, Object, ObjectId, Stream, Writer};
 
-use super::content::names_in;
+use super::content::{names_in, without_hidden};
 use super::pdf::{Source, annotations, dict, named};
 
 /// Entries that lead away from drawing, or out of the file.
@@ -77,7 +77,7 @@ pub(super) fn write(pages: &[(&Source, ObjectId)]) -> io::Result<Vec<u8>> {
         let number = copier.next_number();
         kids.push(reference(number));
         let place = copier.place(source);
-        let dictionary = copier.page(place, page);
+        let dictionary = copier.page(place, page)?;
         copier.object(number, &Object::Dictionary(dictionary))?;
         copier.drain()?;
     }
@@ -128,13 +128,13 @@ impl<'a> Copier<'a> {
     }
 
     /// The new page dictionary: what it inherits in the source stands in it.
-    fn page(&mut self, place: usize, id: ObjectId) -> Dictionary {
+    fn page(&mut self, place: usize, id: ObjectId) -> io::Result<Dictionary> {
         let mut new = Dictionary::new();
         new.set("Type", name(b"Page"));
         new.set("Parent", reference(PAGES));
-        let (Some(source), letter) = (self.source(place), [0.0, 0.0, 612.0, 792.0]) else { return new };
+        let (Some(source), letter) = (self.source(place), [0.0, 0.0, 612.0, 792.0]) else { return Ok(new) };
         let doc = &source.doc;
-        let Ok(page) = doc.get_dictionary(id) else { return new };
+        let Ok(page) = doc.get_dictionary(id) else { return Ok(new) };
         new.set(
             "MediaBox",
             numbers(&inherited(doc, page, b"MediaBox").and_then(|o| rectangle(doc, o)).unwrap_or(letter)),
@@ -147,14 +147,25 @@ impl<'a> Copier<'a> {
         {
             new.set("Rotate", Object::Integer(turn.rem_euclid(360)));
         }
-        for key in [&b"UserUnit"[..], b"Group", b"Contents"] {
+        for key in [&b"UserUnit"[..], b"Group"] {
             if let Ok(value) = page.get(key) {
                 let value = self.value(place, value, 0);
                 new.set(key, value);
             }
         }
         let resources = inherited(doc, page, b"Resources").and_then(|object| object.as_dict().ok());
-        let used = page_content(source, page).map(|content| names_in(&content));
+        let content = page_content(source, page);
+        let hidden = resources.map(|all| source.layers.hidden_names(doc, all)).unwrap_or_default();
+        let cleared = cleared(content.as_deref(), &hidden);
+        if let Some(cleared) = &cleared {
+            let number = self.next_number();
+            self.stream_object(number, Dictionary::new(), cleared)?;
+            new.set("Contents", reference(number));
+        } else if let Ok(value) = page.get(b"Contents") {
+            let value = self.value(place, value, 0);
+            new.set("Contents", value);
+        }
+        let used = cleared.or(content).map(|content| names_in(&content));
         let resources = resources.map(|resources| self.resources(place, resources, used));
         new.set("Resources", Object::Dictionary(resources.unwrap_or_default()));
         let marks: Vec<Object> = annotations(doc, id)
@@ -165,7 +176,7 @@ impl<'a> Copier<'a> {
         if !marks.is_empty() {
             new.set("Annots", Object::Array(marks));
         }
-        new
+        Ok(new)
     }
 
     /// A printing annotation as its bare appearance: no field, no text of comments, nothing to click.
@@ -331,9 +342,16 @@ impl<'a> Copier<'a> {
         let without: Vec<&[u8]> = [NEVER, NEVER_IN_STREAMS, &[&b"Resources"[..]]].concat();
         let mut new = self.dictionary(place, &old.dict, &without, 0);
         if let Some(resources) = dict(&source.doc, &old.dict, b"Resources") {
-            let used =
-                old.decompressed_content_with_limit(source.unfold).ok().map(|content| names_in(&content));
+            let content = old.decompressed_content_with_limit(source.unfold).ok();
+            let hidden = source.layers.hidden_names(&source.doc, resources);
+            let cleared = cleared(content.as_deref(), &hidden);
+            let used = cleared.as_ref().or(content.as_ref()).map(|content| names_in(content));
             new.set("Resources", Object::Dictionary(self.resources(place, resources, used)));
+            if let Some(cleared) = cleared {
+                new.remove(b"Filter");
+                new.remove(b"DecodeParms");
+                return self.stream_object(number, new, &cleared);
+            }
         }
         self.stream_object(number, new, &old.content)
     }
@@ -441,6 +459,11 @@ fn with_borrowed_names(
             return Some(used);
         }
     }
+}
+
+/// Content without hidden passages, where there are any that can be taken out.
+fn cleared(content: Option<&[u8]>, hidden: &HashSet<Vec<u8>>) -> Option<Vec<u8>> {
+    if hidden.is_empty() { None } else { without_hidden(content?, hidden) }
 }
 
 /// The page's content, decompressed; `None` when it cannot be, or not within the limit.

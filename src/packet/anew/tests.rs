@@ -273,7 +273,7 @@ fn hidden_layers_stay_hidden_and_their_drawings_stay_here() {
     for text in ["drawn on shown", "kept passage"] {
         assert!(says(&output, text), "{text}");
     }
-    for text in ["drawn on hidden", "member of hidden", "hidden layer"] {
+    for text in ["drawn on hidden", "member of hidden", "hidden layer", "gone passage"] {
         assert!(!says(&output, text), "{text}");
     }
     let output = Document::load_mem(&output).unwrap();
