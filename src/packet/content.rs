@@ -81,7 +81,8 @@ pub(super) fn without_hidden(content: &[u8], hidden: &HashSet<Vec<u8>>) -> Optio
             }
             "EMC" => {
                 // A passage may not end in a text object that it did not begin before.
-                if open.pop()? && in_text {
+                let ended = open.pop()?;
+                if ended && in_text {
                     return None;
                 }
             }
