@@ -25,6 +25,8 @@ use crate::store::{Document, NewSubmission, Store, StoreError, SubmissionFilter}
 pub mod folder;
 pub mod sftp;
 pub mod smtp;
+#[cfg(test)]
+mod testing;
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

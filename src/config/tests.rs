@@ -126,7 +126,7 @@ fn the_least_that_loads_warns_that_it_does_nothing() {
     assert_eq!(
         warnings,
         "x.toml: no [smtp], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`\n\
-         x.toml: no [[rule]]: every submission is answered with \"no rule takes this\"\n\
+         x.toml: no [[rule]]: no submission can be routed, and every one is refused\n\
          x.toml: no [provider.NAME]: nothing can be faxed"
     );
 }
@@ -191,9 +191,9 @@ from = "Fax <fax@example.com>"
         r#"25: sender[2].name: found "desk" a second time; allowed: once, each sender its own name"#,
         r#"26: sender[2].addresses[1]: found "joe"; allowed: an address, as "jane@example.com", or a domain, as "@example.com""#,
         r#"26: sender[2].addresses: nothing proves that mail from these addresses is this sender's, so none would be taken; add networks (where it may come from) or login and password"#,
-        r#"32: rule[2]: the rule has no target; allowed: recipient or number, or {recipient} or {number} in to, subject or file"#,
+        r#"32: rule[2].recipient: is missing: the rule must capture {recipient} or {number}, or say recipient = or number ="#,
         r#"35: rule[2].require_sender[1]: found "desks", which no [[sender]] is called; allowed: "desk"; did you mean "desk"?"#,
-        r#"36: rule[2].reference: found {account}, which this rule does not capture; allowed: {numer}"#,
+        r#"36: rule[2].reference: uses {account}, which no pattern of this rule captures"#,
         r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, subject_on_cover, pages, provider"#,
         r#"39: provider.main.token: the key is missing and has no default; `faxbridge config sample` shows what it means"#,
         r#"40: provider.main.kind: found "pigeon"; allowed: simulator"#,
@@ -285,13 +285,10 @@ fn single_faults_with_their_lines() {
             "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nsource = \"sftp:b\"",
             "12: rule[1].source: found \"b\", but there is no sftp_user of a [[sender]]",
         ),
-        (
-            "[[rule]]\nname = \"a\"\nto = \"{number\"",
-            "11: rule[1].to: found \"{number\", with a brace that has no partner; allowed: {name}",
-        ),
+        ("[[rule]]\nname = \"a\"\nto = \"{number@fax.example.com\"", "11: rule[1].to: "),
         (
             "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nnumber = \"+1\"",
-            "12: rule[1].number: found beside recipient; allowed: one of the two",
+            "12: rule[1].number: stands beside recipient",
         ),
         (
             "[smtp]\nlisten = [\"[::]:25\"]\nhostname = \"x\"\ntls_key = \"/k\"",
@@ -312,6 +309,27 @@ fn single_faults_with_their_lines() {
         let found = faults(&format!("{}{added}\n", LEAST.trim_start_matches('\n').to_owned() + "\n"));
         assert_eq!(found.len(), 1, "{added}\n{}", found.join("\n"));
         assert!(found[0].starts_with(expected), "{added}\n found    {}\n expected {expected}", found[0]);
+    }
+}
+
+#[test]
+fn what_works_but_is_hardly_meant_is_a_warning() {
+    let mail = "[smtp]\nlisten = [\"127.0.0.1:25\"]\nhostname = \"x\"\n[receipt]\nrelay = \"127.0.0.1:25\"\nfrom = \"f@x\"";
+    let sender = "[[sender]]\nname = \"a\"\naddresses = [\"a@b\"]";
+    for (added, key, expected) in [
+        (format!("{mail}\n{sender}\nlogin = \"a\"\npassword = \"env:P\""), "sender[1].login", "has no use yet: passwords are only taken over TLS"),
+        (format!("{mail}\n{sender}\nnetworks = [\"0.0.0.0/0\"]"), "sender[1].networks[1]", "found \"0.0.0.0/0\": mail from everywhere"),
+        (format!("{mail}\n{sender}\nnetworks = [\"::1\"]").replace("relay = \"127.0.0.1", "tls = \"none\"\nrelay = \"192.0.2.1"), "receipt.tls", "found none with a relay on another machine"),
+        ("[[sender]]\nname = \"a\"".to_owned(), "sender[1]", "has no addresses, no sftp_user and no folder"),
+        ("[provider.a]\nkind = \"simulator\"\nurl = \"http://192.0.2.1\"\ntoken = \"env:T\"".to_owned(), "provider.a.url", "found http to another machine"),
+        ("[provider.a]\nkind = \"simulator\"\nurl = \"https://x\"\ntoken = \"env:T\"\n[webhook]\nlisten = \"[::1]:0\"".to_owned(), "provider.a", "has no webhook_key"),
+        ("[[rule]]\nname = \"a\"\nrecipient = \"k\"\n[[rule]]\nname = \"b\"\nto = \"{number}@x\"".to_owned(), "rule[2].name", "can never match: \"a\" stands before it"),
+        ("[policy]\nhurry = 2".to_owned(), "policy.hurry", "found 2: busy numbers are called again"),
+        ("[limits]\nsubmission = \"900 MiB\"".to_owned(), "limits.worker_memory", "found 1 GiB, less than twice"),
+    ] {
+        let warnings = good(&format!("{LEAST}{added}\n")).warnings;
+        let found = warnings.iter().any(|warning| warning.key == key && warning.sentence.starts_with(expected));
+        assert!(found, "{added}\n{warnings:#?}");
     }
 }
 
@@ -361,6 +379,21 @@ fn secrets_are_looked_for_with_the_line_of_their_key() {
         Some(1 + SAMPLE.lines().position(|l| l.starts_with("tls_key")).unwrap())
     );
     assert_eq!(loaded.fault("nowhere.at[all", "x").line, None);
+}
+
+#[test]
+fn the_unit_hands_over_every_credential_of_the_sample() {
+    let unit = include_str!("../../systemd/faxbridge.service");
+    for (key, secret) in good(SAMPLE).config.secrets() {
+        let secret::SecretRef::Credential(name) = secret else {
+            panic!("{key} of the sample is no credential")
+        };
+        assert!(
+            unit.contains(&format!("\nLoadCredential={name}:/"))
+                || unit.contains(&format!("\n#LoadCredential={name}:/")),
+            "{name}"
+        );
+    }
 }
 
 /// Lines that are nearly right, in any order: what people and editors make of a file.

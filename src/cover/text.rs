@@ -19,6 +19,9 @@ const LEADING: f32 = 1.32;
 /// More than fits on a page at the smallest size; what is beyond is not even shaped.
 const MOST_CHARACTERS: usize = 7000;
 
+/// More than there are lines on a page at the smallest size, so that a text that loses some here is cut.
+const MOST_PARAGRAPHS: usize = 100;
+
 /// More marks than this on one letter are not writing.
 const MOST_MARKS: usize = 4;
 
@@ -82,6 +85,7 @@ pub(super) fn fit(bench: &mut Workbench, words: &Words<'_>, room: &Room<'_>) -> 
     }
     let mut paragraphs = text
         .split('\n')
+        .take(MOST_PARAGRAPHS)
         .map(|part| Paragraph::new(bench, words, part.to_owned()))
         .collect::<Result<Vec<_>, _>>()?;
     let one_line = room.sizes.iter().filter(|_| room.unbroken).map(|size| (*size, 1));

@@ -22,7 +22,7 @@ use crate::crash::reached;
 use crate::job::retry::RetryPolicy;
 use crate::job::state::{Context, Event, Patience, step};
 use crate::job::{self, Cause, Hold, JobState, Outcome, Report};
-use crate::register;
+use crate::register::{self, EntryState};
 use crate::spool::{Spool, WrappedKey};
 use crate::store::{Job, Saved, Store, StoreError};
 
@@ -202,8 +202,14 @@ impl Worker {
         if job.packet.is_none() {
             return Ok(Some(Hold::Part));
         }
-        let Some(entry) = self.store.recipient(key).await? else { return Ok(Some(Hold::UnknownRecipient)) };
-        Ok(register::why_not(&entry, number, self.config.policy.two_person, self.clock.now()))
+        let entries = self.store.recipients_with_number(number).await?;
+        if entries.iter().any(|entry| entry.state == EntryState::Suspended) {
+            return Ok(Some(Hold::Suspended));
+        }
+        let Some(entry) = entries.iter().find(|entry| entry.key == *key) else {
+            return Ok(Some(Hold::Unverified));
+        };
+        Ok(register::why_not(entry, number, self.config.policy.two_person, self.clock.now()))
     }
 
     async fn submit(&self, job: &Job, attempt: u32, provider: &dyn Provider) -> Event {

@@ -14,7 +14,7 @@ use crate::cover::{self, Sheet};
 use crate::job::{self, FaxNumber, Hold, JobId};
 use crate::packet::{Contents, Selection};
 use crate::register::number::NumberRules;
-use crate::register::{self, Entry};
+use crate::register::{self, Entry, Wanted};
 use crate::routing::{Ask, Route, Routed, Rules, Trace};
 use crate::store::{Store, StoreError};
 
@@ -215,25 +215,28 @@ impl Planner {
         ask: &Ask,
         now: Timestamp,
     ) -> Result<(Option<Entry>, Option<FaxNumber>, Option<(Hold, String)>), StoreError> {
-        let two_person = self.config.policy.two_person;
-        match ask {
-            Ask::Key(key) => {
-                let entry = self.store.recipient(key).await?;
-                let held = register::resolve(ask, entry.as_ref(), two_person, now).err();
-                let number = entry.as_ref().map(|entry| entry.number.clone());
-                Ok((entry, number, held))
+        let wanted = match register::lookup(ask, &self.numbers) {
+            Ok(wanted) => wanted,
+            Err(held) => return Ok((None, None, Some(held))),
+        };
+        let number = match &wanted {
+            Wanted::Number(number) => Some(number.clone()),
+            Wanted::Key(key) => self.store.recipient(key).await?.map(|entry| entry.number),
+        };
+        // Entries of other names with the same number count too: a dead number is dead under every name.
+        let found = match &number {
+            Some(number) => self.store.recipients_with_number(number).await?,
+            None => Vec::new(),
+        };
+        match register::resolve(ask, &found, &self.numbers, self.config.policy.two_person, now) {
+            Ok(entry) => Ok((Some(entry.clone()), number, None)),
+            Err(held) => {
+                let meant = found.iter().find(|entry| match &wanted {
+                    Wanted::Key(key) => entry.key == *key,
+                    Wanted::Number(_) => true,
+                });
+                Ok((meant.cloned(), number, Some(held)))
             }
-            Ask::Number(typed) => match register::number::parse(typed, &self.numbers) {
-                Err(fault) => Ok((None, None, Some((Hold::BadNumber, fault.sentence)))),
-                Ok(number) => {
-                    let entries = self.store.recipients_with_number(&number).await?;
-                    // Several entries may share a number (departments): any verified one will do.
-                    let good = |entry: &&Entry| register::why_not(entry, &number, two_person, now).is_none();
-                    let entry = entries.iter().find(good).or(entries.first()).cloned();
-                    let held = register::resolve(ask, entry.as_ref(), two_person, now).err();
-                    Ok((entry, Some(number), held))
-                }
-            },
         }
     }
 
@@ -242,13 +245,12 @@ impl Planner {
     }
 }
 
-/// What a person means who names a recipient: a number where it looks like one, else a key.
+/// What a person means who names a recipient: a key where it can be one (a key has a letter), else a number.
 fn ask_for(text: &str) -> Ask {
     let text = text.trim();
-    if text.starts_with('+') || text.starts_with(|first: char| first.is_ascii_digit() || first == '(') {
-        Ask::Number(text.to_owned())
-    } else {
-        Ask::Key(text.to_owned())
+    match register::check_key(text) {
+        Ok(()) => Ask::Key(text.to_owned()),
+        Err(_) => Ask::Number(text.to_owned()),
     }
 }
 

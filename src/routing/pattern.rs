@@ -532,10 +532,11 @@ mod tests {
             narrow in "(\\{a\\}|\\{number\\}|\\{recipient\\}|[x_1]){1,4}",
             text in "[x_1+]{0,6}",
         ) {
-            if let (Ok(wide), Ok(narrow)) = (Pattern::compile(&wide), Pattern::compile(&narrow)) {
-                if wide.covers(&narrow) && narrow.matches(&text).is_some() {
-                    prop_assert!(wide.matches(&text).is_some());
-                }
+            if let (Ok(wide), Ok(narrow)) = (Pattern::compile(&wide), Pattern::compile(&narrow))
+                && wide.covers(&narrow)
+                && narrow.matches(&text).is_some()
+            {
+                prop_assert!(wide.matches(&text).is_some());
             }
         }
     }

@@ -31,19 +31,25 @@ pub(super) fn senders(config: &Config, report: &mut Report<'_>) {
             }
         }
         let has_folder = config.folder.values().any(|folder| folder.sender == sender.name);
-        if sender.addresses.is_empty() && sender.sftp_user.is_none() && !has_folder {
-            report.warn(
-                &path,
-                "has no addresses, no sftp_user and no folder: only `faxbridge send` can send in its name",
-            );
+        let mails = !sender.addresses.is_empty() || sender.login.is_some();
+        if !mails && sender.sftp_user.is_none() && !has_folder {
+            let sentence =
+                "has no addresses, no sftp_user and no folder: only `faxbridge send` can send in its name";
+            report.warn(&path, sentence);
         }
         // Mail is answered by mail. A sender with files alone reads result files.
-        if config.receipt.is_none() && !report.is_spoiled(&at("receipt")) {
-            let key = if sender.receipts_to.is_some() { "receipts_to" } else { "addresses" };
-            if sender.receipts_to.is_some() || !sender.addresses.is_empty() {
-                let sentence = "receipts cannot be mailed: the section [receipt] is missing; add it, with relay and from";
-                report.fault(&path.key(key), sentence);
-            }
+        let expects = [
+            ("receipts_to", sender.receipts_to.is_some()),
+            ("addresses", !sender.addresses.is_empty()),
+            ("login", sender.login.is_some()),
+        ];
+        if let Some((key, _)) = expects.iter().find(|(_, expects)| *expects)
+            && config.receipt.is_none()
+            && !report.is_spoiled(&at("receipt"))
+        {
+            let sentence =
+                "receipts cannot be mailed: the section [receipt] is missing; add it, with relay and from";
+            report.fault(&path.key(key), sentence);
         }
     }
 }
@@ -80,27 +86,24 @@ fn mail(path: &Path, sender: &Sender, report: &mut Report<'_>) {
             report.warn(&path.key("networks").nth(i), sentence);
         }
     }
-    let proof = !sender.networks.is_empty() || sender.login.is_some();
     let (login, password) = (sender.login.is_some(), sender.password.is_some());
     both_or_neither(path, ("login", login), ("password", password), report);
-    if !sender.addresses.is_empty() && !proof {
+    let unread = ["networks", "login", "addresses"].iter().any(|key| report.is_unread(&path.key(key)));
+    if !sender.addresses.is_empty() && sender.networks.is_empty() && !login && !unread {
         let sentence = "nothing proves that mail from these addresses is this sender's, so none would be taken; add \
                         networks (where it may come from) or login and password";
         report.fault(&path.key("addresses"), sentence);
     }
-    if sender.addresses.is_empty() && proof {
-        let key = if sender.login.is_some() { "login" } else { "networks" };
-        report.fault(
-            &path.key(key),
-            "has no use without addresses; add the mail addresses this sender writes from",
-        );
+    if sender.addresses.is_empty() && !sender.networks.is_empty() && !unread {
+        let sentence = "has no use without addresses; add the mail addresses this sender writes from there";
+        report.fault(&path.key("networks"), sentence);
     }
 }
 
 fn sftp(path: &Path, sender: &Sender, report: &mut Report<'_>) {
     let keys = path.key("sftp_keys");
     match &sender.sftp_user {
-        Some(_) if sender.sftp_keys.is_empty() => {
+        Some(_) if sender.sftp_keys.is_empty() && !report.is_unread(&keys) => {
             let sentence = "has no key to log in with; add sftp_keys, as [\"ssh-ed25519 AAAA... billing\"] (the content of its .pub file)";
             report.fault(&path.key("sftp_user"), sentence);
         }
@@ -110,7 +113,7 @@ fn sftp(path: &Path, sender: &Sender, report: &mut Report<'_>) {
                 format!("found {user:?}; allowed: no spaces, slashes or colons"),
             );
         }
-        None if !sender.sftp_keys.is_empty() => {
+        None if !sender.sftp_keys.is_empty() && !report.is_unread(&path.key("sftp_user")) => {
             report.fault(&keys, "has no use without sftp_user");
         }
         _ => {}

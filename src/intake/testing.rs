@@ -1,0 +1,68 @@
+//! A real intake in a temporary folder, for the tests of the protocols.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::{Intake, ResultFile, Source, SubmissionFacts};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::routing::Rules;
+use crate::spool::{MasterKey, Spool, WrappedKey};
+use crate::store::{Store, SubmissionFilter};
+
+/// An intake and what lies behind it.
+pub(super) struct Rig {
+    pub(super) intake: Intake,
+    pub(super) store: Store,
+    pub(super) spool: Spool,
+    folder: tempfile::TempDir,
+}
+
+impl Rig {
+    /// Of the configuration `text`, beside `[organization]` and `[store]`.
+    pub(super) async fn new(text: &str) -> Rig {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "{text}\n[organization]\nname = \"Example\"\ncountry = \"US\"\ntime_zone = \"UTC\"\n\
+             [store]\ndata_dir = \"/nonexistent\"\nmaster_key = \"env:NONE\"\n"
+        );
+        let config: Arc<Config> = Arc::new(toml::from_str(&config).unwrap());
+        let master: [u8; 32] = std::array::from_fn(|place| place as u8);
+        let spool =
+            Spool::open(folder.path().join("spool"), MasterKey::from_bytes(&master).unwrap()).unwrap();
+        let store = Store::open(folder.path(), "test").await.unwrap();
+        let clock = Arc::new(SystemClock);
+        let rules = Arc::new(no_rules());
+        let intake = Intake::new(config, store.clone(), spool.clone(), rules, clock, Arc::new(Notify::new()));
+        Rig { intake: intake.unwrap(), store, spool, folder }
+    }
+
+    /// Name and content of everything accepted from `source`, oldest first.
+    pub(super) async fn accepted(&self, source: Source) -> Vec<(String, Vec<u8>)> {
+        let filter = SubmissionFilter { source: Some(source.to_string()), open: false };
+        let mut all = Vec::new();
+        for submission in self.store.submissions(&filter, 1000).await.unwrap().into_iter().rev() {
+            let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
+            let document = self.store.received(submission.id).await.unwrap().unwrap();
+            let body = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
+            all.push((SubmissionFacts::open(&key, &submission.facts).unwrap().file.unwrap(), body));
+        }
+        all
+    }
+
+    /// Puts a result file where an SFTP user finds it.
+    pub(super) async fn add_result(&self, user: &str, id: &str, name: &str, body: &[u8]) {
+        let sealed = ResultFile::seal(&self.spool, id, name, body).unwrap();
+        self.store.record_sent(id, Some((user.to_owned(), sealed)), SystemClock.now()).await.unwrap();
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn no_rules() -> Rules {
+    Rules::compile(&[]).unwrap()
+}
