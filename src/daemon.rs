@@ -1,1 +1,417 @@
-//! To come.
+//! The only wiring: opens store and spool, starts the ways in and the workers, stops them in order.
+
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{self, Config, Loaded};
+use crate::cover::Fonts;
+use crate::delivery::worker::{Providers, Worker};
+use crate::delivery::{self, Provider, webhook};
+use crate::intake::{self, Intake};
+use crate::packet::{Workshop, WorkshopLimits};
+use crate::prepare::Preparer;
+use crate::prepare::plan::Planner;
+use crate::receipt::outbox::Outbox;
+use crate::retention::Retention;
+use crate::routing::Rules;
+use crate::spool::{MasterKey, Spool};
+use crate::store::Store;
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(String);
+
+impl StartError {
+    fn new(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
+        StartError(format!("{what}: {error}"))
+    }
+}
+
+/// Where the daemon listens; written to `data_dir/addresses.json`, so that port 0 can be configured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Addresses {
+    /// SMTP.
+    pub smtp: Vec<SocketAddr>,
+    /// SFTP.
+    pub sftp: Vec<SocketAddr>,
+    /// Webhooks.
+    pub webhook: Option<SocketAddr>,
+}
+
+/// A running daemon. Dropped without [`Running::stop`], its tasks are aborted.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub addresses: Addresses,
+    shutdown: watch::Sender<bool>,
+    /// The ways in: they stop first.
+    doors: JoinSet<String>,
+    /// What works on accepted Submissions.
+    workers: JoinSet<String>,
+    /// One daemon per data folder, for as long as this is held.
+    _lock: File,
+}
+
+impl Running {
+    /// Waits until some part has ended by itself, which none should; says which.
+    pub async fn ended(&mut self) -> String {
+        let part = tokio::select! {
+            Some(part) = self.doors.join_next() => part,
+            Some(part) = self.workers.join_next() => part,
+            else => std::future::pending().await,
+        };
+        part.unwrap_or_else(|error| format!("a part of the daemon failed: {error}"))
+    }
+
+    /// Takes nothing new, finishes what is in hand, ends.
+    pub async fn stop(mut self) {
+        // Nobody listens any more where all parts have ended; then there is nothing to wait for.
+        let _ = self.shutdown.send(true);
+        while self.doors.join_next().await.is_some() {}
+        while self.workers.join_next().await.is_some() {}
+    }
+}
+
+/// Opens the sealed spool that the configuration names.
+///
+/// # Errors
+/// A sentence for the operator, with how to make a master key where there is none.
+pub fn open_spool(loaded: &Loaded) -> Result<Spool, String> {
+    let config = &loaded.config;
+    let secret = config
+        .store
+        .master_key
+        .read_raw()
+        .map_err(|e| loaded.fault("store.master_key", e.to_string()).to_string())?;
+    let master = MasterKey::from_bytes(secret.bytes())
+        .map_err(|e| loaded.fault("store.master_key", e.to_string()).to_string())?;
+    make_private(&config.store.data_dir).map_err(|e| {
+        loaded.fault("store.data_dir", format!("{}: {e}", config.store.data_dir.display())).to_string()
+    })?;
+    Spool::open(config.store.data_dir.join("spool"), master).map_err(|e| e.to_string())
+}
+
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Starts everything that `loaded` configures. `program` is this executable, for the processes that open documents.
+///
+/// # Errors
+/// A sentence for the operator: which part did not start, and why.
+pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartError> {
+    let spool = open_spool(&loaded).map_err(StartError)?;
+    let config = Arc::new(loaded.config.clone());
+    let lock = lock_data_dir(&config.store.data_dir)?;
+    let store = Store::open(&config.store.data_dir, "this machine")
+        .await
+        .map_err(|e| StartError::new("database", e))?;
+    let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
+    if dropped > 0 {
+        tracing::info!(
+            leases = dropped,
+            "picking up {dropped} things that were in hand when the process ended"
+        );
+    }
+    let parts = Parts {
+        rules: Arc::new(compile_rules(&config)?),
+        providers: build_providers(&config)?,
+        clock: Arc::new(SystemClock),
+        shutdown: watch::channel(false).0,
+        doors: JoinSet::new(),
+        workers: JoinSet::new(),
+        arrived: Arc::default(),
+        made: Arc::default(),
+        answered: Arc::default(),
+        addresses: Addresses::default(),
+        config,
+        store,
+        spool,
+    };
+    parts.start(program, lock).await
+}
+
+/// Compiles the rules; every fault is reported.
+fn compile_rules(config: &Config) -> Result<Rules, StartError> {
+    Rules::compile(&config.rule)
+        .map_err(|faults| StartError(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+/// Builds every configured provider.
+///
+/// # Errors
+/// A sentence with the provider's name where a secret cannot be read or a setting is wrong.
+pub fn build_providers(config: &Config) -> Result<Providers, StartError> {
+    let mut providers = Providers::new();
+    for (name, section) in &config.provider {
+        let provider =
+            build_provider(name, section).map_err(|e| StartError::new(format!("provider.{name}"), e))?;
+        providers.insert(name.clone(), Arc::from(provider));
+    }
+    Ok(providers)
+}
+
+fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<Box<dyn Provider>> {
+    let token = section.token.read()?;
+    let token = token.text().ok_or_else(|| anyhow::anyhow!("the token is no text"))?.to_owned();
+    let webhook_key = section.webhook_key.as_ref().map(config::secret::SecretRef::read).transpose()?;
+    let secrets = delivery::Secrets {
+        token: token.into(),
+        webhook_key: webhook_key.map(|key| key.bytes().to_vec().into()),
+    };
+    Ok(delivery::build(name, section, &secrets)?)
+}
+
+/// Two daemons on one data folder would each take the other's work for the leftovers of a crash.
+fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
+    let path = dir.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|e| StartError::new(path.display(), e))?;
+    file.try_lock().map_err(|_| {
+        StartError(format!(
+            "{}: another faxbridge is running with this data_dir; stop it first",
+            dir.display()
+        ))
+    })?;
+    Ok(file)
+}
+
+struct Parts {
+    config: Arc<Config>,
+    store: Store,
+    spool: Spool,
+    rules: Arc<Rules>,
+    providers: Providers,
+    clock: SharedClock,
+    shutdown: watch::Sender<bool>,
+    doors: JoinSet<String>,
+    workers: JoinSet<String>,
+    arrived: Arc<Notify>,
+    made: Arc<Notify>,
+    answered: Arc<Notify>,
+    addresses: Addresses,
+}
+
+impl Parts {
+    async fn start(mut self, program: PathBuf, lock: File) -> Result<Running, StartError> {
+        // What a crash left behind is cleared away before anything new can be mistaken for it.
+        let retention = Retention {
+            store: self.store.clone(),
+            spool: self.spool.clone(),
+            providers: self.providers.clone(),
+            config: Arc::clone(&self.config),
+            clock: Arc::clone(&self.clock),
+        };
+        retention.clean_up().await.map_err(StartError)?;
+        let webhook_base = self.open_webhooks().await?;
+        self.start_workers(program, webhook_base, retention)?;
+        self.open_doors().await?;
+        let written = serde_json::to_vec_pretty(&self.addresses).unwrap_or_default();
+        replace(&self.config.store.data_dir.join("addresses.json"), &written)
+            .map_err(|e| StartError::new("addresses.json", e))?;
+        Ok(Running {
+            addresses: self.addresses,
+            shutdown: self.shutdown,
+            doors: self.doors,
+            workers: self.workers,
+            _lock: lock,
+        })
+    }
+
+    fn start_workers(
+        &mut self,
+        program: PathBuf,
+        webhook_base: Option<String>,
+        retention: Retention,
+    ) -> Result<(), StartError> {
+        let limits = &self.config.limits;
+        let workshop = Workshop::new(
+            program,
+            WorkshopLimits {
+                workers: limits.workers,
+                memory: limits.worker_memory.get(),
+                time: limits.worker_time.std(),
+            },
+        );
+        let planner = Planner::new(Arc::clone(&self.config), self.store.clone(), Arc::clone(&self.rules))
+            .map_err(|e| StartError::new("organization", e))?;
+        let fonts =
+            Fonts::with_files(&self.config.cover.fonts).map_err(|e| StartError::new("cover.fonts", e))?;
+        let preparer = Preparer {
+            store: self.store.clone(),
+            spool: self.spool.clone(),
+            workshop,
+            planner,
+            fonts: Arc::new(fonts),
+            config: Arc::clone(&self.config),
+            clock: Arc::clone(&self.clock),
+            arrived: Arc::clone(&self.arrived),
+            made: Arc::clone(&self.made),
+            answered: Arc::clone(&self.answered),
+        };
+        let worker = Arc::new(Worker {
+            store: self.store.clone(),
+            spool: self.spool.clone(),
+            providers: self.providers.clone(),
+            config: Arc::clone(&self.config),
+            clock: Arc::clone(&self.clock),
+            wake: Arc::clone(&self.made),
+            answered: Arc::clone(&self.answered),
+            webhook_base,
+        });
+        let outbox = Outbox::new(
+            Arc::clone(&self.config),
+            self.store.clone(),
+            self.spool.clone(),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.answered),
+        )
+        .map_err(|e| StartError::new("receipt", e))?;
+        let stop = || self.shutdown.subscribe();
+        let (a, b, c, d) = (stop(), stop(), stop(), stop());
+        self.workers.spawn(async {
+            preparer.run(a).await;
+            "preparing documents ended".into()
+        });
+        self.workers.spawn(async {
+            worker.run(b).await;
+            "delivery ended".into()
+        });
+        self.workers.spawn(async {
+            outbox.run(c).await;
+            "the outbox ended".into()
+        });
+        self.workers.spawn(async {
+            retention.run(d).await;
+            "retention ended".into()
+        });
+        Ok(())
+    }
+
+    /// Opens the webhook listener; returns the URL under which providers reach it.
+    async fn open_webhooks(&mut self) -> Result<Option<String>, StartError> {
+        let Some(section) = self.config.webhook.clone() else { return Ok(None) };
+        let (listener, address) = listen("webhook.listen", section.listen).await?;
+        self.addresses.webhook = Some(address);
+        let served = webhook::serve(
+            listener,
+            self.providers.clone(),
+            self.store.clone(),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.made),
+            self.shutdown.subscribe(),
+        );
+        // A worker, not a door: news of calls is wanted until the last Job in hand is done.
+        self.workers.spawn(async { ended("the webhook listener", served.await) });
+        let base = section.public_url.unwrap_or_else(|| format!("http://{address}"));
+        Ok(Some(base.trim_end_matches('/').to_owned()))
+    }
+
+    async fn open_doors(&mut self) -> Result<(), StartError> {
+        let intake = Intake::new(
+            Arc::clone(&self.config),
+            self.store.clone(),
+            self.spool.clone(),
+            Arc::clone(&self.rules),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.arrived),
+        )
+        .map_err(StartError)?;
+        if let Some(smtp) = self.config.smtp.clone() {
+            let tls = match (&smtp.tls_certificate, &smtp.tls_key) {
+                (Some(certificate), Some(key)) => {
+                    let tls = intake::smtp::server_config(certificate, key);
+                    Some(tls.map_err(|e| StartError::new("smtp.tls_certificate", e))?)
+                }
+                _ => None,
+            };
+            for address in &smtp.listen {
+                let (listener, address) = listen("smtp.listen", *address).await?;
+                self.addresses.smtp.push(address);
+                let (smtp, tls, intake, stop) =
+                    (smtp.clone(), tls.clone(), intake.clone(), self.shutdown.subscribe());
+                self.doors.spawn(async move {
+                    intake::smtp::serve(listener, &smtp, tls, intake, stop).await;
+                    "the SMTP listener ended".into()
+                });
+            }
+        }
+        if let Some(sftp) = self.config.sftp.clone() {
+            let path = sftp.host_key.clone();
+            let path = path.unwrap_or_else(|| self.config.store.data_dir.join("ssh_host_ed25519_key"));
+            let key = intake::sftp::hostkey::load_or_make(&path)
+                .map_err(|e| StartError::new("sftp.host_key", e))?;
+            for address in &sftp.listen {
+                let (listener, address) = listen("sftp.listen", *address).await?;
+                self.addresses.sftp.push(address);
+                let served = intake::sftp::serve(
+                    listener,
+                    sftp.clone(),
+                    key.clone(),
+                    intake.clone(),
+                    self.shutdown.subscribe(),
+                );
+                self.doors.spawn(async {
+                    served.await;
+                    "the SFTP server ended".into()
+                });
+            }
+        }
+        for (name, folder) in self.config.folder.clone() {
+            let watched = intake::folder::watch(name, folder, intake.clone(), self.shutdown.subscribe());
+            self.doors.spawn(async {
+                watched.await;
+                "a watched folder ended".into()
+            });
+        }
+        Ok(())
+    }
+}
+
+async fn listen(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let fault = |e: std::io::Error| {
+        let advice = match e.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "; another program listens there: stop it or choose another port"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit grants it)"
+            }
+            _ => "",
+        };
+        StartError(format!("{key}: cannot listen on {address}: {e}{advice}"))
+    };
+    let listener = TcpListener::bind(address).await.map_err(fault)?;
+    let bound = listener.local_addr().map_err(fault)?;
+    tracing::info!(address = %bound, "{key}: listening on {bound}");
+    Ok((listener, bound))
+}
+
+fn ended(part: &str, result: std::io::Result<()>) -> String {
+    match result {
+        Ok(()) => format!("{part} ended"),
+        Err(error) => format!("{part} failed: {error}"),
+    }
+}
+
+/// Writes a file so that a reader sees the old one or the new one whole.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, bytes)?;
+    std::fs::rename(&temporary, path)
+}

@@ -47,7 +47,7 @@
 //!
 //! # Words
 //!
-//! Adapters map the provider's codes to [`Cause`](crate::job::Cause) by a table that can be read, keep the raw code and text in the
+//! Adapters map the provider's codes to [`Cause`] by a table that can be read, keep the raw code and text in the
 //! [`Report`], and map what is not in the table to `Cause::Unknown`: never to a cause that is tried again by itself.
 //! `detail` of errors is for the operator's log: it holds no number, no name, no token and nothing of the document.
 
@@ -65,6 +65,8 @@ use crate::config;
 use crate::job::{Cause, FaxNumber, Report};
 
 pub mod simulator;
+pub mod webhook;
+pub mod worker;
 
 /// A fax provider, as configured under one name. The module documentation is its contract.
 pub trait Provider: Send + Sync {
@@ -125,7 +127,6 @@ pub trait Provider: Send + Sync {
 
 /// What a provider can do. What it cannot is left out of the worker's plans, not tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one plain fact about a provider")]
 pub struct Capabilities {
     /// [`Provider::find`] works.
     pub finds_by_reference: bool,

@@ -16,20 +16,17 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::clock::SharedClock;
-use crate::config::{Config, Sender};
+use crate::config::{Config, Network, Sender};
 use crate::job::{self, SubmissionId};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Store, StoreError, SubmissionFilter};
 
 pub mod folder;
-pub mod network;
 pub mod sftp;
 pub mod smtp;
 #[cfg(test)]
 mod testing;
-
-use network::Network;
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -444,7 +441,7 @@ impl Intake {
         let given = digest::digest(&digest::SHA256, password);
         let mut found = None;
         for account in &self.inner.logins {
-            let kept = digest::digest(&digest::SHA256, account.password.expose());
+            let kept = digest::digest(&digest::SHA256, account.password.bytes());
             let right = constant_time::verify_slices_are_equal(given.as_ref(), kept.as_ref()).is_ok();
             if right && account.name == login {
                 found = Some(account.sender.clone());

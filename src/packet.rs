@@ -15,11 +15,25 @@
 
 use serde::{Deserialize, Serialize};
 
+mod anew;
+mod content;
+mod frames;
+mod kind;
+mod layers;
+mod mail;
+mod names;
+mod opened;
+mod pdf;
+mod picture;
+#[cfg(test)]
+mod samples;
 pub mod selection;
+mod worker;
 pub mod workshop;
 
 pub use selection::Selection;
-pub use workshop::{Bench, Sink, Workshop, WorkshopError, WorkshopLimits};
+pub use worker::worker_main;
+pub use workshop::{Bench, BoxError, Sink, Workshop, WorkshopError, WorkshopLimits};
 
 /// What the one document of a submission is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,3 +160,6 @@ pub struct Made {
     /// What a careful sender would like to know: a cover field was cut, a PDF carried attachments that are not faxed.
     pub warnings: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests;

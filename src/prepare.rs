@@ -1,1 +1,325 @@
-//! To come.
+//! Accepted Submissions become Jobs, or an answer to their sender.
+//!
+//! The documents are opened in a child process ([`crate::packet`]), the [`plan`] says who gets them, the packets are made and
+//! sealed, and then everything is committed at once: Jobs, verdict, answers. A crash before that commit leaves only files
+//! that the next start removes, and the Submission is prepared again; after it, there is nothing left to do here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::cover::{self, Fonts, Sheet};
+use crate::crash::reached;
+use crate::intake::SubmissionFacts;
+use crate::job::{Hold, JobState};
+use crate::packet::workshop::BoxError;
+use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
+use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
+use crate::store::{Document, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
+
+pub mod plan;
+
+use plan::{Plan, PlannedJob, Planner, Request};
+
+/// How long the loop sleeps at most: the command line submits without being able to wake it.
+const NAP: Duration = Duration::from_secs(2);
+/// Between two tries when the trouble was ours.
+const AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// Beyond the time a document may take, a lease lasts this long.
+const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
+
+/// What is known about a Job that only its Submission's key can read.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct JobFacts {
+    /// The sender's reference.
+    pub reference: Option<String>,
+    /// Name of the recipient as on the cover.
+    pub recipient_name: String,
+    /// Why it is held, for the sender.
+    pub hold: Option<String>,
+    /// What each rule said.
+    #[serde(default)]
+    pub trace: Vec<crate::routing::Trace>,
+    /// What a careful sender would like to know about the packet.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl JobFacts {
+    const CONTEXT: &'static str = "job facts";
+
+    /// Seals them under the Submission's key.
+    ///
+    /// # Errors
+    /// Where sealing fails.
+    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, SpoolError> {
+        key.seal(Self::CONTEXT, &serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Opens sealed facts.
+    ///
+    /// # Errors
+    /// Where they are damaged or the key is another's.
+    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, SpoolError> {
+        let plain = key.open(Self::CONTEXT, sealed)?;
+        serde_json::from_slice(&plain).map_err(|_| SpoolError::Damaged { what: "the facts of a job".into() })
+    }
+}
+
+/// What the preparer needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Preparer {
+    /// Submissions and Jobs.
+    pub store: Store,
+    /// Documents.
+    pub spool: Spool,
+    /// Child processes that open documents.
+    pub workshop: Workshop,
+    /// Who gets them.
+    pub planner: Planner,
+    /// What covers are set in.
+    pub fonts: Arc<Fonts>,
+    /// Limits and times.
+    pub config: Arc<Config>,
+    /// Time.
+    pub clock: SharedClock,
+    /// Told when a Submission was accepted.
+    pub arrived: Arc<Notify>,
+    /// Told when Jobs were made.
+    pub made: Arc<Notify>,
+    /// Told when an answer entered the outbox.
+    pub answered: Arc<Notify>,
+}
+
+/// Why a Submission could not be prepared now; it is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Workshop(WorkshopError),
+    #[error("it has no key or no document")]
+    Gone,
+}
+
+/// The limits that documents are opened under.
+#[must_use]
+pub fn packet_rules(config: &Config) -> packet::Rules {
+    packet::Rules {
+        max_pages: config.limits.pages,
+        max_parts: config.limits.parts,
+        ..packet::Rules::default()
+    }
+}
+
+impl Preparer {
+    /// Works until `shutdown` turns true, then finishes what is in hand.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let hands = Arc::new(Semaphore::new(self.config.limits.workers.max(1)));
+        let mut tasks = JoinSet::new();
+        while !*shutdown.borrow() {
+            while tasks.try_join_next().is_some() {}
+            // A hand first, then work for it: what is claimed is begun at once.
+            let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
+            if let Some(submission) = self.claim().await {
+                let preparer = self.clone();
+                tasks.spawn(async move {
+                    preparer.prepare(submission).await;
+                    drop(hand);
+                });
+                continue;
+            }
+            drop(hand);
+            tokio::select! {
+                () = self.arrived.notified() => {}
+                () = tokio::time::sleep(NAP) => {}
+                _ = shutdown.changed() => {}
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn claim(&self) -> Option<Submission> {
+        let now = self.clock.now();
+        let lease = self.config.limits.worker_time.signed() + LEASE_MARGIN;
+        let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
+        match self.store.claim_submissions(now, until, 1).await {
+            Ok(mut claimed) => claimed.pop(),
+            Err(error) => {
+                tracing::error!(error = %error, "submissions could not be claimed: {error}");
+                None
+            }
+        }
+    }
+
+    async fn prepare(&self, submission: Submission) {
+        let id = submission.id;
+        reached("prepare.claimed");
+        if let Err(trouble) = self.try_to_prepare(&submission).await {
+            tracing::error!(submission.id = %id, error = %trouble, "submission {id} could not be prepared, it is tried again: {trouble}");
+            let again = self.clock.now().saturating_add(AGAIN).unwrap_or(Timestamp::MAX);
+            if let Err(error) = self.store.postpone_prepare(id, again).await {
+                tracing::error!(submission.id = %id, error = %error, "submission {id}: {error}");
+            }
+        }
+    }
+
+    async fn try_to_prepare(&self, submission: &Submission) -> Result<(), Trouble> {
+        let wrapped = submission.wrapped_key.clone().ok_or(Trouble::Gone)?;
+        let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
+        let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
+        let document = self.store.received(submission.id).await?.ok_or(Trouble::Gone)?;
+        let (contents, mut bench) = self.open(&key, &document, &facts).await?;
+        let request = Request {
+            source: submission.source.clone(),
+            sender: submission.sender.clone(),
+            to: facts.envelope_to.clone(),
+            file: facts.file.clone(),
+            recipient: None,
+        };
+        let now = self.clock.now();
+        let plan = self.planner.plan(&request, &contents, now).await?;
+        facts.parts = contents.parts;
+        let (verdict, planned) = match plan {
+            Plan::Ignored(reason) => {
+                tracing::info!(submission.id = %submission.id, "submission {} is ignored: {reason}", submission.id);
+                (Verdict::Ignored, Vec::new())
+            }
+            Plan::Refused(sentence, _) => {
+                // A document that nobody could open is the better reason.
+                facts.refusal = Some(contents.hold.unwrap_or(sentence));
+                (Verdict::Refused, Vec::new())
+            }
+            Plan::Jobs(planned) => (Verdict::Jobs, planned),
+        };
+        let mut jobs = Vec::with_capacity(planned.len());
+        for job in planned {
+            jobs.push(self.make(job, &key, bench.as_mut(), now).await?);
+        }
+        drop(bench);
+        reached("prepare.sealed");
+        let n = jobs.len();
+        let held = jobs.iter().filter(|job| matches!(job.state, JobState::Held { .. })).count();
+        self.store.record_prepared(submission.id, verdict, facts.seal(&key)?, jobs, now).await?;
+        reached("prepare.committed");
+        let (id, word) = (submission.id, verdict.as_str());
+        tracing::info!(submission.id = %id, verdict = word, jobs = n, held, "submission {id} is prepared: {word}, {n} jobs, {held} held");
+        self.made.notify_one();
+        self.answered.notify_one();
+        Ok(())
+    }
+
+    /// Opens the document. What a child could not cope with holds the packet; what is our own trouble is an error.
+    async fn open(
+        &self,
+        key: &SealKey,
+        document: &Document,
+        facts: &SubmissionFacts,
+    ) -> Result<(Contents, Option<Bench>), Trouble> {
+        let input = match &facts.file {
+            Some(name) => Input::File { name: name.clone() },
+            None => Input::Mail,
+        };
+        let reader = self.spool.read(key, &document.name).await?;
+        match self.workshop.open(input, reader.into_stream(), &packet_rules(&self.config)).await {
+            Ok(bench) => Ok((bench.contents().clone(), Some(bench))),
+            Err(error) if error.is_ours() => Err(Trouble::Workshop(error)),
+            Err(error) => Ok((Contents { hold: Some(error.sentence()), ..Contents::default() }, None)),
+        }
+    }
+
+    /// Makes and seals the packet of one Job, where its documents can become pages; held Jobs have one too, so that they can
+    /// be looked at and released.
+    async fn make(
+        &self,
+        job: PlannedJob,
+        key: &SealKey,
+        bench: Option<&mut Bench>,
+        now: Timestamp,
+    ) -> Result<NewJob, Trouble> {
+        let mut held = job.held;
+        let mut packet = None;
+        let mut warnings = Vec::new();
+        let part_holds = matches!(held, Some((Hold::Part, _)));
+        let cover = self.draw(&job.sheet).await;
+        if let Err(sentence) = &cover {
+            held.get_or_insert((Hold::Cover, sentence.clone()));
+        }
+        if let (Some(bench), Ok(cover)) = (bench.filter(|_| !part_holds), cover) {
+            let mut sink = Spooled(self.spool.create(key).await?);
+            match bench.make(&cover.pdf, job.selection.as_ref(), &mut sink).await {
+                Ok(made) => {
+                    let sealed = sink.0.finish().await?;
+                    warnings = cover.warnings;
+                    warnings.extend(made.warnings);
+                    packet = Some(PacketRow {
+                        document: Document {
+                            name: sealed.name,
+                            bytes: sealed.bytes,
+                            sha256: crate::spool::hex(&sealed.sha256),
+                        },
+                        pages: made.pages,
+                        cover_pages: made.cover_pages,
+                    });
+                }
+                Err(error) if error.is_ours() => return Err(Trouble::Workshop(error)),
+                Err(error) => held = Some((Hold::Part, error.sentence())),
+            }
+        }
+        let state = match &held {
+            None => JobState::Queued { due: now },
+            Some((hold, _)) => {
+                let until =
+                    now.saturating_add(self.config.policy.hold_for.signed()).unwrap_or(Timestamp::MAX);
+                JobState::Held { hold: *hold, until }
+            }
+        };
+        let facts = JobFacts {
+            reference: job.route.reference.clone(),
+            recipient_name: job.sheet.to_name.clone(),
+            hold: held.map(|(_, sentence)| sentence),
+            trace: job.trace,
+            warnings,
+        };
+        let deadline = now.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
+        Ok(NewJob {
+            id: job.id,
+            recipient: job.entry.map(|entry| entry.key),
+            number: job.number,
+            rule: job.route.rule,
+            provider: job.provider,
+            state,
+            deadline,
+            packet,
+            facts: facts.seal(key)?,
+        })
+    }
+
+    /// Draws a cover off the async threads; a sentence for the sender where it cannot be drawn.
+    async fn draw(&self, sheet: &Sheet) -> Result<cover::page::Drawn, String> {
+        let (sheet, fonts) = (sheet.clone(), Arc::clone(&self.fonts));
+        match tokio::task::spawn_blocking(move || cover::page::draw(&sheet, &fonts)).await {
+            Ok(Ok(drawn)) => Ok(drawn),
+            Ok(Err(error)) => Err(error.to_string()),
+            // A panic in the layout of one sheet is this Job's trouble, not the daemon's.
+            Err(_) => Err("The cover sheet could not be drawn; shorten or simplify its text.".to_owned()),
+        }
+    }
+}
+
+/// The spool as the place where a packet goes.
+struct Spooled(Writer);
+
+impl Sink for Spooled {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
+        Ok(self.0.write(bytes).await?)
+    }
+}

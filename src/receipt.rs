@@ -1,1 +1,225 @@
-//! To come.
+//! What is said to a sender. Pure: an [`Account`] of what happened goes in, one answer in three forms comes out.
+//!
+//! Each Submission gets exactly one [`Kind::Final`], when every Job of it is final or it was refused; a Job that waits for a
+//! person gets a [`Kind::Held`] before that. The answer is mail (text and HTML, [`mail`]) and a signed JSON record
+//! ([`signature`]), which is also the result file beside a drop ([`result`]).
+//!
+//! The rules of what it says:
+//! - failure is told as plainly as success: what happened, what the bridge will and will not do next, what the sender should
+//!   do (`receipt/words.rs` has every sentence);
+//! - a batch is told by its worst part: never "delivered" while one fax of it was not;
+//! - what is not known is called unclear, and what may lie in a tray at the far end is named;
+//! - no document, no subject, no patient's name and no file name is in it, because a receipt travels and is kept.
+
+use jiff::Timestamp;
+
+use crate::job::{Cause, FaxNumber, JobId, JobState, SubmissionId};
+
+pub mod account;
+mod html;
+mod letter;
+pub mod mail;
+pub mod outbox;
+mod record;
+pub mod result;
+pub mod signature;
+mod text;
+mod words;
+
+pub use mail::{Mail, Post, Relay};
+pub use signature::SigningKey;
+
+/// Everything that a receipt may tell about a Submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Which.
+    pub submission: SubmissionId,
+    /// Where it came in: `smtp`, `sftp:billing`, `folder:scans`, `cli`.
+    pub source: String,
+    /// Who sends, as on the cover.
+    pub organization: String,
+    /// IANA name of the time zone in which times are told; one that this machine does not know means UTC.
+    pub time_zone: String,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The Message-ID of the mail it came as, so that the answer lands in its thread.
+    pub original_message_id: Option<String>,
+    /// Whether it became Jobs.
+    pub verdict: Verdict,
+    /// Its Jobs, in order.
+    pub jobs: Vec<JobAccount>,
+    /// What becomes of its documents.
+    pub deletion: Deletion,
+}
+
+/// Whether a Submission became Jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did.
+    Jobs,
+    /// It did not, and never will.
+    Refused {
+        /// Why, and what to do: whole sentences for the sender.
+        sentence: String,
+    },
+}
+
+/// What becomes of a Submission's documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// They are destroyed this many minutes after the last Job is final.
+    After {
+        /// Minutes.
+        minutes: u32,
+    },
+    /// They are destroyed at this instant at the latest.
+    By(Timestamp),
+    /// They were destroyed at this instant.
+    Done(Timestamp),
+}
+
+/// One Job of a Submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobAccount {
+    /// Which.
+    pub job: JobId,
+    /// The sender's own reference, where a rule found one.
+    pub reference: Option<String>,
+    /// The register's entry: its key and the name to show.
+    pub recipient: Option<(String, String)>,
+    /// The number, once it is known.
+    pub number: Option<FaxNumber>,
+    /// Where it stands.
+    pub state: JobState,
+    /// Why it is or was held, as a whole sentence for the sender; a general one stands in for `None`.
+    pub hold_sentence: Option<String>,
+    /// Pages of the fax, cover included.
+    pub pages: Option<u32>,
+    /// Pages of the cover.
+    pub cover_pages: u32,
+    /// SHA-256 of the PDF that was sent, in hex.
+    pub sha256: Option<String>,
+    /// Name of the rule that took it.
+    pub rule: Option<String>,
+    /// Its Attempts, in order.
+    pub attempts: Vec<AttemptAccount>,
+    /// What was checked before it was sent.
+    pub checklist: Vec<Check>,
+}
+
+/// One try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptAccount {
+    /// From 1.
+    pub n: u32,
+    /// Name of the provider in the configuration.
+    pub provider: String,
+    /// When it was opened.
+    pub started_at: Timestamp,
+    /// When its outcome was recorded.
+    pub ended_at: Option<Timestamp>,
+    /// The outcome's word: `delivered`, `refused`, `retry`, `unclear`; `None` while it is open.
+    pub outcome: Option<String>,
+    /// Why it did not deliver.
+    pub cause: Option<Cause>,
+    /// Pages that the far end confirmed.
+    pub pages_sent: Option<u32>,
+    /// The far end's identity, if reported.
+    pub remote_id: Option<String>,
+    /// The provider's code, as it came.
+    pub raw_code: Option<String>,
+    /// The provider's text, as it came.
+    pub raw_text: Option<String>,
+}
+
+/// One line of the checklist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked: `authorization`, `recipient`, `packet`, `cover sheet`, `privacy`, `proof`.
+    pub item: String,
+    /// Whether it was found good.
+    pub ok: bool,
+    /// How, in a few words.
+    pub note: String,
+}
+
+/// Which answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The one answer with which a Submission ends.
+    Final,
+    /// A notice on the way: a person has to decide about a Job.
+    Held,
+}
+
+impl Kind {
+    /// Its word in the record and in Message-IDs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Final => "final",
+            Kind::Held => "held",
+        }
+    }
+}
+
+/// An answer, ready to leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Composed {
+    /// The mail, where there is an address to send it to.
+    pub mail: Option<Mail>,
+    /// The signed record, indented, with a line end: the body of a result file.
+    pub json: Vec<u8>,
+}
+
+/// Says what there is to say. The same account and post give the same bytes: no chance, no clock.
+///
+/// # Errors
+/// When an address is none, or signing fails.
+pub fn compose(
+    account: &Account,
+    kind: Kind,
+    post: Option<&Post>,
+    key: &SigningKey,
+) -> Result<Composed, ReceiptError> {
+    let record = signature::sign(&record::record(account, kind), key)?;
+    let mut json = serde_json::to_vec_pretty(&record).map_err(|_| ReceiptError::Signing)?;
+    json.push(b'\n');
+    let letter = letter::letter(account, kind);
+    let mail = post.map(|post| mail::build(account, kind, &letter, post)).transpose()?;
+    Ok(Composed { mail, json })
+}
+
+/// Why a receipt could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiptError {
+    /// An address of the configuration or the sender. It is not shown: addresses are not for logs.
+    #[error("the {0} address of the receipt is not a mail address")]
+    Address(&'static str),
+    /// The mail library refused the message.
+    #[error("the receipt could not be made into a mail: {0}")]
+    Message(#[from] lettre::error::Error),
+    /// The signing key's file.
+    #[error("could not {doing} the receipt key {}: {source}", path.display())]
+    KeyFile {
+        /// What was being done.
+        doing: &'static str,
+        /// Where.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The signing key's file holds something else.
+    #[error("{} is not a receipt key (Ed25519, PKCS #8); put the former one back, or remove it to have a new one made", .0.display())]
+    NotAKey(std::path::PathBuf),
+    /// The library of cryptography refused.
+    #[error("the receipt could not be signed")]
+    Signing,
+    /// A record that is not what was signed.
+    #[error("the signature of the receipt is not good: {0}")]
+    NotGenuine(&'static str),
+}
+
+#[cfg(test)]
+mod tests;

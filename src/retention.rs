@@ -1,1 +1,181 @@
-//! To come.
+//! What may be forgotten, and when.
+//!
+//! A Submission's documents are gone within `retention.documents` (at most 30 minutes) of its final state: its key is
+//! destroyed in the database first, which makes every sealed file and sealed fact of it unreadable at once, then the files are
+//! unlinked. A crash between the two is made up for at the next start. The provider's copies are deleted as soon as a Job is
+//! final. What stays is what the receipt says: numbers, times, counts, digests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::crash::reached;
+use crate::delivery::AskError;
+use crate::delivery::worker::Providers;
+use crate::job::{JobId, SubmissionId};
+use crate::spool::Spool;
+use crate::store::{Store, StoreError};
+
+/// Between two rounds.
+const ROUND: Duration = Duration::from_secs(2);
+/// Destroyed this long before the limit, so that a round's pause never carries it past.
+const AHEAD: SignedDuration = SignedDuration::from_secs(10);
+/// Submissions per round, copies per round.
+const AT_ONCE: u32 = 200;
+/// Between two tries to delete a provider's copy that could not be deleted.
+const COPY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// What retention needs.
+pub struct Retention {
+    /// Keys and rows.
+    pub store: Store,
+    /// Files.
+    pub spool: Spool,
+    /// Where copies lie.
+    pub providers: Providers,
+    /// How long.
+    pub config: Arc<Config>,
+    /// Time.
+    pub clock: SharedClock,
+}
+
+/// Why a round was cut short; the next one goes on.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Spool(#[from] crate::spool::SpoolError),
+}
+
+/// From which final state on documents are destroyed at `now`.
+#[must_use]
+pub fn final_before(now: Timestamp, documents: SignedDuration) -> Timestamp {
+    // Short times, as in the demo, are kept to the second; only long ones are cut by the margin.
+    let kept = if documents > AHEAD * 6 { documents - AHEAD } else { documents };
+    now.checked_sub(kept).unwrap_or(Timestamp::MIN)
+}
+
+impl Retention {
+    /// Removes what a crash left behind: files of destroyed Submissions, and files that no row knows.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub async fn clean_up(&self) -> Result<(), String> {
+        self.unlink_leftovers()
+            .await
+            .map_err(|e| format!("files of destroyed documents could not be removed: {e}"))?;
+        let known = self.store.document_names().await.map_err(|e| e.to_string())?;
+        let known: std::collections::HashSet<_> = known.into_iter().collect();
+        let mut orphans = 0;
+        for name in self.spool.list().map_err(|e| e.to_string())? {
+            if !known.contains(&name) {
+                self.spool.forget(&name).await.map_err(|e| e.to_string())?;
+                orphans += 1;
+            }
+        }
+        if orphans > 0 {
+            tracing::info!(orphans, "removed {orphans} files that were being written when the process ended");
+        }
+        Ok(())
+    }
+
+    /// Works until `shutdown` turns true.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let mut failed_copies = HashMap::new();
+        while !*shutdown.borrow() {
+            if let Err(error) = self.round(&mut failed_copies).await {
+                tracing::error!(error = %error, "documents could not be destroyed: {error}");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ROUND) => {}
+                _ = shutdown.changed() => {}
+            }
+        }
+    }
+
+    async fn round(&self, failed_copies: &mut HashMap<(JobId, u32), Timestamp>) -> Result<(), Trouble> {
+        let now = self.clock.now();
+        let before = final_before(now, self.config.retention.documents.signed());
+        let mut destroyed = 0;
+        for id in self.store.due_for_destruction(before, AT_ONCE).await? {
+            // An answer that still has to be written needs what this key seals; that takes moments.
+            if self.store.uncomposed(id).await? {
+                continue;
+            }
+            self.destroy(id).await?;
+            destroyed += 1;
+        }
+        if destroyed > 0 {
+            self.store.scrub().await?;
+        }
+        let results = now.checked_sub(self.config.retention.results.signed()).unwrap_or(Timestamp::MIN);
+        self.store.expire_results(results).await?;
+        self.delete_copies(failed_copies, now).await
+    }
+
+    async fn destroy(&self, id: SubmissionId) -> Result<(), Trouble> {
+        let names = self.store.destroy_key(id, self.clock.now()).await?;
+        reached("retention.key_destroyed");
+        for name in &names {
+            self.spool.forget(name).await?;
+        }
+        reached("retention.unlinked");
+        let files = names.len();
+        self.store.forget_documents(names).await?;
+        tracing::info!(submission.id = %id, files, "submission {id}: key destroyed, {files} files removed");
+        Ok(())
+    }
+
+    async fn unlink_leftovers(&self) -> Result<(), Trouble> {
+        let names = self.store.files_to_unlink().await?;
+        for name in &names {
+            self.spool.forget(name).await?;
+        }
+        Ok(self.store.forget_documents(names).await?)
+    }
+
+    async fn delete_copies(
+        &self,
+        failed: &mut HashMap<(JobId, u32), Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
+        failed.retain(|_, again| *again > now);
+        for (job, attempt, name, provider_ref) in self.store.copies_to_delete(now, AT_ONCE).await? {
+            if failed.contains_key(&(job, attempt)) {
+                continue;
+            }
+            let deleted = match self.providers.get(&name) {
+                Some(provider) => provider.delete(&provider_ref).await,
+                None => Err(AskError::Unsupported),
+            };
+            match deleted {
+                Ok(()) => self.store.record_copy_deleted(job, attempt, self.clock.now()).await?,
+                Err(error) => {
+                    tracing::warn!(job.id = %job, "job {job}: the copy at {name} is not deleted yet: {error}");
+                    failed.insert((job, attempt), now.saturating_add(COPY_AGAIN).unwrap_or(Timestamp::MAX));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_never_passed_and_short_ones_are_exact() {
+        let now = Timestamp::from_second(10_000).unwrap();
+        let age = |documents| now.duration_since(final_before(now, documents)).as_secs();
+        assert_eq!(age(SignedDuration::from_mins(30)), 30 * 60 - 10);
+        assert_eq!(age(SignedDuration::from_secs(20)), 20);
+        assert_eq!(age(SignedDuration::ZERO), 0);
+    }
+}

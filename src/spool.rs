@@ -1,6 +1,6 @@
 //! Sealed documents: write, read, forget. Nothing of a document touches a disk in any other form.
 //!
-//! Each Submission has a random key of its own; every document of it is sealed under that key ([`seal`] has the format),
+//! Each Submission has a random key of its own; every document of it is sealed under that key (`spool/seal.rs` has the format),
 //! and the key lies in the store only wrapped by the master key. The deletion of a Submission's documents is the
 //! destruction of its wrapped key; that the files are unlinked afterwards gives the space back.
 //!

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::secret::SecretRef;
 use super::units::{Bytes, Duration};
@@ -114,13 +114,13 @@ pub struct Limits {
     pub pages: u32,
     /// Parts of one mail.
     pub parts: u32,
-    /// Memory of one document worker process (RLIMIT_AS).
+    /// Memory of one document worker process (RLIMIT_AS); at least twice `submission`.
     pub worker_memory: Bytes,
     /// Time a document worker may take for one submission.
     pub worker_time: Duration,
     /// Document worker processes at once.
     pub workers: usize,
-    /// Free space below which submissions are refused for now.
+    /// Free space below which submissions are refused for now; 0 for none.
     pub disk_reserve: Bytes,
 }
 
@@ -148,7 +148,7 @@ pub struct Smtp {
     pub hostname: String,
     /// Certificate chain, PEM; with `tls_key` it turns STARTTLS on.
     pub tls_certificate: Option<PathBuf>,
-    /// Private key, PEM.
+    /// Private key, PEM; with `tls_certificate` or not at all.
     pub tls_key: Option<PathBuf>,
     /// Recipients of one mail.
     #[serde(default = "Smtp::default_recipients")]
@@ -244,13 +244,14 @@ impl Folder {
 pub struct Sender {
     /// The name that rules, folders and receipts use.
     pub name: String,
-    /// Mail addresses (`jane@example.com`) or whole domains (`@example.com`) this sender may write from.
+    /// Mail addresses (`jane@example.com`) or whole domains (`@example.com`) this sender may write from. Without any, only
+    /// its login proves who it is, and it may write from every address.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// Networks (`192.0.2.0/24`, `::1`) from which those addresses need no password.
+    /// Networks (`192.0.2.0/24`, `::1`; see [`Network`](super::Network)) from which those addresses need no password.
     #[serde(default)]
     pub networks: Vec<String>,
-    /// Name for SMTP AUTH.
+    /// Name for SMTP AUTH, which is taken over TLS only; with `password` or not at all.
     pub login: Option<String>,
     /// Password for SMTP AUTH.
     pub password: Option<SecretRef>,
@@ -332,13 +333,13 @@ pub struct Policy {
     pub calls: u32,
     /// Divides every pause of the retry ladder; 1 in earnest, more in demos and tests.
     pub hurry: u32,
-    /// First and longest pause between two questions to a provider about a fax in transit.
+    /// First pause between two questions to a provider about a fax in transit.
     pub ask_first: Duration,
-    /// See `ask_first`.
+    /// Longest such pause, at least `ask_first`.
     pub ask_at_most: Duration,
     /// A fax in transit without an end for this long is unclear.
     pub silent_after: Duration,
-    /// Absence at the provider counts this long after a job became unclear.
+    /// Absence at the provider counts this long after a job became unclear; at most `unclear_at_most`.
     pub quiet: Duration,
     /// An unclear job that nobody could tell about for this long is held for a person.
     pub unclear_at_most: Duration,
@@ -363,7 +364,7 @@ impl Default for Policy {
 }
 
 /// Paper of the cover.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Paper {
     /// 8.5 x 11 inches.
@@ -415,7 +416,7 @@ pub enum ProviderKind {
 pub struct Provider {
     /// Which API it speaks.
     pub kind: ProviderKind,
-    /// Base URL of the API.
+    /// Base URL of the API, `https`, or `http` on this machine; without a name or password in it.
     pub url: String,
     /// Bearer token.
     pub token: SecretRef,

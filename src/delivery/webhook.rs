@@ -68,10 +68,8 @@ async fn take(
         }
     };
     for item in news {
-        let noted = desk
-            .store
-            .note_news(&name, item.reference.as_deref(), item.provider_ref.as_deref(), now)
-            .await;
+        let noted =
+            desk.store.note_news(&name, item.reference.as_deref(), item.provider_ref.as_deref(), now).await;
         match noted {
             Ok(Some(_)) => desk.wake.notify_one(),
             Ok(None) => tracing::debug!(provider = name, "a webhook for {name} names no open job"),

@@ -22,7 +22,7 @@ use crate::crash::reached;
 use crate::job::retry::RetryPolicy;
 use crate::job::state::{Context, Event, Patience, step};
 use crate::job::{self, Cause, Hold, JobState, Outcome, Report};
-use crate::register;
+use crate::register::{self, EntryState};
 use crate::spool::{Spool, WrappedKey};
 use crate::store::{Job, Saved, Store, StoreError};
 
@@ -84,7 +84,11 @@ impl Worker {
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let hands = Arc::new(Semaphore::new(IN_HAND));
         let lines: Arc<BTreeMap<String, Semaphore>> = Arc::new(
-            self.config.provider.iter().map(|(name, p)| (name.clone(), Semaphore::new(p.concurrency.max(1)))).collect(),
+            self.config
+                .provider
+                .iter()
+                .map(|(name, p)| (name.clone(), Semaphore::new(p.concurrency.max(1))))
+                .collect(),
         );
         let mut tasks = JoinSet::new();
         while !*shutdown.borrow() {
@@ -192,12 +196,20 @@ impl Worker {
 
     /// Whether the register still stands behind this Job, at this moment.
     async fn why_not(&self, job: &Job) -> Result<Option<Hold>, StoreError> {
-        let (Some(key), Some(number)) = (&job.recipient, &job.number) else { return Ok(Some(Hold::Unverified)) };
+        let (Some(key), Some(number)) = (&job.recipient, &job.number) else {
+            return Ok(Some(Hold::Unverified));
+        };
         if job.packet.is_none() {
             return Ok(Some(Hold::Part));
         }
-        let Some(entry) = self.store.recipient(key).await? else { return Ok(Some(Hold::UnknownRecipient)) };
-        Ok(register::why_not(&entry, number, self.config.policy.two_person, self.clock.now()))
+        let entries = self.store.recipients_with_number(number).await?;
+        if entries.iter().any(|entry| entry.state == EntryState::Suspended) {
+            return Ok(Some(Hold::Suspended));
+        }
+        let Some(entry) = entries.iter().find(|entry| entry.key == *key) else {
+            return Ok(Some(Hold::Unverified));
+        };
+        Ok(register::why_not(entry, number, self.config.policy.two_person, self.clock.now()))
     }
 
     async fn submit(&self, job: &Job, attempt: u32, provider: &dyn Provider) -> Event {
@@ -242,7 +254,8 @@ impl Worker {
 
     async fn document(&self, job: &Job, name: &str) -> Result<super::Document, anyhow::Error> {
         let submission = self.store.submission(job.submission).await?;
-        let wrapped = submission.and_then(|s| s.wrapped_key).ok_or_else(|| anyhow::anyhow!("its key is destroyed"))?;
+        let wrapped =
+            submission.and_then(|s| s.wrapped_key).ok_or_else(|| anyhow::anyhow!("its key is destroyed"))?;
         let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
         let reader = self.spool.read(&key, name).await?;
         Ok(reader.into_stream().map(|chunk| chunk.map_err(io::Error::other)).boxed())
@@ -281,7 +294,8 @@ impl Worker {
     /// Decides and saves; returns the Job as it now is, or `None` where the row had changed or the line was busy.
     async fn apply(&self, job: &Job, event: Event, keep_lease: bool) -> Result<Option<Job>, Trouble> {
         let now = self.clock.now();
-        let earlier: Vec<Cause> = self.store.attempts(job.id).await?.iter().filter_map(|a| a.cause()).collect();
+        let earlier: Vec<Cause> =
+            self.store.attempts(job.id).await?.iter().filter_map(|a| a.cause()).collect();
         let (retry, patience) = policies(&self.config.policy);
         let context = Context {
             now,

@@ -64,5 +64,5 @@ impl Rig {
 }
 
 fn no_rules() -> Rules {
-    Rules
+    Rules::compile(&[]).unwrap()
 }

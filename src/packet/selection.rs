@@ -45,6 +45,17 @@ impl Selection {
     }
 }
 
+impl SelectionError {
+    /// The same as a sentence for the sender.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let text = self.to_string();
+        let mut characters = text.chars();
+        let first = characters.next().map(|first| first.to_ascii_uppercase());
+        first.into_iter().chain(characters).chain(['.']).collect()
+    }
+}
+
 impl FromStr for Selection {
     type Err = SelectionError;
 

@@ -36,6 +36,7 @@ type Whole = Result<(), StoreError>;
 pub(super) struct Engine {
     requests: mpsc::Sender<Request>,
     readers: SqlitePool,
+    options: SqliteConnectOptions,
 }
 
 impl Engine {
@@ -47,22 +48,33 @@ impl Engine {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // A destroyed key must not linger in a free page.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY)
             .disable_statement_logging();
         let mut connection = SqliteConnection::connect_with(&options).await?;
         sqlx::migrate!("src/store/migrations/sqlite").run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await?;
         let (requests, queue) = mpsc::channel(1024);
         tokio::spawn(write_all(connection, queue));
-        Ok(Engine { requests, readers })
+        Ok(Engine { requests, readers, options })
     }
 
     /// The pool for queries that change nothing.
     pub(super) fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// Moves the log into the database and empties it, so that what was overwritten there is gone from the log too.
+    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+        let mut connection = SqliteConnection::connect_with(&self.options).await?;
+        // Where a reader is in the way this does what it can, and the next one does the rest.
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
     }
 
     /// Runs `request` in a transaction; returns after the commit is on disk.

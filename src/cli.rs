@@ -1,0 +1,98 @@
+//! What the subcommands share: exit status and the opened bridge.
+//!
+//! Exit status: 0 done, 1 the work failed, 2 usage or configuration.
+
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use faxbridge::clock::{SharedClock, SystemClock};
+use faxbridge::config::{self as settings, Config};
+use faxbridge::daemon;
+use faxbridge::spool::Spool;
+use faxbridge::store::Store;
+
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod job;
+pub(crate) mod packet_worker;
+pub(crate) mod preview;
+pub(crate) mod recipient;
+pub(crate) mod send;
+pub(crate) mod serve;
+pub(crate) mod simulator;
+
+/// A failure of usage or configuration: exit status 2. Any other error is a failure of the work: 1.
+#[derive(Debug)]
+pub(crate) struct Misuse(pub(crate) String);
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// `--config FILE`, as most subcommands take it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ConfigFile {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/faxbridge/faxbridge.toml")]
+    pub(crate) config: PathBuf,
+}
+
+/// Runs a subcommand on the runtime and turns its result into sentence and exit status.
+pub(crate) fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("faxbridge: no threads to run on: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Misuse>() => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("faxbridge: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Loads the configuration; every fault of it is one sentence, and exit status 2.
+pub(crate) fn load(path: &Path) -> anyhow::Result<settings::Loaded> {
+    settings::load(path).map_err(|faults| Misuse(faults.to_string()).into())
+}
+
+/// The bridge as the command line opens it, beside a daemon that may be running.
+pub(crate) struct Bridge {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Store,
+    pub(crate) spool: Spool,
+    pub(crate) clock: SharedClock,
+}
+
+impl Bridge {
+    /// Opens store and spool that the configuration names.
+    pub(crate) async fn open(path: &Path) -> anyhow::Result<Bridge> {
+        let loaded = load(path)?;
+        let spool = daemon::open_spool(&loaded).map_err(Misuse)?;
+        let store = Store::open(&loaded.config.store.data_dir, "command line").await?;
+        Ok(Bridge { config: Arc::new(loaded.config), store, spool, clock: Arc::new(SystemClock) })
+    }
+}
+
+/// Who acts, for the ledger: the account that runs the command.
+pub(crate) fn actor() -> String {
+    let name =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
+    format!("command line: {}", name.unwrap_or_else(|_| "unknown account".to_owned()))
+}

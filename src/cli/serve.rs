@@ -1,0 +1,85 @@
+//! `faxbridge serve`: the daemon, as systemd runs it.
+
+use faxbridge::config::{LogFormat, Telemetry};
+use faxbridge::daemon::{self, Running};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{ConfigFile, Misuse, load};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let path = arguments.file.config;
+    let loaded = load(&path)?;
+    start_log(&loaded.config.telemetry)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut running = start(loaded).await?;
+    let mut watchdog = tokio::time::interval(watchdog_period());
+    loop {
+        tokio::select! {
+            _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => running = reload(&path, running).await?,
+            ended = running.ended() => anyhow::bail!("{ended}"),
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping: what is in hand is finished first");
+    running.stop().await;
+    Ok(())
+}
+
+async fn start(loaded: faxbridge::config::Loaded) -> anyhow::Result<Running> {
+    let program = std::env::current_exe()?;
+    let running = daemon::start(loaded, program).await?;
+    notify(&[sd_notify::NotifyState::Ready]);
+    Ok(running)
+}
+
+/// A good new configuration replaces the running one once what is in hand is finished; a bad one changes nothing.
+async fn reload(path: &std::path::Path, running: Running) -> anyhow::Result<Running> {
+    let loaded = match load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            tracing::error!("the new configuration is not taken, the old one stays in force:\n{error}");
+            return Ok(running);
+        }
+    };
+    tracing::info!("reloading {}", path.display());
+    running.stop().await;
+    start(loaded).await
+}
+
+fn start_log(telemetry: &Telemetry) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).map_err(|e| {
+        Misuse(format!("telemetry.log = {:?}: {e}; as in \"info\" or \"faxbridge=debug\"", telemetry.log))
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match telemetry.format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// Half of what systemd allows between two signs of life; a long time where it asks for none.
+fn watchdog_period() -> std::time::Duration {
+    sd_notify::watchdog_enabled().map_or(std::time::Duration::from_secs(3600), |limit| limit / 2)
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Outside systemd there is nobody to tell.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd could not be told: {error}");
+    }
+}

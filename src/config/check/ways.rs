@@ -1,0 +1,126 @@
+//! Ways in: the listeners together, SMTP, SFTP, folders.
+
+use std::net::SocketAddr;
+
+use super::{at_least_one, both_or_neither, known_sender};
+use crate::config::Config;
+use crate::config::check::forms::is_domain;
+use crate::config::faults::Report;
+use crate::config::source::{Path, at};
+
+/// Every listening address once; and at least one way in.
+pub(super) fn listeners(config: &Config, report: &mut Report<'_>) {
+    let lists = [
+        ("smtp", config.smtp.as_ref().map(|smtp| &smtp.listen)),
+        ("sftp", config.sftp.as_ref().map(|sftp| &sftp.listen)),
+    ];
+    let mut all: Vec<(Path, SocketAddr)> = Vec::new();
+    for (section, list) in lists {
+        let Some(list) = list else { continue };
+        let path = at(section).key("listen");
+        if list.is_empty() {
+            let sentence = format!(
+                "found an empty list; allowed: at least one address, as [\"127.0.0.1:2525\"]; leave [{section}] out to \
+                 listen nowhere"
+            );
+            report.fault(&path, sentence);
+        }
+        all.extend(list.iter().enumerate().map(|(i, address)| (path.nth(i), *address)));
+    }
+    all.extend(config.webhook.iter().map(|webhook| (at("webhook").key("listen"), webhook.listen)));
+    let mut seen: Vec<(&Path, SocketAddr)> = Vec::new();
+    for (path, address) in &all {
+        if let Some((first, _)) = seen.iter().find(|(_, other)| other == address && address.port() != 0) {
+            report.fault(
+                path,
+                format!("found {address}, which is taken by {first}; allowed: another address or port"),
+            );
+        } else {
+            seen.push((path, *address));
+        }
+    }
+    if config.smtp.is_none() && config.sftp.is_none() && config.folder.is_empty() {
+        report.warn(
+            &Path::default(),
+            "no [smtp], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`",
+        );
+    }
+}
+
+pub(super) fn smtp(config: &Config, report: &mut Report<'_>) {
+    let here = at("smtp");
+    let Some(smtp) = &config.smtp else {
+        if let Some(i) = config.sender.iter().position(|sender| !sender.addresses.is_empty()) {
+            let sentence = "mail addresses of senders have no use without a section [smtp]";
+            report.warn(&at("sender").nth(i).key("addresses"), sentence);
+        }
+        return;
+    };
+    if !is_domain(&smtp.hostname) {
+        let sentence = format!("found {:?}; allowed: a host name, as \"fax.example.com\"", smtp.hostname);
+        report.fault(&here.key("hostname"), sentence);
+    }
+    let (certificate, key) = (smtp.tls_certificate.is_some(), smtp.tls_key.is_some());
+    both_or_neither(&here, ("tls_certificate", certificate), ("tls_key", key), report);
+    if !certificate && !key {
+        for (i, _) in config.sender.iter().enumerate().filter(|(_, sender)| sender.login.is_some()) {
+            let sentence = "has no use yet: passwords are only taken over TLS, and [smtp] has no tls_certificate \
+                            and tls_key";
+            report.warn(&at("sender").nth(i).key("login"), sentence);
+        }
+    }
+    at_least_one(&here.key("max_recipients"), smtp.max_recipients as u64, report);
+    at_least_one(&here.key("max_sessions"), smtp.max_sessions as u64, report);
+    at_least_one(&here.key("max_sessions_per_address"), smtp.max_sessions_per_address as u64, report);
+    if smtp.idle > smtp.session_time {
+        let sentence = format!(
+            "found {}; allowed: at most smtp.session_time, which is {}",
+            smtp.idle, smtp.session_time
+        );
+        report.fault(&here.key("idle"), sentence);
+    }
+}
+
+pub(super) fn sftp(config: &Config, report: &mut Report<'_>) {
+    let here = at("sftp");
+    let Some(sftp) = &config.sftp else {
+        if let Some(i) = config.sender.iter().position(|sender| sender.sftp_user.is_some()) {
+            report.warn(&at("sender").nth(i).key("sftp_user"), "has no use without a section [sftp]");
+        }
+        return;
+    };
+    at_least_one(&here.key("max_sessions"), sftp.max_sessions as u64, report);
+    at_least_one(&here.key("max_sessions_per_address"), sftp.max_sessions_per_address as u64, report);
+    if config.sender.iter().all(|sender| sender.sftp_user.is_none()) && !report.is_spoiled(&at("sender")) {
+        report.warn(&here, "no sender has an sftp_user: nobody can log in");
+    }
+}
+
+pub(super) fn folders(config: &Config, report: &mut Report<'_>) {
+    let mut seen: Vec<(&String, &std::path::PathBuf)> = Vec::new();
+    for (name, folder) in &config.folder {
+        let here = at("folder").key(name);
+        known_sender(&here.key("sender"), &folder.sender, config, report);
+        let path = &folder.path;
+        if path.as_os_str().is_empty() {
+            report.fault(&here.key("path"), "found nothing; allowed: the path of a folder");
+        } else if let Some((other, _)) =
+            seen.iter().find(|(_, seen)| path.starts_with(seen) || seen.starts_with(path))
+        {
+            // Each would take the other's files, or its results for new ones.
+            let sentence = format!(
+                "found {path:?}, the same folder as that of folder.{other} or one inside the other; \
+                                    allowed: folders apart from each other"
+            );
+            report.fault(&here.key("path"), sentence);
+        } else {
+            seen.push((name, path));
+        }
+        let data = &config.store.data_dir;
+        let both = !path.as_os_str().is_empty() && !report.is_spoiled(&at("store").key("data_dir"));
+        if both && (path.starts_with(data) || data.starts_with(path)) {
+            let sentence = format!("found {path:?}; allowed: a folder apart from store.data_dir ({data:?})");
+            report.fault(&here.key("path"), sentence);
+        }
+    }
+}

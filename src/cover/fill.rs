@@ -1,0 +1,81 @@
+//! What stands on the sheet: from what is known about a Job to a [`Sheet`]. Pure.
+
+use jiff::Zoned;
+
+use super::Sheet;
+use crate::config::{Config, Sender};
+use crate::job::{FaxNumber, JobId};
+use crate::packet::MailFacts;
+use crate::register::Entry;
+use crate::routing::Route;
+
+/// Everything that the sheet draws on.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Organization, notice, labels, paper.
+    pub config: &'a Config,
+    /// The sender's entry in the configuration.
+    pub sender: Option<&'a Sender>,
+    /// The mail, if it is one.
+    pub mail: Option<&'a MailFacts>,
+    /// The mail's text.
+    pub text: Option<&'a str>,
+    /// The register's entry, where there is one.
+    pub entry: Option<&'a Entry>,
+    /// The number, where it is known.
+    pub number: Option<&'a FaxNumber>,
+    /// What the rule says.
+    pub route: &'a Route,
+    /// The Job.
+    pub job: JobId,
+    /// Pages, cover included.
+    pub pages: u32,
+    /// When, in the organization's time zone.
+    pub at: Zoned,
+}
+
+/// Fills a sheet. What is not known stays blank; what the sender's entry says goes before what the mail says.
+#[must_use]
+pub fn sheet(known: &Known<'_>) -> Sheet {
+    let organization = &known.config.organization;
+    let sender = known.sender;
+    let entry = known.entry;
+    let text = |value: Option<&String>| value.cloned().unwrap_or_default();
+    let from_mail = sender
+        .and_then(|sender| sender.mail.clone())
+        .or_else(|| known.mail.and_then(|mail| mail.from_address.clone()))
+        .or_else(|| organization.mail.clone());
+    Sheet {
+        paper: known.config.cover.paper,
+        labels: known.config.cover.labels.clone(),
+        to_name: entry.map(|entry| entry.name.clone()).unwrap_or_default(),
+        to_department: entry
+            .map(|entry| {
+                let both = [entry.organization.as_deref(), entry.department.as_deref()];
+                both.into_iter().flatten().collect::<Vec<_>>().join(", ")
+            })
+            .unwrap_or_default(),
+        to_attention: entry.map(|entry| text(entry.attention.as_ref())).unwrap_or_default(),
+        to_fax: known.number.map(|number| number.to_string()).unwrap_or_default(),
+        from_name: sender
+            .and_then(|sender| sender.cover_name.clone())
+            .or_else(|| known.mail.and_then(|mail| mail.from_name.clone()))
+            .unwrap_or_default(),
+        from_organization: sender
+            .and_then(|sender| sender.organization.clone())
+            .unwrap_or_else(|| organization.name.clone()),
+        from_phone: sender
+            .and_then(|sender| sender.phone.clone())
+            .or_else(|| organization.phone.clone())
+            .unwrap_or_default(),
+        from_mail: from_mail.unwrap_or_default(),
+        date: known.at.strftime("%-d %B %Y, %H:%M %Z").to_string(),
+        subject: known.mail.and_then(|mail| mail.subject.clone()).filter(|_| known.route.subject_on_cover),
+        identifier: known.route.identifier.clone(),
+        reference: known.route.reference.clone(),
+        job: Some(known.job.to_string()),
+        pages: Some(known.pages),
+        notice: known.config.cover.notice.clone(),
+        message: known.text.map(str::to_owned).filter(|_| known.route.body_on_cover),
+    }
+}

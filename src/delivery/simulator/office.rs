@@ -1,0 +1,118 @@
+//! Behind the counter: what becomes of a fax once it is taken, from dialling to the last webhook.
+
+use std::io;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::book::{Book, Violation};
+use super::print::Records;
+use super::script::{Call, Plan, Reports};
+use super::server::Options;
+use super::webhook::Reporter;
+use super::wire::{CallResult, FaxView};
+use crate::job;
+
+/// The far end's identity on every call that got through.
+const REMOTE_ID: &str = "FAXSIM";
+
+/// All that handlers and calls share.
+pub(super) struct Office {
+    pub(super) options: Options,
+    pub(super) book: Book,
+    pub(super) records: Records,
+    pub(super) reporter: Reporter,
+    pub(super) run: u64,
+    pub(super) closed: watch::Receiver<()>,
+    /// Calls and webhooks under way.
+    pub(super) busy: watch::Sender<u64>,
+}
+
+impl Office {
+    /// A fresh name for a fax: the run, and chance; names say nothing of what came before.
+    pub(super) fn next_id(&self) -> io::Result<String> {
+        let chance = job::chance().map_err(|_| io::Error::other("the system has no randomness"))?;
+        Ok(format!("fx-{:08x}-{:012x}", self.run, chance & 0xffff_ffff_ffff))
+    }
+
+    /// One call from dialling to the last webhook.
+    pub(super) async fn carry_out(&self, id: String, plan: Plan, webhook_url: Option<String>) {
+        if plan.call == Call::Waits {
+            return;
+        }
+        let clock = &self.options.clock;
+        let Some((fax, violation)) = self.book.dial(&id, clock.now()) else { return };
+        self.log(&json!({
+            "at": fax.dialled, "event": "call", "id": id, "reference": fax.reference, "number": fax.number,
+        }));
+        violation.inspect(|violation| self.log_violation(violation));
+        if plan.call == Call::Hangs {
+            return;
+        }
+        tokio::time::sleep(self.options.call_time).await;
+        let pages = self.records.count_pages(&id).await;
+        let result = self.result_of(plan.call, pages);
+        if result.pages_sent > 0
+            && let Err(fault) = self.records.print(&id).await
+        {
+            tracing::error!(fax.id = %id, %fault, "simulator: fax {id} could not be printed: {fault}");
+        }
+        let Some((fax, violation)) = self.book.hang_up(&id, clock.now(), result, pages) else { return };
+        violation.inspect(|violation| self.log_violation(violation));
+        if let Err(fault) = self.records.note(&fax).await {
+            tracing::error!(fax.id = %id, %fault, "simulator: fax {id} could not be recorded: {fault}");
+        }
+        self.log(&json!({
+            "at": fax.ended, "event": "ended", "id": id, "reference": fax.reference, "number": fax.number,
+            "status": fax.status, "result": fax.result, "pages": fax.pages, "printed": fax.printed,
+        }));
+        if let Some(url) = webhook_url {
+            self.report(&url, &fax.view(), plan.reports).await;
+        }
+    }
+
+    async fn report(&self, url: &str, fax: &FaxView, reports: Reports) {
+        let times = match reports {
+            Reports::Never => 0,
+            Reports::Once | Reports::BeforeTheAnswer => 1,
+            Reports::Twice => 2,
+        };
+        for _ in 0..times {
+            let taken = self.reporter.tell(url, fax).await;
+            self.log(&json!({
+                "at": self.options.clock.now(), "event": "webhook", "id": fax.id, "taken": taken,
+            }));
+        }
+    }
+
+    fn result_of(&self, call: Call, pages: Option<u32>) -> CallResult {
+        let ended = |code: &str, text: &str, pages_sent: u32| CallResult {
+            code: code.to_owned(),
+            text: text.to_owned(),
+            pages_sent,
+            // Rounded up, as telephone companies do.
+            seconds: u32::try_from(self.options.call_time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
+            remote_id: (pages_sent > 0).then(|| REMOTE_ID.to_owned()),
+        };
+        match (call, pages) {
+            (Call::Fails(code, text), _) => ended(code, text, 0),
+            (_, None) => ended("document.unreadable", "the document is no PDF with pages", 0),
+            (Call::Breaks, Some(_)) => ended("fax.partly_sent", "carrier lost after page 1", 1),
+            (_, Some(pages)) => ended("ok", "delivered", pages),
+        }
+    }
+
+    fn log_violation(&self, violation: &Violation) {
+        tracing::error!(fax.id = %violation.id, "simulator: violation {} by fax {}", violation.kind, violation.id);
+        self.log(&json!({
+            "at": violation.at, "event": "violation", "id": violation.id, "kind": violation.kind,
+            "what": violation.what,
+        }));
+    }
+
+    pub(super) fn log(&self, line: &serde_json::Value) {
+        if let Err(fault) = self.records.log(line) {
+            tracing::error!(%fault, "simulator: calls.jsonl cannot be written: {fault}");
+        }
+    }
+}

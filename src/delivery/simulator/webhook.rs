@@ -1,0 +1,68 @@
+//! Sends signed webhooks, a few times where the receiver does not answer 2xx.
+
+use std::time::Duration;
+
+use reqwest::Client;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::signature;
+use super::wire::{FaxView, Report};
+use crate::clock::SharedClock;
+
+/// Tries per webhook; the pause doubles after each.
+const TRIES: u32 = 5;
+
+/// Webhooks on their way at once.
+const AT_ONCE: usize = 64;
+
+pub(super) struct Reporter {
+    client: Client,
+    key: Zeroizing<Vec<u8>>,
+    clock: SharedClock,
+    /// After the first failure.
+    pause: Duration,
+    slots: Semaphore,
+}
+
+impl Reporter {
+    pub(super) fn new(key: Zeroizing<Vec<u8>>, clock: SharedClock, pause: Duration) -> reqwest::Result<Self> {
+        let client = Client::builder()
+            .timeout(Duration::from_secs(10))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .build()?;
+        Ok(Reporter { client, key, clock, pause, slots: Semaphore::new(AT_ONCE) })
+    }
+
+    /// Tells `url` how `fax` stands; false when nobody wanted to know.
+    pub(super) async fn tell(&self, url: &str, fax: &FaxView) -> bool {
+        let report = Report { event: "fax.ended".into(), fax: fax.clone() };
+        let Ok(body) = serde_json::to_vec(&report) else { return false };
+        let mut pause = self.pause;
+        for remaining in (0..TRIES).rev() {
+            if self.post(url, body.clone()).await {
+                return true;
+            }
+            if remaining > 0 {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+        false
+    }
+
+    async fn post(&self, url: &str, body: Vec<u8>) -> bool {
+        let Ok(_slot) = self.slots.acquire().await else { return false };
+        // Signed anew each time: a late retry would otherwise be taken for a replay.
+        let signature = signature::sign(&self.key, self.clock.now(), &body);
+        let request = self
+            .client
+            .post(url)
+            .header("content-type", "application/json")
+            .header(signature::HEADER, signature)
+            .body(body);
+        request.send().await.is_ok_and(|response| response.status().is_success())
+    }
+}

@@ -1,0 +1,153 @@
+//! Watches a mail's header while it streams by, for the one field that intake needs, and for the header's size.
+//!
+//! Everything else about a mail is found out later, in a process of its own; the Message-ID is needed before, because a
+//! mail that was answered but whose answer got lost comes again, and must be recognised then.
+
+use memchr::memchr;
+
+/// A header longer than this is refused. Real ones have a few KiB.
+const MAX_HEADER: u64 = 1 << 20;
+/// A Message-ID longer than this (RFC 5322 allows 998 in a line) is taken for none.
+const MAX_LINE: usize = 2048;
+const MESSAGE_ID: &[u8] = b"message-id";
+
+/// Looks at the bytes of a mail in order, in pieces of any size.
+#[derive(Debug, Default)]
+pub(super) struct HeaderWatch {
+    seen: u64,
+    /// The current line, cut off behind [`MAX_LINE`].
+    line: Vec<u8>,
+    /// The last field was the first Message-ID: lines that begin with white space belong to it.
+    in_id: bool,
+    id: Option<Vec<u8>>,
+    done: bool,
+}
+
+/// The header is over [`MAX_HEADER`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct HeaderTooLarge;
+
+impl HeaderWatch {
+    /// Takes the next bytes of the mail.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), HeaderTooLarge> {
+        while !self.done && !bytes.is_empty() {
+            let taken = memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+            let (now, later) = bytes.split_at(taken);
+            self.seen += now.len() as u64;
+            if self.seen > MAX_HEADER {
+                return Err(HeaderTooLarge);
+            }
+            let room = (MAX_LINE + 1).saturating_sub(self.line.len());
+            self.line.extend_from_slice(now.get(..room).unwrap_or(now));
+            if now.ends_with(b"\n") {
+                self.end_of_line();
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn end_of_line(&mut self) {
+        let too_long = self.line.len() > MAX_LINE;
+        let line = self.line.trim_ascii_end();
+        if line.is_empty() && !self.line.starts_with(b" ") && !self.line.starts_with(b"\t") {
+            self.done = true;
+        } else if self.line.starts_with(b" ") || self.line.starts_with(b"\t") {
+            if let Some(id) = self.id.as_mut().filter(|_| self.in_id) {
+                id.extend_from_slice(line.trim_ascii_start());
+            }
+        } else {
+            let value = value_of_message_id(line).filter(|_| self.id.is_none());
+            self.in_id = value.is_some();
+            if let Some(value) = value {
+                self.id = Some(value.to_vec());
+            }
+        }
+        if self.in_id && (too_long || self.id.as_ref().is_some_and(|id| id.len() > MAX_LINE)) {
+            // Half an identifier could be another mail's: none is better. The field keeps its place as the first one.
+            self.id = Some(Vec::new());
+        }
+        self.line.clear();
+    }
+
+    /// The Message-ID in its angle brackets, if the mail had a usable one.
+    pub(super) fn message_id(self) -> Option<String> {
+        let text = String::from_utf8(self.id?).ok()?;
+        let text = text.trim();
+        let inner =
+            text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(text, |(id, _)| id);
+        let inner = inner.trim();
+        let usable = !inner.is_empty() && !inner.contains(|c: char| c.is_control() || c.is_whitespace());
+        usable.then(|| format!("<{inner}>"))
+    }
+}
+
+fn value_of_message_id(line: &[u8]) -> Option<&[u8]> {
+    let colon = memchr(b':', line)?;
+    // White space before the colon is obsolete syntax (RFC 5322, section 4.5) that parsers still read.
+    let name = line.get(..colon)?.trim_ascii_end();
+    name.eq_ignore_ascii_case(MESSAGE_ID).then(|| line.get(colon + 1..)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_of(mail: &[u8], size: usize) -> Option<String> {
+        let mut watch = HeaderWatch::default();
+        for piece in mail.chunks(size) {
+            watch.feed(piece).unwrap();
+        }
+        watch.message_id()
+    }
+
+    #[test]
+    fn message_ids() {
+        let long = format!("Message-ID: <{}@example.com>\r\n\r\n", "a".repeat(3000));
+        let cases: &[(&str, Option<&str>)] = &[
+            ("Subject: x\r\nMessage-ID: <a@example.com>\r\n\r\nbody", Some("<a@example.com>")),
+            ("message-id:<a@example.com>\r\n\r\n", Some("<a@example.com>")),
+            ("MESSAGE-ID :  a@example.com \r\n\r\n", Some("<a@example.com>")),
+            ("Message-ID:\r\n <folded@example.com>\r\nTo: x\r\n\r\n", Some("<folded@example.com>")),
+            ("Message-ID:\r\n\t<fol\r\n ded@example.com>\r\n\r\n", Some("<folded@example.com>")),
+            (
+                "Message-ID: <first@example.com>\r\nMessage-ID: <second@example.com>\r\n\r\n",
+                Some("<first@example.com>"),
+            ),
+            ("X-Message-ID: <a@example.com>\r\n\r\n", None),
+            ("Subject: Message-ID: <a@example.com>\r\n Message-ID: <b@example.com>\r\n\r\n", None),
+            ("Subject: x\r\n\r\nMessage-ID: <body@example.com>\r\n", None),
+            ("\r\nMessage-ID: <body@example.com>\r\n", None),
+            ("Message-ID: <>\r\n\r\n", None),
+            ("Message-ID: <a b@example.com>\r\n\r\n", None),
+            ("Message-ID: <only@example.com>\r\n", Some("<only@example.com>")),
+            (&long, None),
+            ("", None),
+        ];
+        for (mail, expected) in cases {
+            for size in [1, 7, 4096] {
+                assert_eq!(id_of(mail.as_bytes(), size).as_deref(), *expected, "{mail:?} by {size}");
+            }
+        }
+        assert_eq!(id_of(b"Message-ID: <\xff\xfe@example.com>\r\n\r\n", 9), None);
+    }
+
+    #[test]
+    fn a_header_without_end_is_refused_and_costs_no_memory() {
+        let mut watch = HeaderWatch::default();
+        let mut fed = 0;
+        let end = loop {
+            if let Err(end) = watch.feed(&[b'x'; 1000]) {
+                break end;
+            }
+            fed += 1000;
+            assert!(watch.line.len() <= MAX_LINE + 1);
+        };
+        assert_eq!(end, HeaderTooLarge);
+        assert!(fed > 1_000_000 && fed <= MAX_HEADER);
+        // Behind the header there is no limit here.
+        let mut watch = HeaderWatch::default();
+        watch.feed(b"\r\n").unwrap();
+        watch.feed(&vec![b'x'; 3 << 20]).unwrap();
+    }
+}

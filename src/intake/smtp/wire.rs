@@ -1,0 +1,252 @@
+//! One session's connection: a fixed read buffer, lines out of it, replies gathered until the client waits for them.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use memchr::memchr;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::reply::Reply;
+
+/// Bytes read at once; the whole of what a session keeps of a mail, beside what the spool is sealing.
+const INPUT: usize = 32 * 1024;
+/// Longest command line, CR LF included. RFC 5321 asks for 512 and a bit per extension.
+pub(super) const MAX_LINE: usize = 4096;
+/// Replies are sent at the latest when they fill this.
+const OUTPUT: usize = 8 * 1024;
+/// While a mail streams in, at least so much must arrive in every idle time, else a byte now and then would hold a session
+/// and a spool file for as long as a session may last.
+const LEAST_PER_IDLE: usize = 16 * 1024;
+/// How long a client may take to close when the session is over.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The connection to a client.
+pub(super) struct Wire<S> {
+    stream: Stream<S>,
+    input: Box<[u8]>,
+    /// What of `input` is read but not used yet.
+    unread: Range<usize>,
+    output: Vec<u8>,
+    idle: Duration,
+    end: Instant,
+    shutdown: watch::Receiver<bool>,
+    /// Where the present stretch of a streaming mail began, and what it brought.
+    stretch: Option<(Instant, usize)>,
+}
+
+enum Stream<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
+    /// Lost in a TLS handshake.
+    Gone,
+}
+
+/// Why a session ends before the client said QUIT.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Hangup {
+    #[error("the client closed the connection")]
+    Closed,
+    #[error("the client was silent or too slow")]
+    Idle,
+    #[error("the session lasted too long")]
+    Overtime,
+    #[error("the service stops")]
+    Stopping,
+    #[error("the connection broke: {0}")]
+    Broken(#[from] std::io::Error),
+}
+
+/// What [`Wire::line`] found.
+pub(super) enum Line {
+    /// A line with its end; [`Wire::text`] has it.
+    Whole(Range<usize>),
+    /// It had more than [`MAX_LINE`] bytes, which are gone.
+    TooLong,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(stream: S, idle: Duration, lasts: Duration, shutdown: watch::Receiver<bool>) -> Self {
+        Wire {
+            stream: Stream::Plain(stream),
+            input: vec![0; INPUT].into_boxed_slice(),
+            unread: 0..0,
+            output: Vec::new(),
+            idle,
+            end: Instant::now() + lasts,
+            shutdown,
+            stretch: None,
+        }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// Whether bytes have come that nobody has used yet.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Puts a reply behind those that wait to be sent. They are sent when [`Wire::line`] finds no further command in what
+    /// was read (RFC 2920, section 3.2).
+    pub(super) async fn reply(&mut self, reply: &Reply) -> Result<(), Hangup> {
+        reply.write(&mut self.output);
+        if self.output.len() < OUTPUT { Ok(()) } else { self.flush().await }
+    }
+
+    /// Sends the waiting replies.
+    pub(super) async fn flush(&mut self) -> Result<(), Hangup> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let by = (Instant::now() + self.idle).min(self.end);
+        let sent = match &mut self.stream {
+            Stream::Plain(stream) => timeout_at(by, send(stream, &self.output)).await,
+            Stream::Tls(stream) => timeout_at(by, send(stream, &self.output)).await,
+            Stream::Gone => return Err(Hangup::Closed),
+        };
+        self.output.clear();
+        Ok(sent.map_err(|_| self.late())??)
+    }
+
+    /// The next line. The whole of it must come within the idle time.
+    pub(super) async fn line(&mut self) -> Result<Line, Hangup> {
+        let by = Instant::now() + self.idle;
+        let mut searched = 0;
+        let mut too_long = false;
+        loop {
+            let unread = self.unread();
+            if let Some(at) = memchr(b'\n', unread.get(searched..).unwrap_or_default()) {
+                let length = searched + at + 1;
+                let line = self.unread.start..self.unread.start + length;
+                self.unread.start = line.end;
+                return Ok(if too_long || length > MAX_LINE { Line::TooLong } else { Line::Whole(line) });
+            }
+            searched = unread.len();
+            if searched > MAX_LINE {
+                // What is too long to be a command is not kept, only its end is looked for.
+                too_long = true;
+                self.unread = 0..0;
+                searched = 0;
+            }
+            self.flush().await?;
+            let mut shutdown = self.shutdown.clone();
+            tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|stop| *stop) => return Err(Hangup::Stopping),
+                read = self.fill(by) => read?,
+            }
+        }
+    }
+
+    /// Ends the session between two commands if the service is being stopped.
+    pub(super) fn stop_if_asked(&self) -> Result<(), Hangup> {
+        if *self.shutdown.borrow() { Err(Hangup::Stopping) } else { Ok(()) }
+    }
+
+    /// The bytes of a line that [`Wire::line`] found just now.
+    pub(super) fn text(&self, line: Range<usize>) -> &[u8] {
+        self.input.get(line).unwrap_or_default()
+    }
+
+    /// Overwrites a line that had a password in it.
+    pub(super) fn wipe(&mut self, line: Range<usize>) {
+        if let Some(bytes) = self.input.get_mut(line) {
+            bytes.fill(0);
+        }
+    }
+
+    /// Bytes of the mail that streams in: at least one. A stop of the service waits for the mail's end.
+    pub(super) async fn body(&mut self) -> Result<&[u8], Hangup> {
+        if self.unread.is_empty() {
+            let (since, brought) = *self.stretch.get_or_insert_with(|| (Instant::now(), 0));
+            self.fill(since + self.idle).await?;
+            let brought = brought + self.unread.len();
+            self.stretch = (brought < LEAST_PER_IDLE).then_some((since, brought));
+        }
+        Ok(self.unread())
+    }
+
+    /// Marks bytes of [`Wire::body`] as used.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.unread.start = self.unread.end.min(self.unread.start + bytes);
+    }
+
+    /// Time for the next mail is counted anew.
+    pub(super) fn end_of_body(&mut self) {
+        self.stretch = None;
+    }
+
+    /// Changes to TLS. Nothing may be unread: bytes that came unprotected must never count as said under TLS.
+    pub(super) async fn start_tls(&mut self, acceptor: &TlsAcceptor) -> Result<(), Hangup> {
+        let stream = match std::mem::replace(&mut self.stream, Stream::Gone) {
+            Stream::Plain(stream) if self.unread.is_empty() => stream,
+            _ => return Err(Hangup::Closed),
+        };
+        let by = (Instant::now() + self.idle).min(self.end);
+        let stream = timeout_at(by, acceptor.accept(stream)).await.map_err(|_| self.late())??;
+        self.stream = Stream::Tls(Box::new(stream));
+        Ok(())
+    }
+
+    /// Closes in an order in which the client still gets our last words: a connection that is closed while bytes of the
+    /// client are unread is reset, and what was sent before may be lost with it. So we wait for the client to close, a
+    /// moment.
+    pub(super) async fn close(mut self) {
+        let farewell = async {
+            match &mut self.stream {
+                Stream::Plain(stream) => see_off(stream, &mut self.input).await,
+                Stream::Tls(stream) => see_off(stream, &mut self.input).await,
+                Stream::Gone => Ok(()),
+            }
+        };
+        if let Ok(Err(error)) = timeout(FAREWELL, farewell).await {
+            tracing::debug!("an SMTP connection did not close in order: {error}");
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.input.get(self.unread.clone()).unwrap_or_default()
+    }
+
+    /// Reads once, behind what is unread.
+    async fn fill(&mut self, by: Instant) -> Result<(), Hangup> {
+        if self.unread.start > 0 {
+            self.input.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        let by = by.min(self.end);
+        let room = self.input.get_mut(self.unread.end..).unwrap_or_default();
+        let read = match &mut self.stream {
+            Stream::Plain(stream) => timeout_at(by, stream.read(room)).await,
+            Stream::Tls(stream) => timeout_at(by, stream.read(room)).await,
+            Stream::Gone => return Err(Hangup::Closed),
+        };
+        match read.map_err(|_| self.late())?? {
+            0 => Err(Hangup::Closed),
+            bytes => {
+                self.unread.end += bytes;
+                Ok(())
+            }
+        }
+    }
+
+    fn late(&self) -> Hangup {
+        if Instant::now() >= self.end { Hangup::Overtime } else { Hangup::Idle }
+    }
+}
+
+async fn see_off<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, scrap: &mut [u8]) -> std::io::Result<()> {
+    stream.shutdown().await?;
+    while stream.read(scrap).await? > 0 {}
+    Ok(())
+}
+
+async fn send<W: AsyncWrite + Unpin>(stream: &mut W, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}

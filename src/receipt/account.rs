@@ -1,0 +1,222 @@
+//! From the store's rows to an [`Account`]: what a receipt may tell about a Submission.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, Verdict};
+use crate::config::Config;
+use crate::intake::SubmissionFacts;
+use crate::job::{JobState, SubmissionId};
+use crate::prepare::JobFacts;
+use crate::register::Entry;
+use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
+use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
+
+/// Jobs of one Submission that a receipt tells of.
+const MOST_JOBS: u32 = 10_000;
+
+/// Why an account cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A sealed value could not be opened.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// There is no such Submission.
+    #[error("there is no submission {0}")]
+    Unknown(SubmissionId),
+}
+
+/// An account, and what only the sender may be told.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The account.
+    pub account: Account,
+    /// Name of the file that was dropped.
+    pub file: Option<String>,
+}
+
+/// Gives accounts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    config: Arc<Config>,
+    store: Store,
+    spool: Spool,
+}
+
+impl Accounts {
+    /// Puts them together.
+    #[must_use]
+    pub fn new(config: Arc<Config>, store: Store, spool: Spool) -> Self {
+        Accounts { config, store, spool }
+    }
+
+    /// The account of a Submission; a notice tells of `only_job` alone.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub async fn account(
+        &self,
+        id: SubmissionId,
+        kind: Kind,
+        only_job: Option<&str>,
+    ) -> Result<Known, AccountError> {
+        let submission = self.store.submission(id).await?.ok_or(AccountError::Unknown(id))?;
+        // Once the key is destroyed, what it sealed is left out; everything else can still be told.
+        let key = match &submission.wrapped_key {
+            Some(wrapped) => Some(self.spool.unwrap_key(&WrappedKey(wrapped.clone()))?),
+            None => None,
+        };
+        let facts = match &key {
+            Some(key) => SubmissionFacts::open(key, &submission.facts)?,
+            None => SubmissionFacts::default(),
+        };
+        let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
+        let mut jobs = Vec::new();
+        for job in self.store.jobs(&filter, MOST_JOBS).await? {
+            if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
+                jobs.push(self.job(&submission, job, key.as_ref()).await?);
+            }
+        }
+        let verdict = match submission.verdict {
+            Some(store::Verdict::Refused | store::Verdict::Ignored) => {
+                let general = "It cannot be faxed as it is.".to_owned();
+                Verdict::Refused { sentence: facts.refusal.unwrap_or(general) }
+            }
+            Some(store::Verdict::Jobs) | None => Verdict::Jobs,
+        };
+        let account = Account {
+            submission: id,
+            source: submission.source.clone(),
+            organization: self.config.organization.name.clone(),
+            time_zone: self.config.organization.time_zone.clone(),
+            accepted_at: submission.accepted_at,
+            original_message_id: submission.message_id.clone(),
+            verdict,
+            jobs,
+            deletion: self.deletion(&submission),
+        };
+        Ok(Known { account, file: facts.file })
+    }
+
+    async fn job(
+        &self,
+        submission: &Submission,
+        job: Job,
+        key: Option<&SealKey>,
+    ) -> Result<JobAccount, AccountError> {
+        let facts = match key {
+            Some(key) if !job.facts.is_empty() => JobFacts::open(key, &job.facts)?,
+            _ => JobFacts::default(),
+        };
+        let entry = match &job.recipient {
+            Some(recipient) => self.store.recipient(recipient).await?,
+            None => None,
+        };
+        let attempts = self.store.attempts(job.id).await?;
+        let checklist =
+            checklist(submission, &job, entry.as_ref(), &attempts, &self.config.organization.time_zone);
+        let packet = job.packet.as_ref();
+        Ok(JobAccount {
+            job: job.id,
+            reference: facts.reference,
+            recipient: entry.map(|entry| (entry.key, entry.name)),
+            number: job.number,
+            state: job.state,
+            hold_sentence: facts.hold,
+            pages: packet.map(|packet| packet.pages),
+            cover_pages: packet.map_or(0, |packet| packet.cover_pages),
+            sha256: packet.map(|packet| packet.document.sha256.clone()),
+            rule: Some(job.rule),
+            attempts: attempts.into_iter().map(attempt).collect(),
+            checklist,
+        })
+    }
+
+    fn deletion(&self, submission: &Submission) -> Deletion {
+        let documents = self.config.retention.documents.signed();
+        match (submission.destroyed_at, submission.final_at) {
+            (Some(at), _) => Deletion::Done(at),
+            (None, Some(at)) => Deletion::By(at.saturating_add(documents).unwrap_or(Timestamp::MAX)),
+            (None, None) => {
+                Deletion::After { minutes: u32::try_from(documents.as_mins()).unwrap_or(30).max(1) }
+            }
+        }
+    }
+}
+
+impl Account {
+    /// The same without what the sender wrote or called his files: for the record that is kept for years.
+    #[must_use]
+    pub fn without_sentences(&self) -> Account {
+        let mut account = self.clone();
+        for job in &mut account.jobs {
+            job.hold_sentence = None;
+        }
+        if let Verdict::Refused { sentence } = &mut account.verdict {
+            *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();
+        }
+        account
+    }
+}
+
+fn attempt(row: AttemptRow) -> AttemptAccount {
+    AttemptAccount {
+        n: u32::try_from(row.n).unwrap_or(0),
+        started_at: row.started(),
+        ended_at: row.ended(),
+        cause: row.cause(),
+        pages_sent: row.pages_sent.and_then(|pages| u32::try_from(pages).ok()),
+        provider: row.provider,
+        outcome: row.outcome,
+        remote_id: row.remote_id,
+        raw_code: row.raw_code,
+        raw_text: row.raw_text,
+    }
+}
+
+/// What was checked, with how; the six items of every receipt.
+fn checklist(
+    submission: &Submission,
+    job: &Job,
+    entry: Option<&Entry>,
+    attempts: &[AttemptRow],
+    zone: &str,
+) -> Vec<Check> {
+    let check = |item: &str, ok: bool, note: String| Check { item: item.to_owned(), ok, note };
+    let recipient = match entry {
+        Some(entry) => match (&entry.verified_by, entry.verified_at) {
+            (Some(by), Some(at)) => {
+                let day =
+                    at.in_tz(zone).map_or_else(|_| at.to_string(), |at| at.strftime("%-d %B %Y").to_string());
+                (true, format!("number verified by {by} on {day}"))
+            }
+            _ => (false, "nobody has verified this number".to_owned()),
+        },
+        None => (false, "the number is not in the register".to_owned()),
+    };
+    let (packet, cover) = match &job.packet {
+        Some(packet) => (
+            (true, format!("{} pages, every part accounted for", packet.pages)),
+            (packet.cover_pages == 1, format!("page 1 of {}", packet.pages)),
+        ),
+        None => ((false, "a part could not be made into pages".to_owned()), (false, "not made".to_owned())),
+    };
+    let proof = match (&job.state, attempts.last()) {
+        (JobState::Delivered, Some(last)) => {
+            (true, format!("delivery reported by {} in attempt {}", last.provider, last.n))
+        }
+        _ => (false, "no delivery was reported".to_owned()),
+    };
+    vec![
+        check("authorization", true, format!("sent by {} over {}", submission.sender, submission.source)),
+        check("recipient", recipient.0, recipient.1),
+        check("packet", packet.0, packet.1),
+        check("cover sheet", cover.0, cover.1),
+        check("privacy", true, "documents sealed from the first byte, none in this receipt".to_owned()),
+        check("proof", proof.0, proof.1),
+    ]
+}

@@ -1,0 +1,217 @@
+//! The answer as a structure, from which text and HTML are rendered: both say the same.
+
+use super::words::{self, Said, State, Times};
+use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Verdict};
+use crate::job::{Cause, JobState};
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) subject: String,
+    /// The one sentence that says it all.
+    pub(super) headline: String,
+    pub(super) tone: Tone,
+    pub(super) sections: Vec<Section>,
+    /// Small print.
+    pub(super) footer: Vec<String>,
+}
+
+/// How it looks at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Wait,
+    Bad,
+}
+
+/// What is said about one Job, or about a refused Submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Section {
+    /// With several Jobs: what happened to this one. Empty where the headline says it.
+    pub(super) title: String,
+    pub(super) tone: Tone,
+    /// What happens next and what to do.
+    pub(super) next: String,
+    pub(super) facts: Vec<(&'static str, String)>,
+    pub(super) attempts: Vec<String>,
+    pub(super) checks: Vec<(bool, String)>,
+}
+
+/// What to say.
+pub(super) fn letter(account: &Account, kind: Kind) -> Letter {
+    let times = Times::of(account);
+    let footer = footer(account, &times);
+    if let Verdict::Refused { sentence } = &account.verdict {
+        let section = Section {
+            title: String::new(),
+            tone: Tone::Bad,
+            next: "Nothing of it was sent, and nothing of it will be.".into(),
+            facts: vec![("Submission", account.submission.to_string())],
+            attempts: Vec::new(),
+            checks: Vec::new(),
+        };
+        let headline = format!("Not sent: {}", clean(sentence));
+        let subject = "Fax not sent: it could not be accepted".to_owned();
+        return Letter { subject, headline, tone: Tone::Bad, sections: vec![section], footer };
+    }
+    let mut told: Vec<(&JobAccount, Said)> =
+        account.jobs.iter().map(|job| (job, words::about(job, account, &times))).collect();
+    if kind == Kind::Held {
+        // A notice is about what is held; the rest is told when it has ended.
+        let held = told.iter().any(|(_, said)| said.state == State::Held);
+        told.retain(|(_, said)| !held || said.state == State::Held);
+    }
+    let (headline, subject) = match told.as_slice() {
+        [(job, said)] => (clean(&said.what), subject(job, said.state)),
+        [] => ("Nothing was sent: no fax came of it.".to_owned(), "Fax not sent".to_owned()),
+        _ => {
+            let counts = counts(&told);
+            (format!("{} faxes: {counts}.", told.len()), format!("{} faxes: {counts}", told.len()))
+        }
+    };
+    let alone = told.len() == 1;
+    let sections = told
+        .iter()
+        .enumerate()
+        .map(|(nth, (job, said))| Section {
+            title: if alone { String::new() } else { format!("{}. {}", nth + 1, clean(&said.what)) },
+            tone: tone(said.state),
+            next: clean(&said.next),
+            facts: facts(job),
+            attempts: job.attempts.iter().map(|attempt| attempt_line(attempt, job, &times)).collect(),
+            checks: job
+                .checklist
+                .iter()
+                .map(|check| (check.ok, clean(&format!("{}: {}", check.item, check.note))))
+                .collect(),
+        })
+        .collect();
+    let tone = told.iter().map(|(_, said)| said.state).max().map_or(Tone::Wait, tone);
+    Letter { subject: clean(&subject), headline, tone, sections, footer }
+}
+
+fn tone(state: State) -> Tone {
+    match state {
+        State::Delivered => Tone::Good,
+        State::UnderWay | State::Held | State::Cancelled => Tone::Wait,
+        State::Expired | State::Failed | State::Unclear => Tone::Bad,
+    }
+}
+
+/// `Fax delivered: ...0199, your reference 483920`. The number's tail: a subject is shown on locked screens and in logs.
+fn subject(job: &JobAccount, state: State) -> String {
+    let what = match state {
+        State::Delivered => "Fax delivered",
+        State::UnderWay => "Fax under way",
+        State::Cancelled => "Fax cancelled",
+        State::Expired => "Fax expired unsent",
+        State::Failed if job.state == (JobState::Failed { cause: Cause::PartlySent }) => "Fax partly sent",
+        State::Failed => "Fax not delivered",
+        State::Unclear => "Fax unclear",
+        State::Held => "Fax held",
+    };
+    let to = job.number.as_ref().map(|number| format!("number ending in {}", number.tail()));
+    let reference =
+        job.reference.as_ref().map(|reference| format!("your reference {}", short(reference, 60)));
+    let rest: Vec<String> = to.into_iter().chain(reference).collect();
+    if rest.is_empty() { format!("{what}: job {}", job.job) } else { format!("{what}: {}", rest.join(", ")) }
+}
+
+/// `2 delivered, 1 failed`, the worst last.
+fn counts(told: &[(&JobAccount, Said)]) -> String {
+    let mut counts = std::collections::BTreeMap::<State, usize>::new();
+    for (_, said) in told {
+        *counts.entry(said.state).or_default() += 1;
+    }
+    let counts: Vec<String> =
+        counts.iter().map(|(state, n)| format!("{n} {}", state.as_str().replace('_', " "))).collect();
+    counts.join(", ")
+}
+
+fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
+    let pages = job.pages.map(|pages| match job.cover_pages {
+        0 => format!("{pages} (no cover)"),
+        1 => format!("{pages} (1 of them the cover)"),
+        cover => format!("{pages} ({cover} of them cover)"),
+    });
+    let recipient = job.recipient.as_ref().map(|(key, name)| format!("{name} ({key})"));
+    [
+        ("Your reference", job.reference.clone()),
+        ("Recipient", recipient),
+        ("Number", job.number.as_ref().map(words::number_words)),
+        ("Pages", pages),
+        ("Rule", job.rule.clone()),
+        ("Job", Some(job.job.to_string())),
+        ("SHA-256 of the PDF", job.sha256.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(label, value)| Some((label, clean(&value?))))
+    .collect()
+}
+
+/// `2. 14:20:05 to 14:22:09 UTC, simulator: delivered, 3 of 3 pages, far end "MERCY RAD"`.
+fn attempt_line(attempt: &AttemptAccount, job: &JobAccount, times: &Times) -> String {
+    let when = times.span(attempt.started_at, attempt.ended_at);
+    let mut line = format!("{}. {when}", attempt.n);
+    line.push_str(&format!(", {}: {}", attempt.provider, words::outcome_words(attempt)));
+    match (attempt.pages_sent, job.pages) {
+        (Some(sent), Some(pages)) => line.push_str(&format!(", {sent} of {pages} pages")),
+        (Some(sent), None) => line.push_str(&format!(", {sent} pages")),
+        (None, _) => {}
+    }
+    if let Some(remote) = &attempt.remote_id {
+        line.push_str(&format!(", far end {:?}", short(remote, 40)));
+    }
+    let raw: Vec<String> = [&attempt.raw_code, &attempt.raw_text]
+        .into_iter()
+        .flatten()
+        .map(|raw| short(raw, 200))
+        .filter(|raw| !raw.is_empty())
+        .collect();
+    if !raw.is_empty() {
+        line.push_str(&format!(" (provider: {})", raw.join(" ")));
+    }
+    clean(&line)
+}
+
+fn footer(account: &Account, times: &Times) -> Vec<String> {
+    let documents = match account.deletion {
+        Deletion::After { minutes } => {
+            format!(
+                "The documents are kept sealed, and destroyed {minutes} minutes after the last fax has ended."
+            )
+        }
+        Deletion::By(at) => format!("The documents are destroyed by {} at the latest.", times.short(at)),
+        Deletion::Done(at) => format!("The documents were destroyed at {}.", times.short(at)),
+    };
+    let accepted = format!(
+        "Submission {}, accepted {} from {}, for {}.",
+        account.submission,
+        times.full(account.accepted_at),
+        account.source,
+        account.organization
+    );
+    let machine = "A machine wrote this; an answer to it is read by nobody.".to_owned();
+    vec![documents, clean(&accepted), machine]
+}
+
+/// One line, no control characters: what came from outside must not forge lines of ours.
+fn clean(text: &str) -> String {
+    text.split(|c: char| c.is_control() || c.is_whitespace() || is_invisible(c))
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Marks that turn the direction of writing make a number read as another one.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+fn short(text: &str, at_most: usize) -> String {
+    let text = clean(text);
+    match text.char_indices().nth(at_most) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or("")),
+        None => text,
+    }
+}

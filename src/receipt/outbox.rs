@@ -1,0 +1,276 @@
+//! The outbox: composes what has to be said and sees that it leaves, across restarts and dead relays.
+//!
+//! An answer is made in the transaction that causes it, composed at once (while the Submission's key still exists), and sent
+//! until it has left. Its name is unique, so there is one; a crash between the relay's yes and our record of it sends it a
+//! second time, under the same Message-ID.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, watch};
+
+use super::account::{AccountError, Accounts};
+use super::{Kind, Post, Relay, SigningKey, compose};
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::crash::reached;
+use crate::intake::{ResultFile, folder};
+use crate::job::SubmissionId;
+use crate::spool::{Spool, SpoolError};
+use crate::store::{OutboxRow, Store, StoreError};
+
+/// Answers in hand at once.
+const AT_ONCE: u32 = 20;
+/// How long the loop sleeps at most.
+const NAP: Duration = Duration::from_secs(2);
+/// How long an answer may take to leave before another node tries it.
+const LEASE: SignedDuration = SignedDuration::from_mins(5);
+/// Pauses between tries, in seconds; the last repeats.
+const PAUSES: [i64; 6] = [15, 60, 300, 900, 1800, 3600];
+/// After this an answer that nobody takes is given up.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(5 * 24);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Outbox {
+    config: Arc<Config>,
+    store: Store,
+    spool: Spool,
+    clock: SharedClock,
+    wake: Arc<Notify>,
+    accounts: Accounts,
+    signing: SigningKey,
+    relay: Option<(Relay, String)>,
+}
+
+/// Why an answer did not leave.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Receipt(#[from] super::ReceiptError),
+    #[error(transparent)]
+    Relay(#[from] super::mail::RelayError),
+    #[error("the result file could not be written: {0}")]
+    Folder(#[from] std::io::Error),
+    #[error("{0}")]
+    Given(String),
+}
+
+impl Trouble {
+    /// Whether another try is useless.
+    fn is_permanent(&self) -> bool {
+        match self {
+            Trouble::Relay(error) => error.permanent,
+            Trouble::Receipt(_) | Trouble::Given(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A composed answer as it waits, sealed: what it is called (address or file name), and its bytes.
+struct Parcel {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Parcel {
+    fn seal(&self, spool: &Spool, id: &str) -> Result<Vec<u8>, SpoolError> {
+        let plain = [self.name.as_bytes(), b"\n", &self.bytes].concat();
+        spool.master_seal(&format!("outbox {id}"), &plain)
+    }
+
+    fn open(spool: &Spool, id: &str, sealed: &[u8]) -> Result<Self, SpoolError> {
+        let plain = spool.master_open(&format!("outbox {id}"), sealed)?;
+        let cut = memchr::memchr(b'\n', &plain).unwrap_or(0);
+        let (name, bytes) = plain.split_at(cut);
+        let name = String::from_utf8_lossy(name).into_owned();
+        Ok(Parcel { name, bytes: bytes.get(1..).unwrap_or_default().to_vec() })
+    }
+}
+
+impl Outbox {
+    /// Puts the outbox together; makes the signing key at first use.
+    ///
+    /// # Errors
+    /// A sentence where the relay's settings or the signing key cannot be used.
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        spool: Spool,
+        clock: SharedClock,
+        wake: Arc<Notify>,
+    ) -> Result<Outbox, String> {
+        let signing = SigningKey::load_or_make(&config.store.data_dir.join("receipt.key"))
+            .map_err(|e| e.to_string())?;
+        let relay = match &config.receipt {
+            None => None,
+            Some(section) => {
+                let host = section.from.rsplit_once('@').map_or("localhost", |(_, host)| host);
+                let host = host.trim_end_matches('>').to_owned();
+                let login = match (&section.login, &section.password) {
+                    (Some(login), Some(password)) => {
+                        let password = password.read().map_err(|e| e.to_string())?;
+                        let text = password.text().ok_or("receipt.password is no text")?;
+                        Some((login.clone(), text.to_owned()))
+                    }
+                    _ => None,
+                };
+                let relay =
+                    Relay::new(&section.relay, section.tls, login, &host).map_err(|e| e.to_string())?;
+                Some((relay, host))
+            }
+        };
+        let accounts = Accounts::new(Arc::clone(&config), store.clone(), spool.clone());
+        Ok(Outbox { config, store, spool, clock, wake, accounts, signing, relay })
+    }
+
+    /// Works until `shutdown` turns true and what is in hand has left or failed.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        while !*shutdown.borrow() {
+            let now = self.clock.now();
+            let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+            let rows = match self.store.claim_outbox(now, until, AT_ONCE).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::error!(error = %error, "the outbox could not be read: {error}");
+                    Vec::new()
+                }
+            };
+            if rows.is_empty() {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep(NAP) => {}
+                    _ = shutdown.changed() => {}
+                }
+                continue;
+            }
+            // All of a round are composed before the first is sent: retention waits for that.
+            let composed = futures_util::future::join_all(rows.iter().map(|row| self.composed(row))).await;
+            let sent = rows.iter().zip(composed).map(|(row, parcel)| self.leave(row, parcel));
+            futures_util::future::join_all(sent).await;
+        }
+    }
+
+    async fn leave(&self, row: &OutboxRow, parcel: Result<Parcel, Trouble>) {
+        let result = match parcel {
+            Ok(parcel) => self.send(row, parcel).await,
+            Err(trouble) => Err(trouble),
+        };
+        let Err(trouble) = result else {
+            reached("receipt.recorded");
+            return;
+        };
+        let now = self.clock.now();
+        let made = Timestamp::from_millisecond(row.made_at).unwrap_or(now);
+        let given_up = trouble.is_permanent() || now.duration_since(made) > PATIENCE;
+        let (id, submission) = (&row.id, &row.submission_id);
+        let next = if given_up {
+            tracing::error!(submission.id = %submission, "the answer {id} is given up, its sender hears nothing by {}: {trouble}", row.way);
+            None
+        } else {
+            let rung = usize::try_from(row.tries.saturating_sub(1)).unwrap_or(0).min(PAUSES.len() - 1);
+            let seconds =
+                PAUSES.get(rung).copied().unwrap_or(3600) / i64::from(self.config.policy.hurry.max(1));
+            tracing::warn!(submission.id = %submission, "the answer {id} has not left yet: {trouble}");
+            now.checked_add(SignedDuration::from_secs(seconds.max(1))).ok()
+        };
+        if let Err(error) = self.store.record_unsent(id, &trouble.to_string(), next).await {
+            tracing::error!(submission.id = %submission, error = %error, "the answer {id}: {error}");
+        }
+    }
+
+    /// What is to be sent: as it was composed, or composed now.
+    async fn composed(&self, row: &OutboxRow) -> Result<Parcel, Trouble> {
+        if let Some(body) = &row.body {
+            return Ok(Parcel::open(&self.spool, &row.id, body)?);
+        }
+        let kind = if row.kind == "held" { Kind::Held } else { Kind::Final };
+        let submission: SubmissionId = row
+            .submission_id
+            .parse()
+            .map_err(|_| Trouble::Given("its submission has no readable name".into()))?;
+        let now = self.clock.now();
+        let known = self.accounts.account(submission, kind, row.job_id.as_deref()).await?;
+        let post = match (&self.config.receipt, &self.relay) {
+            (Some(section), Some((_, host))) if row.way == "mail" => {
+                Some(Post { from: section.from.clone(), to: row.target.clone(), host: host.clone(), at: now })
+            }
+            _ => None,
+        };
+        if row.way == "mail" && post.is_none() {
+            return Err(Trouble::Given(
+                "the configuration has no [receipt] section, so no mail can be sent".into(),
+            ));
+        }
+        let composed = compose(&known.account, kind, post.as_ref(), &self.signing)?;
+        let parcel = match composed.mail {
+            Some(mail) => Parcel { name: mail.to, bytes: mail.bytes },
+            None => {
+                let dropped = known.file.unwrap_or_else(|| submission.to_string());
+                Parcel { name: self.result_name(&dropped, kind, row).await?, bytes: composed.json }
+            }
+        };
+        // What is kept for years names no file: its sentences are the general ones.
+        let kept = match kind {
+            Kind::Final => {
+                let json = compose(&known.account.without_sentences(), kind, None, &self.signing)?.json;
+                Some((submission, String::from_utf8_lossy(&json).into_owned()))
+            }
+            Kind::Held => None,
+        };
+        self.store.record_composed(&row.id, parcel.seal(&self.spool, &row.id)?, kept, now).await?;
+        Ok(parcel)
+    }
+
+    /// `NAME.json` for the result, `NAME.held.json` for a notice on the way to it.
+    async fn result_name(&self, dropped: &str, kind: Kind, row: &OutboxRow) -> Result<String, Trouble> {
+        let mut taken = Vec::new();
+        if row.way == "sftp" {
+            for result in self.store.results(&row.target).await? {
+                let at = Timestamp::from_millisecond(result.made_at).unwrap_or(Timestamp::MIN);
+                taken.push(ResultFile::open(&self.spool, &result.id, &result.body, at)?.name);
+            }
+        }
+        let stem = match (kind, dropped.rsplit_once('.')) {
+            (Kind::Final, _) => dropped.to_owned(),
+            (Kind::Held, Some((stem, _))) if !stem.is_empty() => format!("{stem}.held.x"),
+            (Kind::Held, _) => format!("{dropped}.held.x"),
+        };
+        Ok(super::result::name(&stem, |name| taken.iter().any(|taken| taken == name)))
+    }
+
+    async fn send(&self, row: &OutboxRow, parcel: Parcel) -> Result<(), Trouble> {
+        reached("receipt.sending");
+        let mut result = None;
+        match row.way.as_str() {
+            "mail" => {
+                let Some((relay, _)) = &self.relay else {
+                    return Err(Trouble::Given("the configuration has no [receipt] section".into()));
+                };
+                relay.send(&parcel.name, &parcel.bytes).await?;
+            }
+            "folder" => {
+                let section = self.config.folder.get(&row.target).ok_or_else(|| {
+                    Trouble::Given(format!("the configuration has no folder {:?} any more", row.target))
+                })?;
+                folder::write_result(&section.path, &parcel.name, &parcel.bytes).await?;
+            }
+            _ => {
+                let sealed = ResultFile::seal(&self.spool, &row.id, &parcel.name, &parcel.bytes)?;
+                result = Some((row.target.clone(), sealed));
+            }
+        }
+        reached("receipt.sent");
+        self.store.record_sent(&row.id, result, self.clock.now()).await?;
+        let (submission, kind, way) = (&row.submission_id, &row.kind, &row.way);
+        tracing::info!(submission.id = %submission, "submission {submission}: its {kind} answer has left by {way}");
+        Ok(())
+    }
+}

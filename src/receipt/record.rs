@@ -1,0 +1,94 @@
+//! The answer as JSON: for result files, and for `receipt show` and `receipt verify` years later.
+//!
+//! Fields are added, never renamed or given another meaning; `format` changes if that ever has to be broken. Times are
+//! UTC, RFC 3339.
+
+use serde_json::{Map, Value, json};
+
+use super::words::{self, State, Times};
+use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Verdict};
+
+/// The record, unsigned.
+pub(super) fn record(account: &Account, kind: Kind) -> Value {
+    let times = Times::of(account);
+    let states: Vec<State> = account.jobs.iter().map(State::of).collect();
+    let (state, sentence) = match &account.verdict {
+        Verdict::Refused { sentence } => ("failed", Some(sentence.as_str())),
+        // A batch is as good as its worst fax.
+        Verdict::Jobs => (states.iter().max().map_or("failed", |state| state.as_str()), None),
+    };
+    let mut counts = Map::new();
+    for state in &states {
+        let n = states.iter().filter(|other| *other == state).count();
+        counts.insert(state.as_str().to_owned(), json!(n));
+    }
+    let jobs: Vec<Value> = account.jobs.iter().map(|job| job_record(job, account, &times)).collect();
+    json!({
+        "format": FORMAT,
+        "kind": kind.as_str(),
+        "submission": account.submission.as_str(),
+        "source": account.source,
+        "organization": account.organization,
+        "accepted_at": account.accepted_at.to_string(),
+        "state": state,
+        "sentence": sentence,
+        "counts": counts,
+        "jobs": jobs,
+        "documents": match account.deletion {
+            Deletion::After { minutes } => json!({"state": "kept", "destroyed_after_minutes": minutes}),
+            Deletion::By(at) => json!({"state": "kept", "destroyed_by": at.to_string()}),
+            Deletion::Done(at) => json!({"state": "destroyed", "destroyed_at": at.to_string()}),
+        },
+    })
+}
+
+fn job_record(job: &JobAccount, account: &Account, times: &Times) -> Value {
+    let said = words::about(job, account, times);
+    let cause = match &job.state {
+        crate::job::JobState::Failed { cause } => Some(cause.as_str()),
+        _ => None,
+    };
+    let hold = match &job.state {
+        crate::job::JobState::Held { hold, until } => {
+            json!({"reason": hold.as_str(), "until": until.to_string()})
+        }
+        _ => Value::Null,
+    };
+    json!({
+        "job": job.job.as_str(),
+        "reference": job.reference,
+        "recipient": job.recipient.as_ref().map(|(key, name)| json!({"key": key, "name": name})),
+        "number": job.number.as_ref().map(crate::job::FaxNumber::as_str),
+        "state": said.state.as_str(),
+        "cause": cause,
+        "hold": hold,
+        "sentence": said.what,
+        "next": said.next,
+        "pages": job.pages,
+        "cover_pages": job.cover_pages,
+        "sha256": job.sha256,
+        "rule": job.rule,
+        "attempts": job.attempts.iter().map(attempt_record).collect::<Vec<_>>(),
+        "checklist": job.checklist.iter().map(|check| {
+            json!({"item": check.item, "ok": check.ok, "note": check.note})
+        }).collect::<Vec<_>>(),
+    })
+}
+
+fn attempt_record(attempt: &AttemptAccount) -> Value {
+    json!({
+        "attempt": attempt.n,
+        "provider": attempt.provider,
+        "started_at": attempt.started_at.to_string(),
+        "ended_at": attempt.ended_at.map(|at| at.to_string()),
+        "outcome": attempt.outcome,
+        "cause": attempt.cause.map(crate::job::Cause::as_str),
+        "words": words::outcome_words(attempt),
+        "pages_sent": attempt.pages_sent,
+        "remote_id": attempt.remote_id,
+        "raw_code": attempt.raw_code,
+        "raw_text": attempt.raw_text,
+    })
+}
+
+const FORMAT: &str = "faxbridge receipt 1";

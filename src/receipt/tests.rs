@@ -1,0 +1,362 @@
+use serde_json::Value;
+
+use super::letter::letter;
+use super::*;
+use crate::job::Hold;
+
+fn at(text: &str) -> Timestamp {
+    format!("2026-11-22T{text}Z").parse().unwrap()
+}
+
+fn account(jobs: Vec<JobAccount>) -> Account {
+    Account {
+        submission: "06d0s8mk2c0000a1".parse().unwrap(),
+        source: "smtp".into(),
+        organization: "Example Clinic".into(),
+        time_zone: "UTC".into(),
+        accepted_at: at("14:05:10"),
+        original_message_id: Some("<abc@example.com>".into()),
+        verdict: Verdict::Jobs,
+        jobs,
+        deletion: Deletion::By(at("14:52:00")),
+    }
+}
+
+fn job(state: JobState, attempts: Vec<AttemptAccount>) -> JobAccount {
+    JobAccount {
+        job: "06d0s8mk2c0000b2".parse().unwrap(),
+        reference: Some("483920".into()),
+        recipient: Some(("mercy-radiology".into(), "Mercy Radiology".into())),
+        number: Some(FaxNumber::from_e164("+12125550199").unwrap()),
+        state,
+        hold_sentence: None,
+        pages: Some(3),
+        cover_pages: 1,
+        sha256: Some("ab".repeat(32)),
+        rule: Some("named recipient".into()),
+        attempts,
+        checklist: Vec::new(),
+    }
+}
+
+fn attempt(n: u32, started: &str, ended: &str, cause: Option<Cause>) -> AttemptAccount {
+    AttemptAccount {
+        n,
+        provider: "simulator".into(),
+        started_at: at(started),
+        ended_at: Some(at(ended)),
+        outcome: Some(if cause.is_some() { "retry" } else { "delivered" }.into()),
+        cause,
+        pages_sent: None,
+        remote_id: None,
+        raw_code: None,
+        raw_text: None,
+    }
+}
+
+fn delivered_attempt(n: u32, started: &str, ended: &str) -> AttemptAccount {
+    AttemptAccount {
+        pages_sent: Some(3),
+        remote_id: Some("MERCY RAD".into()),
+        ..attempt(n, started, ended, None)
+    }
+}
+
+fn delivered() -> Account {
+    let mut job = job(JobState::Delivered, vec![delivered_attempt(1, "14:20:00", "14:22:09")]);
+    job.checklist = vec![
+        Check {
+            item: "authorization".into(),
+            ok: true,
+            note: "sender front desk, rule named recipient".into(),
+        },
+        Check {
+            item: "recipient".into(),
+            ok: true,
+            note: "verified 2026-10-01 by records, from the official website".into(),
+        },
+        Check { item: "packet".into(), ok: true, note: "1 part faxed, 0 left out".into() },
+    ];
+    account(vec![job])
+}
+
+fn busy_then_delivered() -> Account {
+    let busy = |n, started, ended| AttemptAccount {
+        raw_code: Some("17".into()),
+        raw_text: Some("user busy".into()),
+        ..attempt(n, started, ended, Some(Cause::Busy))
+    };
+    account(vec![job(
+        JobState::Delivered,
+        vec![
+            busy(1, "14:06:00", "14:06:31"),
+            busy(2, "14:09:31", "14:10:02"),
+            delivered_attempt(3, "14:13:02", "14:15:00"),
+        ],
+    )])
+}
+
+fn held_unverified() -> Account {
+    let until = "2026-11-25T14:06:00Z".parse().unwrap();
+    let mut held = job(JobState::Held { hold: Hold::Unverified, until }, Vec::new());
+    held.recipient = None;
+    held.hold_sentence = Some("Nobody has verified the number +1 212 555 0199 yet.".into());
+    held.sha256 = None;
+    Account { deletion: Deletion::After { minutes: 30 }, ..account(vec![held]) }
+}
+
+fn no_answer() -> Account {
+    let tries = [
+        ("14:06:00", "14:06:40"),
+        ("14:11:40", "14:12:20"),
+        ("14:42:20", "14:43:00"),
+        ("15:43:00", "15:43:44"),
+    ];
+    let attempts =
+        (1..).zip(tries).map(|(n, (from, to))| attempt(n, from, to, Some(Cause::NoAnswer))).collect();
+    let mut failed = job(JobState::Failed { cause: Cause::NoAnswer }, attempts);
+    failed.recipient = None;
+    failed.number = Some(FaxNumber::from_e164("+493012345678").unwrap());
+    Account { deletion: Deletion::Done(at("15:43:44")), ..account(vec![failed]) }
+}
+
+fn partly_sent() -> Account {
+    let broken =
+        AttemptAccount { pages_sent: Some(2), ..attempt(1, "14:06:00", "14:08:00", Some(Cause::PartlySent)) };
+    let mut partly = job(JobState::Failed { cause: Cause::PartlySent }, vec![broken]);
+    partly.pages = Some(5);
+    account(vec![partly])
+}
+
+fn unclear() -> Account {
+    let lost = AttemptAccount {
+        outcome: Some("unclear".into()),
+        cause: None,
+        ..attempt(1, "14:06:00", "15:07:00", None)
+    };
+    account(vec![job(JobState::Failed { cause: Cause::Unclear }, vec![lost])])
+}
+
+fn refused() -> Account {
+    Account {
+        verdict: Verdict::Refused {
+            sentence: "The PDF is encrypted. Save it without a password and send it again.".into(),
+        },
+        ..account(Vec::new())
+    }
+}
+
+fn batch() -> Account {
+    let mut first = job(JobState::Delivered, vec![delivered_attempt(1, "14:06:00", "14:08:00")]);
+    first.reference = Some("A-1".into());
+    let mut second = job(
+        JobState::Failed { cause: Cause::NotInService },
+        vec![attempt(1, "14:06:00", "14:06:20", Some(Cause::NotInService))],
+    );
+    second.reference = Some("A-2".into());
+    second.recipient = None;
+    second.number = Some(FaxNumber::from_e164("+12125550133").unwrap());
+    let mut third = job(JobState::Cancelled, Vec::new());
+    third.reference = Some("A-3".into());
+    Account { source: "sftp:claims".into(), original_message_id: None, ..account(vec![first, second, third]) }
+}
+
+/// What it is called, what happened, which answer, and its text.
+type Answer = (&'static str, fn() -> Account, Kind, &'static str);
+
+/// Every answer in full; the first line is the subject.
+const ANSWERS: &[Answer] = &[
+    ("delivered", delivered, Kind::Final, include_str!("tests/delivered.txt")),
+    ("busy, then delivered", busy_then_delivered, Kind::Final, include_str!("tests/busy-then-delivered.txt")),
+    ("held, unverified", held_unverified, Kind::Held, include_str!("tests/held-unverified.txt")),
+    ("no answer after 4 tries", no_answer, Kind::Final, include_str!("tests/no-answer.txt")),
+    ("partly sent", partly_sent, Kind::Final, include_str!("tests/partly-sent.txt")),
+    ("unclear", unclear, Kind::Final, include_str!("tests/unclear.txt")),
+    ("refused", refused, Kind::Final, include_str!("tests/refused.txt")),
+    ("batch of 3", batch, Kind::Final, include_str!("tests/batch.txt")),
+];
+
+#[test]
+fn answers_in_full() {
+    for (name, account, kind, expected) in ANSWERS {
+        let letter = letter(&account(), *kind);
+        let answer = format!("Subject: {}\n\n{}", letter.subject, text::render(&letter));
+        assert_eq!(&answer, expected, "{name}");
+        let html = html::render(&letter);
+        for line in std::iter::once(&letter.headline).chain(&letter.footer) {
+            assert!(html.contains(&html::escape(line)), "{name}: {line} is not in the HTML");
+        }
+    }
+}
+
+#[test]
+fn the_record_in_full() {
+    let expected: Value = serde_json::from_str(include_str!("tests/no-answer.json")).unwrap();
+    assert_eq!(record::record(&no_answer(), Kind::Final), expected);
+}
+
+#[test]
+fn a_batch_is_as_good_as_its_worst_fax() {
+    let states = |account: &Account| {
+        let record = record::record(account, Kind::Final);
+        (record["state"].clone(), record["counts"].clone())
+    };
+    let (state, counts) = states(&batch());
+    assert_eq!(state, "failed");
+    assert_eq!(counts, serde_json::json!({"delivered": 1, "failed": 1, "cancelled": 1}));
+    let mut good = batch();
+    good.jobs.truncate(1);
+    assert_eq!(states(&good).0, "delivered");
+    assert_eq!(states(&refused()).0, "failed");
+}
+
+#[test]
+fn a_notice_tells_of_what_is_held_and_of_nothing_else() {
+    let mut account = held_unverified();
+    account.jobs.push(delivered().jobs.remove(0));
+    let letter = letter(&account, Kind::Held);
+    assert_eq!(letter.sections.len(), 1);
+    assert!(letter.headline.starts_with("Held: "), "{}", letter.headline);
+    assert_eq!(record::record(&account, Kind::Held)["state"], "held");
+}
+
+#[test]
+fn there_are_whole_sentences_for_every_end() {
+    let until = at("20:00:00");
+    let ends = Cause::ALL.iter().map(|cause| JobState::Failed { cause: *cause });
+    let holds = Hold::ALL.iter().map(|hold| JobState::Held { hold: *hold, until });
+    let others = [JobState::Delivered, JobState::Cancelled, JobState::Queued { due: until }];
+    for state in ends.chain(holds).chain(others) {
+        for source in ["smtp", "sftp:billing"] {
+            for known in [true, false] {
+                let mut job = job(state.clone(), Vec::new());
+                if !known {
+                    (job.recipient, job.number, job.pages) = (None, None, None);
+                }
+                let account = Account { source: source.into(), ..account(vec![job]) };
+                let letter = letter(&account, Kind::Final);
+                for sentence in [&letter.headline, &letter.sections[0].next] {
+                    assert!(sentence.is_empty() || sentence.ends_with('.'), "{state:?}: {sentence}");
+                    assert!(!sentence.contains("  ") && !sentence.contains(".."), "{state:?}: {sentence}");
+                }
+                assert!(letter.headline.len() > 20, "{state:?}: {}", letter.headline);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_earlier_try_left_behind_is_told() {
+    let partly = || AttemptAccount {
+        pages_sent: Some(2),
+        ..attempt(1, "14:06:00", "14:08:00", Some(Cause::PartlySent))
+    };
+    let lost = || AttemptAccount {
+        outcome: Some("unclear".into()),
+        cause: None,
+        ..attempt(1, "14:06:00", "15:07:00", None)
+    };
+    let last = delivered_attempt(2, "15:20:00", "15:22:00");
+    let table = [
+        (JobState::Cancelled, vec![partly()], "was not sent. But pages 1-2 were through in an earlier try."),
+        (JobState::Cancelled, vec![lost()], "was not sent. But an earlier try may have arrived."),
+        (JobState::Cancelled, vec![], "was not sent."),
+        (JobState::Failed { cause: Cause::Expired }, vec![lost()], "But an earlier try may have arrived."),
+        (
+            JobState::Delivered,
+            vec![partly(), last.clone()],
+            "15:22 UTC. But pages 1-2 were through in an earlier try, and may lie there twice.",
+        ),
+        (
+            JobState::Delivered,
+            vec![lost(), last.clone()],
+            "15:22 UTC. But an earlier try may have arrived, and may lie there twice.",
+        ),
+        (JobState::Delivered, vec![last], "15:22 UTC."),
+    ];
+    for (state, attempts, expected) in table {
+        let letter = letter(&account(vec![job(state, attempts)]), Kind::Final);
+        assert!(letter.headline.ends_with(expected), "{}", letter.headline);
+    }
+}
+
+#[test]
+fn a_person_s_word_is_not_the_provider_s() {
+    let stated = AttemptAccount {
+        raw_text: Some("stated by a person".into()),
+        ..attempt(1, "14:06:00", "15:07:00", None)
+    };
+    let lost = AttemptAccount { outcome: Some("unclear".into()), ..attempt(1, "14:06:00", "15:07:00", None) };
+    for attempt in [stated, lost] {
+        let letter = letter(&account(vec![job(JobState::Delivered, vec![attempt])]), Kind::Final);
+        assert_eq!(
+            letter.sections[0].next,
+            "A person stated that it arrived; the fax provider did not confirm it."
+        );
+    }
+}
+
+#[test]
+fn a_person_s_no_is_a_no() {
+    let stated = AttemptAccount {
+        outcome: Some("unclear".into()),
+        raw_text: Some("stated by a person".into()),
+        ..attempt(1, "14:06:00", "15:07:00", None)
+    };
+    for attempts in [vec![stated], Vec::new()] {
+        let account = account(vec![job(JobState::Failed { cause: Cause::Unclear }, attempts)]);
+        let letter = letter(&account, Kind::Final);
+        assert_eq!(
+            letter.headline,
+            "Not sent: somebody closed the fax to Mercy Radiology at +1 212-555-0199 as not delivered."
+        );
+        assert_eq!(record::record(&account, Kind::Final)["state"], "failed");
+    }
+}
+
+#[test]
+fn whatever_came_from_outside_stays_text() {
+    let mut account = delivered();
+    account.organization = "Clinic <b>& Sons</b>".into();
+    let job = &mut account.jobs[0];
+    job.reference = Some("<script>alert('1')</script>\r\nBcc: all@example.com".into());
+    job.recipient = Some(("key\u{202e}".into(), "A \"B\" <img src=x>\nNot sent: forged".into()));
+    job.attempts[0].raw_text = Some("</td></tr>\r\n--\n<a href='http://example.com'>".into());
+    job.attempts[0].remote_id = Some("<i>\u{7}".into());
+    let letter = letter(&account, Kind::Final);
+    let (html, text) = (html::render(&letter), text::render(&letter));
+    for forbidden in ["<script", "<img", "<a ", "<i>", "<b>", "\u{202e}", "\u{7}", "\r"] {
+        assert!(!html.contains(forbidden), "{forbidden} in {html}");
+    }
+    assert!(!letter.subject.contains(['\r', '\n']), "{:?}", letter.subject);
+    assert!(!text.lines().any(|line| line.starts_with("Not sent") || line.starts_with("Bcc")), "{text}");
+    assert!(text.lines().filter(|line| line.trim() == "--").count() == 1, "{text}");
+    assert!(html.contains("&lt;script&gt;alert(&#39;1&#39;)"), "{html}");
+}
+
+#[test]
+fn the_same_account_gives_the_same_bytes() {
+    let key = SigningKey::ephemeral().unwrap();
+    let post = Post {
+        from: "fax@example.com".into(),
+        to: "jane@example.net".into(),
+        host: "fax.example.com".into(),
+        at: at("14:22:10"),
+    };
+    let one = compose(&delivered(), Kind::Final, Some(&post), &key).unwrap();
+    assert_eq!(one, compose(&delivered(), Kind::Final, Some(&post), &key).unwrap());
+    let signed: Value = serde_json::from_slice(&one.json).unwrap();
+    assert_eq!(signature::verify(&signed).unwrap(), key.id());
+    assert_eq!(signed["receipt"], record::record(&delivered(), Kind::Final));
+    assert_eq!(compose(&delivered(), Kind::Final, None, &key).unwrap().mail, None);
+}
+
+#[test]
+fn an_unknown_time_zone_means_utc_and_other_days_show_their_date() {
+    let mut account = no_answer();
+    account.time_zone = "Nowhere/Atall".into();
+    account.accepted_at = "2026-11-21T23:50:00Z".parse().unwrap();
+    let letter = letter(&account, Kind::Final);
+    assert!(letter.headline.ends_with("(4 tries until 2026-11-22 15:43 UTC)."), "{}", letter.headline);
+    assert!(letter.sections[0].attempts[0].starts_with("1. 2026-11-22 14:06:00 to 14:06:40 UTC"));
+}

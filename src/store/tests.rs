@@ -1,0 +1,298 @@
+//! The store against a real database in a temporary folder: what is promised to be atomic, unique or once.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::job::state::{Effect, Event, Patience, Step, step};
+use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Report, SubmissionId};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).unwrap()
+}
+
+async fn open() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), "test").await.unwrap();
+    (dir, store)
+}
+
+fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
+    NewSubmission {
+        id: SubmissionId::new(at(0), n),
+        source: "sftp:billing".into(),
+        source_key: source_key.map(str::to_owned),
+        sender: "billing".into(),
+        receipt_to: Some("billing@example.com".into()),
+        message_id: None,
+        accepted_at: at(0),
+        wrapped_key: vec![1],
+        facts: vec![2],
+        document: Document { name: format!("doc{n}"), bytes: 10, sha256: "aa".into() },
+    }
+}
+
+fn queued(n: u64, number: &str) -> NewJob {
+    NewJob {
+        id: JobId::new(at(0), n),
+        recipient: Some("mercy".into()),
+        number: Some(FaxNumber::from_e164(number).unwrap()),
+        rule: "r".into(),
+        provider: "sim".into(),
+        state: JobState::Queued { due: at(0) },
+        deadline: at(86_400),
+        packet: Some(PacketRow {
+            document: Document { name: format!("packet{n}"), bytes: 20, sha256: "bb".into() },
+            pages: 3,
+            cover_pages: 1,
+        }),
+        facts: vec![3],
+    }
+}
+
+async fn with_jobs(store: &Store, n: u64, jobs: Vec<NewJob>) -> SubmissionId {
+    let id = store.insert_submission(submission(n, None), at(-1)).await.unwrap().unwrap();
+    assert!(store.record_prepared(id, Verdict::Jobs, vec![], jobs, at(1)).await.unwrap());
+    id
+}
+
+async fn advance(store: &Store, job: &Job, event: Event, now: i64) -> (Saved, Step) {
+    let patience = Patience::default();
+    let retry = crate::job::retry::RetryPolicy::default();
+    let context = crate::job::state::Context {
+        now: at(now),
+        deadline: job.deadline,
+        hold_for: SignedDuration::from_hours(72),
+        earlier: &[],
+        retry: &retry,
+        patience: &patience,
+        jitter: 0.0,
+    };
+    let step = step(&job.state, event, &context).unwrap();
+    (store.save_step(job, step.clone(), "test", false, at(now)).await.unwrap(), step)
+}
+
+async fn claim(store: &Store, now: i64) -> Vec<Job> {
+    store.claim_due_jobs(at(now), at(now + 60), 10).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_same_source_key_is_one_submission_until_its_window_has_passed() {
+    let (_dir, store) = open().await;
+    let first = store.insert_submission(submission(1, Some("k")), at(-100)).await.unwrap();
+    assert_eq!(first, Ok(SubmissionId::new(at(0), 1)));
+    let again = store.insert_submission(submission(2, Some("k")), at(-100)).await.unwrap();
+    assert_eq!(again, Err(SubmissionId::new(at(0), 1)));
+    assert_eq!(store.submission(SubmissionId::new(at(0), 2)).await.unwrap().map(|s| s.id), None);
+    // The window now begins after the first one was accepted: the key is free.
+    let later = store.insert_submission(submission(3, Some("k")), at(1)).await.unwrap();
+    assert_eq!(later, Ok(SubmissionId::new(at(0), 3)));
+}
+
+#[tokio::test]
+async fn a_hundred_submissions_at_once_all_stand() {
+    let (_dir, store) = open().await;
+    let all = (0..100).map(|n| {
+        let store = store.clone();
+        async move { store.insert_submission(submission(n, None), at(-1)).await.unwrap().unwrap() }
+    });
+    let ids = futures_util::future::join_all(all).await;
+    assert_eq!(ids.len(), 100);
+    assert_eq!(store.open_submissions().await.unwrap(), 100);
+}
+
+#[tokio::test]
+async fn a_request_that_fails_undoes_only_itself() {
+    let (_dir, store) = open().await;
+    let twice = submission(1, None);
+    let (a, b, c) = tokio::join!(
+        store.insert_submission(twice.clone(), at(-1)),
+        store.insert_submission(twice, at(-1)),
+        store.insert_submission(submission(2, None), at(-1)),
+    );
+    assert!(a.is_ok() != b.is_ok(), "the same id twice: one of them fails");
+    assert!(c.is_ok());
+    assert_eq!(store.open_submissions().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn one_call_at_a_time_per_number() {
+    let (_dir, store) = open().await;
+    with_jobs(
+        &store,
+        1,
+        vec![queued(1, "+12125550101"), queued(2, "+12125550101"), queued(3, "+12125550102")],
+    )
+    .await;
+    let claimed = claim(&store, 2).await;
+    assert_eq!(
+        claimed.iter().map(|job| job.n).collect::<Vec<_>>(),
+        [1, 3],
+        "the second to the same number waits"
+    );
+    let (saved, _) = advance(&store, &claimed[0], Event::Claimed { attempt: 1 }, 2).await;
+    assert!(matches!(saved, Saved::Done(_)));
+    assert!(claim(&store, 3).await.iter().all(|job| job.n != 2), "the line is busy");
+    // Even a worker that does not look is stopped by the index.
+    let second = store.job(JobId::new(at(0), 2)).await.unwrap().unwrap();
+    let (saved, _) = advance(&store, &second, Event::Claimed { attempt: 1 }, 3).await;
+    assert_eq!(saved, Saved::LineBusy);
+    // When the first has ended, the second may go.
+    let first = store.job(claimed[0].id).await.unwrap().unwrap();
+    let done = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
+    advance(&store, &first, done, 4).await;
+    assert!(claim(&store, 5).await.iter().any(|job| job.n == 2));
+}
+
+#[tokio::test]
+async fn a_stale_step_is_not_saved() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    let job = claim(&store, 2).await.remove(0);
+    advance(&store, &job, Event::Cancel, 2).await;
+    let (saved, _) = advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
+    assert_eq!(saved, Saved::Stale);
+    assert!(store.attempts(job.id).await.unwrap().is_empty(), "no attempt without its step");
+}
+
+#[tokio::test]
+async fn a_lease_keeps_others_away_until_it_runs_out_or_its_node_restarts() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    assert_eq!(claim(&store, 2).await.len(), 1);
+    assert_eq!(claim(&store, 3).await.len(), 0);
+    assert_eq!(claim(&store, 62).await.len(), 1, "the lease ran out");
+    assert_eq!(store.drop_own_leases().await.unwrap(), 1);
+    assert_eq!(claim(&store, 63).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_submission_is_answered_once_when_its_last_job_ends() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![queued(1, "+12125550101"), queued(2, "+12125550102")]).await;
+    let jobs = claim(&store, 2).await;
+    advance(&store, &jobs[0], Event::Cancel, 2).await;
+    assert_eq!(store.unsent(id).await.unwrap(), 0);
+    advance(&store, &jobs[1], Event::Cancel, 3).await;
+    let outbox = store.claim_outbox(at(4), at(60), 10).await.unwrap();
+    let mut ways: Vec<_> =
+        outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
+    ways.sort_unstable();
+    assert_eq!(ways, [("final", "mail", "billing@example.com"), ("final", "sftp", "billing")]);
+    assert_eq!(store.submission(id).await.unwrap().unwrap().final_at, Some(at(3)));
+}
+
+#[tokio::test]
+async fn an_ignored_submission_is_final_and_silent_a_refused_one_is_answered() {
+    let (_dir, store) = open().await;
+    for (n, verdict, answers) in [(1, Verdict::Ignored, 0), (2, Verdict::Refused, 2)] {
+        let id = store.insert_submission(submission(n, None), at(-1)).await.unwrap().unwrap();
+        store.record_prepared(id, verdict, vec![], vec![], at(1)).await.unwrap();
+        assert_eq!(store.unsent(id).await.unwrap(), answers);
+        assert!(store.submission(id).await.unwrap().unwrap().final_at.is_some());
+        // Prepared once; a second node that prepared it too changes nothing.
+        assert!(
+            !store
+                .record_prepared(id, Verdict::Jobs, vec![], vec![queued(9, "+12125550101")], at(2))
+                .await
+                .unwrap()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_held_job_tells_and_its_attempts_are_recorded_with_their_causes() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    let job = claim(&store, 2).await.remove(0);
+    advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
+    let job = store.job(job.id).await.unwrap().unwrap();
+    advance(&store, &job, Event::Taken { provider_ref: "p7".into() }, 3).await;
+    let job = store.job(job.id).await.unwrap().unwrap();
+    let report = Report { pages_sent: Some(1), ..Report::bare(Outcome::Retry(Cause::LineTrouble)) };
+    let (_, step) = advance(&store, &job, Event::Ended { report, wait: None }, 9).await;
+    assert!(step.effects.contains(&Effect::TellHeld(Hold::PartlySent)));
+    let attempt = store.attempts(job.id).await.unwrap().remove(0);
+    assert_eq!(attempt.provider_ref.as_deref(), Some("p7"));
+    assert_eq!(attempt.cause(), Some(Cause::LineTrouble));
+    assert_eq!(attempt.pages_sent, Some(1));
+    assert_eq!(attempt.ended(), Some(at(9)));
+    let told = store.claim_outbox(at(10), at(60), 10).await.unwrap();
+    assert!(told.iter().all(|row| row.kind == "held" && row.submission_id == id.as_str()));
+    assert_eq!(told.len(), 2);
+}
+
+#[tokio::test]
+async fn news_wakes_the_job_also_when_it_comes_before_the_answer() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    let job = claim(&store, 2).await.remove(0);
+    advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
+    let reference = crate::job::reference(job.id, 1);
+    assert_eq!(store.note_news("sim", Some(&reference), None, at(3)).await.unwrap(), Some(job.id));
+    let job = store.job(job.id).await.unwrap().unwrap();
+    advance(&store, &job, Event::Taken { provider_ref: "p7".into() }, 4).await;
+    assert_eq!(store.next_wake().await.unwrap(), Some(at(4)), "asked at once, not after the usual pause");
+    let job = store.job(job.id).await.unwrap().unwrap();
+    advance(&store, &job, Event::StillGoing, 5).await;
+    assert_eq!(store.next_wake().await.unwrap(), Some(at(20)));
+    assert_eq!(store.note_news("sim", None, Some("p7"), at(6)).await.unwrap(), Some(job.id));
+    assert_eq!(store.next_wake().await.unwrap(), Some(at(6)));
+    assert_eq!(store.note_news("sim", None, Some("other"), at(6)).await.unwrap(), None);
+    assert_eq!(store.note_news("sim", Some("garbage"), None, at(6)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn destruction_takes_key_facts_and_file_names_and_leaves_the_rest() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    let job = claim(&store, 2).await.remove(0);
+    assert!(store.due_for_destruction(at(100), 10).await.unwrap().is_empty());
+    advance(&store, &job, Event::Cancel, 3).await;
+    assert_eq!(store.due_for_destruction(at(2), 10).await.unwrap(), []);
+    assert_eq!(store.due_for_destruction(at(3), 10).await.unwrap(), [id]);
+    let mut names = store.destroy_key(id, at(4)).await.unwrap();
+    names.sort();
+    assert_eq!(names, ["doc1", "packet1"]);
+    let kept = store.submission(id).await.unwrap().unwrap();
+    assert_eq!((kept.wrapped_key, kept.facts.len(), kept.destroyed_at), (None, 0, Some(at(4))));
+    assert!(store.job(job.id).await.unwrap().unwrap().facts.is_empty());
+    // The files are unlinked after the commit; a crash in between is made up for at the next start.
+    assert_eq!(store.files_to_unlink().await.unwrap().len(), 2);
+    store.forget_documents(names).await.unwrap();
+    assert_eq!(store.files_to_unlink().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn the_ledger_is_a_chain() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    let job = claim(&store, 2).await.remove(0);
+    advance(&store, &job, Event::Cancel, 3).await;
+    let rows: Vec<(i64, String, String)> = sqlx::query_as("SELECT seq, event, hash FROM ledger ORDER BY seq")
+        .fetch_all(store.readers())
+        .await
+        .unwrap();
+    let events: Vec<_> = rows.iter().map(|row| (row.0, row.1.as_str())).collect();
+    assert_eq!(events, [(1, "prepared"), (2, "state")]);
+    assert!(rows.iter().all(|row| row.2.len() == 64));
+    assert_ne!(rows[0].2, rows[1].2);
+}
+
+#[tokio::test]
+async fn a_destroyed_key_is_nowhere_in_the_database_files() {
+    let (dir, store) = open().await;
+    let key = b"this-is-the-wrapped-key-of-submission-one".to_vec();
+    let new = NewSubmission { wrapped_key: key.clone(), ..submission(1, None) };
+    let id = store.insert_submission(new, at(-1)).await.unwrap().unwrap();
+    store.record_prepared(id, Verdict::Refused, vec![], vec![], at(1)).await.unwrap();
+    let found = || {
+        std::fs::read_dir(dir.path()).unwrap().flatten().any(|file| {
+            let bytes = std::fs::read(file.path()).unwrap();
+            memchr::memmem::find(&bytes, &key).is_some()
+        })
+    };
+    assert!(found(), "the test would see it");
+    store.destroy_key(id, at(2)).await.unwrap();
+    store.scrub().await.unwrap();
+    assert!(!found());
+}
