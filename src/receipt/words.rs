@@ -326,8 +326,9 @@ fn held(hold: Hold, until: Timestamp, job: &JobAccount, times: &Times) -> (Strin
     }
 }
 
-/// Where the hold itself brings no sentence.
-fn hold_sentence(hold: Hold) -> &'static str {
+/// Why a Job is held, where the hold itself brings no sentence.
+#[must_use]
+pub fn hold_sentence(hold: Hold) -> &'static str {
     match hold {
         Hold::Unverified => "Its number is not verified.",
         Hold::ExpiredEntry => "The verification of its number has expired.",
@@ -345,7 +346,8 @@ fn hold_sentence(hold: Hold) -> &'static str {
 }
 
 /// The cause of one Attempt, in a few words.
-pub(super) fn cause_words(cause: Cause) -> &'static str {
+#[must_use]
+pub fn cause_words(cause: Cause) -> &'static str {
     match cause {
         Cause::Busy => "busy",
         Cause::NoAnswer => "no answer",
@@ -379,7 +381,8 @@ pub(super) fn outcome_words(attempt: &AttemptAccount) -> &'static str {
 }
 
 /// A number as people read it; North American ones in groups, others as they are dialled.
-pub(super) fn number_words(number: &FaxNumber) -> String {
+#[must_use]
+pub fn number_words(number: &FaxNumber) -> String {
     let text = number.as_str();
     match text.strip_prefix("+1").filter(|digits| digits.len() == 10) {
         Some(digits) => {
