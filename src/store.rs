@@ -15,10 +15,12 @@ mod ledger;
 mod outbox;
 mod recipients;
 mod sqlite;
+mod steps;
 mod submissions;
 
-pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow, Saved};
+pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow};
 pub use outbox::{OutboxRow, ResultRow};
+pub use steps::Saved;
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
 
 /// Why a query failed.
