@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use faxbridge::clock::SharedClock;
-use faxbridge::job::JobState;
+use faxbridge::job::{Hold, JobState};
 use faxbridge::store::{AttemptRow, Job, JobFilter, Store, Submission, SubmissionFilter};
 use mail_parser::MessageParser;
 
@@ -117,6 +117,7 @@ impl Followed {
                 ("calling", format!("{} pages, attempt {attempt}", pages))
             }
             JobState::Delivered => ("delivered", format!("{pages} pages, attempt {attempt}")),
+            JobState::Held { hold: Hold::Unverified, .. } => ("held", "nobody has verified this number".to_owned()),
             JobState::Held { hold, .. } => ("held", hold.as_str().replace('_', " ")),
             JobState::Failed { cause } => ("failed", cause.as_str().replace('_', " ")),
             JobState::Unclear { .. } => ("unclear", "the provider is asked".to_owned()),

@@ -63,7 +63,8 @@ impl Mailbox {
         self.letters.borrow().clone()
     }
 
-    /// The first mail of which `wanted` holds, once it is there.
+    /// The first mail of which `wanted` holds, once it is there. For tests: the demo looks at all mails, again and again.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) async fn wait_for(&self, wanted: impl Fn(&Letter) -> bool) -> Letter {
         let mut letters = self.letters.clone();
         loop {
