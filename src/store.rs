@@ -32,6 +32,9 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date: {0}")]
     Schema(#[from] sqlx::migrate::MigrateError),
+    /// The schema is of an older version, and was opened to be read only.
+    #[error("the database was written by an older version; `faxbridge serve` brings it up to date when it starts")]
+    OlderSchema,
     /// A commit that carried several requests failed; the text is the database's.
     #[error("the database failed: {0}")]
     Commit(String),
@@ -103,6 +106,16 @@ impl Store {
     pub async fn open(data_dir: &Path, node: &str) -> Result<Store, StoreError> {
         let engine = sqlite::Engine::open(&data_dir.join("faxbridge.db")).await?;
         Ok(Store { engine, node: node.to_owned() })
+    }
+
+    /// Opens the database in `data_dir` without changing anything, for a look from outside; where there is none yet, an empty
+    /// one. Whatever would write fails with [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or was written by another version.
+    pub async fn look(data_dir: &Path) -> Result<Store, StoreError> {
+        let engine = sqlite::Engine::look(&data_dir.join("faxbridge.db")).await?;
+        Ok(Store { engine, node: "onlooker".to_owned() })
     }
 
     fn readers(&self) -> &SqlitePool {

@@ -1,5 +1,7 @@
 //! The SMTP listener driven by clients that nobody here wrote: Python's smtplib, and swaks.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,6 +1,5 @@
 //! Jobs and Attempts: made when a Submission is prepared, listed, read. How they change stands in [`super::steps`].
 
-
 use jiff::Timestamp;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
