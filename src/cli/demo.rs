@@ -34,7 +34,7 @@ use mailbox::Mailbox;
 use place::{Fill, Place};
 
 /// What is not proven this long after the start is missing.
-const AT_MOST: Duration = Duration::from_secs(55);
+const AT_MOST: Duration = Duration::from_secs(45);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -125,23 +125,36 @@ impl Stage {
             let pages = if case.pages == 1 { "1 page".to_owned() } else { format!("{} pages", case.pages) };
             match case.way {
                 Way::Mail { .. } => table.line(case, "accepted", &format!("250 over SMTP, a PDF of {pages}")),
-                Way::Sftp { .. } => table.line(case, "accepted", &format!("closed over SFTP, a PDF of {pages}")),
-                Way::Folder { .. } => table.line(case, "dropped", &format!("into the watched folder, a PDF of {pages}")),
+                Way::Sftp { .. } => {
+                    table.line(case, "accepted", &format!("closed over SFTP, a PDF of {pages}"))
+                }
+                Way::Folder { .. } => {
+                    table.line(case, "dropped", &format!("into the watched folder, a PDF of {pages}"))
+                }
             }
         }
         Ok(message_ids)
     }
 
-    async fn send(&self, case: &Case, paper: Vec<u8>, bridge: &Bridge, place: &Place) -> anyhow::Result<String> {
+    async fn send(
+        &self,
+        case: &Case,
+        paper: Vec<u8>,
+        bridge: &Bridge,
+        place: &Place,
+    ) -> anyhow::Result<String> {
         match case.way {
             Way::Mail { to, subject, text, name } => {
                 let id = format!("demo-{}-{:016x}@clinic.example", case.n, chance()?);
                 let smtp = *bridge.addresses.smtp.first().context("the bridge does not listen for mail")?;
                 let message_id = &format!("<{id}>");
-                clients::send_mail(smtp, Mail { to, subject, text, message_id, attachment: (name, paper) }).await?;
+                clients::send_mail(smtp, Mail { to, subject, text, message_id, attachment: (name, paper) })
+                    .await?;
                 return Ok(id);
             }
-            Way::Sftp { file } => self.sign_in(bridge, place).await?.put(&format!("in/{file}"), &paper).await?,
+            Way::Sftp { file } => {
+                self.sign_in(bridge, place).await?.put(&format!("in/{file}"), &paper).await?
+            }
             Way::Folder { file } => clients::drop_file(&place.scans(), file, &paper).await?,
         }
         Ok(String::new())
@@ -175,11 +188,18 @@ impl Stage {
 
     /// What happened besides, and should not have. `expected` sealed files belong to what is held.
     fn surprises(&self, place: &Place, expected: usize) -> anyhow::Result<Vec<String>> {
-        let mut sentences: Vec<String> =
-            self.simulator.violations().into_iter().map(|one| format!("The provider complains: {}.", one.what)).collect();
+        let mut sentences: Vec<String> = self
+            .simulator
+            .violations()
+            .into_iter()
+            .map(|one| format!("The provider complains: {}.", one.what))
+            .collect();
         let left = std::fs::read_dir(place.mailbox())?.count();
         if left > 0 {
-            sentences.push(format!("{left} mails came that nobody asked for; they lie in {}.", place.mailbox().display()));
+            sentences.push(format!(
+                "{left} mails came that nobody asked for; they lie in {}.",
+                place.mailbox().display()
+            ));
         }
         let sealed = proof::sealed_files(&place.data())?.len();
         if sealed != expected {
@@ -201,9 +221,14 @@ impl Way {
 }
 
 fn introduce(bridge: &Bridge, stage: &Stage, recipients: usize) {
-    let shown = |addresses: &[std::net::SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
+    let shown =
+        |addresses: &[std::net::SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
     println!("faxbridge demo: all on this machine, nothing is really dialled.\n");
-    println!("  bridge     SMTP {}, SFTP {}, a watched folder", shown(&bridge.addresses.smtp), shown(&bridge.addresses.sftp));
+    println!(
+        "  bridge     SMTP {}, SFTP {}, a watched folder",
+        shown(&bridge.addresses.smtp),
+        shown(&bridge.addresses.sftp)
+    );
     println!("  provider   simulated, {}", stage.simulator.url());
     println!("  mailbox    for the receipts, {}", stage.mailbox.address());
     println!("  register   {recipients} verified numbers\n");

@@ -81,7 +81,11 @@ impl Bridge {
         match tokio::time::timeout(STOP_AT_MOST, self.child.wait()).await {
             Ok(status) => {
                 let status = status?;
-                anyhow::ensure!(status.success(), "the bridge did not end in order: {}", died(status, &self.log));
+                anyhow::ensure!(
+                    status.success(),
+                    "the bridge did not end in order: {}",
+                    died(status, &self.log)
+                );
                 Ok(())
             }
             Err(_) => {

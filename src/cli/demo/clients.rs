@@ -36,7 +36,9 @@ pub(super) async fn send_mail(bridge: SocketAddr, mail: Mail<'_>) -> anyhow::Res
         .to(mail.to.parse()?)
         .subject(mail.subject)
         .message_id(Some(mail.message_id.to_owned()))
-        .multipart(MultiPart::mixed().singlepart(SinglePart::plain(mail.text.to_owned())).singlepart(attachment))?;
+        .multipart(
+            MultiPart::mixed().singlepart(SinglePart::plain(mail.text.to_owned())).singlepart(attachment),
+        )?;
     let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(bridge.ip().to_string())
         .port(bridge.port())
         .build();
@@ -75,7 +77,8 @@ impl Sftp {
         key: &PrivateKey,
         host_key: &Path,
     ) -> anyhow::Result<Sftp> {
-        let host_key = tokio::fs::read(host_key).await.map(Zeroizing::new).context("the bridge's host key")?;
+        let host_key =
+            tokio::fs::read(host_key).await.map(Zeroizing::new).context("the bridge's host key")?;
         let known = Known(PrivateKey::from_openssh(host_key.as_slice())?.public_key().clone());
         let mut connection = client::connect(Arc::default(), bridge, known).await?;
         let key = PrivateKeyWithHashAlg::new(Arc::new(key.clone()), None);
@@ -108,6 +111,8 @@ impl client::Handler for Known {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        Ok(matches!(shown, PublicKeyOrCertificate::PublicKey { key, .. } if key.key_data() == self.0.key_data()))
+        Ok(
+            matches!(shown, PublicKeyOrCertificate::PublicKey { key, .. } if key.key_data() == self.0.key_data()),
+        )
     }
 }

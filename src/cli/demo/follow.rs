@@ -87,13 +87,17 @@ impl Followed {
         answered
             && match self.case.promise {
                 Promise::Held => matches!(job.state, JobState::Held { .. }),
-                Promise::Faxed { .. } => submission.destroyed_at.is_some() && self.unlinked && self.copies_deleted(),
+                Promise::Faxed { .. } => {
+                    submission.destroyed_at.is_some() && self.unlinked && self.copies_deleted()
+                }
             }
     }
 
     /// Whether the provider has no copy any more.
     pub(super) fn copies_deleted(&self) -> bool {
-        self.attempts.iter().all(|attempt| attempt.provider_ref.is_none() || attempt.copy_deleted_at.is_some())
+        self.attempts
+            .iter()
+            .all(|attempt| attempt.provider_ref.is_none() || attempt.copy_deleted_at.is_some())
     }
 
     fn tell(&mut self, table: &Table, clock: &SharedClock) {
@@ -117,7 +121,9 @@ impl Followed {
                 ("calling", format!("{} pages, attempt {attempt}", pages))
             }
             JobState::Delivered => ("delivered", format!("{pages} pages, attempt {attempt}")),
-            JobState::Held { hold: Hold::Unverified, .. } => ("held", "nobody has verified this number".to_owned()),
+            JobState::Held { hold: Hold::Unverified, .. } => {
+                ("held", "nobody has verified this number".to_owned())
+            }
             JobState::Held { hold, .. } => ("held", hold.as_str().replace('_', " ")),
             JobState::Failed { cause } => ("failed", cause.as_str().replace('_', " ")),
             JobState::Unclear { .. } => ("unclear", "the provider is asked".to_owned()),

@@ -223,6 +223,9 @@ mod tests {
         assert_eq!(mailbox.letters().len(), 2);
         assert_eq!(second.bytes, message.formatted());
         assert_eq!(std::fs::read(&second.path).unwrap(), second.bytes);
-        assert_eq!((second.from.as_str(), second.to.join(" ")), ("fax@clinic.example", "jane@clinic.example".into()));
+        assert_eq!(
+            (second.from.as_str(), second.to.join(" ")),
+            ("fax@clinic.example", "jane@clinic.example".into())
+        );
     }
 }

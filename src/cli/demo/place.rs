@@ -48,17 +48,21 @@ impl Place {
         let shown = named.display();
         let wrong = |what: &str| anyhow::Error::from(Misuse(format!("--out {shown}: {what}")));
         if root.to_str().is_none_or(|path| path.contains(['"', '\\', '\n'])) {
-            return Err(wrong("a path with quotes, backslashes or unknown characters is too much for a demo; choose another"));
+            return Err(wrong(
+                "a path with quotes, backslashes or unknown characters is too much for a demo; choose another",
+            ));
         }
         if root.join(MARK).is_file() {
             if is_running(&root.join("bridge/data/lock")) {
                 return Err(wrong("a demo is still running there; wait for it, or choose another folder"));
             }
             for name in OURS {
-                remove(&root.join(name)).with_context(|| format!("{} of a former demo", root.join(name).display()))?;
+                remove(&root.join(name))
+                    .with_context(|| format!("{} of a former demo", root.join(name).display()))?;
             }
         } else if root.exists() {
-            let mut entries = fs::read_dir(&root).map_err(|e| wrong(&format!("it is no folder to write to: {e}")))?;
+            let mut entries =
+                fs::read_dir(&root).map_err(|e| wrong(&format!("it is no folder to write to: {e}")))?;
             if entries.next().is_some() {
                 return Err(wrong(
                     "the folder is not empty and not a former demo's; empty it, or name another one with --out",
@@ -70,7 +74,10 @@ impl Place {
             fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         }
         fs::DirBuilder::new().mode(0o700).create(place.data())?;
-        fs::write(place.root.join(MARK), "Made by faxbridge demo, which may clear this folder and use it again.\n")?;
+        fs::write(
+            place.root.join(MARK),
+            "Made by faxbridge demo, which may clear this folder and use it again.\n",
+        )?;
         Ok(place)
     }
 

@@ -37,7 +37,10 @@ pub(super) fn prove(evidence: &Evidence<'_>, place: &Place) -> anyhow::Result<Ve
         missing.say("no job was made of it");
         return Ok(missing.sentences);
     };
-    missing.unless(followed.receipts.len() == 1, &format!("{} receipts came by mail, not one", followed.receipts.len()));
+    missing.unless(
+        followed.receipts.len() == 1,
+        &format!("{} receipts came by mail, not one", followed.receipts.len()),
+    );
     if let Some(receipt) = followed.receipts.first() {
         let kept = place.receipts().join(format!("{}.eml", followed.case.stem));
         std::fs::rename(&receipt.letter.path, &kept).context("a receipt could not be put in its place")?;
@@ -54,7 +57,10 @@ pub(super) fn prove(evidence: &Evidence<'_>, place: &Place) -> anyhow::Result<Ve
                     &format!("it took {tries} attempts instead of {attempt}"),
                 );
             }
-            _ => missing.say(&format!("it was not delivered in time, but is {}", job.state.as_str().replace('_', " "))),
+            _ => missing.say(&format!(
+                "it was not delivered in time, but is {}",
+                job.state.as_str().replace('_', " ")
+            )),
         },
     }
     Ok(missing.sentences)
@@ -79,7 +85,10 @@ impl Missing {
 }
 
 fn check_receipt(followed: &Followed, receipt: &Receipt, missing: &mut Missing) {
-    missing.unless(receipt.letter.from.is_empty(), "its receipt has an envelope sender, so a bounce of it could loop");
+    missing.unless(
+        receipt.letter.from.is_empty(),
+        "its receipt has an envelope sender, so a bounce of it could loop",
+    );
     missing.unless(receipt.auto_submitted, "its receipt does not say that a machine wrote it");
     if matches!(followed.case.way, Way::Mail { .. }) {
         missing.unless(
@@ -94,7 +103,8 @@ fn check_held(evidence: &Evidence<'_>, job: &Job, missing: &mut Missing) {
     let held = matches!(job.state, JobState::Held { hold: Hold::Unverified, .. });
     missing.unless(held, "it is not held for want of a verified number");
     let number = evidence.followed.case.number;
-    let untried = evidence.followed.attempts.is_empty() && evidence.faxes.iter().all(|fax| fax.number != number);
+    let untried =
+        evidence.followed.attempts.is_empty() && evidence.faxes.iter().all(|fax| fax.number != number);
     missing.unless(untried, "the provider was asked to call a number that nobody has verified");
     let told = evidence.followed.receipts.first().is_some_and(|receipt| receipt.text.contains("verified"));
     missing.unless(told, "its sender was not told that the number is not verified");
@@ -125,7 +135,10 @@ fn check_fax(
         missing.unless(fax.deleted && followed.copies_deleted(), "the provider still has its copy");
         let printed = place.provider().join(format!("{}.pdf", fax.id));
         let pdf = std::fs::read(&printed).context("the provider's PDF")?;
-        missing.unless(hex_digest(&pdf) == sha256, "the digest of the PDF that was faxed is not that of the job");
+        missing.unless(
+            hex_digest(&pdf) == sha256,
+            "the digest of the PDF that was faxed is not that of the job",
+        );
         let pages = lopdf::Document::load_mem(&pdf).map_or(0, |pdf| pdf.get_pages().len());
         missing.unless(pages == packet.pages as usize, &format!("the PDF that was faxed has {pages} pages"));
         std::fs::copy(&printed, place.faxed().join(format!("{}.pdf", case.stem)))?;
@@ -144,7 +157,10 @@ fn check_fax(
     let submission = followed.submission.as_ref();
     let key_gone = submission.is_some_and(|one| one.destroyed_at.is_some() && one.wrapped_key.is_none());
     let facts_gone = job.facts.is_empty() && submission.is_some_and(|one| one.facts.is_empty());
-    missing.unless(key_gone && facts_gone && followed.unlinked, "its key and documents were not destroyed in time");
+    missing.unless(
+        key_gone && facts_gone && followed.unlinked,
+        "its key and documents were not destroyed in time",
+    );
     Ok(())
 }
 
