@@ -10,9 +10,16 @@ use super::{ConfigFile, Misuse, load};
 pub(crate) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
+    /// Ends when the process that started it ends, in whatever way; for the demo
+    #[arg(long, hide = true)]
+    end_with_parent: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    if arguments.end_with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    }
     let path = arguments.file.config;
     let loaded = load(&path)?;
     start_log(&loaded.config.telemetry)?;
