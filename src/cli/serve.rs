@@ -47,8 +47,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn start(loaded: faxbridge::config::Loaded) -> anyhow::Result<Running> {
-    let program = std::env::current_exe()?;
-    let running = daemon::start(loaded, program).await?;
+    // Not its path: this name stays the same program while an update replaces the file.
+    let program = std::path::PathBuf::from("/proc/self/exe");
+    let running = daemon::start(loaded, program).await.map_err(|error| {
+        if error.configuration { Misuse(error.to_string()).into() } else { anyhow::Error::from(error) }
+    })?;
     notify(&[sd_notify::NotifyState::Ready]);
     Ok(running)
 }
