@@ -104,11 +104,9 @@ impl Register {
     pub(crate) async fn open(path: &Path) -> anyhow::Result<Register> {
         let loaded = load(path)?;
         let dir = &loaded.config.store.data_dir;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|e| Misuse(loaded.fault("store.data_dir", format!("{}: {e}", dir.display())).to_string()))?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| {
+            Misuse(loaded.fault("store.data_dir", format!("{}: {e}", dir.display())).to_string())
+        })?;
         let store = Store::open(dir, "command line").await?;
         Ok(Register { config: Arc::new(loaded.config), store, clock: Arc::new(SystemClock) })
     }

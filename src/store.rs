@@ -15,11 +15,13 @@ mod ledger;
 mod outbox;
 mod recipients;
 mod sqlite;
+mod steps;
 mod submissions;
 
-pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow, Saved};
+pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};
+pub use steps::Saved;
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
 
 /// Why a query failed.
@@ -32,7 +34,9 @@ pub enum StoreError {
     #[error("the database's schema could not be brought up to date: {0}")]
     Schema(#[from] sqlx::migrate::MigrateError),
     /// The schema is of an older version, and was opened to be read only.
-    #[error("the database was written by an older version; `faxbridge serve` brings it up to date when it starts")]
+    #[error(
+        "the database was written by an older version; `faxbridge serve` brings it up to date when it starts"
+    )]
     OlderSchema,
     /// A commit that carried several requests failed; the text is the database's.
     #[error("the database failed: {0}")]

@@ -46,7 +46,8 @@ impl fmt::Display for Table {
 /// `text` without what a terminal would obey: names and sentences may come from a stranger's mail.
 pub(crate) fn plain(text: &str) -> String {
     let obeyed = |c: char| {
-        c.is_control() || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     text.chars().map(|c| if obeyed(c) { ' ' } else { c }).collect()
 }

@@ -14,8 +14,8 @@ use faxbridge::cover::{self, Fonts, Sheet};
 use faxbridge::intake::writes_from;
 use faxbridge::job::{self, JobId};
 use faxbridge::packet::{self, Bench, Contents, Made, Selection, Workshop, WorkshopLimits};
-use faxbridge::prepare::plan::{Plan, PlannedJob, Planner, Request};
 use faxbridge::prepare::packet_rules;
+use faxbridge::prepare::plan::{Plan, PlannedJob, Planner, Request};
 use faxbridge::routing::{Ask, Route, Rules};
 use faxbridge::store::Store;
 use futures_util::{StreamExt, stream};
@@ -125,7 +125,8 @@ impl Desk {
         let store = Store::look(&config.store.data_dir).await?;
         let planner = Planner::new(Arc::clone(&config), store, Arc::clone(&rules))
             .map_err(|error| misuse("organization", error))?;
-        let fonts = Fonts::with_files(&config.cover.fonts).map_err(|error| misuse("cover.fonts", error.to_string()))?;
+        let fonts = Fonts::with_files(&config.cover.fonts)
+            .map_err(|error| misuse("cover.fonts", error.to_string()))?;
         let zone = TimeZone::get(&config.organization.time_zone)
             .map_err(|error| misuse("organization.time_zone", error.to_string()))?;
         let limits = WorkshopLimits {
@@ -190,10 +191,14 @@ impl Desk {
     fn as_mail(&self, head: &[u8], contents: Contents) -> Opened {
         let from = self.arguments.from.clone().or_else(|| contents.mail.as_ref()?.from_address.clone());
         let mut notes = Vec::new();
-        let sender = from.as_deref().and_then(|from| self.config.sender.iter().find(|sender| writes_from(sender, from)));
+        let sender = from
+            .as_deref()
+            .and_then(|from| self.config.sender.iter().find(|sender| writes_from(sender, from)));
         if sender.is_none() {
             let who = from.as_deref().unwrap_or("nobody");
-            notes.push(format!("no sender of the configuration writes from {who}: SMTP would refuse this mail"));
+            notes.push(format!(
+                "no sender of the configuration writes from {who}: SMTP would refuse this mail"
+            ));
         }
         let sender = sender.map_or("unknown".to_owned(), |sender| sender.name.clone());
         let mut to = self.arguments.to.clone();
@@ -214,10 +219,11 @@ impl Desk {
 
     fn as_file(&self, file: String, contents: Contents) -> Opened {
         let named = !self.arguments.to.is_empty() || self.arguments.recipient.is_some();
-        let source = self.arguments.source.clone().unwrap_or_else(|| match self.config.folder.keys().next() {
-            Some(folder) if !named => format!("folder:{folder}"),
-            _ => "cli".to_owned(),
-        });
+        let source =
+            self.arguments.source.clone().unwrap_or_else(|| match self.config.folder.keys().next() {
+                Some(folder) if !named => format!("folder:{folder}"),
+                _ => "cli".to_owned(),
+            });
         let senders = &self.config.sender;
         let from = self.arguments.from.clone();
         let by_source = match source.split_once(':') {
@@ -270,9 +276,19 @@ impl Desk {
                 let several = jobs.len() > 1;
                 for (n, planned) in jobs.into_iter().enumerate() {
                     shown.traces.extend(planned.trace.iter().filter(|_| n == 0).cloned());
-                    let (job, made) = self.job(input, planned, several.then_some(n + 1), bench.as_mut(), &contents, &mut shown.notes).await?;
+                    let (job, made) = self
+                        .job(
+                            input,
+                            planned,
+                            several.then_some(n + 1),
+                            bench.as_mut(),
+                            &contents,
+                            &mut shown.notes,
+                        )
+                        .await?;
                     if let (None, Some((pdf, made))) = (&shown.packet, made) {
-                        shown.packet = Some(ShownPacket { pdf, pages: made.pages, cover_pages: made.cover_pages });
+                        shown.packet =
+                            Some(ShownPacket { pdf, pages: made.pages, cover_pages: made.cover_pages });
                         first_made = Some(made);
                     }
                     if let (Verdict::Ready, Some(why)) = (shown.verdict, &job.held) {
@@ -288,7 +304,8 @@ impl Desk {
             match self.make(input, &sheet, None, None, bench.as_mut(), &mut shown.notes).await? {
                 Ok(made) => {
                     let (pdf, made) = made;
-                    shown.packet = Some(ShownPacket { pdf, pages: made.pages, cover_pages: made.cover_pages });
+                    shown.packet =
+                        Some(ShownPacket { pdf, pages: made.pages, cover_pages: made.cover_pages });
                     first_made = Some(made);
                 }
                 Err(sentence) => shown.notes.push(sentence),
@@ -444,7 +461,9 @@ fn parts(contents: &Contents, made: Option<&Made>) -> Vec<ShownPart> {
         let left_out = match (pages, &part.left_out, &part.holds) {
             (Some(_), _, _) => None,
             (None, Some(why), _) | (None, None, Some(why)) => Some(why.clone()),
-            (None, None, None) if made.is_some() => Some("Its pages are not among those that were selected.".to_owned()),
+            (None, None, None) if made.is_some() => {
+                Some("Its pages are not among those that were selected.".to_owned())
+            }
             (None, None, None) => Some("The packet is held, so that nothing of it is faxed.".to_owned()),
         };
         ShownPart { name: part.name.clone(), kind: part.kind, sha256: part.sha256.clone(), pages, left_out }

@@ -197,7 +197,8 @@ impl Desk {
         }
         let mut table = Table::new(&["KEY", "NUMBER", "STATE", "NAME", "VERIFIED BY", "UNTIL"]);
         for entry in &entries {
-            let by = [&entry.verified_by, &entry.second_by].into_iter().flatten().cloned().collect::<Vec<_>>();
+            let by =
+                [&entry.verified_by, &entry.second_by].into_iter().flatten().cloned().collect::<Vec<_>>();
             table.row([
                 entry.key.clone(),
                 number_words(&entry.number),
@@ -234,7 +235,10 @@ impl Desk {
             ("evidence", entry.evidence.clone()),
             ("verified", time(entry.verified_at)),
             ("until", time(entry.valid_until)),
-            ("voices", Some(entry.voice_count).filter(|n| *n > 0).map(|n| format!("a person answered {n} times"))),
+            (
+                "voices",
+                Some(entry.voice_count).filter(|n| *n > 0).map(|n| format!("a person answered {n} times")),
+            ),
             ("notes", entry.notes.clone()),
             ("added", time(Some(entry.created_at))),
             ("changed", time(Some(entry.updated_at))),
@@ -329,7 +333,8 @@ impl Desk {
                 plain(&verify.by)
             ));
         }
-        let until = entry.valid_until.map_or(String::new(), |until| format!(" until {}", self.times.full(until)));
+        let until =
+            entry.valid_until.map_or(String::new(), |until| format!(" until {}", self.times.full(until)));
         say(format_args!("{key}: {number} is verified{until}; faxes may be sent there."))?;
         self.tell_held(&entry).await
     }
@@ -373,12 +378,19 @@ impl Desk {
     }
 
     async fn import(&self, list: &Path) -> anyhow::Result<()> {
-        let bytes = std::fs::read(list).map_err(|e| Misuse(format!("{} cannot be read: {e}", list.display())))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| anyhow::anyhow!("{}: not UTF-8 text; save the list as \"CSV UTF-8\"", list.display()))?;
+        let bytes =
+            std::fs::read(list).map_err(|e| Misuse(format!("{} cannot be read: {e}", list.display())))?;
+        let text = String::from_utf8(bytes).map_err(|_| {
+            anyhow::anyhow!("{}: not UTF-8 text; save the list as \"CSV UTF-8\"", list.display())
+        })?;
         let new = register::import::import(&text, &self.numbers).map_err(|faults| {
-            let lines: Vec<String> = faults.iter().map(|fault| format!("{}: {fault}", list.display())).collect();
-            anyhow::anyhow!("nothing was imported; {} to be put right:\n{}", count(lines.len(), "fault"), lines.join("\n"))
+            let lines: Vec<String> =
+                faults.iter().map(|fault| format!("{}: {fault}", list.display())).collect();
+            anyhow::anyhow!(
+                "nothing was imported; {} to be put right:\n{}",
+                count(lines.len(), "fault"),
+                lines.join("\n")
+            )
         })?;
         let now = self.now();
         let entries: Vec<Entry> = new.into_iter().map(|entry| entry.into_entry(now)).collect();
@@ -386,7 +398,9 @@ impl Desk {
         let n = entries.len();
         self.insert(entries).await?;
         let recipients = count(n, "recipient");
-        say(format_args!("Imported {recipients}. Nothing is faxed to them before each number is verified: faxbridge recipient verify"))
+        say(format_args!(
+            "Imported {recipients}. Nothing is faxed to them before each number is verified: faxbridge recipient verify"
+        ))
     }
 
     async fn export(&self) -> anyhow::Result<()> {

@@ -60,10 +60,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     options.chaos = arguments.chaos.map(Chaos::new);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let running = server::serve(options)
-        .await
-        .with_context(|| format!("cannot listen on {} and write to {}", arguments.listen, arguments.record.display()))?;
-    say(format_args!("listening on {}; faxes are printed into {}", running.url(), arguments.record.display()))?;
+    let running = server::serve(options).await.with_context(|| {
+        format!("cannot listen on {} and write to {}", arguments.listen, arguments.record.display())
+    })?;
+    say(format_args!(
+        "listening on {}; faxes are printed into {}",
+        running.url(),
+        arguments.record.display()
+    ))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

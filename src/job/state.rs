@@ -470,7 +470,7 @@ fn resolved(arrived: bool, attempt_open: bool) -> Step {
     let (state, outcome) = if arrived {
         (JobState::Delivered, Outcome::Delivered)
     } else {
-        (JobState::Failed { cause: Cause::Unclear }, Outcome::Unclear)
+        (JobState::Failed { cause: Cause::NotReceived }, Outcome::Refused(Cause::NotReceived))
     };
     let mut effects = Vec::new();
     if attempt_open {

@@ -82,9 +82,10 @@ impl Engine {
             .busy_timeout(BUSY)
             .disable_statement_logging();
         let readers = pool.connect_with(options.clone()).await?;
-        let applied: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-            .fetch_all(&readers)
-            .await?;
+        let applied: Vec<i64> =
+            sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+                .fetch_all(&readers)
+                .await?;
         if let Some(newer) = applied.iter().find(|version| !MIGRATIONS.version_exists(**version)) {
             return Err(StoreError::Schema(sqlx::migrate::MigrateError::VersionMissing(*newer)));
         }

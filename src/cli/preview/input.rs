@@ -8,8 +8,18 @@ use mail_parser::MessageParser;
 
 /// Header lines by which a mail is recognised that has no `.eml` behind its name.
 const HEADERS: [&str; 12] = [
-    "received", "return-path", "delivered-to", "from", "to", "subject", "date", "message-id", "mime-version",
-    "dkim-signature", "content-type", "x-original-to",
+    "received",
+    "return-path",
+    "delivered-to",
+    "from",
+    "to",
+    "subject",
+    "date",
+    "message-id",
+    "mime-version",
+    "dkim-signature",
+    "content-type",
+    "x-original-to",
 ];
 /// How much of a file is looked at to recognise a mail, and to find its addresses.
 const LOOKED_AT: u64 = 256 << 10;
@@ -31,7 +41,8 @@ pub(super) fn inputs(given: &[PathBuf], out: &Path) -> Vec<Input> {
     for path in given {
         match std::fs::read_dir(path) {
             Ok(entries) if path.is_dir() => {
-                let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+                let mut files: Vec<PathBuf> =
+                    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
                 files.sort();
                 paths.extend(files);
             }
@@ -84,11 +95,15 @@ pub(super) fn is_mail(path: &Path, head: &[u8]) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     match extension.as_deref() {
         Some("eml") => true,
-        Some("pdf" | "txt" | "text" | "png" | "jpg" | "jpeg" | "tif" | "tiff" | "html" | "htm" | "md" | "csv" | "json") => false,
+        Some(
+            "pdf" | "txt" | "text" | "png" | "jpg" | "jpeg" | "tif" | "tiff" | "html" | "htm" | "md" | "csv"
+            | "json",
+        ) => false,
         _ => {
             let known = |line: &[u8]| {
                 let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-                line.contains(&b':') && HEADERS.iter().any(|header| name.eq_ignore_ascii_case(header.as_bytes()))
+                line.contains(&b':')
+                    && HEADERS.iter().any(|header| name.eq_ignore_ascii_case(header.as_bytes()))
             };
             let mut lines = head.split(|byte| *byte == b'\n');
             let first = lines.next().unwrap_or_default();
@@ -135,7 +150,8 @@ mod tests {
 
     #[test]
     fn addresses_come_from_the_header_once_each() {
-        let head = b"To: Fax <mercy@fax.example.com>, a@x\r\nCc: MERCY@fax.example.com\r\nBcc: b@x\r\n\r\nTo: c@x";
+        let head =
+            b"To: Fax <mercy@fax.example.com>, a@x\r\nCc: MERCY@fax.example.com\r\nBcc: b@x\r\n\r\nTo: c@x";
         assert_eq!(addressed_to(head), ["mercy@fax.example.com", "a@x", "b@x"]);
         assert!(addressed_to(b"").is_empty());
     }

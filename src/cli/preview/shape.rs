@@ -125,10 +125,13 @@ pub(crate) fn trace_words(trace: &Trace) -> String {
         RuleVerdict::Matched { captures } => {
             let captured: Vec<String> =
                 captures.iter().map(|(name, value)| format!("{{{name}}} is {value}")).collect();
-            let captured = if captured.is_empty() { String::new() } else { format!(", {}", captured.join(", ")) };
+            let captured =
+                if captured.is_empty() { String::new() } else { format!(", {}", captured.join(", ")) };
             format!("\"{}\" takes it{captured}", trace.rule)
         }
-        RuleVerdict::Failed { condition, found } => format!("\"{}\" does not: {condition}. {found}", trace.rule),
+        RuleVerdict::Failed { condition, found } => {
+            format!("\"{}\" does not: {condition}. {found}", trace.rule)
+        }
         RuleVerdict::Ambiguous { condition, found } => {
             format!("\"{}\" stops here: {condition}. {found}", trace.rule)
         }
@@ -177,6 +180,9 @@ mod tests {
         );
         let people = shown.to_string();
         assert!(people.contains("  part     scan.pdf: pages 2-6\n"), "{people}");
-        assert!(people.contains("mercy-radiology at +12125550199, by \"named recipient\": ready"), "{people}");
+        assert!(
+            people.contains("mercy-radiology at +12125550199, by \"named recipient\": ready"),
+            "{people}"
+        );
     }
 }
