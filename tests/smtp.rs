@@ -164,7 +164,6 @@ async fn mails_by_smtplib() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs swaks, a Debian package that tests/run installs"]
 async fn mails_by_swaks() {
     let server = Server::start().await;
     let file = server.folder.path().join("scan.pdf");
