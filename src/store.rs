@@ -19,7 +19,8 @@ mod steps;
 mod submissions;
 
 pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow};
-pub use outbox::{OutboxRow, ResultRow};
+pub use ledger::LedgerRow;
+pub use outbox::{AnswerRow, OutboxRow, ResultRow};
 pub use steps::Saved;
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
 

@@ -306,7 +306,7 @@ impl Desk {
         for entry in new {
             if let Some(sentence) = register::slip_sentence(&register::slips(&entry.number, &known)) {
                 eprintln!(
-                    "warning: likely slip in {}: {} {sentence}",
+                    "warning: likely slip: {} is at {}. {sentence}",
                     entry.key,
                     number_words(&entry.number)
                 );

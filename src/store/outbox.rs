@@ -31,6 +31,25 @@ pub struct OutboxRow {
     pub made_at: i64,
 }
 
+/// How an answer stands.
+#[derive(Debug, Clone, FromRow)]
+pub struct AnswerRow {
+    /// The Job it is about, for a notice.
+    pub job_id: Option<String>,
+    /// `held` or `final`.
+    pub kind: String,
+    /// `mail`, `sftp` or `folder`.
+    pub way: String,
+    /// How often it was tried.
+    pub tries: i64,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+    /// When it left, milliseconds since 1970.
+    pub sent_at: Option<i64>,
+    /// When it is tried next; `None` once it has left or was given up.
+    pub next_at: Option<i64>,
+}
+
 /// A result file.
 #[derive(Debug, Clone, FromRow)]
 pub struct ResultRow {
@@ -187,6 +206,20 @@ impl Store {
         .fetch_one(self.readers())
         .await?;
         Ok(n.unsigned_abs())
+    }
+
+    /// All answers about `submission`, oldest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn answers(&self, submission: SubmissionId) -> Result<Vec<AnswerRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT job_id, kind, way, tries, last_error, sent_at, next_at FROM outbox WHERE submission_id = $1 \
+             ORDER BY made_at, id",
+        )
+        .bind(submission.as_str())
+        .fetch_all(self.readers())
+        .await?)
     }
 
     /// Whether an answer about `submission` still needs what only its key can read.
