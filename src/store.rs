@@ -74,13 +74,22 @@ impl StoreError {
         }
     }
 
-    fn unreadable(what: impl Into<String>, detail: impl ToString) -> StoreError {
-        StoreError::Unreadable { what: what.into(), detail: detail.to_string() }
+    fn unreadable(what: impl Into<String>, detail: impl Into<Detail>) -> StoreError {
+        StoreError::Unreadable { what: what.into(), detail: detail.into().0 }
     }
 
     /// Whether this is the broken uniqueness of some key.
     fn is_unique_violation(&self) -> bool {
         matches!(self, StoreError::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}
+
+/// What is wrong with a value, as text.
+struct Detail(String);
+
+impl<T: std::fmt::Display> From<T> for Detail {
+    fn from(detail: T) -> Self {
+        Detail(detail.to_string())
     }
 }
 

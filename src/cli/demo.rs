@@ -123,15 +123,12 @@ impl Stage {
             let paper = (case.paper)()?;
             message_ids.push(self.send(case, paper, bridge, place).await?);
             let pages = if case.pages == 1 { "1 page".to_owned() } else { format!("{} pages", case.pages) };
-            match case.way {
-                Way::Mail { .. } => table.line(case, "accepted", &format!("250 over SMTP, a PDF of {pages}")),
-                Way::Sftp { .. } => {
-                    table.line(case, "accepted", &format!("closed over SFTP, a PDF of {pages}"))
-                }
-                Way::Folder { .. } => {
-                    table.line(case, "dropped", &format!("into the watched folder, a PDF of {pages}"))
-                }
-            }
+            let (state, how) = match case.way {
+                Way::Mail { .. } => ("accepted", "250 over SMTP"),
+                Way::Sftp { .. } => ("accepted", "closed over SFTP"),
+                Way::Folder { .. } => ("dropped", "into the watched folder"),
+            };
+            table.line(case, state, &format!("{how}, a PDF of {pages}"));
         }
         Ok(message_ids)
     }
@@ -153,7 +150,7 @@ impl Stage {
                 return Ok(id);
             }
             Way::Sftp { file } => {
-                self.sign_in(bridge, place).await?.put(&format!("in/{file}"), &paper).await?
+                self.sign_in(bridge, place).await?.put(&format!("in/{file}"), &paper).await?;
             }
             Way::Folder { file } => clients::drop_file(&place.scans(), file, &paper).await?,
         }

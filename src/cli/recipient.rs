@@ -305,7 +305,11 @@ impl Desk {
         let known = self.register.store.recipients().await?;
         for entry in new {
             if let Some(sentence) = register::slip_sentence(&register::slips(&entry.number, &known)) {
-                eprintln!("warning: likely slip: {} is at {}. {sentence}", entry.key, number_words(&entry.number));
+                eprintln!(
+                    "warning: likely slip: {} is at {}. {sentence}",
+                    entry.key,
+                    number_words(&entry.number)
+                );
             }
             if let Some(same) = known.iter().find(|other| other.number == entry.number) {
                 eprintln!(

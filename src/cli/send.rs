@@ -61,15 +61,21 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let runs = daemon_runs(&bridge.config.store.data_dir);
     if !runs {
-        eprintln!("warning: no daemon is running here; the files are kept, and faxed once `faxbridge serve` is started");
+        eprintln!(
+            "warning: no daemon is running here; the files are kept, and faxed once `faxbridge serve` is started"
+        );
     }
     if arguments.no_wait {
         return Ok(());
     }
     if !runs {
-        anyhow::bail!("nothing to follow without a daemon; `faxbridge job show {}` tells later what became of it", first(&submissions));
+        anyhow::bail!(
+            "nothing to follow without a daemon; `faxbridge job show {}` tells later what became of it",
+            first(&submissions)
+        );
     }
-    let mut following = Following { times: Times::of(&bridge.config), bridge, told: BTreeMap::new(), live: Live::new() };
+    let mut following =
+        Following { times: Times::of(&bridge.config), bridge, told: BTreeMap::new(), live: Live::new() };
     following.follow(&submissions).await
 }
 
@@ -98,7 +104,9 @@ fn sender(bridge: &Bridge, from: Option<&str>) -> anyhow::Result<String> {
         ))
         .into()),
         (None, [only]) => Ok((*only).to_owned()),
-        (None, []) => Err(Misuse("the configuration has no [[sender]]; add one to send as".to_owned()).into()),
+        (None, []) => {
+            Err(Misuse("the configuration has no [[sender]]; add one to send as".to_owned()).into())
+        }
         (None, names) => {
             Err(Misuse(format!("say who sends: --from NAME, one of: {}", names.join(", "))).into())
         }
@@ -189,7 +197,10 @@ impl Following {
                 self.live.clear()?;
                 return match bad {
                     0 => say(format_args!("Delivered: {}.", count(good, "file"))),
-                    _ => Err(anyhow::anyhow!("{bad} of {} were not delivered", count(submissions.len(), "file"))),
+                    _ => Err(anyhow::anyhow!(
+                        "{bad} of {} were not delivered",
+                        count(submissions.len(), "file")
+                    )),
                 };
             };
             let seconds = self.bridge.clock.now().duration_since(start).as_secs();

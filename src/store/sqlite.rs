@@ -162,7 +162,10 @@ async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<R
             }
         }
         for answer in answers {
-            answer(fate.as_ref().map(|()| ()).map_err(StoreError::same));
+            answer(match &fate {
+                Ok(()) => Ok(()),
+                Err(error) => Err(error.same()),
+            });
         }
     }
 }

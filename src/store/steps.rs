@@ -120,10 +120,10 @@ impl Store {
                                 .await?;
                             }
                             Effect::CountVoice => {
-                                recipients::count_voice(tx, recipient.as_deref(), now).await?
+                                recipients::count_voice(tx, recipient.as_deref(), now).await?;
                             }
                             Effect::TellHeld(_) => {
-                                outbox::tell_held(tx, submission, id, version + 1, now).await?
+                                outbox::tell_held(tx, submission, id, version + 1, now).await?;
                             }
                             Effect::Finished => {}
                         }

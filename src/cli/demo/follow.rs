@@ -118,7 +118,7 @@ impl Followed {
         let attempt = self.attempts.len();
         let (state, detail) = match &job.state {
             JobState::Sending { .. } | JobState::InTransit { .. } => {
-                ("calling", format!("{} pages, attempt {attempt}", pages))
+                ("calling", format!("{pages} pages, attempt {attempt}"))
             }
             JobState::Delivered => ("delivered", format!("{pages} pages, attempt {attempt}")),
             JobState::Held { hold: Hold::Unverified, .. } => {

@@ -57,10 +57,15 @@ pub(super) fn prove(evidence: &Evidence<'_>, place: &Place) -> anyhow::Result<Ve
                     &format!("it took {tries} attempts instead of {attempt}"),
                 );
             }
-            _ => missing.say(&format!(
-                "it was not delivered in time, but is {}",
-                job.state.as_str().replace('_', " ")
-            )),
+            _ => missing.say(&match &job.state {
+                JobState::Failed { cause } => {
+                    format!(
+                        "it was not delivered, but failed for the cause {}",
+                        cause.as_str().replace('_', " ")
+                    )
+                }
+                state => format!("it was not delivered in time, but is {}", state.as_str().replace('_', " ")),
+            }),
         },
     }
     Ok(missing.sentences)

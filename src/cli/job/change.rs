@@ -82,10 +82,14 @@ impl Desk {
         let (two_person, now) = (config.policy.two_person, self.now());
         let Some(key) = &job.recipient else {
             let ask = Ask::Number(number.to_string());
-            return Ok(register::resolve(&ask, &found, &numbers, two_person, now).err().map(|(_, sentence)| sentence));
+            return Ok(register::resolve(&ask, &found, &numbers, two_person, now)
+                .err()
+                .map(|(_, sentence)| sentence));
         };
         let Some(entry) = store.recipient(key).await? else {
-            return Ok(Some(format!("The register has no entry {key} any more; add and verify it first: faxbridge recipient add.")));
+            return Ok(Some(format!(
+                "The register has no entry {key} any more; add and verify it first: faxbridge recipient add."
+            )));
         };
         if entry.number != *number {
             return Ok(Some(format!(
@@ -94,7 +98,9 @@ impl Desk {
                 number_words(number)
             )));
         }
-        Ok(register::resolve(&Ask::Key(key.clone()), &found, &numbers, two_person, now).err().map(|(_, sentence)| sentence))
+        Ok(register::resolve(&Ask::Key(key.clone()), &found, &numbers, two_person, now)
+            .err()
+            .map(|(_, sentence)| sentence))
     }
 
     async fn prepare_anew(&self, job: &Job) -> anyhow::Result<()> {
@@ -147,12 +153,18 @@ impl Desk {
             };
             let step = step(&job.state, event.clone(), &context)?;
             let state = step.state.clone();
-            if let Saved::Done(version) = self.bridge.store.save_step(&job, step, &actor(), false, now).await? {
+            if let Saved::Done(version) =
+                self.bridge.store.save_step(&job, step, &actor(), false, now).await?
+            {
                 return Ok(Job { state, version, ..job });
             }
             job = self.job(job.id.as_str()).await?;
         }
-        anyhow::bail!("job {} is changing all the time; look at it and try again: faxbridge job show {}", job.id, job.id)
+        anyhow::bail!(
+            "job {} is changing all the time; look at it and try again: faxbridge job show {}",
+            job.id,
+            job.id
+        )
     }
 }
 
@@ -192,7 +204,8 @@ fn why_not_anew(others: &[Job]) -> Option<String> {
             count(moving, "other job")
         ));
     }
-    let kept = others.iter().find(|other| matches!(other.state, JobState::Held { hold: Hold::Person, .. }))?;
+    let kept =
+        others.iter().find(|other| matches!(other.state, JobState::Held { hold: Hold::Person, .. }))?;
     Some(format!("which would also release job {} that a person holds; decide about that one first", kept.id))
 }
 
@@ -237,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_complete_job_goes_on_and_an_incomplete_one_is_made_anew() {
-        for hold in Hold::ALL.iter().copied().filter(|hold| !matches!(hold, Hold::Unclear | Hold::PartlySent)) {
+        for hold in Hold::ALL.iter().copied().filter(|hold| !matches!(hold, Hold::Unclear | Hold::PartlySent))
+        {
             assert_eq!(way(&held(hold), &[], None, false, at(1)), Way::On, "{hold}");
             let without: [fn(&mut Job); 3] =
                 [|job| job.packet = None, |job| job.number = None, |job| job.recipient = None];
@@ -248,7 +262,11 @@ mod tests {
             }
         }
         assert_eq!(way(&held(Hold::Person), &[], None, false, at(100)), Way::Anew, "past its deadline");
-        assert_eq!(way(&job(JobState::Delivered), &[], None, false, at(1)), Way::On, "for the state machine to refuse");
+        assert_eq!(
+            way(&job(JobState::Delivered), &[], None, false, at(1)),
+            Way::On,
+            "for the state machine to refuse"
+        );
     }
 
     #[test]
@@ -270,7 +288,9 @@ mod tests {
 
     #[test]
     fn the_register_has_the_last_word() {
-        let Way::Stop(sentence) = way(&held(Hold::Unclear), &[], Some("It is not verified.".into()), true, at(1)) else {
+        let Way::Stop(sentence) =
+            way(&held(Hold::Unclear), &[], Some("It is not verified.".into()), true, at(1))
+        else {
             panic!("released")
         };
         assert!(sentence.contains("It is not verified."), "{sentence}");

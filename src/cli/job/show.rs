@@ -27,7 +27,9 @@ impl Desk {
         }
         let as_submission: SubmissionId = plain_id.as_str().parse()?;
         let Some(submission) = self.bridge.store.submission(as_submission).await? else {
-            anyhow::bail!("there is neither a job nor a submission {plain_id}; `faxbridge job list` shows the latest jobs");
+            anyhow::bail!(
+                "there is neither a job nor a submission {plain_id}; `faxbridge job list` shows the latest jobs"
+            );
         };
         let filter = JobFilter { submission: Some(submission.id), ..JobFilter::default() };
         let jobs = self.bridge.store.jobs(&filter, JOBS_AT_MOST).await?;
@@ -48,7 +50,9 @@ impl Desk {
         let refusal = self.unseal(submission).submission(submission).and_then(|facts| facts.refusal);
         let words = match submission.verdict {
             None => "accepted; its documents are not opened yet".to_owned(),
-            Some(Verdict::Ignored) => "ignored: it is the mail of a machine, and is neither faxed nor answered".to_owned(),
+            Some(Verdict::Ignored) => {
+                "ignored: it is the mail of a machine, and is neither faxed nor answered".to_owned()
+            }
             Some(Verdict::Refused) => {
                 let why = refusal.clone().unwrap_or_else(|| "the sender was told why".to_owned());
                 format!("refused: {why}")
@@ -66,7 +70,10 @@ impl Desk {
                 "destroyed_at": submission.destroyed_at.map(|at| at.to_string()),
             }));
         }
-        self.line("submission", &format!("{}, by {} from {}", submission.id, submission.source, submission.sender))?;
+        self.line(
+            "submission",
+            &format!("{}, by {} from {}", submission.id, submission.source, submission.sender),
+        )?;
         self.line("accepted", &self.times.full(submission.accepted_at))?;
         self.line("state", &words)
     }
@@ -119,7 +126,13 @@ impl Desk {
 
     fn show_head(&self, job: &Job, submission: &Submission, facts: Option<&JobFacts>) -> anyhow::Result<()> {
         self.line("job", job.id.as_str())?;
-        self.line("submission", &format!("{}, fax {} of it, by {} from {}", submission.id, job.n, submission.source, submission.sender))?;
+        self.line(
+            "submission",
+            &format!(
+                "{}, fax {} of it, by {} from {}",
+                submission.id, job.n, submission.source, submission.sender
+            ),
+        )?;
         self.line("accepted", &self.times.full(submission.accepted_at))?;
         let name = facts.map(|facts| facts.recipient_name.as_str()).filter(|name| !name.is_empty());
         let key = job.recipient.as_deref().unwrap_or("not in the register");
@@ -159,8 +172,10 @@ impl Desk {
             return self.line("tries", "none yet");
         }
         for attempt in attempts {
-            let ended = attempt.ended().map_or(String::new(), |ended| format!(" to {}", self.times.full(ended)));
-            let provider_ref = attempt.provider_ref.as_ref().map_or(String::new(), |name| format!(", there {name}"));
+            let ended =
+                attempt.ended().map_or(String::new(), |ended| format!(" to {}", self.times.full(ended)));
+            let provider_ref =
+                attempt.provider_ref.as_ref().map_or(String::new(), |name| format!(", there {name}"));
             self.line(
                 &format!("try {}", attempt.n),
                 &format!(
@@ -182,7 +197,11 @@ impl Desk {
             (None, Some(_)) if answer.tries == 0 => format!("{what} {way}: about to leave"),
             (None, Some(next)) => {
                 let why = answer.last_error.as_deref().unwrap_or("no reason is noted");
-                format!("{what} {way}: not sent yet after {} tries ({why}), again at {}", answer.tries, self.times.full(next))
+                format!(
+                    "{what} {way}: not sent yet after {} tries ({why}), again at {}",
+                    answer.tries,
+                    self.times.full(next)
+                )
             }
             (None, None) => {
                 let why = answer.last_error.as_deref().unwrap_or("no reason is noted");
@@ -192,10 +211,13 @@ impl Desk {
     }
 
     fn documents_words(&self, submission: &Submission, attempts: &[AttemptRow]) -> String {
-        let copies: Vec<&AttemptRow> = attempts.iter().filter(|attempt| attempt.provider_ref.is_some()).collect();
+        let copies: Vec<&AttemptRow> =
+            attempts.iter().filter(|attempt| attempt.provider_ref.is_some()).collect();
         let deleted = copies.iter().filter_map(|attempt| attempt.copy_deleted_at).max().and_then(at);
         let here = match submission.destroyed_at {
-            Some(destroyed) => format!("key destroyed {}: nobody can read them any more", self.times.full(destroyed)),
+            Some(destroyed) => {
+                format!("key destroyed {}: nobody can read them any more", self.times.full(destroyed))
+            }
             None => "here, sealed; destroyed after the final state of every fax of the submission".to_owned(),
         };
         let there = match deleted {

@@ -45,7 +45,8 @@ pub(super) fn attempt_words(attempt: &AttemptRow) -> String {
     if let Some(far_end) = &attempt.remote_id {
         words.push_str(&format!(", far end \"{far_end}\""));
     }
-    let raw: Vec<&str> = [&attempt.raw_code, &attempt.raw_text].into_iter().flatten().map(String::as_str).collect();
+    let raw: Vec<&str> =
+        [&attempt.raw_code, &attempt.raw_text].into_iter().flatten().map(String::as_str).collect();
     if !raw.is_empty() {
         words.push_str(&format!(" [{}]", raw.join(": ")));
     }
@@ -65,7 +66,11 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in crate::cli::job) fn attempt(outcome: Option<&str>, cause: Option<&str>, pages: Option<i64>) -> AttemptRow {
+    pub(in crate::cli::job) fn attempt(
+        outcome: Option<&str>,
+        cause: Option<&str>,
+        pages: Option<i64>,
+    ) -> AttemptRow {
         AttemptRow {
             n: 1,
             reference: "x-1".into(),
@@ -95,7 +100,11 @@ pub(super) mod tests {
             (Some("retry"), Some("partly_sent"), None, true),
             (Some("refused"), Some("not_in_service"), None, false),
         ] {
-            assert_eq!(may_have_arrived(&attempt(outcome, cause, pages)), may, "{outcome:?} {cause:?} {pages:?}");
+            assert_eq!(
+                may_have_arrived(&attempt(outcome, cause, pages)),
+                may,
+                "{outcome:?} {cause:?} {pages:?}"
+            );
         }
     }
 
