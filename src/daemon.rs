@@ -170,7 +170,11 @@ pub fn build_providers(config: &Config) -> Result<Providers, StartError> {
     Ok(providers)
 }
 
-fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<Box<dyn Provider>> {
+/// Builds the provider that the configuration calls `name`.
+///
+/// # Errors
+/// A sentence for the operator where a secret cannot be read or a setting is wrong.
+pub fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<Box<dyn Provider>> {
     let token = section.token.read()?;
     let token = token.text().ok_or_else(|| anyhow::anyhow!("the token is no text"))?.to_owned();
     let webhook_key = section.webhook_key.as_ref().map(config::secret::SecretRef::read).transpose()?;
