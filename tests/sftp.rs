@@ -1,4 +1,5 @@
 //! The SFTP server driven by clients that nobody here wrote: OpenSSH's sftp and scp, and rclone.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::net::SocketAddr;
@@ -89,7 +90,7 @@ impl Server {
 
     /// A file on the client's side, of bytes that are not all the same.
     fn local(&self, name: &str, length: usize) -> Vec<u8> {
-        let body: Vec<u8> = (0..length).map(|place| (place * 31 >> 3) as u8).collect();
+        let body: Vec<u8> = (0..length).map(|place| ((place * 31) >> 3) as u8).collect();
         fs::create_dir_all(self.path("local")).unwrap();
         fs::write(self.path("local").join(name), &body).unwrap();
         body

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Store, StoreError, millis};
+use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, SubmissionId};
 
 /// An answer that has yet to leave.
@@ -151,6 +151,17 @@ impl Store {
                     .bind(millis(now))
                     .execute(&mut *tx)
                     .await?;
+                }
+                let submission: Option<String> =
+                    sqlx::query_scalar("SELECT submission_id FROM outbox WHERE id = $1")
+                        .bind(&id)
+                        .fetch_optional(&mut *tx)
+                        .await?;
+                if let Some(submission) = submission {
+                    // The name says cause and way, as final:SUBMISSION:mail; addresses are not for the ledger.
+                    let entry = ledger::Entry::new("outbox", "answered").detail(&id);
+                    let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
+                    ledger::write(tx, now, entry.submission(submission)).await?;
                 }
                 // What was said is kept in the receipt; the mail itself, with its addresses, is not.
                 sqlx::query(
