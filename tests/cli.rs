@@ -1,5 +1,7 @@
 //! The command line, by the real program: exit status, sentences, shapes.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -196,10 +196,7 @@ impl Following {
                 self.live.clear()?;
                 return match bad {
                     0 => say(format_args!("Delivered: {}.", count(good, "file"))),
-                    _ => Err(anyhow::anyhow!(
-                        "{bad} of {} were not delivered",
-                        count(submissions.len(), "file")
-                    )),
+                    _ => Err(anyhow::anyhow!("not delivered: {bad} of {}", count(submissions.len(), "file"))),
                 };
             };
             let seconds = self.desk.bridge.clock.now().duration_since(start).as_secs();
@@ -237,7 +234,7 @@ impl Following {
             }
             match self.desk.hold_words(job, &submission) {
                 Some(why) => {
-                    self.tell(job.id.as_str(), format!("job {} to {} is held: {why}", job.id, whom(job)))?
+                    self.tell(job.id.as_str(), format!("job {} to {} is held: {why}", job.id, whom(job)))?;
                 }
                 None => self.tell(job.id.as_str(), line)?,
             }

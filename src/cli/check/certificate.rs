@@ -67,12 +67,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_real_certificate_is_found() {
-        for entry in std::fs::read_dir("fixtures/tls").unwrap() {
-            let path = entry.unwrap().path();
-            let Ok(certificate) = CertificateDer::from_pem_file(&path) else { continue };
-            let end = not_after(&certificate).unwrap();
-            assert!(end.to_string().starts_with("20"), "{}: {end}", path.display());
-        }
+        let certificate = CertificateDer::from_pem_file("fixtures/tls/fax.example.com.pem").unwrap();
+        // As `openssl x509 -enddate` says.
+        assert_eq!(not_after(&certificate).unwrap().to_string(), "2126-10-29T20:17:21Z");
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) async fn provider(
             findings.ok(format_args!("the provider {name} lets us in"))?;
         }
         Err(error @ AskError::Account { .. }) => {
-            findings.fault(loaded.fault(&key("token"), error.to_string()))?
+            findings.fault(loaded.fault(&key("token"), error.to_string()))?;
         }
         Err(error) => findings.fault(loaded.fault(&key("url"), error.to_string()))?,
     }

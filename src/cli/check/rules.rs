@@ -25,7 +25,7 @@ pub(super) async fn check(
     match config.rule.len() {
         0 => findings.warn("there is no [[rule]]: every mail and file is refused")?,
         n if dead.is_empty() => {
-            findings.ok(format_args!("{}, none of them in another's shadow", count(n, "rule")))?
+            findings.ok(format_args!("{}, none of them in another's shadow", count(n, "rule")))?;
         }
         _ => {}
     }
