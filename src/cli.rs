@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod job;
+pub(crate) mod listing;
 pub(crate) mod packet_worker;
 pub(crate) mod preview;
 pub(crate) mod recipient;
@@ -41,7 +43,7 @@ impl std::error::Error for Misuse {}
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ConfigFile {
     /// Configuration file
-    #[arg(long, value_name = "FILE", default_value = "/etc/faxbridge/faxbridge.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/faxbridge/faxbridge.toml")]
     pub(crate) config: PathBuf,
 }
 
@@ -88,6 +90,32 @@ impl Bridge {
         let store = Store::open(&loaded.config.store.data_dir, "command line").await?;
         Ok(Bridge { config: Arc::new(loaded.config), store, spool, clock: Arc::new(SystemClock) })
     }
+}
+
+/// The register alone: it is not sealed, so that no master key is needed to keep it.
+pub(crate) struct Register {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Store,
+    pub(crate) clock: SharedClock,
+}
+
+impl Register {
+    /// Opens the store that the configuration names, and makes it where the daemon has never run yet.
+    pub(crate) async fn open(path: &Path) -> anyhow::Result<Register> {
+        let loaded = load(path)?;
+        let dir = &loaded.config.store.data_dir;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| {
+            Misuse(loaded.fault("store.data_dir", format!("{}: {e}", dir.display())).to_string())
+        })?;
+        let store = Store::open(dir, "command line").await?;
+        Ok(Register { config: Arc::new(loaded.config), store, clock: Arc::new(SystemClock) })
+    }
+}
+
+/// Whether a daemon holds the data folder at this moment.
+pub(crate) fn daemon_runs(data_dir: &Path) -> bool {
+    // Shared and let go at once: a daemon that starts in this very moment is the only one that could notice.
+    std::fs::File::open(data_dir.join("lock")).is_ok_and(|file| file.try_lock_shared().is_err())
 }
 
 /// Who acts, for the ledger: the account that runs the command.

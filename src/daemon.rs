@@ -28,12 +28,20 @@ use crate::store::Store;
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StartError(String);
+#[error("{sentence}")]
+pub struct StartError {
+    sentence: String,
+    /// Whether only a change of the configuration helps; otherwise another start may succeed.
+    pub configuration: bool,
+}
 
 impl StartError {
     fn new(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
-        StartError(format!("{what}: {error}"))
+        StartError { sentence: format!("{what}: {error}"), configuration: false }
+    }
+
+    fn configuration(sentence: String) -> Self {
+        StartError { sentence, configuration: true }
     }
 }
 
@@ -110,7 +118,7 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
 /// # Errors
 /// A sentence for the operator: which part did not start, and why.
 pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartError> {
-    let spool = open_spool(&loaded).map_err(StartError)?;
+    let spool = open_spool(&loaded).map_err(StartError::configuration)?;
     let config = Arc::new(loaded.config.clone());
     let lock = lock_data_dir(&config.store.data_dir)?;
     let store = Store::open(&config.store.data_dir, "this machine")
@@ -143,8 +151,9 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
 
 /// Compiles the rules; every fault is reported.
 fn compile_rules(config: &Config) -> Result<Rules, StartError> {
-    Rules::compile(&config.rule)
-        .map_err(|faults| StartError(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+    Rules::compile(&config.rule).map_err(|faults| {
+        StartError::configuration(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
 }
 
 /// Builds every configured provider.
@@ -154,14 +163,18 @@ fn compile_rules(config: &Config) -> Result<Rules, StartError> {
 pub fn build_providers(config: &Config) -> Result<Providers, StartError> {
     let mut providers = Providers::new();
     for (name, section) in &config.provider {
-        let provider =
-            build_provider(name, section).map_err(|e| StartError::new(format!("provider.{name}"), e))?;
+        let provider = build_provider(name, section)
+            .map_err(|e| StartError::configuration(format!("provider.{name}: {e:#}")))?;
         providers.insert(name.clone(), Arc::from(provider));
     }
     Ok(providers)
 }
 
-fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<Box<dyn Provider>> {
+/// Builds the provider that the configuration calls `name`.
+///
+/// # Errors
+/// A sentence for the operator where a secret cannot be read or a setting is wrong.
+pub fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<Box<dyn Provider>> {
     let token = section.token.read()?;
     let token = token.text().ok_or_else(|| anyhow::anyhow!("the token is no text"))?.to_owned();
     let webhook_key = section.webhook_key.as_ref().map(config::secret::SecretRef::read).transpose()?;
@@ -183,10 +196,7 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
         .open(&path)
         .map_err(|e| StartError::new(path.display(), e))?;
     file.try_lock().map_err(|_| {
-        StartError(format!(
-            "{}: another faxbridge is running with this data_dir; stop it first",
-            dir.display()
-        ))
+        StartError::new(dir.display(), "another faxbridge is running with this data_dir; stop it first")
     })?;
     Ok(file)
 }
@@ -217,7 +227,7 @@ impl Parts {
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
         };
-        retention.clean_up().await.map_err(StartError)?;
+        retention.clean_up().await.map_err(|e| StartError::new("cleaning up", e))?;
         let webhook_base = self.open_webhooks().await?;
         self.start_workers(program, webhook_base, retention)?;
         self.open_doors().await?;
@@ -331,7 +341,7 @@ impl Parts {
             Arc::clone(&self.clock),
             Arc::clone(&self.arrived),
         )
-        .map_err(StartError)?;
+        .map_err(StartError::configuration)?;
         if let Some(smtp) = self.config.smtp.clone() {
             let tls = match (&smtp.tls_certificate, &smtp.tls_key) {
                 (Some(certificate), Some(key)) => {
@@ -394,7 +404,7 @@ async fn listen(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAd
             }
             _ => "",
         };
-        StartError(format!("{key}: cannot listen on {address}: {e}{advice}"))
+        StartError::new(key, format!("cannot listen on {address}: {e}{advice}"))
     };
     let listener = TcpListener::bind(address).await.map_err(fault)?;
     let bound = listener.local_addr().map_err(fault)?;

@@ -529,7 +529,8 @@ impl Intake {
 }
 
 /// Whether `from` is one of the sender's addresses or in one of its domains.
-fn writes_from(sender: &Sender, from: &str) -> bool {
+#[must_use]
+pub fn writes_from(sender: &Sender, from: &str) -> bool {
     let domain = from.rsplit_once('@').map(|(_, domain)| domain);
     sender.addresses.iter().any(|allowed| match allowed.strip_prefix('@') {
         Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),

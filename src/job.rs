@@ -309,6 +309,8 @@ word_type!(
         Unknown = "unknown",
         /// Nobody could find out whether it was sent.
         Unclear = "unclear",
+        /// A person found out that it did not arrive.
+        NotReceived = "not_received",
     }
 );
 
@@ -335,7 +337,8 @@ impl Outcome {
             | Cause::Blocked
             | Cause::DocumentRefused
             | Cause::Cancelled
-            | Cause::Expired => Outcome::Refused(cause),
+            | Cause::Expired
+            | Cause::NotReceived => Outcome::Refused(cause),
             Cause::Busy
             | Cause::NoAnswer
             | Cause::NotAFax

@@ -31,6 +31,8 @@ use plan::{Plan, PlannedJob, Planner, Request};
 const NAP: Duration = Duration::from_secs(2);
 /// Between two tries when the trouble was ours.
 const AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// A document whose children keep being killed (as by a machine that is out of memory) is held after so many tries.
+const TRIES: u32 = 6;
 /// Beyond the time a document may take, a lease lasts this long.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
 
@@ -177,7 +179,8 @@ impl Preparer {
         let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
         let document = self.store.received(submission.id).await?.ok_or(Trouble::Gone)?;
-        let (contents, mut bench) = self.open(&key, &document, &facts).await?;
+        let last_try = submission.prepare_tries >= TRIES;
+        let (contents, mut bench) = self.open(&key, &document, &facts, last_try).await?;
         let request = Request {
             source: submission.source.clone(),
             sender: submission.sender.clone(),
@@ -223,6 +226,7 @@ impl Preparer {
         key: &SealKey,
         document: &Document,
         facts: &SubmissionFacts,
+        last_try: bool,
     ) -> Result<(Contents, Option<Bench>), Trouble> {
         let input = match &facts.file {
             Some(name) => Input::File { name: name.clone() },
@@ -231,7 +235,7 @@ impl Preparer {
         let reader = self.spool.read(key, &document.name).await?;
         match self.workshop.open(input, reader.into_stream(), &packet_rules(&self.config)).await {
             Ok(bench) => Ok((bench.contents().clone(), Some(bench))),
-            Err(error) if error.is_ours() => Err(Trouble::Workshop(error)),
+            Err(error) if error.is_ours() && !last_try => Err(Trouble::Workshop(error)),
             Err(error) => Ok((Contents { hold: Some(error.sentence()), ..Contents::default() }, None)),
         }
     }

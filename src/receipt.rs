@@ -28,6 +28,7 @@ mod words;
 
 pub use mail::{Mail, Post, Relay};
 pub use signature::SigningKey;
+pub use words::{cause_words, hold_sentence, number_words};
 
 /// Everything that a receipt may tell about a Submission.
 #[derive(Debug, Clone, PartialEq, Eq)]

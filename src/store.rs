@@ -15,10 +15,13 @@ mod ledger;
 mod outbox;
 mod recipients;
 mod sqlite;
+mod steps;
 mod submissions;
 
-pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow, Saved};
-pub use outbox::{OutboxRow, ResultRow};
+pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow};
+pub use ledger::LedgerRow;
+pub use outbox::{AnswerRow, OutboxRow, ResultRow};
+pub use steps::Saved;
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
 
 /// Why a query failed.
@@ -30,6 +33,11 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date: {0}")]
     Schema(#[from] sqlx::migrate::MigrateError),
+    /// The schema is of an older version, and was opened to be read only.
+    #[error(
+        "the database was written by an older version; `faxbridge serve` brings it up to date when it starts"
+    )]
+    OlderSchema,
     /// A commit that carried several requests failed; the text is the database's.
     #[error("the database failed: {0}")]
     Commit(String),
@@ -66,13 +74,22 @@ impl StoreError {
         }
     }
 
-    fn unreadable(what: impl Into<String>, detail: impl ToString) -> StoreError {
-        StoreError::Unreadable { what: what.into(), detail: detail.to_string() }
+    fn unreadable(what: impl Into<String>, detail: impl Into<Detail>) -> StoreError {
+        StoreError::Unreadable { what: what.into(), detail: detail.into().0 }
     }
 
     /// Whether this is the broken uniqueness of some key.
     fn is_unique_violation(&self) -> bool {
         matches!(self, StoreError::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}
+
+/// What is wrong with a value, as text.
+struct Detail(String);
+
+impl<T: std::fmt::Display> From<T> for Detail {
+    fn from(detail: T) -> Self {
+        Detail(detail.to_string())
     }
 }
 
@@ -101,6 +118,16 @@ impl Store {
     pub async fn open(data_dir: &Path, node: &str) -> Result<Store, StoreError> {
         let engine = sqlite::Engine::open(&data_dir.join("faxbridge.db")).await?;
         Ok(Store { engine, node: node.to_owned() })
+    }
+
+    /// Opens the database in `data_dir` without changing anything, for a look from outside; where there is none yet, an empty
+    /// one. Whatever would write fails with [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or was written by another version.
+    pub async fn look(data_dir: &Path) -> Result<Store, StoreError> {
+        let engine = sqlite::Engine::look(&data_dir.join("faxbridge.db")).await?;
+        Ok(Store { engine, node: "onlooker".to_owned() })
     }
 
     fn readers(&self) -> &SqlitePool {

@@ -10,9 +10,16 @@ use super::{ConfigFile, Misuse, load};
 pub(crate) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
+    /// Ends when the process that started it ends, in whatever way; for the demo
+    #[arg(long, hide = true)]
+    end_with_parent: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    if arguments.end_with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    }
     let path = arguments.file.config;
     let loaded = load(&path)?;
     start_log(&loaded.config.telemetry)?;
@@ -40,8 +47,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn start(loaded: faxbridge::config::Loaded) -> anyhow::Result<Running> {
-    let program = std::env::current_exe()?;
-    let running = daemon::start(loaded, program).await?;
+    // Not its path: this name stays the same program while an update replaces the file.
+    let program = std::path::PathBuf::from("/proc/self/exe");
+    let running = daemon::start(loaded, program).await.map_err(|error| {
+        if error.configuration { Misuse(error.to_string()).into() } else { anyhow::Error::from(error) }
+    })?;
     notify(&[sd_notify::NotifyState::Ready]);
     Ok(running)
 }

@@ -56,7 +56,7 @@ pub fn sheet(known: &Known<'_>) -> Sheet {
             })
             .unwrap_or_default(),
         to_attention: entry.map(|entry| text(entry.attention.as_ref())).unwrap_or_default(),
-        to_fax: known.number.map(|number| number.to_string()).unwrap_or_default(),
+        to_fax: known.number.map(crate::receipt::number_words).unwrap_or_default(),
         from_name: sender
             .and_then(|sender| sender.cover_name.clone())
             .or_else(|| known.mail.and_then(|mail| mail.from_name.clone()))

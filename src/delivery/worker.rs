@@ -24,7 +24,7 @@ use crate::job::state::{Context, Event, Patience, step};
 use crate::job::{self, Cause, Hold, JobState, Outcome, Report};
 use crate::register::{self, EntryState};
 use crate::spool::{Spool, WrappedKey};
-use crate::store::{Job, Saved, Store, StoreError};
+use crate::store::{AttemptRow, Job, Saved, Store, StoreError};
 
 /// Jobs in hand at once, over all providers.
 const IN_HAND: usize = 32;
@@ -295,7 +295,7 @@ impl Worker {
     async fn apply(&self, job: &Job, event: Event, keep_lease: bool) -> Result<Option<Job>, Trouble> {
         let now = self.clock.now();
         let earlier: Vec<Cause> =
-            self.store.attempts(job.id).await?.iter().filter_map(|a| a.cause()).collect();
+            self.store.attempts(job.id).await?.iter().filter_map(AttemptRow::cause).collect();
         let (retry, patience) = policies(&self.config.policy);
         let context = Context {
             now,

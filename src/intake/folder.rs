@@ -245,7 +245,11 @@ impl<'a> Folder<'a> {
 
     /// Leaves the file for the next scan. The log tells it once, not at every scan; and never its name.
     fn wait(&mut self, name: OsString, waiting: Waiting, problem: &str) {
-        if self.waiting.insert(name, waiting) != Some(waiting) {
+        if !waiting.whole {
+            // Nothing to do about a writer that opens its file twice.
+            tracing::debug!(folder.name = self.name, "folder {}: a file {problem}", self.name);
+            self.waiting.insert(name, waiting);
+        } else if self.waiting.insert(name, waiting) != Some(waiting) {
             tracing::warn!(folder.name = self.name, "folder {}: a file {problem}; trying again", self.name);
         }
     }

@@ -5,9 +5,9 @@
 //!
 //! Limits: sessions in all and per address, 30 seconds to authenticate, `idle` without traffic, channels per
 //! connection, handles per channel, early bytes per channel, temporary uploads per user. Per channel, russh queues at
-//! most [`QUEUED_MESSAGES`] messages of 32 KiB before it stops reading from the network.
+//! most 64 messages of 32 KiB before it stops reading from the network.
 //!
-//! When the server stops, uploads that are being written may come to their end for [`DRAIN`]; then connections close.
+//! When the server stops, uploads that are being written may come to their end for 20 seconds; then connections close.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown};

@@ -5,8 +5,8 @@
 //! Everything else ends in a refusal with a sentence, at the earliest command at which it can be known: too large at MAIL,
 //! unknown sender or unroutable address at RCPT, a broken mail at its end. A refusal is never followed by a bounce.
 //!
-//! [`session`] is the dialogue, [`wire`] the connection under it, [`receive`] the way of a mail into the spool with
-//! [`data`] (where does it end) and [`header`] (what is its Message-ID).
+//! `session` is the dialogue, `wire` the connection under it, `receive` the way of a mail into the spool with
+//! `data` (where does it end) and `header` (what is its Message-ID).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `listener` until `shutdown` turns true. Then no further session begins, a session that is receiving a mail ends with
-/// the answer to it, all others with 421; returns when all have ended, after [`DRAIN`] at the latest.
+/// the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest.
 ///
 /// The session limits of `config` count per listener.
 pub async fn serve(
@@ -156,7 +156,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 fn tell_operator(refusal: &Refusal) {
     match &refusal.cause {
         Some(cause) => {
-            tracing::warn!(smtp.code = refusal.code, "a mail was refused with {}: {cause}", refusal.code)
+            tracing::warn!(smtp.code = refusal.code, "a mail was refused with {}: {cause}", refusal.code);
         }
         None => tracing::info!(smtp.code = refusal.code, "a mail was refused with {}", refusal.code),
     }

@@ -75,7 +75,8 @@ pub fn ladder(cause: Cause) -> Ladder {
         | Cause::Blocked
         | Cause::DocumentRefused
         | Cause::Cancelled
-        | Cause::Expired => (&[], AfterLast::Fail),
+        | Cause::Expired
+        | Cause::NotReceived => (&[], AfterLast::Fail),
     };
     Ladder { pauses: minutes.iter().map(|m| SignedDuration::from_mins(*m)).collect(), then }
 }
@@ -157,6 +158,7 @@ mod tests {
             (Cause::DocumentRefused, &[], Next::Fail),
             (Cause::Cancelled, &[], Next::Fail),
             (Cause::Expired, &[], Next::Fail),
+            (Cause::NotReceived, &[], Next::Fail),
         ];
         for (cause, pauses, end) in table {
             assert_eq!(climb(*cause, 40), (pauses.to_vec(), Some(*end)), "{cause}");

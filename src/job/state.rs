@@ -299,7 +299,7 @@ fn sending(
 ) -> Result<Step, Impossible> {
     match event {
         Event::Taken { provider_ref } => Ok(transit(attempt, provider_ref, since, context)),
-        Event::Ended { report, wait } => Ok(ended(report, wait, attempt, None, context)),
+        Event::Ended { report, wait } => Ok(ended(&report, wait, attempt, None, context)),
         Event::Lost => Ok(lost(attempt, None, context)),
         event => Err(impossible(state, &event)),
     }
@@ -315,7 +315,7 @@ fn in_transit(
 ) -> Result<Step, Impossible> {
     match event {
         Event::Ended { report, wait } => {
-            Ok(ended(report, wait, attempt, Some(provider_ref.to_owned()), context))
+            Ok(ended(&report, wait, attempt, Some(provider_ref.to_owned()), context))
         }
         Event::StillGoing | Event::NoAnswer
             if context.now.duration_since(since) >= context.patience.silent_after =>
@@ -350,7 +350,7 @@ fn unclear(
     match event {
         Event::Found { provider_ref } => Ok(transit(attempt, provider_ref, context.now, context)),
         Event::Ended { report, wait } => {
-            Ok(ended(report, wait, attempt, provider_ref.map(str::to_owned), context))
+            Ok(ended(&report, wait, attempt, provider_ref.map(str::to_owned), context))
         }
         // Only a fax that the provider never acknowledged can be "never got it".
         Event::NotThere if provider_ref.is_none() && unknown_for >= context.patience.quiet => {
@@ -396,7 +396,7 @@ fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Res
 
 /// An Attempt ended: delivered, tried again later, held or failed.
 fn ended(
-    report: Report,
+    report: &Report,
     wait: Option<SignedDuration>,
     attempt: u32,
     provider_ref: Option<String>,
@@ -470,7 +470,7 @@ fn resolved(arrived: bool, attempt_open: bool) -> Step {
     let (state, outcome) = if arrived {
         (JobState::Delivered, Outcome::Delivered)
     } else {
-        (JobState::Failed { cause: Cause::Unclear }, Outcome::Unclear)
+        (JobState::Failed { cause: Cause::NotReceived }, Outcome::Refused(Cause::NotReceived))
     };
     let mut effects = Vec::new();
     if attempt_open {

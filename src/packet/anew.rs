@@ -3,81 +3,38 @@
 //! The copy starts at the chosen pages and follows only what drawing needs: content, the resources that the content names,
 //! and the appearance of annotations that print. What is not reached from there is not in the new file: dropped pages,
 //! scripts, actions, links, attachments, metadata, outlines, structure, thumbnails, private data of other programs.
-//! Streams are copied as they are compressed, byte for byte, so no page can look different for having gone through here.
+//! Streams are copied as they are compressed, byte for byte, so no page can look different for having gone through here;
+//! only content with passages of hidden layers is written again, without them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::io;
 
-use lopdf::{Dictionary, Document, Object, ObjectId, Stream, Writer};
+use lopdf::{Dictionary, Document, Object, ObjectId};
 
-use super::content::names_in;
+mod copier;
+
+use copier::{CATALOG, Copier, DEPTH, PAGES, Role, name, numbers, reference};
+
+use super::content::{names_in, without_hidden};
 use super::pdf::{Source, annotations, dict, named};
 
-/// Entries that lead away from drawing, or out of the file.
-const NEVER: &[&[u8]] = &[
-    b"AA",
-    b"AF",
-    b"Alternates",
-    b"Dests",
-    b"EF",
-    b"JS",
-    b"LastModified",
-    b"Measure",
-    b"Metadata",
-    b"OPI",
-    b"Parent",
-    b"PieceInfo",
-    b"PtData",
-    b"Ref",
-    b"StructParent",
-    b"StructParents",
-    b"Thumb",
-];
-/// In streams also: content that lies in another file.
-const NEVER_IN_STREAMS: &[&[u8]] = &[b"DL", b"F", b"FDecodeParms", b"FFilter", b"Length"];
-/// Objects that drawing never needs, wherever a reference to them stands.
-const NEVER_TYPES: &[&[u8]] = &[
-    b"Action",
-    b"Annot",
-    b"Catalog",
-    b"EmbeddedFile",
-    b"Filespec",
-    b"Metadata",
-    b"ObjStm",
-    b"Outlines",
-    b"Page",
-    b"Pages",
-    b"Sig",
-    b"StructElem",
-    b"StructTreeRoot",
-    b"XRef",
-];
-/// Dictionaries whose keys are names that the document made up.
-const NAME_TABLES: &[&[u8]] = &[b"CharProcs", b"Colorants"];
 const RESOURCES: &[&[u8]] = &[b"ColorSpace", b"ExtGState", b"Font", b"Pattern", b"Shading", b"XObject"];
 /// Annotations that are controls or carriers rather than marks on the paper.
 const NOT_MARKS: &[&[u8]] =
     &[b"3D", b"FileAttachment", b"Link", b"Movie", b"Popup", b"RichMedia", b"Screen", b"Sound", b"TrapNet"];
-/// How deep arrays and dictionaries may lie in one another.
-const DEPTH: u32 = 64;
-
-const CATALOG: u32 = 1;
-const PAGES: u32 = 2;
 
 /// Writes a PDF of these pages, in this order.
 ///
 /// # Errors
 /// None in practice: the target is memory.
 pub(super) fn write(pages: &[(&Source, ObjectId)]) -> io::Result<Vec<u8>> {
-    let mut copier = Copier::default();
-    copier.out.extend_from_slice(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n");
-    copier.offsets.resize(2, 0);
+    let mut copier = Copier::new();
     let mut kids = Vec::with_capacity(pages.len());
     for &(source, page) in pages {
         let number = copier.next_number();
         kids.push(reference(number));
         let place = copier.place(source);
-        let dictionary = copier.page(place, page);
+        let dictionary = copier.page(place, page)?;
         copier.object(number, &Object::Dictionary(dictionary))?;
         copier.drain()?;
     }
@@ -97,44 +54,15 @@ pub(super) fn prints(doc: &Document, annotation: &Dictionary) -> bool {
     flags & 0b10 == 0 && flags & 0b100 != 0 && !NOT_MARKS.contains(&named(doc, annotation, b"Subtype"))
 }
 
-#[derive(Default)]
-struct Copier<'a> {
-    out: Vec<u8>,
-    /// Where object n begins, at n-1.
-    offsets: Vec<usize>,
-    sources: Vec<&'a Source>,
-    numbers: HashMap<(usize, ObjectId), u32>,
-    waiting: VecDeque<(usize, ObjectId, u32)>,
-    /// Layers met, and whether they are hidden.
-    layers: Vec<(u32, bool)>,
-}
-
-impl<'a> Copier<'a> {
-    fn place(&mut self, source: &'a Source) -> usize {
-        let known = self.sources.iter().position(|known| std::ptr::eq(*known, source));
-        known.unwrap_or_else(|| {
-            self.sources.push(source);
-            self.sources.len() - 1
-        })
-    }
-
-    fn next_number(&mut self) -> u32 {
-        self.offsets.push(0);
-        u32::try_from(self.offsets.len()).unwrap_or(u32::MAX)
-    }
-
-    fn source(&self, place: usize) -> Option<&'a Source> {
-        self.sources.get(place).copied()
-    }
-
+impl Copier<'_> {
     /// The new page dictionary: what it inherits in the source stands in it.
-    fn page(&mut self, place: usize, id: ObjectId) -> Dictionary {
+    fn page(&mut self, place: usize, id: ObjectId) -> io::Result<Dictionary> {
         let mut new = Dictionary::new();
         new.set("Type", name(b"Page"));
         new.set("Parent", reference(PAGES));
-        let (Some(source), letter) = (self.source(place), [0.0, 0.0, 612.0, 792.0]) else { return new };
+        let (Some(source), letter) = (self.source(place), [0.0, 0.0, 612.0, 792.0]) else { return Ok(new) };
         let doc = &source.doc;
-        let Ok(page) = doc.get_dictionary(id) else { return new };
+        let Ok(page) = doc.get_dictionary(id) else { return Ok(new) };
         new.set(
             "MediaBox",
             numbers(&inherited(doc, page, b"MediaBox").and_then(|o| rectangle(doc, o)).unwrap_or(letter)),
@@ -147,15 +75,26 @@ impl<'a> Copier<'a> {
         {
             new.set("Rotate", Object::Integer(turn.rem_euclid(360)));
         }
-        for key in [&b"UserUnit"[..], b"Group", b"Contents"] {
+        for key in [&b"UserUnit"[..], b"Group"] {
             if let Ok(value) = page.get(key) {
                 let value = self.value(place, value, 0);
                 new.set(key, value);
             }
         }
         let resources = inherited(doc, page, b"Resources").and_then(|object| object.as_dict().ok());
-        let used = page_content(source, page).map(|content| names_in(&content));
-        let resources = resources.map(|resources| self.resources(place, resources, used));
+        let content = page_content(source, page);
+        let hidden = resources.map(|all| source.layers.hidden_names(doc, all)).unwrap_or_default();
+        let cleared = cleared(content.as_deref(), &hidden);
+        if let Some(cleared) = &cleared {
+            let number = self.next_number();
+            self.stream_object(number, Dictionary::new(), cleared)?;
+            new.set("Contents", reference(number));
+        } else if let Ok(value) = page.get(b"Contents") {
+            let value = self.value(place, value, 0);
+            new.set("Contents", value);
+        }
+        let used = cleared.or(content).map(|content| names_in(&content));
+        let resources = resources.map(|resources| self.resources(place, resources, used, 0));
         new.set("Resources", Object::Dictionary(resources.unwrap_or_default()));
         let marks: Vec<Object> = annotations(doc, id)
             .into_iter()
@@ -165,7 +104,7 @@ impl<'a> Copier<'a> {
         if !marks.is_empty() {
             new.set("Annots", Object::Array(marks));
         }
-        new
+        Ok(new)
     }
 
     /// A printing annotation as its bare appearance: no field, no text of comments, nothing to click.
@@ -203,7 +142,13 @@ impl<'a> Copier<'a> {
 
     /// Resources, of which only those in `used` where that is known: dictionaries shared between pages would bring the
     /// pictures of dropped pages along.
-    fn resources(&mut self, place: usize, old: &Dictionary, used: Option<HashSet<Vec<u8>>>) -> Dictionary {
+    fn resources(
+        &mut self,
+        place: usize,
+        old: &Dictionary,
+        used: Option<HashSet<Vec<u8>>>,
+        depth: u32,
+    ) -> Dictionary {
         let mut new = Dictionary::new();
         let Some(source) = self.source(place) else { return new };
         let doc = &source.doc;
@@ -211,24 +156,33 @@ impl<'a> Copier<'a> {
         let is_used =
             |key: &[u8]| used.as_ref().is_none_or(|used| used.contains(key)) || key.starts_with(b"Default");
         for &category in RESOURCES {
+            // Unfiltered tables stay the objects they are: taken in here, they could unfold without end.
+            if used.is_none()
+                && let Ok(table @ Object::Reference(_)) = old.get(category)
+            {
+                new.set(category, self.follow(place, table, Role::Table));
+                continue;
+            }
             let Some(entries) = dict(doc, old, category) else { continue };
             let mut kept = Dictionary::new();
             for (key, value) in entries.iter().filter(|(key, _)| is_used(key)) {
-                kept.set(key.clone(), self.value(place, value, 0));
+                kept.set(key.clone(), self.value(place, value, depth + 1));
             }
             if !kept.is_empty() {
                 new.set(category, Object::Dictionary(kept));
             }
         }
-        // Property lists: layers are needed, the rest (marks for other programs) must only be there.
+        // Property lists: layers (always objects of their own) are needed, the rest, marks for other programs, must only
+        // be there.
         if let Some(entries) = dict(doc, old, b"Properties") {
             let mut kept = Dictionary::new();
             for (key, value) in entries.iter().filter(|(key, _)| is_used(key)) {
-                let layer = doc.dereference(value).ok().and_then(|(_, object)| object.as_dict().ok());
+                let layer =
+                    doc.dereference(value).ok().and_then(|(id, object)| id.and(object.as_dict().ok()));
                 let is_layer =
                     layer.is_some_and(|layer| matches!(named(doc, layer, b"Type"), b"OCG" | b"OCMD"));
                 let value = if is_layer {
-                    self.value(place, value, 0)
+                    self.follow(place, value, Role::Plain)
                 } else {
                     Object::Dictionary(Dictionary::new())
                 };
@@ -237,168 +191,6 @@ impl<'a> Copier<'a> {
             new.set("Properties", Object::Dictionary(kept));
         }
         new
-    }
-
-    /// A copy in which references point into the new file.
-    fn value(&mut self, place: usize, old: &Object, depth: u32) -> Object {
-        if depth > DEPTH {
-            return Object::Null;
-        }
-        match old {
-            Object::Reference(_) => self.follow(place, old),
-            Object::Array(list) => {
-                Object::Array(list.iter().map(|entry| self.value(place, entry, depth + 1)).collect())
-            }
-            Object::Dictionary(old) => Object::Dictionary(self.dictionary(place, old, NEVER, depth)),
-            // A stream is always an object of its own.
-            Object::Stream(_) => Object::Null,
-            plain => plain.clone(),
-        }
-    }
-
-    fn dictionary(&mut self, place: usize, old: &Dictionary, without: &[&[u8]], depth: u32) -> Dictionary {
-        let mut new = Dictionary::new();
-        for (key, value) in old {
-            if without.contains(&key.as_slice()) {
-                continue;
-            }
-            let table = self
-                .source(place)
-                .and_then(|source| source.doc.dereference(value).ok())
-                .and_then(|(_, object)| object.as_dict().ok());
-            let value = match table {
-                Some(table) if key == b"Resources" => Object::Dictionary(self.resources(place, table, None)),
-                Some(table) if NAME_TABLES.contains(&key.as_slice()) => {
-                    Object::Dictionary(self.dictionary(place, table, &[], depth + 1))
-                }
-                _ => self.value(place, value, depth + 1),
-            };
-            new.set(key.clone(), value);
-        }
-        new
-    }
-
-    fn follow(&mut self, place: usize, old: &Object) -> Object {
-        let Some(source) = self.source(place) else { return Object::Null };
-        let Ok((Some(id), object)) = source.doc.dereference(old) else { return Object::Null };
-        let kind = object.type_name().unwrap_or_default();
-        if source.skeleton.contains(&id) || NEVER_TYPES.contains(&kind) {
-            return Object::Null;
-        }
-        if let Some(&number) = self.numbers.get(&(place, id)) {
-            return reference(number);
-        }
-        let number = self.next_number();
-        self.numbers.insert((place, id), number);
-        self.waiting.push_back((place, id, number));
-        reference(number)
-    }
-
-    /// Writes every object that was referred to and is not written yet.
-    fn drain(&mut self) -> io::Result<()> {
-        while let Some((place, id, number)) = self.waiting.pop_front() {
-            let Some(source) = self.source(place) else { continue };
-            match source.doc.get_object(id) {
-                Ok(Object::Stream(stream)) => self.stream(place, stream, number)?,
-                Ok(Object::Dictionary(layer)) if named(&source.doc, layer, b"Type") == b"OCG" => {
-                    self.layers.push((number, source.layers.hides(id)));
-                    let mut new = Dictionary::new();
-                    new.set("Type", name(b"OCG"));
-                    new.set("Name", Object::string_literal("layer"));
-                    self.object(number, &Object::Dictionary(new))?;
-                }
-                Ok(other) => {
-                    let new = self.value(place, other, 0);
-                    self.object(number, &new)?;
-                }
-                Err(_) => self.object(number, &Object::Null)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn stream(&mut self, place: usize, old: &Stream, number: u32) -> io::Result<()> {
-        let Some(source) = self.source(place) else { return Ok(()) };
-        let subtype = named(&source.doc, &old.dict, b"Subtype");
-        // Hidden as a whole, or a PostScript program: nothing is drawn in its place.
-        if subtype == b"PS" || source.layers.hide(&source.doc, &old.dict) {
-            let mut empty = Dictionary::new();
-            empty.set("Type", name(b"XObject"));
-            empty.set("Subtype", name(b"Form"));
-            empty.set("BBox", numbers(&[0.0; 4]));
-            return self.stream_object(number, empty, b"");
-        }
-        let without: Vec<&[u8]> = [NEVER, NEVER_IN_STREAMS, &[&b"Resources"[..]]].concat();
-        let mut new = self.dictionary(place, &old.dict, &without, 0);
-        if let Some(resources) = dict(&source.doc, &old.dict, b"Resources") {
-            let used =
-                old.decompressed_content_with_limit(source.unfold).ok().map(|content| names_in(&content));
-            new.set("Resources", Object::Dictionary(self.resources(place, resources, used)));
-        }
-        self.stream_object(number, new, &old.content)
-    }
-
-    fn stream_object(&mut self, number: u32, mut dictionary: Dictionary, content: &[u8]) -> io::Result<()> {
-        dictionary.set("Length", Object::Integer(i64::try_from(content.len()).unwrap_or(i64::MAX)));
-        self.begin(number);
-        Writer::write_object(&mut self.out, &Object::Dictionary(dictionary))?;
-        self.out.extend_from_slice(b"\nstream\n");
-        self.out.extend_from_slice(content);
-        self.out.extend_from_slice(b"\nendstream\nendobj\n");
-        Ok(())
-    }
-
-    fn object(&mut self, number: u32, object: &Object) -> io::Result<()> {
-        self.begin(number);
-        Writer::write_object(&mut self.out, object)?;
-        self.out.extend_from_slice(b"\nendobj\n");
-        Ok(())
-    }
-
-    fn begin(&mut self, number: u32) {
-        let at = self.out.len();
-        if let Some(offset) =
-            usize::try_from(number).ok().and_then(|n| self.offsets.get_mut(n.wrapping_sub(1)))
-        {
-            *offset = at;
-        }
-        self.out.extend_from_slice(format!("{number} 0 obj\n").as_bytes());
-    }
-
-    fn catalog(&self) -> Dictionary {
-        let mut catalog = Dictionary::new();
-        catalog.set("Type", name(b"Catalog"));
-        catalog.set("Pages", reference(PAGES));
-        if !self.layers.is_empty() {
-            let of = |all: bool| {
-                let chosen = self.layers.iter().filter(|(_, hidden)| all || *hidden);
-                Object::Array(chosen.map(|(number, _)| reference(*number)).collect())
-            };
-            let mut default = Dictionary::new();
-            default.set("BaseState", name(b"ON"));
-            default.set("OFF", of(false));
-            let mut properties = Dictionary::new();
-            properties.set("OCGs", of(true));
-            properties.set("D", Object::Dictionary(default));
-            catalog.set("OCProperties", Object::Dictionary(properties));
-        }
-        catalog
-    }
-
-    fn finish(mut self) -> io::Result<Vec<u8>> {
-        let start = self.out.len();
-        let size = self.offsets.len() + 1;
-        self.out.extend_from_slice(format!("xref\n0 {size}\n0000000000 65535 f \n").as_bytes());
-        for offset in &self.offsets {
-            self.out.extend_from_slice(format!("{offset:010} 00000 n \n").as_bytes());
-        }
-        let mut trailer = Dictionary::new();
-        trailer.set("Size", Object::Integer(i64::try_from(size).unwrap_or(i64::MAX)));
-        trailer.set("Root", reference(CATALOG));
-        self.out.extend_from_slice(b"trailer\n");
-        Writer::write_object(&mut self.out, &Object::Dictionary(trailer))?;
-        self.out.extend_from_slice(format!("\nstartxref\n{start}\n%%EOF\n").as_bytes());
-        Ok(self.out)
     }
 }
 
@@ -441,6 +233,11 @@ fn with_borrowed_names(
             return Some(used);
         }
     }
+}
+
+/// Content without hidden passages, where there are any that can be taken out.
+fn cleared(content: Option<&[u8]>, hidden: &HashSet<Vec<u8>>) -> Option<Vec<u8>> {
+    if hidden.is_empty() { None } else { without_hidden(content?, hidden) }
 }
 
 /// The page's content, decompressed; `None` when it cannot be, or not within the limit.
@@ -487,18 +284,6 @@ fn rectangle(doc: &Document, object: &Object) -> Option<[f32; 4]> {
         *corner = doc.dereference(entry).ok()?.1.as_float().ok().filter(|value| value.is_finite())?;
     }
     Some(corners)
-}
-
-fn numbers(values: &[f32]) -> Object {
-    Object::Array(values.iter().map(|&value| Object::Real(value)).collect())
-}
-
-fn name(name: &[u8]) -> Object {
-    Object::Name(name.to_vec())
-}
-
-fn reference(number: u32) -> Object {
-    Object::Reference((number, 0))
 }
 
 #[cfg(test)]

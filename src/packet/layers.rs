@@ -1,8 +1,9 @@
 //! Layers (optional content, PDF 1.7 section 8.11): which of them a viewer hides when it opens the file.
 //!
-//! A page is faxed as it opens. What a hidden layer would draw does not travel to the provider where that can be told
-//! from the outside: drawings and annotations that belong to it as a whole are left out ([`super::anew`]). Hidden passages
-//! inside a page's own content stay in it, and the new file says, as the old one did, that they are hidden.
+//! A page is faxed as it opens, and what a hidden layer would draw does not travel to the provider: drawings and annotations
+//! that belong to it are left out ([`super::anew`]), passages of content lose what they paint ([`super::content`]). A passage
+//! that cannot be taken out without moving what follows it stays, and the new file says, as the old one did, that it
+//! is hidden.
 
 use std::collections::HashSet;
 
@@ -45,12 +46,23 @@ impl Layers {
         self.hidden.contains(&layer)
     }
 
-    /// Whether what carries this `/OC` entry is hidden. Where the visibility is a formula (`VE`), it counts as shown.
+    /// The names in these `/Properties` that stand for hidden layers.
+    pub(super) fn hidden_names(&self, doc: &Document, resources: &Dictionary) -> HashSet<Vec<u8>> {
+        let entries = dict(doc, resources, b"Properties").filter(|_| !self.hidden.is_empty());
+        let entries = entries.into_iter().flatten();
+        entries.filter(|(_, entry)| self.hide_entry(doc, entry)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether what carries this `/OC` entry is hidden.
     pub(super) fn hide(&self, doc: &Document, holder: &Dictionary) -> bool {
+        holder.get(b"OC").is_ok_and(|entry| self.hide_entry(doc, entry))
+    }
+
+    /// Whether this layer or membership is hidden. Where the visibility is a formula (`VE`), it counts as shown.
+    fn hide_entry(&self, doc: &Document, entry: &Object) -> bool {
         if self.hidden.is_empty() {
             return false;
         }
-        let Ok(entry) = holder.get(b"OC") else { return false };
         let Ok((id, Object::Dictionary(layer))) = doc.dereference(entry) else { return false };
         if named(doc, layer, b"Type") != b"OCMD" {
             return id.is_some_and(|id| self.hides(id));

@@ -230,14 +230,24 @@ impl Planner {
         };
         match register::resolve(ask, &found, &self.numbers, self.config.policy.two_person, now) {
             Ok(entry) => Ok((Some(entry.clone()), number, None)),
-            Err(held) => {
+            Err((hold, mut sentence)) => {
+                if let (Some(number), true) = (&number, found.is_empty()) {
+                    sentence = self.with_likely_slip(number, sentence).await?;
+                }
                 let meant = found.iter().find(|entry| match &wanted {
                     Wanted::Key(key) => entry.key == *key,
                     Wanted::Number(_) => true,
                 });
-                Ok((meant.cloned(), number, Some(held)))
+                Ok((meant.cloned(), number, Some((hold, sentence))))
             }
         }
+    }
+
+    /// A number that nobody knows may be one that somebody knows, mistyped.
+    async fn with_likely_slip(&self, number: &FaxNumber, sentence: String) -> Result<String, StoreError> {
+        let all = self.store.recipients().await?;
+        let slip = register::slip_sentence(&register::slips(number, &all));
+        Ok(slip.map_or(sentence.clone(), |slip| format!("{sentence} {slip}")))
     }
 
     fn sender(&self, name: &str) -> Option<&Sender> {

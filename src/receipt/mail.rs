@@ -170,6 +170,19 @@ impl Relay {
         Ok(Relay { transport: builder.build() })
     }
 
+    /// Greets the relay and signs in, for `faxbridge check`; sends nothing.
+    ///
+    /// # Errors
+    /// [`RelayError`] with what the operator has to mend.
+    pub async fn check(&self) -> Result<(), RelayError> {
+        match tokio::time::timeout(STEP, self.transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(RelayError::later("the relay breaks off after its greeting".to_owned())),
+            Ok(Err(error)) => Err(classify(&error)),
+            Err(_) => Err(RelayError::later(format!("the relay did not answer within {} s", STEP.as_secs()))),
+        }
+    }
+
     /// Sends a mail to `to`, from nobody. When it returns, the relay has taken it.
     ///
     /// # Errors

@@ -95,6 +95,26 @@ impl Parcel {
     }
 }
 
+/// The relay of the configuration and our host name towards it; `None` where receipts do not leave by mail.
+///
+/// # Errors
+/// A sentence where its settings cannot be used.
+pub fn relay(config: &Config) -> Result<Option<(Relay, String)>, String> {
+    let Some(section) = &config.receipt else { return Ok(None) };
+    let host = section.from.rsplit_once('@').map_or("localhost", |(_, host)| host);
+    let host = host.trim_end_matches('>').to_owned();
+    let login = match (&section.login, &section.password) {
+        (Some(login), Some(password)) => {
+            let password = password.read().map_err(|e| e.to_string())?;
+            let text = password.text().ok_or("receipt.password is no text")?;
+            Some((login.clone(), text.to_owned()))
+        }
+        _ => None,
+    };
+    let relay = Relay::new(&section.relay, section.tls, login, &host).map_err(|e| e.to_string())?;
+    Ok(Some((relay, host)))
+}
+
 impl Outbox {
     /// Puts the outbox together; makes the signing key at first use.
     ///
@@ -109,24 +129,7 @@ impl Outbox {
     ) -> Result<Outbox, String> {
         let signing = SigningKey::load_or_make(&config.store.data_dir.join("receipt.key"))
             .map_err(|e| e.to_string())?;
-        let relay = match &config.receipt {
-            None => None,
-            Some(section) => {
-                let host = section.from.rsplit_once('@').map_or("localhost", |(_, host)| host);
-                let host = host.trim_end_matches('>').to_owned();
-                let login = match (&section.login, &section.password) {
-                    (Some(login), Some(password)) => {
-                        let password = password.read().map_err(|e| e.to_string())?;
-                        let text = password.text().ok_or("receipt.password is no text")?;
-                        Some((login.clone(), text.to_owned()))
-                    }
-                    _ => None,
-                };
-                let relay =
-                    Relay::new(&section.relay, section.tls, login, &host).map_err(|e| e.to_string())?;
-                Some((relay, host))
-            }
-        };
+        let relay = relay(&config)?;
         let accounts = Accounts::new(Arc::clone(&config), store.clone(), spool.clone());
         Ok(Outbox { config, store, spool, clock, wake, accounts, signing, relay })
     }

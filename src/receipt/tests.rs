@@ -304,7 +304,7 @@ fn a_person_s_no_is_a_no() {
         ..attempt(1, "14:06:00", "15:07:00", None)
     };
     for attempts in [vec![stated], Vec::new()] {
-        let account = account(vec![job(JobState::Failed { cause: Cause::Unclear }, attempts)]);
+        let account = account(vec![job(JobState::Failed { cause: Cause::NotReceived }, attempts)]);
         let letter = letter(&account, Kind::Final);
         assert_eq!(
             letter.headline,

@@ -35,7 +35,6 @@ impl State {
             JobState::Delivered => State::Delivered,
             JobState::Cancelled => State::Cancelled,
             JobState::Held { .. } => State::Held,
-            JobState::Failed { cause: Cause::Unclear } if closed_by_person(job) => State::Failed,
             JobState::Unclear { .. } | JobState::Failed { cause: Cause::Unclear } => State::Unclear,
             JobState::Failed { cause: Cause::Expired } => State::Expired,
             JobState::Failed { .. } => State::Failed,
@@ -131,7 +130,7 @@ pub(super) fn about(job: &JobAccount, account: &Account, times: &Times) -> Said 
 fn residue(job: &JobAccount) -> Option<String> {
     let told = match &job.state {
         JobState::Held { hold: Hold::PartlySent | Hold::Unclear, .. }
-        | JobState::Failed { cause: Cause::PartlySent | Cause::Unclear }
+        | JobState::Failed { cause: Cause::PartlySent | Cause::Unclear | Cause::NotReceived }
         | JobState::Unclear { .. } => true,
         JobState::Delivered => job.attempts.len() < 2,
         _ => false,
@@ -235,7 +234,7 @@ fn failed(cause: Cause, job: &JobAccount, account: &Account, times: &Times) -> (
             };
             (format!("Expired: the fax to {who} was not sent: {why}"), format!("{stop} {again}"))
         }
-        Cause::Unclear if closed_by_person(job) => (
+        Cause::NotReceived => (
             not_sent(format!("somebody closed the fax to {who} as not delivered")),
             format!("{stop} {again}"),
         ),
@@ -327,8 +326,9 @@ fn held(hold: Hold, until: Timestamp, job: &JobAccount, times: &Times) -> (Strin
     }
 }
 
-/// Where the hold itself brings no sentence.
-fn hold_sentence(hold: Hold) -> &'static str {
+/// Why a Job is held, where the hold itself brings no sentence.
+#[must_use]
+pub fn hold_sentence(hold: Hold) -> &'static str {
     match hold {
         Hold::Unverified => "Its number is not verified.",
         Hold::ExpiredEntry => "The verification of its number has expired.",
@@ -346,7 +346,8 @@ fn hold_sentence(hold: Hold) -> &'static str {
 }
 
 /// The cause of one Attempt, in a few words.
-pub(super) fn cause_words(cause: Cause) -> &'static str {
+#[must_use]
+pub fn cause_words(cause: Cause) -> &'static str {
     match cause {
         Cause::Busy => "busy",
         Cause::NoAnswer => "no answer",
@@ -364,6 +365,7 @@ pub(super) fn cause_words(cause: Cause) -> &'static str {
         Cause::Expired => "time was up",
         Cause::Unknown => "failure of an unknown kind",
         Cause::Unclear => "unclear whether it was sent",
+        Cause::NotReceived => "not received, as a person found out",
     }
 }
 
@@ -379,7 +381,8 @@ pub(super) fn outcome_words(attempt: &AttemptAccount) -> &'static str {
 }
 
 /// A number as people read it; North American ones in groups, others as they are dialled.
-pub(super) fn number_words(number: &FaxNumber) -> String {
+#[must_use]
+pub fn number_words(number: &FaxNumber) -> String {
     let text = number.as_str();
     match text.strip_prefix("+1").filter(|digits| digits.len() == 10) {
         Some(digits) => {
@@ -440,11 +443,6 @@ fn upper(sentence: &str) -> String {
 fn closed(sentence: &str) -> String {
     let sentence = sentence.trim();
     if sentence.ends_with(['.', '!', '?']) { sentence.to_owned() } else { format!("{sentence}.") }
-}
-
-/// Whether a person said that it did not arrive, rather than nobody having found out.
-fn closed_by_person(job: &JobAccount) -> bool {
-    job.attempts.last().is_none_or(|attempt| attempt.raw_text.as_deref() == Some(STATED))
 }
 
 /// What the state machine records as the text of an Attempt that a person settled.

@@ -2,9 +2,10 @@
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
+use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{StoreError, millis};
+use super::{Store, StoreError, millis};
 use crate::job::{JobId, SubmissionId};
 use crate::spool::hex;
 
@@ -36,6 +37,34 @@ impl Entry {
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
         self
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, FromRow)]
+pub struct LedgerRow {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub event: String,
+    /// Words, counts, codes.
+    pub detail: String,
+}
+
+impl Store {
+    /// What happened to a Job, in order.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn history(&self, job: JobId) -> Result<Vec<LedgerRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT at, actor, event, detail FROM ledger WHERE job_id = $1 ORDER BY seq LIMIT 1000",
+        )
+        .bind(job.as_str())
+        .fetch_all(self.readers())
+        .await?)
     }
 }
 

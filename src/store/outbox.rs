@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Store, StoreError, millis};
+use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, SubmissionId};
 
 /// An answer that has yet to leave.
@@ -29,6 +29,25 @@ pub struct OutboxRow {
     pub tries: i64,
     /// Milliseconds since 1970.
     pub made_at: i64,
+}
+
+/// How an answer stands.
+#[derive(Debug, Clone, FromRow)]
+pub struct AnswerRow {
+    /// The Job it is about, for a notice.
+    pub job_id: Option<String>,
+    /// `held` or `final`.
+    pub kind: String,
+    /// `mail`, `sftp` or `folder`.
+    pub way: String,
+    /// How often it was tried.
+    pub tries: i64,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+    /// When it left, milliseconds since 1970.
+    pub sent_at: Option<i64>,
+    /// When it is tried next; `None` once it has left or was given up.
+    pub next_at: Option<i64>,
 }
 
 /// A result file.
@@ -133,6 +152,17 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
                 }
+                let submission: Option<String> =
+                    sqlx::query_scalar("SELECT submission_id FROM outbox WHERE id = $1")
+                        .bind(&id)
+                        .fetch_optional(&mut *tx)
+                        .await?;
+                if let Some(submission) = submission {
+                    // The name says cause and way, as final:SUBMISSION:mail; addresses are not for the ledger.
+                    let entry = ledger::Entry::new("outbox", "answered").detail(&id);
+                    let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
+                    ledger::write(tx, now, entry.submission(submission)).await?;
+                }
                 // What was said is kept in the receipt; the mail itself, with its addresses, is not.
                 sqlx::query(
                     "UPDATE outbox SET sent_at = $1, next_at = NULL, body = NULL, lease_by = NULL, lease_until = NULL \
@@ -187,6 +217,20 @@ impl Store {
         .fetch_one(self.readers())
         .await?;
         Ok(n.unsigned_abs())
+    }
+
+    /// All answers about `submission`, oldest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn answers(&self, submission: SubmissionId) -> Result<Vec<AnswerRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT job_id, kind, way, tries, last_error, sent_at, next_at FROM outbox WHERE submission_id = $1 \
+             ORDER BY made_at, id",
+        )
+        .bind(submission.as_str())
+        .fetch_all(self.readers())
+        .await?)
     }
 
     /// Whether an answer about `submission` still needs what only its key can read.

@@ -22,6 +22,8 @@ use super::StoreError;
 const BATCH: usize = 256;
 /// How long a write waits for another process (the command line) that holds the database.
 const BUSY: Duration = Duration::from_secs(10);
+/// How the schema came to be what it is.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 /// What a request leaves behind: called with the commit's fate, it answers whoever asked.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Given the open transaction, does its work in it; given an error, only passes that on.
@@ -53,13 +55,43 @@ impl Engine {
             .busy_timeout(BUSY)
             .disable_statement_logging();
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::migrate!("src/store/migrations/sqlite").run(&mut connection).await?;
+        MIGRATIONS.run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await?;
         let (requests, queue) = mpsc::channel(1024);
         tokio::spawn(write_all(connection, queue));
+        Ok(Engine { requests, readers, options })
+    }
+
+    /// Opens the database at `path` to be read only, beside a daemon or without one; an empty one in memory stands in where
+    /// there is none. Writes fail as on a closed store.
+    pub(super) async fn look(path: &Path) -> Result<Self, StoreError> {
+        let (requests, _) = mpsc::channel(1);
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        if !path.exists() {
+            let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
+            let readers = pool.connect_with(options.clone()).await?;
+            MIGRATIONS.run(&readers).await?;
+            return Ok(Engine { requests, readers, options });
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(BUSY)
+            .disable_statement_logging();
+        let readers = pool.connect_with(options.clone()).await?;
+        let applied: Vec<i64> =
+            sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+                .fetch_all(&readers)
+                .await?;
+        if let Some(newer) = applied.iter().find(|version| !MIGRATIONS.version_exists(**version)) {
+            return Err(StoreError::Schema(sqlx::migrate::MigrateError::VersionMissing(*newer)));
+        }
+        if applied.len() < MIGRATIONS.iter().count() {
+            return Err(StoreError::OlderSchema);
+        }
         Ok(Engine { requests, readers, options })
     }
 
@@ -130,7 +162,10 @@ async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<R
             }
         }
         for answer in answers {
-            answer(fate.as_ref().map(|()| ()).map_err(StoreError::same));
+            answer(match &fate {
+                Ok(()) => Ok(()),
+                Err(error) => Err(error.same()),
+            });
         }
     }
 }

@@ -395,7 +395,10 @@ async fn insert(tx: &mut SqliteConnection, new: &NewSubmission) -> Result<(), St
     .bind(&new.facts)
     .execute(&mut *tx)
     .await?;
-    insert_document(tx, new.id, None, &new.document).await
+    insert_document(tx, new.id, None, &new.document).await?;
+    let detail = format!("from {}, {} bytes, sha256 {}", new.sender, new.document.bytes, new.document.sha256);
+    let entry = ledger::Entry::new(&new.source, "accepted").detail(detail).submission(new.id);
+    ledger::write(tx, new.accepted_at, entry).await
 }
 
 pub(super) async fn insert_document(

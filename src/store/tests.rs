@@ -273,7 +273,7 @@ async fn the_ledger_is_a_chain() {
         .await
         .unwrap();
     let events: Vec<_> = rows.iter().map(|row| (row.0, row.1.as_str())).collect();
-    assert_eq!(events, [(1, "prepared"), (2, "state")]);
+    assert_eq!(events, [(1, "accepted"), (2, "prepared"), (3, "state")]);
     assert!(rows.iter().all(|row| row.2.len() == 64));
     assert_ne!(rows[0].2, rows[1].2);
 }

@@ -273,7 +273,7 @@ fn hidden_layers_stay_hidden_and_their_drawings_stay_here() {
     for text in ["drawn on shown", "kept passage"] {
         assert!(says(&output, text), "{text}");
     }
-    for text in ["drawn on hidden", "member of hidden", "hidden layer"] {
+    for text in ["drawn on hidden", "member of hidden", "hidden layer", "gone passage"] {
         assert!(!says(&output, text), "{text}");
     }
     let output = Document::load_mem(&output).unwrap();
@@ -281,4 +281,35 @@ fn hidden_layers_stay_hidden_and_their_drawings_stay_here() {
     let default = properties.get(b"D").unwrap().as_dict().unwrap();
     assert_eq!(default.get(b"OFF").unwrap().as_array().unwrap().len(), 1);
     assert_eq!(properties.get(b"OCGs").unwrap().as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn structures_that_lead_into_themselves_end() {
+    let mut doc = document(&["page"]);
+    let knot = doc.new_object_id();
+    let table = doc.new_object_id();
+    // Resources within a table that is found through those resources, twice at each turn.
+    let inner = dictionary! { "Resources" => dictionary! { "Font" => table, "Properties" => table }, "Type" => "OCMD" };
+    doc.set_object(table, dictionary! { "F1" => inner.clone(), "F2" => inner, "F3" => knot });
+    doc.set_object(
+        knot,
+        dictionary! {
+            "Resources" => knot, "CharProcs" => knot, "Colorants" => knot, "Font" => table, "XObject" => knot,
+            "Kids" => vec![Object::from(knot), table.into()],
+        },
+    );
+    let borrowed = doc.add_object(Stream::new(
+        dictionary! { "Type" => "XObject", "Subtype" => "Form", "Resources" => knot },
+        b"/F1 1 Tf /Resources Do".to_vec(),
+    ));
+    let tree = doc.catalog().unwrap().get(b"Pages").unwrap().as_reference().unwrap();
+    let resources =
+        doc.get_dictionary_mut(tree).unwrap().get_mut(b"Resources").unwrap().as_dict_mut().unwrap();
+    resources.set("XObject", dictionary! { "X" => borrowed });
+    resources.set("ExtGState", table);
+    let id = page(&doc, 0);
+    let content = doc.add_object(Stream::new(Dictionary::new(), b"/X Do /F1 gs /F3 gs".to_vec()));
+    doc.get_dictionary_mut(id).unwrap().set("Contents", content);
+    doc.get_dictionary_mut(id).unwrap().set("Group", knot);
+    assert!(made(doc, None).len() < 100_000);
 }

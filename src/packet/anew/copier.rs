@@ -1,0 +1,308 @@
+//! The copying itself: objects followed by their references, renumbered, cleaned, and written as a file.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+
+use lopdf::{Dictionary, Object, ObjectId, Stream, Writer};
+
+use super::super::content::names_in;
+use super::super::pdf::{Source, dict, named};
+use super::cleared;
+
+/// Entries that lead away from drawing, or out of the file.
+const NEVER: &[&[u8]] = &[
+    b"AA",
+    b"AF",
+    b"Alternates",
+    b"Dests",
+    b"EF",
+    b"JS",
+    b"LastModified",
+    b"Measure",
+    b"Metadata",
+    b"OPI",
+    b"Parent",
+    b"PieceInfo",
+    b"PtData",
+    b"Ref",
+    b"StructParent",
+    b"StructParents",
+    b"Thumb",
+];
+/// In streams also: content that lies in another file.
+const NEVER_IN_STREAMS: &[&[u8]] = &[b"DL", b"F", b"FDecodeParms", b"FFilter", b"Length"];
+/// Objects that drawing never needs, wherever a reference to them stands.
+const NEVER_TYPES: &[&[u8]] = &[
+    b"Action",
+    b"Annot",
+    b"Catalog",
+    b"EmbeddedFile",
+    b"Filespec",
+    b"Metadata",
+    b"ObjStm",
+    b"Outlines",
+    b"Page",
+    b"Pages",
+    b"Sig",
+    b"StructElem",
+    b"StructTreeRoot",
+    b"XRef",
+];
+/// Dictionaries whose keys are names that the document made up.
+const NAME_TABLES: &[&[u8]] = &[b"CharProcs", b"Colorants"];
+/// How deep arrays and dictionaries may lie in one another.
+pub(super) const DEPTH: u32 = 64;
+
+pub(super) const CATALOG: u32 = 1;
+pub(super) const PAGES: u32 = 2;
+
+/// What a dictionary is there for, by the key under which it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Entries of the standard.
+    Plain,
+    /// Names that the document made up: none may be left out for how it is called.
+    Table,
+    /// Tables of what content may draw with.
+    Resources,
+}
+
+#[derive(Default)]
+pub(super) struct Copier<'a> {
+    out: Vec<u8>,
+    /// Where object n begins, at n-1.
+    offsets: Vec<usize>,
+    sources: Vec<&'a Source>,
+    numbers: HashMap<(usize, ObjectId), u32>,
+    waiting: VecDeque<(usize, ObjectId, u32, Role)>,
+    /// Layers met, and whether they are hidden.
+    layers: Vec<(u32, bool)>,
+}
+
+impl<'a> Copier<'a> {
+    /// A file with its head, and with numbers for catalog and page tree.
+    pub(super) fn new() -> Self {
+        let out = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n".to_vec();
+        Copier { out, offsets: vec![0; 2], ..Copier::default() }
+    }
+
+    pub(super) fn place(&mut self, source: &'a Source) -> usize {
+        let known = self.sources.iter().position(|known| std::ptr::eq(*known, source));
+        known.unwrap_or_else(|| {
+            self.sources.push(source);
+            self.sources.len() - 1
+        })
+    }
+
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.offsets.push(0);
+        u32::try_from(self.offsets.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn source(&self, place: usize) -> Option<&'a Source> {
+        self.sources.get(place).copied()
+    }
+
+    /// A copy in which references point into the new file.
+    pub(super) fn value(&mut self, place: usize, old: &Object, depth: u32) -> Object {
+        if depth > DEPTH {
+            return Object::Null;
+        }
+        match old {
+            Object::Reference(_) => self.follow(place, old, Role::Plain),
+            Object::Array(list) => {
+                Object::Array(list.iter().map(|entry| self.value(place, entry, depth + 1)).collect())
+            }
+            Object::Dictionary(old) => Object::Dictionary(self.table(place, old, Role::Plain, depth)),
+            // A stream is always an object of its own.
+            Object::Stream(_) => Object::Null,
+            plain => plain.clone(),
+        }
+    }
+
+    fn dictionary(&mut self, place: usize, old: &Dictionary, without: &[&[u8]], depth: u32) -> Dictionary {
+        let mut new = Dictionary::new();
+        for (key, value) in old {
+            if without.contains(&key.as_slice()) {
+                continue;
+            }
+            let role = match key.as_slice() {
+                // In a table of made-up names a key says nothing.
+                _ if without.is_empty() => Role::Plain,
+                b"Resources" => Role::Resources,
+                key if NAME_TABLES.contains(&key) => Role::Table,
+                _ => Role::Plain,
+            };
+            let value = match value {
+                Object::Reference(_) => self.follow(place, value, role),
+                Object::Dictionary(old) => Object::Dictionary(self.table(place, old, role, depth + 1)),
+                _ => self.value(place, value, depth + 1),
+            };
+            new.set(key.clone(), value);
+        }
+        new
+    }
+
+    /// A copy of a dictionary by what it is there for.
+    fn table(&mut self, place: usize, old: &Dictionary, role: Role, depth: u32) -> Dictionary {
+        match role {
+            _ if depth > DEPTH => Dictionary::new(),
+            Role::Plain => self.dictionary(place, old, NEVER, depth),
+            Role::Table => self.dictionary(place, old, &[], depth),
+            Role::Resources => self.resources(place, old, None, depth),
+        }
+    }
+
+    /// A reference into the new file; what it leads to will be written by [`Self::drain`]. What is in the way of drawing
+    /// becomes null.
+    pub(super) fn follow(&mut self, place: usize, old: &Object, role: Role) -> Object {
+        let Some(source) = self.source(place) else { return Object::Null };
+        let Ok((Some(id), object)) = source.doc.dereference(old) else { return Object::Null };
+        let kind = object.type_name().unwrap_or_default();
+        if source.skeleton.contains(&id) || NEVER_TYPES.contains(&kind) {
+            return Object::Null;
+        }
+        if let Some(&number) = self.numbers.get(&(place, id)) {
+            return reference(number);
+        }
+        let number = self.next_number();
+        self.numbers.insert((place, id), number);
+        self.waiting.push_back((place, id, number, role));
+        reference(number)
+    }
+
+    /// Writes every object that was referred to and is not written yet.
+    pub(super) fn drain(&mut self) -> io::Result<()> {
+        while let Some((place, id, number, role)) = self.waiting.pop_front() {
+            let Some(source) = self.source(place) else { continue };
+            match source.doc.get_object(id) {
+                Ok(Object::Stream(stream)) => self.stream(place, stream, number)?,
+                Ok(Object::Dictionary(layer)) if named(&source.doc, layer, b"Type") == b"OCG" => {
+                    self.layers.push((number, source.layers.hides(id)));
+                    let mut new = Dictionary::new();
+                    new.set("Type", name(b"OCG"));
+                    new.set("Name", Object::string_literal("layer"));
+                    self.object(number, &Object::Dictionary(new))?;
+                }
+                Ok(Object::Dictionary(old)) => {
+                    let new = self.table(place, old, role, 0);
+                    self.object(number, &Object::Dictionary(new))?;
+                }
+                Ok(other) => {
+                    let new = self.value(place, other, 0);
+                    self.object(number, &new)?;
+                }
+                Err(_) => self.object(number, &Object::Null)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, place: usize, old: &Stream, number: u32) -> io::Result<()> {
+        let Some(source) = self.source(place) else { return Ok(()) };
+        let subtype = named(&source.doc, &old.dict, b"Subtype");
+        // Hidden as a whole, or a PostScript program: nothing is drawn in its place.
+        if subtype == b"PS" || source.layers.hide(&source.doc, &old.dict) {
+            let mut empty = Dictionary::new();
+            empty.set("Type", name(b"XObject"));
+            empty.set("Subtype", name(b"Form"));
+            empty.set("BBox", numbers(&[0.0; 4]));
+            return self.stream_object(number, empty, b"");
+        }
+        let without: Vec<&[u8]> = [NEVER, NEVER_IN_STREAMS, &[&b"Resources"[..]]].concat();
+        let mut new = self.dictionary(place, &old.dict, &without, 0);
+        if let Some(resources) = dict(&source.doc, &old.dict, b"Resources") {
+            let content = old.decompressed_content_with_limit(source.unfold).ok();
+            let hidden = source.layers.hidden_names(&source.doc, resources);
+            let cleared = cleared(content.as_deref(), &hidden);
+            let used = cleared.as_ref().or(content.as_ref()).map(|content| names_in(content));
+            new.set("Resources", Object::Dictionary(self.resources(place, resources, used, 0)));
+            if let Some(cleared) = cleared {
+                new.remove(b"Filter");
+                new.remove(b"DecodeParms");
+                return self.stream_object(number, new, &cleared);
+            }
+        }
+        self.stream_object(number, new, &old.content)
+    }
+
+    pub(super) fn stream_object(
+        &mut self,
+        number: u32,
+        mut dictionary: Dictionary,
+        content: &[u8],
+    ) -> io::Result<()> {
+        dictionary.set("Length", Object::Integer(i64::try_from(content.len()).unwrap_or(i64::MAX)));
+        self.begin(number);
+        Writer::write_object(&mut self.out, &Object::Dictionary(dictionary))?;
+        self.out.extend_from_slice(b"\nstream\n");
+        self.out.extend_from_slice(content);
+        self.out.extend_from_slice(b"\nendstream\nendobj\n");
+        Ok(())
+    }
+
+    pub(super) fn object(&mut self, number: u32, object: &Object) -> io::Result<()> {
+        self.begin(number);
+        Writer::write_object(&mut self.out, object)?;
+        self.out.extend_from_slice(b"\nendobj\n");
+        Ok(())
+    }
+
+    fn begin(&mut self, number: u32) {
+        let at = self.out.len();
+        if let Some(offset) =
+            usize::try_from(number).ok().and_then(|n| self.offsets.get_mut(n.wrapping_sub(1)))
+        {
+            *offset = at;
+        }
+        self.out.extend_from_slice(format!("{number} 0 obj\n").as_bytes());
+    }
+
+    pub(super) fn catalog(&self) -> Dictionary {
+        let mut catalog = Dictionary::new();
+        catalog.set("Type", name(b"Catalog"));
+        catalog.set("Pages", reference(PAGES));
+        if !self.layers.is_empty() {
+            let of = |all: bool| {
+                let chosen = self.layers.iter().filter(|(_, hidden)| all || *hidden);
+                Object::Array(chosen.map(|(number, _)| reference(*number)).collect())
+            };
+            let mut default = Dictionary::new();
+            default.set("BaseState", name(b"ON"));
+            default.set("OFF", of(false));
+            let mut properties = Dictionary::new();
+            properties.set("OCGs", of(true));
+            properties.set("D", Object::Dictionary(default));
+            catalog.set("OCProperties", Object::Dictionary(properties));
+        }
+        catalog
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
+        let start = self.out.len();
+        let size = self.offsets.len() + 1;
+        self.out.extend_from_slice(format!("xref\n0 {size}\n0000000000 65535 f \n").as_bytes());
+        for offset in &self.offsets {
+            self.out.extend_from_slice(format!("{offset:010} 00000 n \n").as_bytes());
+        }
+        let mut trailer = Dictionary::new();
+        trailer.set("Size", Object::Integer(i64::try_from(size).unwrap_or(i64::MAX)));
+        trailer.set("Root", reference(CATALOG));
+        self.out.extend_from_slice(b"trailer\n");
+        Writer::write_object(&mut self.out, &Object::Dictionary(trailer))?;
+        self.out.extend_from_slice(format!("\nstartxref\n{start}\n%%EOF\n").as_bytes());
+        Ok(self.out)
+    }
+}
+
+pub(super) fn numbers(values: &[f32]) -> Object {
+    Object::Array(values.iter().map(|&value| Object::Real(value)).collect())
+}
+
+pub(super) fn name(name: &[u8]) -> Object {
+    Object::Name(name.to_vec())
+}
+
+pub(super) fn reference(number: u32) -> Object {
+    Object::Reference((number, 0))
+}

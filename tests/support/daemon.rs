@@ -1,0 +1,94 @@
+//! The daemon as a process: started, waited for, killed.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use faxbridge::daemon::Addresses;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_faxbridge");
+
+/// How long a start may take before it counts as failed.
+const START: Duration = Duration::from_secs(60);
+
+/// A running daemon; killed when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) addresses: Addresses,
+}
+
+/// A daemon that ended before it listened: how, and what it said.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) status: ExitStatus,
+}
+
+impl Daemon {
+    /// Starts `serve --config`, its log appended to `log`, and returns once it has written where it listens.
+    pub(crate) async fn start(
+        config: &Path,
+        data: &Path,
+        log: &Path,
+        environment: &[(&str, String)],
+    ) -> Result<Daemon, Failed> {
+        let addresses: PathBuf = data.join("addresses.json");
+        let _ = std::fs::remove_file(&addresses);
+        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut child = Command::new(PROGRAM)
+            .arg("serve")
+            .arg("--config")
+            .arg(config)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the daemon can be started");
+        let deadline = Instant::now() + START;
+        loop {
+            // The file is renamed into place, so whoever sees it sees it whole.
+            if let Ok(written) = std::fs::read(&addresses) {
+                let addresses = serde_json::from_slice(&written).expect("addresses.json is JSON");
+                return Ok(Daemon { child, addresses });
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                return Err(Failed { status });
+            }
+            assert!(Instant::now() < deadline, "the daemon did not listen within {} s", START.as_secs());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to stop, as systemd does, and waits.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        if let Some(pid) = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        }
+        self.child.wait().await.unwrap()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        self.child.wait().await.unwrap()
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+}

@@ -1,0 +1,91 @@
+//! A mail program, reduced to what matters here: it knows exactly for which mail it got its 250.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+/// A session.
+pub(crate) struct Session {
+    stream: BufReader<TcpStream>,
+}
+
+/// A refusal: the code, and all lines of the reply.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The server said no.
+    Reply(u16, String),
+    /// The connection broke: nobody knows.
+    Broken(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Refused::Broken(error)
+    }
+}
+
+impl Session {
+    /// Connects and says hello.
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Session, Refused> {
+        let mut session = Session { stream: BufReader::new(TcpStream::connect(address).await?) };
+        session.expect(220).await?;
+        session.command("EHLO client.example", 250).await?;
+        Ok(session)
+    }
+
+    /// Hands over one mail. `Ok` is the server's promise.
+    pub(crate) async fn send(&mut self, from: &str, to: &[&str], mail: &[u8]) -> Result<String, Refused> {
+        self.command(&format!("MAIL FROM:<{from}>"), 250).await?;
+        for to in to {
+            self.command(&format!("RCPT TO:<{to}>"), 250).await?;
+        }
+        self.command("DATA", 354).await?;
+        let mut stuffed = Vec::with_capacity(mail.len() + 16);
+        for line in mail.split_inclusive(|byte| *byte == b'\n') {
+            if line.first() == Some(&b'.') {
+                stuffed.push(b'.');
+            }
+            stuffed.extend_from_slice(line);
+        }
+        if !stuffed.ends_with(b"\r\n") {
+            stuffed.extend_from_slice(b"\r\n");
+        }
+        stuffed.extend_from_slice(b".\r\n");
+        self.stream.get_mut().write_all(&stuffed).await?;
+        self.expect(250).await
+    }
+
+    async fn command(&mut self, line: &str, code: u16) -> Result<String, Refused> {
+        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await?;
+        self.expect(code).await
+    }
+
+    async fn expect(&mut self, code: u16) -> Result<String, Refused> {
+        let mut reply = String::new();
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line).await? == 0 {
+                return Err(Refused::Broken(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let last = line.as_bytes().get(3) != Some(&b'-');
+            reply.push_str(&line);
+            if last {
+                break;
+            }
+        }
+        let got = reply.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
+        if got == code { Ok(reply) } else { Err(Refused::Reply(got, reply)) }
+    }
+}
+
+/// One mail in a session of its own.
+pub(crate) async fn send(
+    address: SocketAddr,
+    from: &str,
+    to: &[&str],
+    mail: &[u8],
+) -> Result<String, Refused> {
+    Session::connect(address).await?.send(from, to, mail).await
+}

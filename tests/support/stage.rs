@@ -1,0 +1,285 @@
+//! One story's stage: a temporary folder with configuration and keys, simulator, sink, daemon.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use faxbridge::clock::{Clock, SystemClock};
+use faxbridge::delivery::simulator::server::{self as simulator, Fax};
+use faxbridge::job::FaxNumber;
+use faxbridge::register::{Entry, EntryState};
+use faxbridge::store::{Job, JobFilter, Store, Submission, SubmissionFilter};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use super::daemon::{Daemon, Failed, PROGRAM};
+use super::sink::{Letter, Sink};
+
+/// What is the same in every story. Words in capitals are replaced: DIR, FIXTURES, PROVIDER, RELAY, SFTP_KEY.
+pub(crate) const BASE: &str = r#"
+[organization]
+name = "Lakeside Family Clinic"
+country = "US"
+time_zone = "America/New_York"
+phone = "+1 212 555 0100"
+
+[store]
+data_dir = "DIR/data"
+master_key = "file:DIR/master.key"
+
+[provider.simulator]
+kind = "simulator"
+url = "PROVIDER"
+token = "file:DIR/provider.token"
+webhook_key = "file:DIR/webhook.key"
+timeout = "3 s"
+
+[webhook]
+listen = "127.0.0.1:0"
+
+[receipt]
+relay = "RELAY"
+tls = "none"
+from = "fax@clinic.example"
+"#;
+
+/// How long something that must happen may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Lines of the daemon's log that a failure shows.
+const TAIL: usize = 40;
+
+/// See the module.
+pub(crate) struct Stage {
+    pub(crate) simulator: simulator::Running,
+    pub(crate) sink: Sink,
+    pub(crate) store: Store,
+    daemon: Option<Daemon>,
+    // Last: the folder goes when everything that uses it is gone.
+    dir: TempDir,
+}
+
+impl Stage {
+    /// Sets a stage with `config` behind [`BASE`] and a simulator that behaves. The daemon is not started yet.
+    pub(crate) async fn new(config: &str) -> Stage {
+        Stage::with(&format!("{BASE}{config}"), |_| {}).await
+    }
+
+    /// The same with a configuration of its own from the first line, and a simulator as `change` makes it.
+    pub(crate) async fn with(config: &str, change: impl FnOnce(&mut simulator::Options)) -> Stage {
+        let dir = tempfile::Builder::new().prefix("faxbridge-story-").tempdir().unwrap();
+        let at = dir.path();
+        std::fs::DirBuilder::new().mode(0o700).create(at.join("data")).unwrap();
+        write_secret(&at.join("master.key"), &[7; 32]);
+        write_secret(&at.join("provider.token"), b"token-of-the-tests");
+        write_secret(&at.join("webhook.key"), b"webhook-key-of-the-tests");
+        make_ssh_key(at).await;
+        let mut options =
+            simulator::Options::new(at.join("faxed"), "token-of-the-tests", b"webhook-key-of-the-tests");
+        options.call_time = Duration::from_millis(20);
+        options.webhook_pause = Duration::from_millis(100);
+        options.keep = true;
+        change(&mut options);
+        let simulator = simulator::serve(options).await.unwrap();
+        let sink = Sink::open(&at.join("mails")).await;
+        let store = Store::open(&at.join("data"), "the tests").await.unwrap();
+        let stage = Stage { simulator, sink, store, daemon: None, dir };
+        stage.configure(config);
+        stage
+    }
+
+    /// Replaces the configuration; the daemon reads it at its next start.
+    pub(crate) fn configure(&self, config: &str) {
+        let key = std::fs::read_to_string(self.path("sftp.pub")).unwrap();
+        let text = config
+            .replace("SFTP_KEY", key.trim())
+            .replace("FIXTURES", concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"))
+            .replace("DIR", self.dir.path().to_str().unwrap())
+            .replace("PROVIDER", &self.simulator.url())
+            .replace("RELAY", &self.sink.address());
+        std::fs::write(self.path("faxbridge.toml"), text).unwrap();
+    }
+
+    /// A place in the stage's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a secret as the configuration wants it: readable by its owner only.
+    pub(crate) fn secret(&self, name: &str, bytes: &[u8]) {
+        write_secret(&self.path(name), bytes);
+    }
+
+    /// Starts the daemon.
+    pub(crate) async fn start(&mut self) {
+        self.start_with(&[]).await;
+    }
+
+    /// Starts the daemon with more in its environment.
+    pub(crate) async fn start_with(&mut self, environment: &[(&str, String)]) {
+        if let Err(failed) = self.try_start(environment).await {
+            panic!("the daemon did not start, {}; its log:\n{}", failed.status, self.log_tail());
+        }
+    }
+
+    /// Starts the daemon, which may fail.
+    pub(crate) async fn try_start(&mut self, environment: &[(&str, String)]) -> Result<(), Failed> {
+        let (config, data) = (self.path("faxbridge.toml"), self.path("data"));
+        let log = self.path("daemon.log");
+        self.daemon = Some(Daemon::start(&config, &data, &log, environment).await?);
+        Ok(())
+    }
+
+    /// The running daemon.
+    pub(crate) fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().expect("the daemon was started")
+    }
+
+    /// Where mail is taken.
+    pub(crate) fn smtp(&self) -> SocketAddr {
+        *self.daemon.as_ref().and_then(|daemon| daemon.addresses.smtp.first()).expect("it listens for mail")
+    }
+
+    /// Where files are taken.
+    pub(crate) fn sftp(&self) -> SocketAddr {
+        *self.daemon.as_ref().and_then(|daemon| daemon.addresses.sftp.first()).expect("it listens for SFTP")
+    }
+
+    /// Enters verified recipients: key and number.
+    pub(crate) async fn verified(&self, recipients: &[(&str, &str)]) {
+        let now = SystemClock.now();
+        let entry = |(key, number): &(&str, &str)| Entry {
+            key: (*key).to_owned(),
+            name: format!("Office of {key}"),
+            organization: None,
+            department: None,
+            attention: None,
+            number: FaxNumber::from_e164(number).unwrap(),
+            typed: (*number).to_owned(),
+            csid: None,
+            state: EntryState::Verified,
+            state_reason: None,
+            verified_how: Some("website".into()),
+            evidence: None,
+            verified_by: Some("the tests".into()),
+            second_by: None,
+            verified_at: Some(now),
+            valid_until: None,
+            notes: None,
+            voice_count: 0,
+            created_at: now,
+            updated_at: now,
+        };
+        let entries = recipients.iter().map(entry).collect();
+        assert_eq!(self.store.add_recipients(entries, "the tests", now).await.unwrap(), None);
+    }
+
+    /// Runs a subcommand with this stage's configuration.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+        let config = self.path("faxbridge.toml");
+        Command::new(PROGRAM).args(arguments).arg("--config").arg(config).output().await.unwrap()
+    }
+
+    /// Waits until `look` finds what must come.
+    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "in {} s there was not: {what}. The daemon's log ends:\n{}",
+                PATIENCE.as_secs(),
+                self.log_tail()
+            );
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits for the final receipt that answers `message_id`.
+    pub(crate) async fn final_receipt(&self, message_id: &str) -> Letter {
+        self.until(&format!("a final receipt for {message_id}"), async || {
+            self.answers(message_id).into_iter().find(Letter::is_final)
+        })
+        .await
+    }
+
+    /// Waits for the notice that answers `message_id`.
+    pub(crate) async fn notice(&self, message_id: &str) -> Letter {
+        self.until(&format!("a notice for {message_id}"), async || {
+            self.answers(message_id).into_iter().find(|letter| !letter.is_final())
+        })
+        .await
+    }
+
+    /// What was mailed in answer to `message_id`.
+    pub(crate) fn answers(&self, message_id: &str) -> Vec<Letter> {
+        let bare = message_id.trim_matches(['<', '>']);
+        let mut letters = self.sink.letters();
+        letters.retain(|letter| letter.in_reply_to.as_deref() == Some(bare));
+        letters
+    }
+
+    /// Faxes that were delivered to `number`.
+    pub(crate) fn delivered(&self, number: &str) -> Vec<Fax> {
+        let mut faxes = self.simulator.faxes();
+        faxes.retain(|fax| fax.number == number && fax.was_delivered());
+        faxes
+    }
+
+    /// All jobs, newest first.
+    pub(crate) async fn jobs(&self) -> Vec<Job> {
+        self.store.jobs(&JobFilter::default(), 100_000).await.unwrap()
+    }
+
+    /// All submissions, newest first.
+    pub(crate) async fn submissions(&self) -> Vec<Submission> {
+        self.store.submissions(&SubmissionFilter::default(), 100_000).await.unwrap()
+    }
+
+    /// All that the daemon has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    /// The last lines of it.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(TAIL)..].join("\n")
+    }
+}
+
+/// Whether a fax came out whole at the far end.
+pub(crate) trait Came {
+    /// See [`Came`].
+    fn was_delivered(&self) -> bool;
+}
+
+impl Came for Fax {
+    fn was_delivered(&self) -> bool {
+        self.result.as_ref().is_some_and(|result| result.code == "ok")
+    }
+}
+
+fn write_secret(path: &Path, bytes: &[u8]) {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+/// `sftp` and `sftp.pub`, made by OpenSSH itself.
+async fn make_ssh_key(dir: &Path) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "story", "-f"])
+        .arg(dir.join("sftp"))
+        .status()
+        .await
+        .expect("openssh-client is installed");
+    assert!(made.success());
+}
