@@ -274,10 +274,9 @@ impl Worker {
     /// Asks about an Unclear Job: by the provider's name for it where that is known, else by our reference.
     async fn find_out(&self, job: &Job, attempt: u32, provider_ref: Option<&str>) -> Event {
         if let Some(provider_ref) = provider_ref {
-            return match self.ask_status(job, provider_ref).await {
-                Event::StillGoing => Event::Found { provider_ref: provider_ref.to_owned() },
-                event => event,
-            };
+            // "Still going" is no news here: that it went on for too long is why it is Unclear. Taken for a new beginning, it
+            // would go round for ever.
+            return self.ask_status(job, provider_ref).await;
         }
         let Some(provider) = self.providers.get(&job.provider) else { return Event::NoAnswer };
         if !provider.capabilities().finds_by_reference {
