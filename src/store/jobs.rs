@@ -214,7 +214,8 @@ impl Store {
             Box::pin(async move {
                 let done = sqlx::query(
                     "UPDATE submission SET verdict = $1, facts = $2, prepare_at = NULL, lease_by = NULL, \
-                     lease_until = NULL WHERE id = $3 AND prepare_at IS NOT NULL",
+                     lease_until = NULL WHERE id = $3 AND prepare_at IS NOT NULL \
+                     AND NOT EXISTS (SELECT 1 FROM job WHERE submission_id = $3 AND state <> 'held')",
                 )
                 .bind(verdict.as_str())
                 .bind(facts)
@@ -222,6 +223,13 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 if done.rows_affected() == 0 {
+                    // Prepared already, or anew while a person let one of its Jobs go: what there is stays as it is.
+                    sqlx::query(
+                        "UPDATE submission SET prepare_at = NULL WHERE id = $1 AND verdict IS NOT NULL",
+                    )
+                    .bind(submission.as_str())
+                    .execute(&mut *tx)
+                    .await?;
                     return Ok(false);
                 }
                 // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced.
@@ -358,7 +366,7 @@ impl Store {
                     "UPDATE submission SET prepare_at = $1, prepare_tries = 0 WHERE id = $2 AND wrapped_key IS NOT NULL \
                      AND NOT EXISTS (SELECT 1 FROM job JOIN attempt ON attempt.job_id = job.id \
                        WHERE job.submission_id = submission.id) \
-                     AND NOT EXISTS (SELECT 1 FROM job WHERE submission_id = submission.id AND wake_at IS NULL)",
+                     AND NOT EXISTS (SELECT 1 FROM job WHERE submission_id = submission.id AND state <> 'held')",
                 )
                 .bind(millis(now))
                 .bind(id.as_str())

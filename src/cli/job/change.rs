@@ -145,6 +145,7 @@ impl Desk {
                 now,
                 deadline: job.deadline,
                 hold_for: config.policy.hold_for.signed(),
+                try_for: config.policy.deadline.signed(),
                 earlier: &earlier,
                 retry: &retry,
                 patience: &patience,
