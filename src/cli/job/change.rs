@@ -211,6 +211,8 @@ mod tests {
     use faxbridge::store::{Document, PacketRow};
 
     use super::super::words::tests::attempt;
+    use jiff::Timestamp;
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
