@@ -8,6 +8,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use faxbridge::clock::{Clock, SystemClock};
+use faxbridge::daemon::Addresses;
 use faxbridge::delivery::simulator::server::{self as simulator, Fax};
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
@@ -129,15 +130,24 @@ impl Stage {
 
     /// Starts the daemon, which may fail.
     pub(crate) async fn try_start(&mut self, environment: &[(&str, String)]) -> Result<(), Failed> {
+        self.spawn(environment);
+        self.daemon().listening().await
+    }
+
+    /// Starts the process and does not wait for it to listen.
+    pub(crate) fn spawn(&mut self, environment: &[(&str, String)]) {
         let (config, data) = (self.path("faxbridge.toml"), self.path("data"));
-        let log = self.path("daemon.log");
-        self.daemon = Some(Daemon::start(&config, &data, &log, environment).await?);
-        Ok(())
+        self.daemon = Some(Daemon::spawn(&config, &data, &self.path("daemon.log"), environment));
     }
 
     /// The running daemon.
     pub(crate) fn daemon(&mut self) -> &mut Daemon {
         self.daemon.as_mut().expect("the daemon was started")
+    }
+
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.daemon.as_ref().expect("the daemon was started").addresses.clone()
     }
 
     /// Where mail is taken.
@@ -186,8 +196,19 @@ impl Stage {
     }
 
     /// Waits until `look` finds what must come.
-    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+        self.until_in(PATIENCE, PAUSE, what, look).await
+    }
+
+    /// The same with a patience of its own, and a pause between two looks that suits what a look costs.
+    pub(crate) async fn until_in<T>(
+        &self,
+        patience: Duration,
+        pause: Duration,
+        what: &str,
+        mut look: impl AsyncFnMut() -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(found) = look().await {
                 return found;
@@ -195,10 +216,10 @@ impl Stage {
             assert!(
                 Instant::now() < deadline,
                 "in {} s there was not: {what}. The daemon's log ends:\n{}",
-                PATIENCE.as_secs(),
+                patience.as_secs(),
                 self.log_tail()
             );
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
