@@ -3,13 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use faxbridge::clock::{Clock, SystemClock};
-use faxbridge::delivery::worker::policies;
-use faxbridge::job::state::{Context, Event, step};
 use faxbridge::job::{Hold, JobId, JobState};
-use faxbridge::store::{Job, Saved};
+use faxbridge::store::Job;
 
 use super::support::Stage;
+use super::support::clients::said;
 
 /// Decides until nothing is open any more. Returns the jobs that were released although they were unclear: those alone may
 /// have been faxed twice.
@@ -47,29 +45,22 @@ pub(crate) async fn settle(stage: &Stage) -> HashSet<JobId> {
         for job in open {
             decided += 1;
             let JobState::Held { hold, .. } = job.state else { continue };
-            let event = match hold {
-                Hold::Unclear if released.len() < 10 && released.insert(job.id) => Event::Release,
-                Hold::Unclear | Hold::PartlySent => Event::Resolve(true),
-                _ => Event::Cancel,
+            let what: &[&str] = match hold {
+                Hold::Unclear if released.len() < 10 && released.insert(job.id) => {
+                    &["release", "--send-again"]
+                }
+                Hold::Unclear | Hold::PartlySent => &["resolve", "--delivered"],
+                _ => &["cancel"],
             };
-            decide(stage, &job, event).await;
+            decide(stage, &job, what).await;
         }
     }
 }
 
-async fn decide(stage: &Stage, job: &Job, event: Event) {
-    let now = SystemClock.now();
-    let (retry, patience) = policies(&faxbridge::config::Policy::default());
-    let context = Context {
-        now,
-        deadline: job.deadline,
-        hold_for: jiff::SignedDuration::from_hours(1),
-        earlier: &[],
-        retry: &retry,
-        patience: &patience,
-        jitter: 0.0,
-    };
-    let step = step(&job.state, event, &context).unwrap();
-    let saved = stage.store.save_step(job, step, "a person", false, now).await.unwrap();
-    assert!(matches!(saved, Saved::Done(_)), "{saved:?}");
+/// Through the command line, while the daemon works.
+async fn decide(stage: &Stage, job: &Job, what: &[&str]) {
+    let mut arguments = what.to_vec();
+    arguments.insert(1, job.id.as_str());
+    let done = stage.command("job", &arguments).await;
+    assert!(done.status.success(), "{arguments:?}: {}", said(&done));
 }

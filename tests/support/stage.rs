@@ -61,6 +61,7 @@ pub(crate) struct Stage {
     pub(crate) sink: Sink,
     pub(crate) store: Store,
     daemon: Option<Daemon>,
+    data: PathBuf,
     // Last: the folder goes when everything that uses it is gone.
     dir: TempDir,
 }
@@ -89,7 +90,7 @@ impl Stage {
         let simulator = simulator::serve(options).await.unwrap();
         let sink = Sink::open(&at.join("mails")).await;
         let store = Store::open(&at.join("data"), "the tests").await.unwrap();
-        let stage = Stage { simulator, sink, store, daemon: None, dir };
+        let stage = Stage { simulator, sink, store, daemon: None, data: at.join("data"), dir };
         stage.configure(config);
         stage
     }
@@ -109,6 +110,13 @@ impl Stage {
     /// A place in the stage's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Puts the data folder elsewhere, before the first start.
+    pub(crate) async fn data_at(&mut self, name: &str) {
+        self.data = self.path(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&self.data).unwrap();
+        self.store = Store::open(&self.data, "the tests").await.unwrap();
     }
 
     /// Writes a secret as the configuration wants it: readable by its owner only.
@@ -136,8 +144,8 @@ impl Stage {
 
     /// Starts the process and does not wait for it to listen.
     pub(crate) fn spawn(&mut self, environment: &[(&str, String)]) {
-        let (config, data) = (self.path("faxbridge.toml"), self.path("data"));
-        self.daemon = Some(Daemon::spawn(&config, &data, &self.path("daemon.log"), environment));
+        let config = self.path("faxbridge.toml");
+        self.daemon = Some(Daemon::spawn(&config, &self.data, &self.path("daemon.log"), environment));
     }
 
     /// The running daemon.
@@ -190,9 +198,16 @@ impl Stage {
     }
 
     /// Runs a subcommand with this stage's configuration.
-    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn command(&self, subcommand: &str, arguments: &[&str]) -> Output {
         let config = self.path("faxbridge.toml");
-        Command::new(PROGRAM).args(arguments).arg("--config").arg(config).output().await.unwrap()
+        Command::new(PROGRAM)
+            .arg(subcommand)
+            .arg("--config")
+            .arg(config)
+            .args(arguments)
+            .output()
+            .await
+            .expect("the program can be started")
     }
 
     /// Waits until `look` finds what must come.
