@@ -1,4 +1,4 @@
-//! The sheet in front of every fax: what it says ([`Sheet`]), what it must not say ([`clinical`]), and its page
+//! The sheet in front of every fax: what it says ([`Sheet`]), what it must not say ([`clinical()`]), and its page
 //! ([`page::draw`]).
 //!
 //! The page is always exactly one. Whatever a sender wrote, long text wraps, then shrinks, then is cut with an ellipsis

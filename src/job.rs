@@ -434,7 +434,7 @@ pub fn reference(job: JobId, attempt: u32) -> String {
     format!("{job}-{attempt}")
 }
 
-/// Takes a [`reference`] apart.
+/// Takes a [`reference()`] apart.
 #[must_use]
 pub fn from_reference(reference: &str) -> Option<(JobId, u32)> {
     let (job, attempt) = reference.split_once('-')?;

@@ -8,7 +8,7 @@
 //!
 //! - **Whole or held.** Each part of a mail is in [`Contents::parts`]: faxed as pages n-m, left out for a reason that
 //!   leaves nothing of substance behind (the mail's text, a signature), or holding the whole packet with a sentence.
-//! - **Written anew.** The PDF that leaves is put together from the page contents alone ([`anew`]). What the sender's file had
+//! - **Written anew.** The PDF that leaves is put together from the page contents alone (`packet/anew.rs`). What the sender's file had
 //!   besides (scripts, attachments, metadata, dropped pages) is not removed from it, it is never copied.
 //!
 //! Sentences in here are for the sender of the document and name his files; they never go to a log.

@@ -1,7 +1,7 @@
 //! What must survive: submissions, jobs, attempts, register, outbox, receipts, ledger. Every query has a name.
 //!
 //! The SQL is plain and shared (`$1` parameters, `ON CONFLICT`, `RETURNING`, partial indexes); what belongs to one engine
-//! alone, how it is opened and how its writes are grouped, stands in [`sqlite`]. Work in progress is held by leases, never by
+//! alone, how it is opened and how its writes are grouped, stands in `store/sqlite.rs`. Work in progress is held by leases, never by
 //! open transactions: a node that dies loses its leases by time, and a restarted one drops its own at once.
 
 use std::path::Path;

@@ -1,9 +1,147 @@
-//! `faxbridge check`.
+//! `faxbridge check`: the configuration, and everything it points to.
+//!
+//! It looks, and changes nothing: no lock is taken, no folder, key or database is made, so that it can run beside a daemon and
+//! before the first start. What a first `serve` would make is said.
 
-/// To come.
+use std::fmt;
+
+use faxbridge::config::{self, Config, Fault, Loaded};
+use serde_json::json;
+
+use super::listing::{count, plain, say};
+use super::{ConfigFile, Misuse};
+
+mod certificate;
+mod disk;
+mod net;
+mod rules;
+
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
 
-pub(crate) async fn run(_arguments: Arguments) -> anyhow::Result<()> {
-    anyhow::bail!("to come")
+/// How an item was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Ok,
+    Warning,
+    Fault,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Fault => "FAULT",
+        })
+    }
+}
+
+/// What was found, told as it is found.
+struct Findings {
+    json: bool,
+    warnings: usize,
+    faults: usize,
+}
+
+impl Findings {
+    fn ok(&mut self, sentence: impl fmt::Display) -> anyhow::Result<()> {
+        self.tell(Level::Ok, &sentence.to_string())
+    }
+
+    fn warn(&mut self, sentence: impl fmt::Display) -> anyhow::Result<()> {
+        self.tell(Level::Warning, &sentence.to_string())
+    }
+
+    fn fault(&mut self, sentence: impl fmt::Display) -> anyhow::Result<()> {
+        self.tell(Level::Fault, &sentence.to_string())
+    }
+
+    fn tell(&mut self, level: Level, sentence: &str) -> anyhow::Result<()> {
+        match level {
+            Level::Ok => {}
+            Level::Warning => self.warnings += 1,
+            Level::Fault => self.faults += 1,
+        }
+        if self.json {
+            let level = level.to_string().to_lowercase();
+            return say(json!({"level": level, "sentence": sentence}));
+        }
+        say(format_args!("{:8} {}", level.to_string(), plain(sentence)))
+    }
+
+    fn all(&mut self, level: Level, faults: &[Fault]) -> anyhow::Result<()> {
+        faults.iter().try_for_each(|fault| self.tell(level, &fault.to_string()))
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let path = &arguments.file.config;
+    let mut findings = Findings { json: arguments.json, warnings: 0, faults: 0 };
+    match config::load(path) {
+        Err(faults) => {
+            findings.all(Level::Warning, &faults.warnings)?;
+            findings.all(Level::Fault, &faults.faults)?;
+        }
+        Ok(loaded) => {
+            findings
+                .ok(format_args!("{}: every key is known, and every value makes sense", path.display()))?;
+            findings.all(Level::Warning, &loaded.warnings)?;
+            check_all(&loaded, &mut findings).await?;
+        }
+    }
+    let summary = format!("{}, {}.", count(findings.faults, "fault"), count(findings.warnings, "warning"));
+    if findings.faults > 0 {
+        return Err(Misuse(summary).into());
+    }
+    if arguments.json { Ok(()) } else { say(summary) }
+}
+
+async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    let (faults, warnings) = loaded.secrets();
+    if faults.is_empty() {
+        findings.ok(format_args!("all {} can be read", count(loaded.config.secrets().len(), "secret")))?;
+    }
+    findings.all(Level::Fault, &faults)?;
+    findings.all(Level::Warning, &warnings)?;
+    let unreadable = |key: &str| faults.iter().any(|fault| fault.key == key);
+    disk::data_dir(loaded, findings)?;
+    if !unreadable("store.master_key") {
+        disk::master_key(loaded, findings)?;
+    }
+    let store = disk::database(loaded, findings).await?;
+    disk::files(loaded, findings)?;
+    disk::folders(loaded, findings)?;
+    rules::check(loaded, store.as_ref(), findings).await?;
+    net::listeners(loaded, findings)?;
+    let secret_of = |name: &str| format!("provider.{}.", config_key(name));
+    for (name, section) in &loaded.config.provider {
+        let prefix = secret_of(name);
+        if !faults.iter().any(|fault| fault.key.starts_with(&prefix)) {
+            net::provider(loaded, name, section, findings).await?;
+        }
+    }
+    if !unreadable("receipt.password") {
+        net::relay(loaded, findings).await?;
+    }
+    nothing_comes_in(&loaded.config, findings)
+}
+
+/// A provider's name as a part of a key.
+fn config_key(name: &str) -> String {
+    let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if bare { name.to_owned() } else { format!("{name:?}") }
+}
+
+fn nothing_comes_in(config: &Config, findings: &mut Findings) -> anyhow::Result<()> {
+    if config.smtp.is_none() && config.sftp.is_none() && config.folder.is_empty() {
+        findings.warn("neither [smtp] nor [sftp] nor a [folder.NAME] is configured: only `faxbridge send` brings something in")?;
+    }
+    Ok(())
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use faxbridge::intake::SubmissionFacts;
-use faxbridge::job::{JobId, SubmissionId};
+use faxbridge::job::{Hold, JobId, JobState, SubmissionId};
 use faxbridge::prepare::JobFacts;
-use faxbridge::receipt::number_words;
+use faxbridge::receipt::{hold_sentence, number_words};
 use faxbridge::spool::{SealKey, WrappedKey};
 use faxbridge::store::{Job, JobFilter, Submission};
 use jiff::Timestamp;
@@ -145,6 +145,29 @@ impl Desk {
     fn unseal(&self, submission: &Submission) -> Sealed {
         let wrapped = submission.wrapped_key.clone().map(WrappedKey);
         Sealed { key: wrapped.and_then(|wrapped| self.bridge.spool.unwrap_key(&wrapped).ok()) }
+    }
+
+    /// Why nothing of `submission` is faxed.
+    pub(super) fn refusal(&self, submission: &Submission) -> Option<String> {
+        self.unseal(submission).submission(submission)?.refusal
+    }
+
+    /// Why `job` is held, as its sender was told; a general sentence where a person or a provider is the reason.
+    pub(super) fn hold_words(&self, job: &Job, submission: &Submission) -> Option<String> {
+        let JobState::Held { hold, .. } = &job.state else { return None };
+        // What preparing wrote down is about the hold that it made, not about one that came later.
+        let prepared = matches!(
+            hold,
+            Hold::Unverified
+                | Hold::ExpiredEntry
+                | Hold::Suspended
+                | Hold::UnknownRecipient
+                | Hold::BadNumber
+                | Hold::Part
+                | Hold::Cover
+        );
+        let sentence = self.unseal(submission).job(job).and_then(|facts| facts.hold).filter(|_| prepared);
+        Some(sentence.unwrap_or_else(|| hold_sentence(*hold).to_owned()))
     }
 
     async fn job(&self, id: &str) -> anyhow::Result<Job> {

@@ -14,8 +14,9 @@ use faxbridge::routing::Rules;
 use faxbridge::store::{Job, JobFilter, Verdict};
 use tokio::io::AsyncReadExt;
 
+use super::job::Desk;
 use super::job::words::state_words;
-use super::listing::{Times, count, plain, say};
+use super::listing::{count, plain, say};
 use super::{Bridge, ConfigFile, Misuse, daemon_runs};
 
 /// Between two looks at the database.
@@ -74,8 +75,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             first(&submissions)
         );
     }
-    let mut following =
-        Following { times: Times::of(&bridge.config), bridge, told: BTreeMap::new(), live: Live::new() };
+    let mut following = Following { desk: Desk::of(bridge), told: BTreeMap::new(), live: Live::new() };
     following.follow(&submissions).await
 }
 
@@ -174,8 +174,7 @@ enum Stand {
 
 /// Follows submissions: a line for every change, and on a terminal one that shows what is waited for.
 struct Following {
-    bridge: Bridge,
-    times: Times,
+    desk: Desk,
     /// The last line of each job or submission.
     told: BTreeMap<String, String>,
     live: Live,
@@ -183,7 +182,7 @@ struct Following {
 
 impl Following {
     async fn follow(&mut self, submissions: &[(SubmissionId, PathBuf)]) -> anyhow::Result<()> {
-        let start = self.bridge.clock.now();
+        let start = self.desk.bridge.clock.now();
         loop {
             let (mut good, mut bad, mut waiting) = (0, 0, Vec::new());
             for (id, _) in submissions {
@@ -197,16 +196,13 @@ impl Following {
                 self.live.clear()?;
                 return match bad {
                     0 => say(format_args!("Delivered: {}.", count(good, "file"))),
-                    _ => Err(anyhow::anyhow!(
-                        "{bad} of {} were not delivered",
-                        count(submissions.len(), "file")
-                    )),
+                    _ => Err(anyhow::anyhow!("not delivered: {bad} of {}", count(submissions.len(), "file"))),
                 };
             };
-            let seconds = self.bridge.clock.now().duration_since(start).as_secs();
+            let seconds = self.desk.bridge.clock.now().duration_since(start).as_secs();
             let ended = good + bad;
             self.live.show(&format!("{seconds} s, {ended} of {} ended, {first}", submissions.len()))?;
-            if !daemon_runs(&self.bridge.config.store.data_dir) {
+            if !daemon_runs(&self.desk.bridge.config.store.data_dir) {
                 self.live.clear()?;
                 anyhow::bail!("the daemon has stopped; the files are kept, and faxed once it runs again");
             }
@@ -215,30 +211,32 @@ impl Following {
     }
 
     async fn look(&mut self, id: SubmissionId) -> anyhow::Result<Stand> {
-        let store = self.bridge.store.clone();
+        let store = self.desk.bridge.store.clone();
         let submission = store.submission(id).await?.with_context(|| format!("submission {id} is gone"))?;
         match submission.verdict {
             None => return Ok(Stand::Moving(format!("submission {id} is being prepared"))),
             Some(Verdict::Jobs) => {}
             Some(Verdict::Refused | Verdict::Ignored) => {
-                self.tell(id.as_str(), format!("submission {id} was refused: faxbridge job show {id}"))?;
+                let why = self.desk.refusal(&submission).unwrap_or_else(|| "it is not faxed.".to_owned());
+                self.tell(id.as_str(), format!("submission {id} was refused: {why}"))?;
                 return Ok(Stand::Bad);
             }
         }
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let jobs = store.jobs(&filter, 1000).await?;
-        let now = self.bridge.clock.now();
+        let now = self.desk.bridge.clock.now();
         let mut moving = None;
         for job in &jobs {
-            let words = state_words(&job.state, now, &self.times);
+            let words = state_words(&job.state, now, &self.desk.times);
             let line = format!("job {} to {}: {words}", job.id, whom(job));
             if !job.state.is_final() && !matches!(job.state, JobState::Held { .. }) {
                 moving.get_or_insert(line.clone());
             }
-            if matches!(job.state, JobState::Held { .. }) {
-                self.tell(job.id.as_str(), format!("{line}. faxbridge job show {}", job.id))?;
-            } else {
-                self.tell(job.id.as_str(), line)?;
+            match self.desk.hold_words(job, &submission) {
+                Some(why) => {
+                    self.tell(job.id.as_str(), format!("job {} to {} is held: {why}", job.id, whom(job)))?;
+                }
+                None => self.tell(job.id.as_str(), line)?,
             }
         }
         Ok(match moving {

@@ -2,7 +2,7 @@
 //!
 //! A document streams to its child and the finished PDF streams back; no whole document is ever in this process. A child
 //! that is slow, crashes or goes over a limit is killed, and what it was working on gets an answer that says so. A child
-//! serves [`SERVED_AT_MOST`] documents, fewer if it keeps memory, so that nothing in a reader can pile up for ever.
+//! serves `SERVED_AT_MOST` documents, fewer if it keeps memory, so that nothing in a reader can pile up for ever.
 
 use std::fmt;
 use std::future::Future;

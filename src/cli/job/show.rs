@@ -2,7 +2,7 @@
 
 use faxbridge::job::{Id, JobId, JobState, SubmissionId};
 use faxbridge::prepare::JobFacts;
-use faxbridge::receipt::{hold_sentence, number_words};
+use faxbridge::receipt::number_words;
 use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, Submission, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ impl Desk {
 
     /// A submission that is not prepared yet, or became nothing.
     fn show_jobless(&self, submission: &Submission, json: bool) -> anyhow::Result<()> {
-        let refusal = self.unseal(submission).submission(submission).and_then(|facts| facts.refusal);
+        let refusal = self.refusal(submission);
         let words = match submission.verdict {
             None => "accepted; its documents are not opened yet".to_owned(),
             Some(Verdict::Ignored) => {
@@ -96,7 +96,7 @@ impl Desk {
                 "accepted_at": submission.accepted_at.to_string(),
                 "reference": facts.as_ref().and_then(|facts| facts.reference.clone()),
                 "recipient_name": facts.as_ref().map(|facts| facts.recipient_name.clone()),
-                "hold_sentence": facts.as_ref().and_then(|facts| facts.hold.clone()),
+                "hold_sentence": self.hold_words(job, submission),
                 "warnings": facts.as_ref().map(|facts| facts.warnings.clone()),
                 "trace": facts.as_ref().map(|facts| &facts.trace),
                 "attempts": attempts.iter().map(attempt_record).collect::<Vec<_>>(),
@@ -142,9 +142,8 @@ impl Desk {
             self.line("reference", reference)?;
         }
         self.line("state", &state_words(&job.state, self.now(), &self.times))?;
-        if let JobState::Held { hold, .. } = &job.state {
-            let sentence = facts.and_then(|facts| facts.hold.clone());
-            self.line("held", &sentence.unwrap_or_else(|| hold_sentence(*hold).to_owned()))?;
+        if let Some(sentence) = self.hold_words(job, submission) {
+            self.line("held", &sentence)?;
         }
         match &job.packet {
             Some(packet) => {

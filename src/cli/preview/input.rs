@@ -159,10 +159,9 @@ mod tests {
     #[test]
     fn names_differ_and_spare_the_originals() {
         let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str| {
+        for name in ["a.eml", "a.pdf", "b c\u{1b}.pdf"] {
             std::fs::write(dir.path().join(name), b"x").unwrap();
-        };
-        ["a.eml", "a.pdf", "b c\u{1b}.pdf"].map(file);
+        }
         std::fs::create_dir(dir.path().join("below")).unwrap();
         let given = [dir.path().to_owned(), dir.path().join("none.eml")];
         let stems = |out: &Path| inputs(&given, out).into_iter().map(|input| input.stem).collect::<Vec<_>>();

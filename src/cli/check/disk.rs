@@ -1,0 +1,206 @@
+//! What the configuration points to on this machine's disks.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use faxbridge::clock::{Clock, SystemClock};
+use faxbridge::config::Loaded;
+use faxbridge::cover::Fonts;
+use faxbridge::intake;
+use faxbridge::spool::{MasterKey, Spool};
+use faxbridge::store::{Store, StoreError};
+use jiff::SignedDuration;
+use rustix::fs::Access;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::Findings;
+use super::certificate::not_after;
+use crate::cli::daemon_runs;
+use crate::cli::listing::{Times, count};
+
+/// A certificate that ends sooner is warned of.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+pub(super) fn data_dir(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    let dir = &loaded.config.store.data_dir;
+    let shown = dir.display();
+    let fault = |sentence: String| loaded.fault("store.data_dir", sentence);
+    match std::fs::metadata(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match above(dir) {
+            Some(above) if may_write(&above) => findings.ok(format_args!("{shown} is not there yet; the first `faxbridge serve` makes it")),
+            _ => findings.warn(fault(format!(
+                "{shown} is not there, and this user may not make it; the daemon needs it (systemd's StateDirectory= makes it)"
+            ))),
+        },
+        Err(error) => findings.fault(fault(format!("{shown} cannot be looked at: {error}"))),
+        Ok(facts) if !facts.is_dir() => findings.fault(fault(format!("{shown} is not a folder"))),
+        Ok(_) if !may_write(dir) => {
+            findings.warn(fault(format!("this user may not write to {shown}; the daemon's user must (run this check as that user)")))
+        }
+        Ok(facts) => {
+            if facts.mode() & 0o077 != 0 {
+                let mode = facts.mode() & 0o777;
+                findings.warn(fault(format!("others may enter {shown} (mode {mode:03o}); `chmod 700 {shown}` ends that")))?;
+            }
+            let daemon = if daemon_runs(dir) { "a daemon is running on it" } else { "no daemon is running on it" };
+            let free = rustix::fs::statvfs(dir).map_or(0, |facts| facts.f_bavail.saturating_mul(facts.f_frsize));
+            let reserve = loaded.config.limits.disk_reserve;
+            if free < reserve.get() {
+                let sentence = format!("{shown} has {} MB free, less than limits.disk_reserve ({reserve}): submissions are refused", free / 1_000_000);
+                findings.fault(fault(sentence))?;
+            }
+            findings.ok(format_args!("{shown}: {} MB free, {daemon}", free / 1_000_000))
+        }
+    }
+}
+
+/// The nearest folder above `path` that exists.
+fn above(path: &Path) -> Option<PathBuf> {
+    path.ancestors()
+        .skip(1)
+        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path })
+        .find(|path| path.exists())
+        .map(Path::to_owned)
+}
+
+fn may_write(path: &Path) -> bool {
+    rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+/// The master key is one, and the one under which the spool was begun.
+pub(super) fn master_key(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    let fault = |error: &dyn std::fmt::Display| loaded.fault("store.master_key", error.to_string());
+    let secret = match loaded.config.store.master_key.read_raw() {
+        Ok(secret) => secret,
+        Err(error) => return findings.fault(fault(&error)),
+    };
+    let master = match MasterKey::from_bytes(secret.bytes()) {
+        Ok(master) => master,
+        Err(error) => return findings.fault(fault(&error)),
+    };
+    let spool = loaded.config.store.data_dir.join("spool");
+    // Opening would begin a spool that is not there.
+    if !spool.join("key-check").exists() {
+        return findings.ok("the master key is a good one; no document has been sealed under it yet");
+    }
+    match Spool::open(spool, master) {
+        Ok(_) => findings.ok("the master key opens the sealed documents"),
+        Err(error) => findings.fault(fault(&error)),
+    }
+}
+
+/// Opens the database for a look.
+pub(super) async fn database(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<Option<Store>> {
+    let dir = &loaded.config.store.data_dir;
+    if !dir.join("faxbridge.db").exists() {
+        findings.ok("there is no database yet; the first `faxbridge serve` makes it")?;
+    } else {
+        match Store::look(dir).await {
+            Ok(store) => {
+                let open = store.open_submissions().await?;
+                findings.ok(format_args!(
+                    "the database can be read, its schema fits; {} open",
+                    count(usize::try_from(open).unwrap_or(usize::MAX), "submission")
+                ))?;
+                return Ok(Some(store));
+            }
+            Err(StoreError::OlderSchema) => findings.warn(StoreError::OlderSchema)?,
+            Err(error) => findings.fault(error)?,
+        }
+        return Ok(None);
+    }
+    Ok(Store::look(dir).await.ok())
+}
+
+/// Certificates, host key, fonts.
+pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    if let Some(smtp) = &config.smtp {
+        match (&smtp.tls_certificate, &smtp.tls_key) {
+            (Some(certificate), Some(key)) => tls(loaded, certificate, key, findings)?,
+            _ => findings.warn(
+                "[smtp] has no tls_certificate and tls_key: mail arrives unencrypted, and nobody can sign in",
+            )?,
+        }
+    }
+    if let Some(sftp) = &config.sftp {
+        let path =
+            sftp.host_key.clone().unwrap_or_else(|| config.store.data_dir.join("ssh_host_ed25519_key"));
+        if path.exists() {
+            match intake::sftp::hostkey::load_or_make(&path) {
+                Ok(_) => findings.ok(format_args!("the SSH host key {} can be used", path.display()))?,
+                Err(error) => findings.fault(loaded.fault("sftp.host_key", error.to_string()))?,
+            }
+        } else {
+            findings.ok(format_args!(
+                "the SSH host key {} is made at the first `faxbridge serve`",
+                path.display()
+            ))?;
+        }
+    }
+    match Fonts::with_files(&config.cover.fonts) {
+        Ok(_) if config.cover.fonts.is_empty() => Ok(()),
+        Ok(_) => findings
+            .ok(format_args!("{} for covers can be used", count(config.cover.fonts.len(), "font file"))),
+        Err(error) => findings.fault(loaded.fault("cover.fonts", error.to_string())),
+    }
+}
+
+fn tls(loaded: &Loaded, certificate: &Path, key: &Path, findings: &mut Findings) -> anyhow::Result<()> {
+    if let Err(error) = intake::smtp::server_config(certificate, key) {
+        return findings.fault(loaded.fault("smtp.tls_certificate", error.to_string()));
+    }
+    let end = CertificateDer::from_pem_file(certificate).ok().and_then(|certificate| not_after(&certificate));
+    let Some(end) = end else { return findings.ok("the TLS certificate and its key fit each other") };
+    let (now, until) = (SystemClock.now(), Times::of(&loaded.config).full(end));
+    if end <= now {
+        findings.fault(
+            loaded.fault("smtp.tls_certificate", format!("the certificate ended on {until}; renew it")),
+        )
+    } else if end.duration_since(now) < SOON {
+        findings.warn(loaded.fault("smtp.tls_certificate", format!("the certificate ends on {until}")))
+    } else {
+        findings.ok(format_args!("the TLS certificate and its key fit each other, until {until}"))
+    }
+}
+
+/// Watched folders exist, can be written, and lie on one file system with the folder into which files are claimed.
+pub(super) fn folders(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    for (name, folder) in &loaded.config.folder {
+        let (path, shown) = (&folder.path, folder.path.display());
+        let key = format!("folder.{}.path", super::config_key(name));
+        let fault = |sentence: String| loaded.fault(&key, sentence);
+        let facts = match std::fs::metadata(path) {
+            Ok(facts) if facts.is_dir() => facts,
+            Ok(_) => {
+                findings.fault(fault(format!("{shown} is not a folder")))?;
+                continue;
+            }
+            Err(error) => {
+                findings.fault(fault(format!(
+                    "{shown} cannot be watched: {error}; make it, writable by the daemon's user"
+                )))?;
+                continue;
+            }
+        };
+        if !may_write(path) {
+            findings.warn(fault(format!(
+                "this user may not write to {shown}; the daemon's user must, to claim files by renaming them"
+            )))?;
+            continue;
+        }
+        let claimed = path.join(".faxbridge");
+        match std::fs::metadata(&claimed) {
+            Ok(own) if own.dev() != facts.dev() => {
+                let sentence = format!(
+                    "{} lies on another file system than {shown}; files cannot be claimed by renaming them",
+                    claimed.display()
+                );
+                findings.fault(fault(sentence))?;
+            }
+            _ => findings.ok(format_args!("the folder {shown} can be watched"))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What the configuration points to on the network.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use faxbridge::config::{self, Loaded};
+use faxbridge::daemon;
+use faxbridge::delivery::AskError;
+use faxbridge::receipt::outbox;
+
+use super::Findings;
+use crate::cli::daemon_runs;
+
+/// The longest that somebody who checks waits for a relay.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Addresses that are free to be listened on; not asked while a daemon runs, which has them.
+pub(super) fn listeners(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    if daemon_runs(&config.store.data_dir) {
+        return Ok(());
+    }
+    let smtp = config.smtp.iter().flat_map(|section| section.listen.iter().map(|at| ("smtp.listen", *at)));
+    let sftp = config.sftp.iter().flat_map(|section| section.listen.iter().map(|at| ("sftp.listen", *at)));
+    let webhook = config.webhook.iter().map(|section| ("webhook.listen", section.listen));
+    for (key, address) in smtp.chain(sftp).chain(webhook) {
+        match try_to_listen(address) {
+            Ok(()) => findings.ok(format_args!("{key}: {address} is free"))?,
+            Err(error) => {
+                let advice = match error.kind() {
+                    ErrorKind::AddrInUse => "another program listens there: stop it or choose another port",
+                    ErrorKind::AddrNotAvailable => "this machine has no such address",
+                    ErrorKind::PermissionDenied => {
+                        findings.warn(loaded.fault(
+                            key,
+                            format!("{address}: this user may not listen there; the unit's AmbientCapabilities= gives that to the daemon"),
+                        ))?;
+                        continue;
+                    }
+                    _ => "nothing can listen there",
+                };
+                findings.fault(loaded.fault(key, format!("{address}: {error}; {advice}")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn try_to_listen(address: SocketAddr) -> std::io::Result<()> {
+    TcpListener::bind(address).map(drop)
+}
+
+/// Signs in at a provider, and says which setting is wrong if that fails.
+pub(super) async fn provider(
+    loaded: &Loaded,
+    name: &str,
+    section: &config::Provider,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let key = |last: &str| format!("provider.{}.{last}", super::config_key(name));
+    let provider = match daemon::build_provider(name, section) {
+        Ok(provider) => provider,
+        Err(error) => return findings.fault(loaded.fault(&key("url"), error.to_string())),
+    };
+    match provider.check().await {
+        Ok(()) | Err(AskError::Unsupported) => {
+            findings.ok(format_args!("the provider {name} lets us in"))?;
+        }
+        Err(error @ AskError::Account { .. }) => {
+            findings.fault(loaded.fault(&key("token"), error.to_string()))?;
+        }
+        Err(error) => findings.fault(loaded.fault(&key("url"), error.to_string()))?,
+    }
+    if section.webhook_key.is_some() && loaded.config.webhook.is_none() {
+        findings
+            .warn(loaded.fault(&key("webhook_key"), "without a [webhook] section no webhook can arrive"))?;
+    }
+    Ok(())
+}
+
+/// Greets the relay and signs in.
+pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    match outbox::relay(&loaded.config) {
+        Ok(None) => Ok(()),
+        Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),
+        Ok(Some((relay, _))) => match tokio::time::timeout(PATIENCE, relay.check()).await {
+            Ok(Ok(())) => findings.ok("the mail relay takes our greeting"),
+            Ok(Err(error)) => findings.fault(loaded.fault("receipt.relay", error.to_string())),
+            Err(_) => {
+                let sentence = format!("the relay did not answer within {} s", PATIENCE.as_secs());
+                findings.fault(loaded.fault("receipt.relay", sentence))
+            }
+        },
+    }
+}

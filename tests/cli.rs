@@ -1,0 +1,350 @@
+//! The command line, by the real program: exit status, sentences, shapes.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A folder with a configuration that stands on its own.
+struct Office {
+    dir: tempfile::TempDir,
+}
+
+impl Office {
+    fn new() -> Self {
+        let office = Office { dir: tempfile::tempdir().unwrap() };
+        let dir = office.dir.path();
+        std::fs::write(dir.join("master.key"), [7; 32]).unwrap();
+        std::fs::write(dir.join("provider.token"), "token").unwrap();
+        std::fs::write(dir.join("webhook.key"), "key").unwrap();
+        std::fs::create_dir(dir.join("scans")).unwrap();
+        // Nobody listens on port 9 of this machine: what is asked there is refused at once.
+        let key =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGV4YW1wbGUgb25seTogcHV0IHlvdXIga2V5IGhlcmUh billing@ledger";
+        let text = faxbridge::config::DEMO
+            .replace("DEMO_DIR", &dir.display().to_string())
+            .replace("DEMO_KEY", key)
+            .replace("DEMO_PROVIDER", "http://127.0.0.1:9")
+            .replace("DEMO_RELAY", "127.0.0.1:9");
+        std::fs::write(office.config(), text).unwrap();
+        office
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("faxbridge.toml")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        run(arguments
+            .iter()
+            .map(ToString::to_string)
+            .chain(["--config".into(), self.config().display().to_string()]))
+    }
+
+    fn mail(&self, name: &str, to: &str) -> PathBuf {
+        let pdf = std::fs::read(fixture("three-pages.pdf")).unwrap();
+        let mail = format!(
+            "From: Jane <jane@clinic.example>\r\nTo: {to}\r\nSubject: =?utf-8?Q?M=C3=BCller?=\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nHello\r\n--b\r\n\
+             Content-Type: application/pdf; name=scan.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n--b--\r\n",
+            lines(&pdf)
+        );
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, mail).unwrap();
+        path
+    }
+}
+
+fn lines(bytes: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    text.as_bytes().chunks(76).map(|line| format!("{}\r\n", String::from_utf8_lossy(line))).collect()
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// What a command came to.
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Ran {
+            status: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> Self {
+        assert_eq!(self.status, 0, "{}{}", self.out, self.err);
+        self
+    }
+
+    fn records(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn run(arguments: impl IntoIterator<Item = String>) -> Ran {
+    Command::new(env!("CARGO_BIN_EXE_faxbridge")).args(arguments).output().unwrap().into()
+}
+
+#[test]
+fn the_sample_is_a_configuration() {
+    let office = Office::new();
+    let sample = run(["config".into(), "sample".into()]).ok().out;
+    std::fs::write(office.config(), sample).unwrap();
+    // Its secrets are systemd's; everything in the file itself is right.
+    let checked = office.run(&["check"]);
+    assert!(checked.out.contains("every key is known"), "{}", checked.out);
+}
+
+#[test]
+fn a_wrong_key_is_named_with_its_line_and_ends_with_2() {
+    let office = Office::new();
+    let text = std::fs::read_to_string(office.config()).unwrap();
+    let line = 1 + text.lines().position(|line| line.starts_with("hostname")).unwrap();
+    std::fs::write(office.config(), text.replace("hostname", "hostnam")).unwrap();
+    for arguments in
+        [&["check"][..], &["job", "list"], &["recipient", "list"], &["preview", "--out", "x", "y"]]
+    {
+        let ran = office.run(arguments);
+        assert_eq!(ran.status, 2, "{arguments:?}");
+        let told = format!("{}:{line}: smtp.hostnam: unknown key", office.config().display());
+        assert!(format!("{}{}", ran.out, ran.err).contains(&told), "{arguments:?}: {}{}", ran.out, ran.err);
+    }
+    assert!(!office.dir.path().join("data").exists());
+}
+
+#[test]
+fn a_missing_master_key_is_told_with_how_to_make_one() {
+    let office = Office::new();
+    std::fs::remove_file(office.dir.path().join("master.key")).unwrap();
+    for arguments in [&["check"][..], &["job", "list"], &["send", "--to", "x", "--from", "scans", "y.pdf"]] {
+        let ran = office.run(arguments);
+        assert_eq!(ran.status, 2, "{arguments:?}");
+        let told = format!("{}{}", ran.out, ran.err);
+        assert!(told.contains("store.master_key: there is no file"), "{arguments:?}: {told}");
+        assert!(told.contains("head -c 32 /dev/urandom"), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn check_says_what_is_wrong_and_changes_nothing() {
+    let office = Office::new();
+    let ran = office.run(&["check", "--json"]);
+    assert_eq!(ran.status, 2);
+    let faults: Vec<String> = ran
+        .records()
+        .iter()
+        .filter(|record| record["level"] == "fault")
+        .map(|record| record["sentence"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(
+        faults[0].contains("provider.simulator.url") && faults[1].contains("receipt.relay"),
+        "{faults:?}"
+    );
+    assert!(!office.dir.path().join("data").exists());
+}
+
+#[test]
+fn recipients_are_added_verified_listed_and_travel_as_a_list() {
+    let office = Office::new();
+    let added =
+        office.run(&["recipient", "add", "--name", "Mercy Radiology", "--number", "(212) 555-0100"]).ok();
+    assert!(added.out.contains("Added mercy-radiology"), "{}", added.out);
+    assert_eq!(
+        office.run(&["recipient", "add", "--name", "Mercy Radiology", "--number", "+12125550199"]).status,
+        1
+    );
+    let wrong = office.run(&["recipient", "add", "--name", "Police", "--number", "911"]);
+    assert_eq!(wrong.status, 2);
+    assert!(wrong.err.contains("emergency"), "{}", wrong.err);
+
+    let verify =
+        ["recipient", "verify", "mercy-radiology", "--how", "call-back", "--evidence", "Ann", "--by", "jane"];
+    office.run(&verify).ok();
+    let list = office.run(&["recipient", "list", "--json"]).ok().records();
+    assert_eq!(
+        (list.len(), &list[0]["state"], &list[0]["number"]),
+        (1, &"verified".into(), &"+12125550100".into())
+    );
+    let near = office.run(&["recipient", "add", "--name", "Mercy Two", "--number", "+12125550101"]).ok();
+    assert!(near.err.contains("likely slip") && near.err.contains("mercy-radiology"), "{}", near.err);
+
+    let other = Office::new();
+    let exported = office.run(&["recipient", "export"]).ok().out;
+    let file = other.dir.path().join("list.csv");
+    let path = file.display().to_string();
+    std::fs::write(&file, format!("{exported}Bad,12,x,,,,\r\n")).unwrap();
+    let refused = other.run(&["recipient", "import", &path]);
+    assert_eq!(refused.status, 1);
+    assert!(refused.err.contains("list.csv: line 4:"), "{}", refused.err);
+    assert!(other.run(&["recipient", "list", "--json"]).ok().records().is_empty(), "all or none");
+    std::fs::write(&file, &exported).unwrap();
+    other.run(&["recipient", "import", &path]).ok();
+    assert_eq!(other.run(&["recipient", "export"]).ok().out, exported);
+    let states = other.run(&["recipient", "list", "--json"]).ok().records();
+    assert!(
+        states.iter().all(|entry| entry["state"] == "unverified"),
+        "verifications do not travel: {states:?}"
+    );
+
+    office.run(&["recipient", "suspend", "mercy-radiology", "--reason", "moved"]).ok();
+    let shown = office.run(&["recipient", "show", "mercy-radiology"]).ok().out;
+    assert!(shown.contains("suspended: moved"), "{shown}");
+}
+
+#[test]
+fn two_persons_verify_where_the_policy_says_so() {
+    let office = Office::new();
+    let text = std::fs::read_to_string(office.config()).unwrap();
+    std::fs::write(office.config(), text.replace("[policy]", "[policy]\ntwo_person = true")).unwrap();
+    office.run(&["recipient", "add", "--name", "Mercy", "--number", "+12125550100"]).ok();
+    let by = |name| {
+        office.run(&["recipient", "verify", "mercy", "--how", "letter", "--evidence", "x", "--by", name])
+    };
+    assert!(by("jane").ok().out.contains("second person"));
+    assert_eq!(by("Jane").status, 2, "one person is not two");
+    assert!(by("bob").ok().out.contains("faxes may be sent there"));
+}
+
+#[test]
+fn preview_tells_each_input_in_the_promised_shape() {
+    let office = Office::new();
+    office.run(&["recipient", "add", "--name", "Mercy Radiology", "--number", "+12125550100"]).ok();
+    office
+        .run(&[
+            "recipient",
+            "verify",
+            "mercy-radiology",
+            "--how",
+            "letter",
+            "--evidence",
+            "x",
+            "--by",
+            "jane",
+        ])
+        .ok();
+    let out = office.dir.path().join("out");
+    let good = office.mail("good.eml", "mercy-radiology@fax.clinic.example").display().to_string();
+    let unknown = office.mail("unknown.eml", "+12125550177@fax.clinic.example").display().to_string();
+    let astray = office.mail("astray.eml", "someone@elsewhere.example").display().to_string();
+    let before = std::fs::read(office.dir.path().join("data/faxbridge.db")).unwrap();
+    let ran = office
+        .run(&[
+            "preview",
+            "--json",
+            "--dpi",
+            "30",
+            "--out",
+            &out.display().to_string(),
+            &good,
+            &unknown,
+            &astray,
+            "none.pdf",
+        ])
+        .ok();
+    assert_eq!(std::fs::read(office.dir.path().join("data/faxbridge.db")).unwrap(), before);
+    let shown = ran.records();
+    let verdicts: Vec<&str> = shown.iter().map(|line| line["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["ready", "held", "refused", "refused"], "{}", ran.out);
+
+    let keys: Vec<&str> = shown[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let mut promised = ["input", "verdict", "reason", "subject", "from", "parts", "packet", "jobs"];
+    promised.sort_unstable();
+    let mut found = keys.clone();
+    found.sort_unstable();
+    assert_eq!(found, promised);
+    assert_eq!(shown[0]["reason"], Value::Null);
+    assert_eq!(shown[0]["subject"], "M\u{fc}ller");
+    assert_eq!(shown[0]["from"], "jane@clinic.example");
+    let scan = shown[0]["parts"].as_array().unwrap().iter().find(|part| part["name"] == "scan.pdf").unwrap();
+    assert_eq!(
+        (&scan["kind"], &scan["pages"], &scan["left_out"]),
+        (&"pdf".into(), &serde_json::json!([2, 4]), &Value::Null)
+    );
+    assert_eq!(shown[0]["packet"], serde_json::json!({"pdf": "good.pdf", "pages": 4, "cover_pages": 1}));
+    assert_eq!(
+        shown[0]["jobs"],
+        serde_json::json!([{"recipient": "mercy-radiology", "number": "+12125550100", "rule": "named recipient", "held": null}])
+    );
+    // The pages can be looked at also where nobody gets them.
+    for name in ["good", "unknown", "astray"] {
+        assert!(std::fs::read(out.join(format!("{name}.pdf"))).unwrap().starts_with(b"%PDF"), "{name}");
+        assert!(
+            std::fs::read(out.join(format!("{name}-page-004.png"))).unwrap().starts_with(b"\x89PNG"),
+            "{name}"
+        );
+    }
+    let held = shown[1]["jobs"][0]["held"].as_str().unwrap();
+    assert_eq!(shown[1]["reason"].as_str(), Some(held));
+    assert!(shown[3]["packet"].is_null() && shown[3]["reason"].as_str().unwrap().contains("cannot be read"));
+}
+
+#[test]
+fn every_fixture_gets_a_verdict() {
+    let office = Office::new();
+    office.run(&["recipient", "add", "--name", "Mercy", "--number", "+12125550100"]).ok();
+    office.run(&["recipient", "verify", "mercy", "--how", "letter", "--evidence", "x", "--by", "jane"]).ok();
+    let out = office.dir.path().join("out").display().to_string();
+    let folder = fixture("").display().to_string();
+    let ran = office
+        .run(&["preview", "--json", "--no-pictures", "--out", &out, "--recipient", "mercy", &folder])
+        .ok();
+    let shown = ran.records();
+    let verdict = |name: &str| {
+        let line = shown.iter().find(|line| line["input"].as_str().unwrap().ends_with(name)).unwrap();
+        assert_eq!(line["packet"].is_null(), line["verdict"] != "ready", "{line}");
+        (line["verdict"].as_str().unwrap().to_owned(), line["packet"]["pages"].as_u64())
+    };
+    for (name, expected, pages) in [
+        ("three-pages.pdf", "ready", Some(4)),
+        ("owner-password.pdf", "ready", Some(4)),
+        ("rotated.pdf", "ready", Some(3)),
+        ("empty.pdf", "refused", None),
+        ("encrypted.pdf", "held", None),
+        ("truncated.pdf", "held", None),
+        ("text-named.pdf", "held", None),
+    ] {
+        assert_eq!(verdict(name), (expected.to_owned(), pages), "{name}");
+    }
+}
+
+#[test]
+fn usage_ends_with_2_and_a_missing_thing_with_1() {
+    let office = Office::new();
+    assert_eq!(run(["no-such-command".to_owned()]).status, 2);
+    assert_eq!(office.run(&["job", "show", "no id"]).status, 2);
+    assert_eq!(office.run(&["job", "resolve", "0000000000000000"]).status, 2, "say which");
+    assert_eq!(office.run(&["job", "show", "0000000000000000"]).status, 1);
+    assert_eq!(office.run(&["recipient", "show", "nobody"]).status, 1);
+    assert!(office.run(&["job", "list", "--json"]).ok().out.is_empty());
+    let sent = office.run(&["send", "--to", "x", "--from", "nobody", "x.pdf"]);
+    assert_eq!(sent.status, 2);
+    assert!(sent.err.contains("front desk"), "the senders there are: {}", sent.err);
+}
+
+#[test]
+fn what_is_sent_without_a_daemon_is_kept_and_said_so() {
+    let office = Office::new();
+    let pdf = fixture("three-pages.pdf").display().to_string();
+    let sent = office.run(&["send", "--to", "mercy", "--from", "scans", "--no-wait", &pdf]).ok();
+    assert!(sent.err.contains("no daemon is running"), "{}", sent.err);
+    let id = sent.out.trim().rsplit(' ').next().unwrap().to_owned();
+    let shown = office.run(&["job", "show", &id, "--json"]).ok().records();
+    assert_eq!((&shown[0]["submission"], &shown[0]["verdict"]), (&id.into(), &Value::Null));
+    assert_eq!(office.run(&["send", "--to", "mercy", "--from", "scans", &pdf]).status, 1);
+}
