@@ -172,6 +172,11 @@ impl Store {
     }
 }
 
+/// A row that was read, or a line in the log about why it could not be.
+fn told<T>(row: Result<T, StoreError>) -> Option<T> {
+    row.inspect_err(|error| tracing::error!(error = %error, "a row is passed over: {error}")).ok()
+}
+
 /// A time as the store keeps it.
 fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()
