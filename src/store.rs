@@ -142,11 +142,12 @@ impl Store {
         self.engine.write(request).await
     }
 
-    /// Leaves no trace of overwritten values (destroyed keys) in the database's log.
+    /// Leaves no trace of overwritten values (destroyed keys) in the database's log; false where a reader was in the way, and
+    /// it has to be done again.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn scrub(&self) -> Result<(), StoreError> {
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
         self.engine.checkpoint().await
     }
 
