@@ -79,6 +79,11 @@ impl Retention {
         self.unlink_leftovers()
             .await
             .map_err(|e| format!("files of destroyed documents could not be removed: {e}"))?;
+        // `faxbridge send` may be writing a document at this moment, which gets its row only when it is whole.
+        let Some(_alone) = self.spool.alone().map_err(|e| e.to_string())? else {
+            tracing::info!("the command line is handing over files; leftovers are removed at the next start");
+            return Ok(());
+        };
         let known = self.store.document_names().await.map_err(|e| e.to_string())?;
         let known: HashSet<_> = known.into_iter().collect();
         let mut orphans = 0;
