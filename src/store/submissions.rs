@@ -226,10 +226,10 @@ impl Store {
                     "UPDATE submission SET prepare_at = $1, lease_by = NULL, lease_until = NULL \
                      WHERE id = $2 AND prepare_at IS NOT NULL",
                 )
-                    .bind(millis(at))
-                    .bind(id.as_str())
-                    .execute(&mut *tx)
-                    .await?;
+                .bind(millis(at))
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
                 Ok(())
             })
         })
