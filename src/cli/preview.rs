@@ -372,7 +372,8 @@ impl Desk {
         };
         notes.extend(cover.warnings.into_iter().chain(made.warnings.iter().cloned()));
         let stem = match n {
-            Some(n) => format!("{}-{n}", input.stem),
+            // Not `-2`, which tells inputs of one name apart.
+            Some(n) => format!("{}-recipient-{n}", input.stem),
             None => input.stem.clone(),
         };
         let name = format!("{stem}.pdf");

@@ -309,6 +309,7 @@ impl Worker {
             now,
             deadline: job.deadline,
             hold_for: self.config.policy.hold_for.signed(),
+            try_for: self.config.policy.deadline.signed(),
             earlier: &earlier,
             retry: &retry,
             patience: &patience,

@@ -146,6 +146,7 @@ impl<'a> Folder<'a> {
             let notices = Arc::clone(&notices);
             blocking(move || {
                 let claims = Claims::open(&path)?;
+                results::clear_temporaries(&path)?;
                 // Before the first scan, so that no file can come between the two unseen.
                 let watcher = watcher(&path, notices)?;
                 Ok((claims, identity(&path)?, watcher))

@@ -206,6 +206,8 @@ pub struct Context<'a> {
     pub deadline: Timestamp,
     /// How long a held Job waits for a person.
     pub hold_for: SignedDuration,
+    /// How long a Job may be tried from the moment it is made or released.
+    pub try_for: SignedDuration,
     /// The causes of all earlier failed Attempts, in order, the one that just ended left out.
     pub earlier: &'a [Cause],
     /// Calls and pauses.
@@ -238,6 +240,8 @@ pub enum Effect {
     CountVoice,
     /// Tell the sender that the Job is held, and why.
     TellHeld(Hold),
+    /// Tries may go on until this instant: the time that a Job was held is not held against it.
+    Extend(Timestamp),
     /// The Job is final: the Submission may be complete.
     Finished,
 }
@@ -377,7 +381,11 @@ fn unclear(
 
 fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Result<Step, Impossible> {
     match event {
-        Event::Release => Ok(Step { state: JobState::Queued { due: context.now }, effects: Vec::new() }),
+        Event::Release => {
+            let until = context.now.saturating_add(context.try_for).unwrap_or(Timestamp::MAX);
+            let effects = vec![Effect::Extend(until)];
+            Ok(Step { state: JobState::Queued { due: context.now }, effects })
+        }
         // Held again for another reason, as when a released Job still cannot go.
         Event::Hold(again) => Ok(hold(again, Vec::new(), context)),
         Event::Cancel => Ok(Step { state: JobState::Cancelled, effects: vec![Effect::Finished] }),

@@ -193,7 +193,8 @@ impl Planner {
         if let Some(sentence) = &contents.hold {
             held = Some((Hold::Part, sentence.clone()));
         } else if let Some(sentence) = cover::clinical(&sheet) {
-            held.get_or_insert((Hold::Cover, sentence));
+            // Goes before what the register says: once the number is verified, nobody would look at the cover again.
+            held = Some((Hold::Cover, sentence));
         }
         let provider = route.provider.clone().or_else(|| self.config.provider.keys().next().cloned());
         Ok(PlannedJob {

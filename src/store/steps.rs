@@ -128,6 +128,7 @@ impl Store {
                             Effect::TellHeld(_) => {
                                 outbox::tell_held(tx, submission, id, version + 1, now).await?;
                             }
+                            Effect::Extend(until) => extend(tx, id, *until).await?,
                             Effect::Finished => {}
                         }
                     }
@@ -249,6 +250,15 @@ async fn update_state(
     .execute(&mut *tx)
     .await?;
     Ok(done.rows_affected() > 0)
+}
+
+async fn extend(tx: &mut SqliteConnection, id: JobId, until: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET deadline = $1 WHERE id = $2 AND deadline < $1")
+        .bind(millis(until))
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
 }
 
 async fn open_attempt(

@@ -62,6 +62,7 @@ async fn advance(store: &Store, job: &Job, event: Event, now: i64) -> (Saved, St
         now: at(now),
         deadline: job.deadline,
         hold_for: SignedDuration::from_hours(72),
+        try_for: SignedDuration::from_hours(24),
         earlier: &[],
         retry: &retry,
         patience: &patience,

@@ -18,6 +18,8 @@ const START: Duration = Duration::from_secs(60);
 /// A running daemon; killed when dropped.
 pub(crate) struct Daemon {
     child: Child,
+    written: PathBuf,
+    /// Where it listens, once it does.
     pub(crate) addresses: Addresses,
 }
 
@@ -28,17 +30,12 @@ pub(crate) struct Failed {
 }
 
 impl Daemon {
-    /// Starts `serve --config`, its log appended to `log`, and returns once it has written where it listens.
-    pub(crate) async fn start(
-        config: &Path,
-        data: &Path,
-        log: &Path,
-        environment: &[(&str, String)],
-    ) -> Result<Daemon, Failed> {
-        let addresses: PathBuf = data.join("addresses.json");
-        let _ = std::fs::remove_file(&addresses);
+    /// Starts `serve --config`, its log appended to `log`.
+    pub(crate) fn spawn(config: &Path, data: &Path, log: &Path, environment: &[(&str, String)]) -> Daemon {
+        let written = data.join("addresses.json");
+        let _ = std::fs::remove_file(&written);
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let mut child = Command::new(PROGRAM)
+        let child = Command::new(PROGRAM)
             .arg("serve")
             .arg("--config")
             .arg(config)
@@ -49,14 +46,19 @@ impl Daemon {
             .kill_on_drop(true)
             .spawn()
             .expect("the daemon can be started");
+        Daemon { child, written, addresses: Addresses::default() }
+    }
+
+    /// Returns once it has written where it listens.
+    pub(crate) async fn listening(&mut self) -> Result<(), Failed> {
         let deadline = Instant::now() + START;
         loop {
             // The file is renamed into place, so whoever sees it sees it whole.
-            if let Ok(written) = std::fs::read(&addresses) {
-                let addresses = serde_json::from_slice(&written).expect("addresses.json is JSON");
-                return Ok(Daemon { child, addresses });
+            if let Ok(written) = std::fs::read(&self.written) {
+                self.addresses = serde_json::from_slice(&written).expect("addresses.json is JSON");
+                return Ok(());
             }
-            if let Some(status) = child.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap() {
                 return Err(Failed { status });
             }
             assert!(Instant::now() < deadline, "the daemon did not listen within {} s", START.as_secs());

@@ -20,7 +20,8 @@ class Keep:
         self.kept += 1
         name = os.path.join(self.folder, f"{self.kept:06}")
         with open(name + ".part", "wb") as file:
-            file.write(f"X-Envelope-From: <{envelope.mail_from or ''}>\r\n".encode())
+            # The null sender comes with its brackets, others without.
+            file.write(f"X-Envelope-From: {envelope.mail_from}\r\n".encode())
             file.write(f"X-Envelope-To: {', '.join(envelope.rcpt_tos)}\r\n".encode())
             file.write(envelope.original_content)
         os.rename(name + ".part", name + ".eml")

@@ -8,6 +8,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use faxbridge::clock::{Clock, SystemClock};
+use faxbridge::daemon::Addresses;
 use faxbridge::delivery::simulator::server::{self as simulator, Fax};
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
@@ -60,6 +61,7 @@ pub(crate) struct Stage {
     pub(crate) sink: Sink,
     pub(crate) store: Store,
     daemon: Option<Daemon>,
+    data: PathBuf,
     // Last: the folder goes when everything that uses it is gone.
     dir: TempDir,
 }
@@ -88,7 +90,7 @@ impl Stage {
         let simulator = simulator::serve(options).await.unwrap();
         let sink = Sink::open(&at.join("mails")).await;
         let store = Store::open(&at.join("data"), "the tests").await.unwrap();
-        let stage = Stage { simulator, sink, store, daemon: None, dir };
+        let stage = Stage { simulator, sink, store, daemon: None, data: at.join("data"), dir };
         stage.configure(config);
         stage
     }
@@ -110,6 +112,13 @@ impl Stage {
         self.dir.path().join(name)
     }
 
+    /// Puts the data folder elsewhere, before the first start.
+    pub(crate) async fn data_at(&mut self, name: &str) {
+        self.data = self.path(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&self.data).unwrap();
+        self.store = Store::open(&self.data, "the tests").await.unwrap();
+    }
+
     /// Writes a secret as the configuration wants it: readable by its owner only.
     pub(crate) fn secret(&self, name: &str, bytes: &[u8]) {
         write_secret(&self.path(name), bytes);
@@ -129,15 +138,24 @@ impl Stage {
 
     /// Starts the daemon, which may fail.
     pub(crate) async fn try_start(&mut self, environment: &[(&str, String)]) -> Result<(), Failed> {
-        let (config, data) = (self.path("faxbridge.toml"), self.path("data"));
-        let log = self.path("daemon.log");
-        self.daemon = Some(Daemon::start(&config, &data, &log, environment).await?);
-        Ok(())
+        self.spawn(environment);
+        self.daemon().listening().await
+    }
+
+    /// Starts the process and does not wait for it to listen.
+    pub(crate) fn spawn(&mut self, environment: &[(&str, String)]) {
+        let config = self.path("faxbridge.toml");
+        self.daemon = Some(Daemon::spawn(&config, &self.data, &self.path("daemon.log"), environment));
     }
 
     /// The running daemon.
     pub(crate) fn daemon(&mut self) -> &mut Daemon {
         self.daemon.as_mut().expect("the daemon was started")
+    }
+
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.daemon.as_ref().expect("the daemon was started").addresses.clone()
     }
 
     /// Where mail is taken.
@@ -180,14 +198,32 @@ impl Stage {
     }
 
     /// Runs a subcommand with this stage's configuration.
-    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn command(&self, subcommand: &str, arguments: &[&str]) -> Output {
         let config = self.path("faxbridge.toml");
-        Command::new(PROGRAM).args(arguments).arg("--config").arg(config).output().await.unwrap()
+        Command::new(PROGRAM)
+            .arg(subcommand)
+            .arg("--config")
+            .arg(config)
+            .args(arguments)
+            .output()
+            .await
+            .expect("the program can be started")
     }
 
     /// Waits until `look` finds what must come.
-    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+        self.until_in(PATIENCE, PAUSE, what, look).await
+    }
+
+    /// The same with a patience of its own, and a pause between two looks that suits what a look costs.
+    pub(crate) async fn until_in<T>(
+        &self,
+        patience: Duration,
+        pause: Duration,
+        what: &str,
+        mut look: impl AsyncFnMut() -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(found) = look().await {
                 return found;
@@ -195,10 +231,10 @@ impl Stage {
             assert!(
                 Instant::now() < deadline,
                 "in {} s there was not: {what}. The daemon's log ends:\n{}",
-                PATIENCE.as_secs(),
+                patience.as_secs(),
                 self.log_tail()
             );
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -8,7 +8,6 @@ use faxbridge::register;
 use faxbridge::register::number::NumberRules;
 use faxbridge::routing::Ask;
 use faxbridge::store::{AttemptRow, Job, JobFilter, Saved};
-use jiff::Timestamp;
 
 use super::Desk;
 use super::words::may_have_arrived;
@@ -58,7 +57,7 @@ impl Desk {
             JobState::Held { .. } => self.register_says(&job).await?,
             _ => None,
         };
-        match way(&job, &attempts, stopped, send_again, self.now()) {
+        match way(&job, &attempts, stopped, send_again) {
             Way::Stop(sentence) => Err(Misuse(sentence).into()),
             Way::Anew => self.prepare_anew(&job).await,
             Way::On => {
@@ -145,6 +144,7 @@ impl Desk {
                 now,
                 deadline: job.deadline,
                 hold_for: config.policy.hold_for.signed(),
+                try_for: config.policy.deadline.signed(),
                 earlier: &earlier,
                 retry: &retry,
                 patience: &patience,
@@ -169,7 +169,7 @@ impl Desk {
 }
 
 /// How `job` can go on. `stopped` is the register's objection.
-fn way(job: &Job, attempts: &[AttemptRow], stopped: Option<String>, send_again: bool, now: Timestamp) -> Way {
+fn way(job: &Job, attempts: &[AttemptRow], stopped: Option<String>, send_again: bool) -> Way {
     let id = job.id;
     let JobState::Held { hold, .. } = &job.state else {
         // The state machine has the sentence.
@@ -186,10 +186,6 @@ fn way(job: &Job, attempts: &[AttemptRow], stopped: Option<String>, send_again: 
         return Way::Stop(format!("Not released: {sentence} Then: faxbridge job release {id}"));
     }
     if job.recipient.is_none() || job.number.is_none() || job.packet.is_none() {
-        return Way::Anew;
-    }
-    // Released past its deadline it would fail at once; prepared anew, it gets another one.
-    if now >= job.deadline {
         return Way::Anew;
     }
     Way::On
@@ -215,6 +211,8 @@ mod tests {
     use faxbridge::store::{Document, PacketRow};
 
     use super::super::words::tests::attempt;
+    use jiff::Timestamp;
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -252,18 +250,17 @@ mod tests {
     fn a_complete_job_goes_on_and_an_incomplete_one_is_made_anew() {
         for hold in Hold::ALL.iter().copied().filter(|hold| !matches!(hold, Hold::Unclear | Hold::PartlySent))
         {
-            assert_eq!(way(&held(hold), &[], None, false, at(1)), Way::On, "{hold}");
+            assert_eq!(way(&held(hold), &[], None, false), Way::On, "{hold}");
             let without: [fn(&mut Job); 3] =
                 [|job| job.packet = None, |job| job.number = None, |job| job.recipient = None];
             for take in without {
                 let mut job = held(hold);
                 take(&mut job);
-                assert_eq!(way(&job, &[], None, false, at(1)), Way::Anew, "{hold}");
+                assert_eq!(way(&job, &[], None, false), Way::Anew, "{hold}");
             }
         }
-        assert_eq!(way(&held(Hold::Person), &[], None, false, at(100)), Way::Anew, "past its deadline");
         assert_eq!(
-            way(&job(JobState::Delivered), &[], None, false, at(1)),
+            way(&job(JobState::Delivered), &[], None, false),
             Way::On,
             "for the state machine to refuse"
         );
@@ -280,16 +277,15 @@ mod tests {
             (Hold::Unverified, &unclear, true),
             (Hold::Person, &busy, false),
         ] {
-            let stops = matches!(way(&held(hold), attempts, None, false, at(1)), Way::Stop(_));
+            let stops = matches!(way(&held(hold), attempts, None, false), Way::Stop(_));
             assert_eq!(stops, asks, "{hold}");
-            assert_eq!(way(&held(hold), attempts, None, true, at(1)), Way::On, "{hold} --send-again");
+            assert_eq!(way(&held(hold), attempts, None, true), Way::On, "{hold} --send-again");
         }
     }
 
     #[test]
     fn the_register_has_the_last_word() {
-        let Way::Stop(sentence) =
-            way(&held(Hold::Unclear), &[], Some("It is not verified.".into()), true, at(1))
+        let Way::Stop(sentence) = way(&held(Hold::Unclear), &[], Some("It is not verified.".into()), true)
         else {
             panic!("released")
         };

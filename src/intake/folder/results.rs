@@ -77,6 +77,25 @@ pub(super) fn make_plain(folder: &Path) -> io::Result<()> {
     Err(io::Error::other("something that is no folder has the name of ours"))
 }
 
+/// Removes what processes that were killed left half-written in `results/`.
+pub(super) fn clear_temporaries(folder: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(folder.join("results")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    // Ours may be at work this moment.
+    let own = format!(".faxbridge-{}-", std::process::id());
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".faxbridge-") && name.ends_with(".tmp") && !name.starts_with(&own) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Renames, but never over another file.
 pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {

@@ -19,6 +19,7 @@ fn run(state: &JobState, event: Event, now: i64, earlier: &[Cause]) -> Result<St
         now: at(now),
         deadline: at(86_400),
         hold_for: SignedDuration::from_hours(72),
+        try_for: SignedDuration::from_hours(24),
         earlier,
         retry: &RETRY,
         patience: &patience,
@@ -234,4 +235,12 @@ fn impossible_pairs_say_what_to_do_instead() {
         text(&JobState::Delivered, Event::Cancel),
         "a job that is delivered cannot be cancelled: it has ended already"
     );
+}
+
+#[test]
+fn a_released_job_has_its_full_time_again() {
+    let held = JobState::Held { hold: Hold::Unverified, until: at(300_000) };
+    let step = run(&held, Event::Release, 200_000, &[]).unwrap();
+    assert_eq!(step.state, JobState::Queued { due: at(200_000) });
+    assert_eq!(step.effects, [Effect::Extend(at(200_000 + 86_400))]);
 }

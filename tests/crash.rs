@@ -1,0 +1,141 @@
+//! Story: the daemon is killed, again and again, at chance moments and at every named step, while a fax provider misbehaves.
+//!
+//! Afterwards, measured from the outside (what clients were promised, what the simulator printed, what the sink and the
+//! result folders hold) and from the store:
+//!
+//! - **none lost**: whatever a client got its yes for ended, or is held for a person;
+//! - **none twice**: one job per submission and recipient, one delivered fax per job, except where a person released an
+//!   Unclear one; nothing that came again became a second submission;
+//! - **one receipt each**: exactly one final answer per submission and way. (A crash between the relay's yes and our record of
+//!   it sends the same answer again, under the same Message-ID; such copies are counted and are one answer.)
+//! - **never blind**: each call that the simulator saw has an Attempt that was on disk before;
+//! - **gone when done**: at the end no document is left in the spool.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `FAXBRIDGE_CRASH_SEED` | what is sent and when is killed | by chance; printed |
+//! | `FAXBRIDGE_CRASH_KILLS` | how often | 200 |
+//! | `FAXBRIDGE_CRASH_SUBMISSIONS` | how many | 2000 |
+
+#[path = "crash/check.rs"]
+mod check;
+#[path = "crash/kills.rs"]
+mod kills;
+#[path = "crash/load.rs"]
+mod load;
+#[path = "crash/person.rs"]
+mod person;
+mod support;
+
+use std::time::Duration;
+
+use faxbridge::delivery::simulator::server::Chaos;
+use faxbridge::job;
+use support::Stage;
+use support::stage::BASE;
+
+use load::{Clients, Submission};
+
+const CONFIG: &str = r#"
+[smtp]
+listen = ["127.0.0.1:0"]
+hostname = "fax.clinic.example"
+
+[sftp]
+listen = ["127.0.0.1:0"]
+
+[folder.scans]
+path = "DIR/scans"
+sender = "scans"
+scan = "1 s"
+settle = "300 ms"
+
+[[sender]]
+name = "front desk"
+addresses = ["jane@clinic.example"]
+networks = ["127.0.0.0/8"]
+
+[[sender]]
+name = "billing"
+sftp_user = "billing"
+sftp_keys = ["SFTP_KEY"]
+receipts_to = "billing@clinic.example"
+
+[[sender]]
+name = "scans"
+receipts_to = "desk@clinic.example"
+
+[[rule]]
+name = "number in the address"
+source = "smtp"
+to = "{number}@fax.clinic.example"
+
+[[rule]]
+name = "number in the file name"
+file = "{account}_{number}.pdf"
+reference = "{account}"
+
+[retention]
+documents = "2 s"
+
+[policy]
+hurry = 1200
+ask_first = "300 ms"
+ask_at_most = "1 s"
+silent_after = "6 s"
+quiet = "2 s"
+unclear_at_most = "8 s"
+"#;
+
+/// Chance that can be had again: splitmix64.
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    /// Below `n`.
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name}={value:?} is no number")),
+        Err(_) => default,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nothing_is_sent_twice_however_often_it_is_killed() {
+    let seed = setting("FAXBRIDGE_CRASH_SEED", job::chance().unwrap() % 1_000_000);
+    let kills = setting("FAXBRIDGE_CRASH_KILLS", 200);
+    let count = setting("FAXBRIDGE_CRASH_SUBMISSIONS", 2000);
+    println!("FAXBRIDGE_CRASH_SEED={seed}: {kills} kills over {count} submissions");
+
+    // The log of every step would be most of the work; warnings are what a failure is read from.
+    let config = format!("{}{CONFIG}", BASE.replace("timeout = \"3 s\"", "timeout = \"1 s\""));
+    let mut stage = Stage::with(&config, |simulator| {
+        simulator.call_time = Duration::from_millis(5);
+        simulator.late_by = Duration::from_secs(2);
+        simulator.chaos = Some(Chaos::new(seed));
+    })
+    .await;
+    let mut chance = Chance(seed);
+    let submissions: Vec<Submission> = (0..count).map(|n| Submission::draw(n, &mut chance)).collect();
+    load::register(&stage, &submissions).await;
+    let mut clients = Clients::start(&stage, &submissions);
+
+    let killed = kills::run(&mut stage, &clients, kills, &mut chance).await;
+    stage.start().await;
+    clients.tell(Some(&stage));
+    clients.release_all();
+    println!("killed {killed}; now everything comes to its end");
+    load::all_promised(&stage, &mut clients).await;
+    let released = person::settle(&stage).await;
+    check::all(&stage, &submissions, &released).await;
+    assert!(stage.daemon().stop().await.success(), "it stops in order:\n{}", stage.log_tail());
+    killed.every_step_was_hit(kills);
+}

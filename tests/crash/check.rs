@@ -1,0 +1,218 @@
+//! What must be true in the end.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use faxbridge::job::{FaxNumber, JobId, JobState, from_reference};
+use faxbridge::store::{Job, Submission as Row};
+use serde_json::Value;
+
+use super::load::{Submission, Way};
+use super::support::stage::Came;
+use super::support::{Stage, clients};
+
+/// Checks everything, and says in figures what there was.
+pub(crate) async fn all(stage: &Stage, sent: &[Submission], released: &HashSet<JobId>) {
+    everything_ends(stage).await;
+    let rows = stage.submissions().await;
+    let jobs = stage.jobs().await;
+    none_lost_none_doubled(sent, &rows, &jobs);
+    none_faxed_twice(stage, &jobs, released);
+    never_blind(stage, &jobs).await;
+    the_right_pages(stage, sent);
+    one_receipt_each(stage, &rows).await;
+    gone_when_done(stage);
+    never_seen(stage, &jobs, released);
+}
+
+/// What the provider must never see: two calls to one number, or another count of pages than announced.
+fn never_seen(stage: &Stage, jobs: &[Job], released: &HashSet<JobId>) {
+    let mut violations = stage.simulator.violations();
+    // A person who released an unclear job may have let it ring while its first call still hung.
+    for number in jobs.iter().filter(|job| released.contains(&job.id)).filter_map(|job| job.number.as_ref()) {
+        violations.retain(|v| !(v.kind == "overlapping_calls" && v.what.contains(number.as_str())));
+    }
+    assert_eq!(violations, []);
+}
+
+/// Every submission is final, every answer has left, every key is destroyed.
+async fn everything_ends(stage: &Stage) {
+    stage
+        .until_in(
+            Duration::from_secs(120),
+            Duration::from_millis(300),
+            "every submission is answered and destroyed",
+            async || {
+                for row in stage.submissions().await {
+                    if row.final_at.is_none()
+                        || row.destroyed_at.is_none()
+                        || stage.store.unsent(row.id).await.unwrap() > 0
+                    {
+                        return None;
+                    }
+                }
+                Some(())
+            },
+        )
+        .await;
+}
+
+/// One submission per mail or file, one job per submission and number.
+fn none_lost_none_doubled(sent: &[Submission], rows: &[Row], jobs: &[Job]) {
+    let mut expected: BTreeMap<(Way, String), i64> = BTreeMap::new();
+    for submission in sent {
+        for number in &submission.numbers {
+            *expected.entry((submission.way, number.clone())).or_default() += 1;
+        }
+    }
+    let ways: HashMap<_, _> = rows.iter().map(|row| (row.id, way(row))).collect();
+    for job in jobs {
+        let number = job.number.as_ref().map_or(String::new(), ToString::to_string);
+        *expected.entry((ways[&job.submission], number)).or_default() -= 1;
+    }
+    expected.retain(|_, balance| *balance != 0);
+    assert_eq!(expected, BTreeMap::new(), "positive: lost; negative: made twice");
+    assert_eq!(rows.len(), sent.len(), "submissions");
+    let mails = sent.iter().filter(|s| s.way == Way::Mail).map(Submission::message_id);
+    let mails: HashSet<String> = mails.map(|id| id.trim_matches(['<', '>']).to_owned()).collect();
+    let found = rows.iter().filter_map(|row| row.message_id.as_ref());
+    let found: HashSet<String> = found.map(|id| id.trim_matches(['<', '>']).to_owned()).collect();
+    assert_eq!(found, mails);
+}
+
+fn way(row: &Row) -> Way {
+    match row.source.split(':').next() {
+        Some("smtp") => Way::Mail,
+        Some("sftp") => Way::Sftp,
+        _ => Way::Folder,
+    }
+}
+
+/// What the simulator printed against what the jobs say.
+fn none_faxed_twice(stage: &Stage, jobs: &[Job], released: &HashSet<JobId>) {
+    let mut printed: HashMap<JobId, u32> = HashMap::new();
+    let faxes = stage.simulator.faxes();
+    for fax in &faxes {
+        let (job, _) = from_reference(&fax.reference).expect("a reference of ours");
+        *printed.entry(job).or_default() += u32::from(fax.was_delivered());
+    }
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for job in jobs {
+        let end = match &job.state {
+            JobState::Failed { cause } => format!("failed ({cause})"),
+            state => state.as_str().to_owned(),
+        };
+        *ends.entry(end.clone()).or_default() += 1;
+        let copies = printed.remove(&job.id).unwrap_or(0);
+        let right = match job.state {
+            // A person may have stated it of one that rang nowhere.
+            JobState::Delivered => copies <= 1,
+            JobState::Failed { .. } | JobState::Cancelled => copies == 0,
+            _ => false,
+        };
+        if !right && !(released.contains(&job.id) && copies == 2) {
+            wrong.push(format!("job {} is {end}, and was printed {copies} times", job.id));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(printed.values().all(|copies| *copies == 0), "faxes of jobs that the store does not know");
+    println!("{} calls for {} jobs: {ends:?}", faxes.len(), jobs.len());
+}
+
+/// Every call has an Attempt that was there first, of the same number and the same bytes.
+async fn never_blind(stage: &Stage, jobs: &[Job]) {
+    let jobs: HashMap<JobId, &Job> = jobs.iter().map(|job| (job.id, job)).collect();
+    for fax in stage.simulator.faxes() {
+        let (id, n) = from_reference(&fax.reference).unwrap();
+        let job = jobs[&id];
+        let attempts = stage.store.attempts(id).await.unwrap();
+        let attempt = attempts.iter().find(|attempt| attempt.n == i64::from(n));
+        let attempt = attempt.unwrap_or_else(|| panic!("call {} has no attempt", fax.reference));
+        assert!(attempt.started() <= fax.taken, "attempt {} was opened after its call", fax.reference);
+        assert_eq!(job.number.as_ref().map(FaxNumber::as_str), Some(fax.number.as_str()));
+        assert_eq!(job.packet.as_ref().map(|packet| &packet.document.sha256), Some(&fax.sha256));
+    }
+}
+
+/// What came out at a number is what was sent there: a cover, and the page with the mark.
+fn the_right_pages(stage: &Stage, sent: &[Submission]) {
+    let mut wanted: HashMap<&str, Vec<String>> = HashMap::new();
+    for submission in sent {
+        for number in &submission.numbers {
+            wanted.entry(number).or_default().push(submission.mark());
+        }
+    }
+    let mut looked = 0;
+    for fax in stage.simulator.faxes().iter().filter(|fax| fax.was_delivered()) {
+        let path = stage.path(&format!("faxed/{}.pdf", fax.id));
+        let printed = lopdf::Document::load(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(printed.get_pages().len(), 2, "{}: cover and page", fax.id);
+        let text = printed.extract_text(&[2]).unwrap();
+        let marks = &wanted[fax.number.as_str()];
+        assert!(marks.iter().any(|mark| text.contains(mark)), "{}: {text:?}, not {marks:?}", fax.number);
+        looked += 1;
+    }
+    println!("{looked} printed faxes have their cover and the right page");
+}
+
+/// One final answer per submission and way.
+async fn one_receipt_each(stage: &Stage, rows: &[Row]) {
+    let mut finals: HashMap<String, u32> = HashMap::new();
+    for letter in stage.sink.letters().iter().filter(|letter| letter.is_final()) {
+        *finals.entry(letter.message_id.clone()).or_default() += 1;
+    }
+    let copies: u32 = finals.values().map(|times| times - 1).sum();
+    let by_mail: HashSet<String> =
+        finals.keys().filter_map(|id| Some(id.split_once(".final@")?.0.to_owned())).collect();
+    assert_eq!(by_mail.len(), finals.len());
+    let expected: HashSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
+    assert_eq!(by_mail, expected, "every submission has its one final mail");
+    for row in rows {
+        assert!(stage.store.receipt(row.id).await.unwrap().is_some(), "the receipt of {} is kept", row.id);
+    }
+    for (way, folder) in [(Way::Sftp, fetched(stage).await), (Way::Folder, stage.path("scans/results"))] {
+        let expected: HashSet<String> =
+            rows.iter().filter(|row| self::way(row) == way).map(|row| row.id.to_string()).collect();
+        let mut found = HashSet::new();
+        for file in std::fs::read_dir(&folder).into_iter().flatten() {
+            let path = file.unwrap().path();
+            let text = std::fs::read(&path).unwrap();
+            let result: Value =
+                serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let receipt = &result["receipt"];
+            if receipt["kind"] == "final" {
+                let submission = receipt["submission"].as_str().unwrap().to_owned();
+                assert!(found.insert(submission), "{}: a second result", path.display());
+            }
+        }
+        assert_eq!(found, expected, "every drop has its one result ({way:?})");
+    }
+    println!("{} receipts by mail, {copies} of them came twice under one Message-ID", finals.len());
+}
+
+/// What a client of OpenSSH gets from `results/`.
+async fn fetched(stage: &Stage) -> std::path::PathBuf {
+    let folder = stage.path("fetched");
+    std::fs::create_dir(&folder).unwrap();
+    let output = clients::sftp(stage, "lcd fetched\nget results/*\n").await;
+    assert!(output.status.success(), "{}", clients::said(&output));
+    folder
+}
+
+/// No document is left, sealed or not.
+fn gone_when_done(stage: &Stage) {
+    let mut left = Vec::new();
+    let mut folders = vec![stage.path("data/spool"), stage.path("scans/.faxbridge")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("key-check") {
+                left.push(path);
+            }
+        }
+    }
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+}

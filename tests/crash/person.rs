@@ -1,0 +1,66 @@
+//! The person who decides about what is held, when everything else has ended.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use faxbridge::job::{Hold, JobId, JobState};
+use faxbridge::store::Job;
+
+use super::support::Stage;
+use super::support::clients::said;
+
+/// Decides until nothing is open any more. Returns the jobs that were released although they were unclear: those alone may
+/// have been faxed twice.
+pub(crate) async fn settle(stage: &Stage) -> HashSet<JobId> {
+    let mut released = HashSet::new();
+    let mut decided = 0;
+    loop {
+        let mut looks = 0;
+        let open = stage
+            .until_in(
+                Duration::from_secs(120),
+                Duration::from_millis(300),
+                "every job ends or is held",
+                async || {
+                    let submissions = stage.submissions().await;
+                    let waiting: Vec<_> =
+                        submissions.iter().filter(|s| s.verdict.is_none()).map(|s| s.id).collect();
+                    let open = stage.jobs().await.into_iter().filter(|job| !job.state.is_final());
+                    let open: Vec<Job> = open.collect();
+                    let moving: Vec<&Job> =
+                        open.iter().filter(|job| !matches!(job.state, JobState::Held { .. })).collect();
+                    let still = waiting.is_empty() && moving.is_empty();
+                    looks += 1;
+                    if !still && looks % 100 == 0 {
+                        println!("still open: {waiting:?} {moving:#?}");
+                    }
+                    still.then_some(open)
+                },
+            )
+            .await;
+        if open.is_empty() {
+            println!("a person decided {decided} times, and released {} unclear jobs", released.len());
+            return released;
+        }
+        for job in open {
+            decided += 1;
+            let JobState::Held { hold, .. } = job.state else { continue };
+            let what: &[&str] = match hold {
+                Hold::Unclear if released.len() < 10 && released.insert(job.id) => {
+                    &["release", "--send-again"]
+                }
+                Hold::Unclear | Hold::PartlySent => &["resolve", "--delivered"],
+                _ => &["cancel"],
+            };
+            decide(stage, &job, what).await;
+        }
+    }
+}
+
+/// Through the command line, while the daemon works.
+async fn decide(stage: &Stage, job: &Job, what: &[&str]) {
+    let mut arguments = what.to_vec();
+    arguments.insert(1, job.id.as_str());
+    let done = stage.command("job", &arguments).await;
+    assert!(done.status.success(), "{arguments:?}: {}", said(&done));
+}
