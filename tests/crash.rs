@@ -17,6 +17,8 @@
 //! | `FAXBRIDGE_CRASH_KILLS` | how often | 200 |
 //! | `FAXBRIDGE_CRASH_SUBMISSIONS` | how many | 2000 |
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
+
 #[path = "crash/check.rs"]
 mod check;
 #[path = "crash/kills.rs"]
@@ -115,7 +117,6 @@ async fn nothing_is_lost_and_nothing_is_sent_twice_however_often_it_is_killed() 
     let count = setting("FAXBRIDGE_CRASH_SUBMISSIONS", 2000);
     println!("FAXBRIDGE_CRASH_SEED={seed}: {kills} kills over {count} submissions");
 
-    // The log of every step would be most of the work; warnings are what a failure is read from.
     let config = format!("{}{CONFIG}", BASE.replace("timeout = \"3 s\"", "timeout = \"1 s\""));
     let mut stage = Stage::with(&config, |simulator| {
         simulator.call_time = Duration::from_millis(5);
@@ -134,8 +135,8 @@ async fn nothing_is_lost_and_nothing_is_sent_twice_however_often_it_is_killed() 
     clients.release_all();
     println!("killed {killed}; now everything comes to its end");
     load::all_promised(&stage, &mut clients).await;
-    let released = person::settle(&stage).await;
-    check::all(&stage, &submissions, &released).await;
+    let decisions = person::settle(&stage).await;
+    check::all(&stage, &submissions, &decisions).await;
     assert!(stage.daemon().stop().await.success(), "it stops in order:\n{}", stage.log_tail());
     killed.every_step_was_hit(kills);
 }

@@ -1,5 +1,7 @@
 //! Story: offices mail documents, with the programs they have, and read one answer in the same thread.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
+
 use support::{Stage, clients, documents, smtp};
 
 mod support;

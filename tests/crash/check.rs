@@ -8,28 +8,31 @@ use faxbridge::store::{Job, Submission as Row};
 use serde_json::Value;
 
 use super::load::{Submission, Way};
+use super::person::Decisions;
 use super::support::stage::Came;
 use super::support::{Stage, clients};
 
 /// Checks everything, and says in figures what there was.
-pub(crate) async fn all(stage: &Stage, sent: &[Submission], released: &HashSet<JobId>) {
+pub(crate) async fn all(stage: &Stage, sent: &[Submission], decisions: &Decisions) {
     everything_ends(stage).await;
     let rows = stage.submissions().await;
     let jobs = stage.jobs().await;
     none_lost_none_doubled(sent, &rows, &jobs);
-    none_faxed_twice(stage, &jobs, released);
+    none_faxed_twice(stage, &jobs, decisions);
     never_blind(stage, &jobs).await;
     the_right_pages(stage, sent);
     one_receipt_each(stage, &rows).await;
     gone_when_done(stage);
-    never_seen(stage, &jobs, released);
+    never_seen(stage, &jobs, decisions);
 }
 
 /// What the provider must never see: two calls to one number, or another count of pages than announced.
-fn never_seen(stage: &Stage, jobs: &[Job], released: &HashSet<JobId>) {
+fn never_seen(stage: &Stage, jobs: &[Job], decisions: &Decisions) {
     let mut violations = stage.simulator.violations();
     // A person who released an unclear job may have let it ring while its first call still hung.
-    for number in jobs.iter().filter(|job| released.contains(&job.id)).filter_map(|job| job.number.as_ref()) {
+    for number in
+        jobs.iter().filter(|job| decisions.released.contains(&job.id)).filter_map(|job| job.number.as_ref())
+    {
         violations.retain(|v| !(v.kind == "overlapping_calls" && v.what.contains(number.as_str())));
     }
     assert_eq!(violations, []);
@@ -89,7 +92,7 @@ fn way(row: &Row) -> Way {
 }
 
 /// What the simulator printed against what the jobs say.
-fn none_faxed_twice(stage: &Stage, jobs: &[Job], released: &HashSet<JobId>) {
+fn none_faxed_twice(stage: &Stage, jobs: &[Job], decisions: &Decisions) {
     let mut printed: HashMap<JobId, u32> = HashMap::new();
     let faxes = stage.simulator.faxes();
     for fax in &faxes {
@@ -105,13 +108,15 @@ fn none_faxed_twice(stage: &Stage, jobs: &[Job], released: &HashSet<JobId>) {
         };
         *ends.entry(end.clone()).or_default() += 1;
         let copies = printed.remove(&job.id).unwrap_or(0);
+        let twice = copies == 2 && decisions.released.contains(&job.id);
         let right = match job.state {
-            // A person may have stated it of one that rang nowhere.
-            JobState::Delivered => copies <= 1,
-            JobState::Failed { .. } | JobState::Cancelled => copies == 0,
+            // A person may have stated it of one that came to nothing.
+            JobState::Delivered => copies == 1 || (copies == 0 && decisions.stated.contains(&job.id)),
+            JobState::Failed { .. } => copies == 0,
+            JobState::Cancelled => copies == 0 && decisions.cancelled.contains(&job.id),
             _ => false,
         };
-        if !right && !(released.contains(&job.id) && copies == 2) {
+        if !(right || twice) {
             wrong.push(format!("job {} is {end}, and was printed {copies} times", job.id));
         }
     }

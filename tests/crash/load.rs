@@ -190,7 +190,7 @@ impl Clients {
             tasks.spawn(Arc::clone(&shared).upload(n));
         }
         tasks.spawn(Arc::clone(&shared).drop_files());
-        Clients { shared, tasks: tasks }
+        Clients { shared, tasks }
     }
 
     /// Where the daemon is now.

@@ -9,11 +9,20 @@ use faxbridge::store::Job;
 use super::support::Stage;
 use super::support::clients::said;
 
-/// Decides until nothing is open any more. Returns the jobs that were released although they were unclear: those alone may
-/// have been faxed twice.
-pub(crate) async fn settle(stage: &Stage) -> HashSet<JobId> {
-    let mut released = HashSet::new();
-    let mut decided = 0;
+/// What was decided, by job.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    /// Released although unclear: those alone may have been faxed twice.
+    pub(crate) released: HashSet<JobId>,
+    /// Said to have arrived.
+    pub(crate) stated: HashSet<JobId>,
+    /// Cancelled.
+    pub(crate) cancelled: HashSet<JobId>,
+}
+
+/// Decides until nothing is open any more.
+pub(crate) async fn settle(stage: &Stage) -> Decisions {
+    let mut decisions = Decisions::default();
     loop {
         let mut looks = 0;
         let open = stage
@@ -39,18 +48,30 @@ pub(crate) async fn settle(stage: &Stage) -> HashSet<JobId> {
             )
             .await;
         if open.is_empty() {
-            println!("a person decided {decided} times, and released {} unclear jobs", released.len());
-            return released;
+            let Decisions { released, stated, cancelled } = &decisions;
+            println!(
+                "a person released {} unclear jobs, said of {} that they arrived, cancelled {}",
+                released.len(),
+                stated.len(),
+                cancelled.len()
+            );
+            return decisions;
         }
         for job in open {
-            decided += 1;
             let JobState::Held { hold, .. } = job.state else { continue };
             let what: &[&str] = match hold {
-                Hold::Unclear if released.len() < 10 && released.insert(job.id) => {
+                Hold::Unclear if decisions.released.len() < 10 && decisions.released.insert(job.id) => {
                     &["release", "--send-again"]
                 }
-                Hold::Unclear | Hold::PartlySent => &["resolve", "--delivered"],
-                _ => &["cancel"],
+                Hold::Unclear | Hold::PartlySent => {
+                    decisions.stated.insert(job.id);
+                    &["resolve", "--delivered"]
+                }
+                Hold::Unverified | Hold::Part | Hold::UnknownCause | Hold::Account => {
+                    decisions.cancelled.insert(job.id);
+                    &["cancel"]
+                }
+                hold => panic!("job {} is held for no reason of this story: {hold}", job.id),
             };
             decide(stage, &job, what).await;
         }

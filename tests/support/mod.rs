@@ -5,12 +5,6 @@
 //! happen ([`Stage::until`]), never for a length of time. Programs that are missing (`tests/packages.txt`) fail the story.
 
 #![allow(dead_code, reason = "each story uses its own part of the harness")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a fault of the harness ends the story"
-)]
 
 pub(crate) mod clients;
 pub(crate) mod daemon;
