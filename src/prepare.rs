@@ -36,6 +36,13 @@ const TRIES: u32 = 6;
 /// Beyond the time a document may take, a lease lasts this long.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
 
+/// For the sender of a document that was accepted and cannot be read any more.
+const LOST: &str =
+    "The document was received, but cannot be read any more for a reason that lies with us. Send it again.";
+/// For the sender of a document whose pages came out otherwise than they were counted.
+const MISCOUNTED: &str =
+    "The pages of this document could not be counted reliably. Print it to a new PDF and send that.";
+
 /// What is known about a Job that only its Submission's key can read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobFacts {
@@ -180,7 +187,8 @@ impl Preparer {
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
         let document = self.store.received(submission.id).await?.ok_or(Trouble::Gone)?;
         let last_try = submission.prepare_tries >= TRIES;
-        let (contents, mut bench) = self.open(&key, &document, &facts, last_try).await?;
+        let from = Received { key: &key, document: &document, file: facts.file.clone(), last_try };
+        let (contents, bench) = self.open(&from).await?;
         let request = Request {
             source: submission.source.clone(),
             sender: submission.sender.clone(),
@@ -204,14 +212,23 @@ impl Preparer {
             Plan::Jobs(planned) => (Verdict::Jobs, planned),
         };
         let mut jobs = Vec::with_capacity(planned.len());
+        let mut table = Table { from, bench, used: false, spoiled: None };
         for job in planned {
-            jobs.push(self.make(job, &key, bench.as_mut(), now).await?);
+            jobs.push(self.make(job, &mut table, now).await?);
         }
-        drop(bench);
+        drop(table);
         reached("prepare.sealed");
         let n = jobs.len();
         let held = jobs.iter().filter(|job| matches!(job.state, JobState::Held { .. })).count();
-        self.store.record_prepared(submission.id, verdict, facts.seal(&key)?, jobs, now).await?;
+        let made: Vec<String> =
+            jobs.iter().filter_map(|job| Some(job.packet.as_ref()?.document.name.clone())).collect();
+        if !self.store.record_prepared(submission.id, verdict, facts.seal(&key)?, jobs, now).await? {
+            // Another run was faster, or a person: nothing names these files.
+            for name in &made {
+                self.spool.forget(name).await?;
+            }
+            return Ok(());
+        }
         reached("prepare.committed");
         let (id, word) = (submission.id, verdict.as_str());
         tracing::info!(submission.id = %id, verdict = word, jobs = n, held, "submission {id} is prepared: {word}, {n} jobs, {held} held");
@@ -221,18 +238,21 @@ impl Preparer {
     }
 
     /// Opens the document. What a child could not cope with holds the packet; what is our own trouble is an error.
-    async fn open(
-        &self,
-        key: &SealKey,
-        document: &Document,
-        facts: &SubmissionFacts,
-        last_try: bool,
-    ) -> Result<(Contents, Option<Bench>), Trouble> {
-        let input = match &facts.file {
+    async fn open(&self, from: &Received<'_>) -> Result<(Contents, Option<Bench>), Trouble> {
+        let last_try = from.last_try;
+        let input = match &from.file {
             Some(name) => Input::File { name: name.clone() },
             None => Input::Mail,
         };
-        let reader = self.spool.read(key, &document.name).await?;
+        let reader = match self.spool.read(from.key, &from.document.name).await {
+            Ok(reader) => reader,
+            // The sender is told at last, rather than never.
+            Err(error) if last_try => {
+                tracing::error!(error = %error, "a received document cannot be read: {error}");
+                return Ok((Contents { hold: Some(LOST.to_owned()), ..Contents::default() }, None));
+            }
+            Err(error) => return Err(error.into()),
+        };
         match self.workshop.open(input, reader.into_stream(), &packet_rules(&self.config)).await {
             Ok(bench) => Ok((bench.contents().clone(), Some(bench))),
             Err(error) if error.is_ours() && !last_try => Err(Trouble::Workshop(error)),
@@ -242,14 +262,9 @@ impl Preparer {
 
     /// Makes and seals the packet of one Job, where its documents can become pages; held Jobs have one too, so that they can
     /// be looked at and released.
-    async fn make(
-        &self,
-        job: PlannedJob,
-        key: &SealKey,
-        bench: Option<&mut Bench>,
-        now: Timestamp,
-    ) -> Result<NewJob, Trouble> {
-        let mut held = job.held;
+    async fn make(&self, job: PlannedJob, table: &mut Table<'_>, now: Timestamp) -> Result<NewJob, Trouble> {
+        let key = table.from.key;
+        let mut held = job.held.clone();
         let mut packet = None;
         let mut warnings = Vec::new();
         let part_holds = matches!(held, Some((Hold::Part, _)));
@@ -257,25 +272,14 @@ impl Preparer {
         if let Err(sentence) = &cover {
             held.get_or_insert((Hold::Cover, sentence.clone()));
         }
-        if let (Some(bench), Ok(cover)) = (bench.filter(|_| !part_holds), cover) {
-            let mut sink = Spooled(self.spool.create(key).await?);
-            match bench.make(&cover.pdf, job.selection.as_ref(), &mut sink).await {
-                Ok(made) => {
-                    let sealed = sink.0.finish().await?;
+        if let (false, Ok(cover)) = (part_holds, cover) {
+            match self.packet(&job, &cover.pdf, table).await? {
+                Ok((made, more)) => {
+                    packet = made;
                     warnings = cover.warnings;
-                    warnings.extend(made.warnings);
-                    packet = Some(PacketRow {
-                        document: Document {
-                            name: sealed.name,
-                            bytes: sealed.bytes,
-                            sha256: crate::spool::hex(&sealed.sha256),
-                        },
-                        pages: made.pages,
-                        cover_pages: made.cover_pages,
-                    });
+                    warnings.extend(more);
                 }
-                Err(error) if error.is_ours() => return Err(Trouble::Workshop(error)),
-                Err(error) => held = Some((Hold::Part, error.sentence())),
+                Err(sentence) => held = Some((Hold::Part, sentence)),
             }
         }
         let state = match &held {
@@ -307,6 +311,58 @@ impl Preparer {
         })
     }
 
+    /// Makes and seals a packet; a sentence for the sender where that cannot be done, nothing where there are no pages.
+    async fn packet(
+        &self,
+        job: &PlannedJob,
+        cover: &[u8],
+        table: &mut Table<'_>,
+    ) -> Result<Result<(Option<PacketRow>, Vec<String>), String>, Trouble> {
+        loop {
+            let Some(bench) = table.bench.as_mut() else {
+                return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
+            };
+            let mut sink = Spooled(self.spool.create(table.from.key).await?);
+            match bench.make(cover, job.selection.as_ref(), &mut sink).await {
+                // One number on the cover, in the packet and in the receipt, or nothing leaves.
+                Ok(made) if job.sheet.pages.is_some_and(|printed| printed != made.pages) => {
+                    return Ok(Err(MISCOUNTED.to_owned()));
+                }
+                Ok(made) => {
+                    table.used = true;
+                    let sealed = sink.0.finish().await?;
+                    let document = Document {
+                        name: sealed.name,
+                        bytes: sealed.bytes,
+                        sha256: crate::spool::hex(&sealed.sha256),
+                    };
+                    let row = PacketRow { document, pages: made.pages, cover_pages: made.cover_pages };
+                    return Ok(Ok((Some(row), made.warnings)));
+                }
+                Err(WorkshopError::Held { sentence }) => return Ok(Err(sentence)),
+                // The time is one document's; here it went into the packets of those before. Each further one has time of
+                // its own if it needs it.
+                Err(WorkshopError::TimedOut(_)) if table.used => {
+                    table.bench = None;
+                    (table.bench, table.used) = (self.open(&table.from).await?.1, false);
+                    if table.bench.is_none() {
+                        table.spoiled = Some(LOST.to_owned());
+                    }
+                }
+                // A child that is killed over and over, as by a machine out of memory, is the document's doing at last.
+                Err(error)
+                    if !error.is_ours()
+                        || (table.from.last_try && matches!(error, WorkshopError::Ended { .. })) =>
+                {
+                    // The child is gone, and the next one would come to the same end over the next packet.
+                    table.bench = None;
+                    table.spoiled = Some(error.sentence());
+                }
+                Err(error) => return Err(Trouble::Workshop(error)),
+            }
+        }
+    }
+
     /// Draws a cover off the async threads; a sentence for the sender where it cannot be drawn.
     async fn draw(&self, sheet: &Sheet) -> Result<cover::page::Drawn, String> {
         let (sheet, fonts) = (sheet.clone(), Arc::clone(&self.fonts));
@@ -317,6 +373,24 @@ impl Preparer {
             Err(_) => Err("The cover sheet could not be drawn; shorten or simplify its text.".to_owned()),
         }
     }
+}
+
+/// Where a Submission's document comes from.
+struct Received<'a> {
+    key: &'a SealKey,
+    document: &'a Document,
+    file: Option<String>,
+    last_try: bool,
+}
+
+/// The opened document, from which one packet after the other is made.
+struct Table<'a> {
+    from: Received<'a>,
+    bench: Option<Bench>,
+    /// A packet was made since it was opened.
+    used: bool,
+    /// Why there are no more packets to be had from it.
+    spoiled: Option<String>,
 }
 
 /// The spool as the place where a packet goes.

@@ -5,10 +5,11 @@
 //! unlinked. A crash between the two is made up for at the next start. The provider's copies are deleted as soon as a Job is
 //! final. What stays is what the receipt says: numbers, times, counts, digests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
@@ -25,10 +26,18 @@ use crate::store::{Store, StoreError};
 const ROUND: Duration = Duration::from_secs(2);
 /// Destroyed this long before the limit, so that a round's pause never carries it past.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
+/// An answer that still is not written is waited for no longer than this: it is written without what the key sealed.
+const LONGEST: SignedDuration = SignedDuration::from_mins(30);
+/// The moments that answers get after a start.
+const SETTLING: SignedDuration = SignedDuration::from_secs(60);
 /// Submissions per round, copies per round.
 const AT_ONCE: u32 = 200;
 /// Between two tries to delete a provider's copy that could not be deleted.
 const COPY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+/// The same where the provider deletes nothing, or is configured no more: told once a day.
+const COPY_NEVER: SignedDuration = SignedDuration::from_hours(24);
+/// Copies that providers are asked to delete at once.
+const COPIES_AT_ONCE: usize = 8;
 
 /// What retention needs.
 pub struct Retention {
@@ -70,8 +79,13 @@ impl Retention {
         self.unlink_leftovers()
             .await
             .map_err(|e| format!("files of destroyed documents could not be removed: {e}"))?;
+        // `faxbridge send` may be writing a document at this moment, which gets its row only when it is whole.
+        let Some(_alone) = self.spool.alone().map_err(|e| e.to_string())? else {
+            tracing::info!("the command line is handing over files; leftovers are removed at the next start");
+            return Ok(());
+        };
         let known = self.store.document_names().await.map_err(|e| e.to_string())?;
-        let known: std::collections::HashSet<_> = known.into_iter().collect();
+        let known: HashSet<_> = known.into_iter().collect();
         let mut orphans = 0;
         for name in self.spool.list().map_err(|e| e.to_string())? {
             if !known.contains(&name) {
@@ -86,10 +100,17 @@ impl Retention {
     }
 
     /// Works until `shutdown` turns true.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
-        let mut failed_copies = HashMap::new();
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        // Side by side: a provider that does not answer must not keep our own documents on the disk.
+        tokio::join!(self.destroy_all(shutdown.clone()), self.delete_all_copies(shutdown));
+    }
+
+    async fn destroy_all(&self, mut shutdown: watch::Receiver<bool>) {
+        // True at first: the process may have ended between the destruction of a key and the scrubbing of the log.
+        let mut traces = true;
+        let began = self.clock.now();
         while !*shutdown.borrow() {
-            if let Err(error) = self.round(&mut failed_copies).await {
+            if let Err(error) = self.round(&mut traces, began).await {
                 tracing::error!(error = %error, "documents could not be destroyed: {error}");
             }
             tokio::select! {
@@ -99,30 +120,56 @@ impl Retention {
         }
     }
 
-    async fn round(&self, failed_copies: &mut HashMap<(JobId, u32), Timestamp>) -> Result<(), Trouble> {
+    async fn delete_all_copies(&self, mut shutdown: watch::Receiver<bool>) {
+        let work = async {
+            let mut failed = HashMap::new();
+            loop {
+                if let Err(error) = self.delete_copies(&mut failed, self.clock.now()).await {
+                    tracing::error!(error = %error, "copies at providers could not be looked up: {error}");
+                }
+                tokio::time::sleep(ROUND).await;
+            }
+        };
+        // What is broken off here is asked for again at the next start.
+        tokio::select! {
+            () = work => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// `traces` tells whether the database's log may still hold what was destroyed, `began` when this process did.
+    async fn round(&self, traces: &mut bool, began: Timestamp) -> Result<(), Trouble> {
         let now = self.clock.now();
         let before = final_before(now, self.config.retention.documents.signed());
-        let mut destroyed = 0;
+        // What ended before a long pause of the daemon gets its moments first.
+        let settled = now.duration_since(began) >= SETTLING;
+        let at_latest = now.checked_sub(LONGEST).ok().filter(|_| settled).unwrap_or(Timestamp::MIN);
+        let overdue: HashSet<_> =
+            self.store.due_for_destruction(at_latest, AT_ONCE).await?.into_iter().collect();
         for id in self.store.due_for_destruction(before, AT_ONCE).await? {
             // An answer that still has to be written needs what this key seals; that takes moments.
             if self.store.uncomposed(id).await? {
-                continue;
+                if !overdue.contains(&id) {
+                    continue;
+                }
+                tracing::error!(submission.id = %id, "submission {id}: its answer is not written yet, but its documents must go");
             }
+            *traces = true;
             self.destroy(id).await?;
-            destroyed += 1;
         }
-        if destroyed > 0 {
-            self.store.scrub().await?;
+        if *traces {
+            *traces = !self.store.scrub().await?;
         }
         let results = now.checked_sub(self.config.retention.results.signed()).unwrap_or(Timestamp::MIN);
         self.store.expire_results(results).await?;
-        self.delete_copies(failed_copies, now).await
+        Ok(())
     }
 
     async fn destroy(&self, id: SubmissionId) -> Result<(), Trouble> {
         let names = self.store.destroy_key(id, self.clock.now()).await?;
         reached("retention.key_destroyed");
         for name in &names {
+            // Unreadable they are all the same; the next start tries again to remove them.
             self.spool.forget(name).await?;
         }
         reached("retention.unlinked");
@@ -146,21 +193,27 @@ impl Retention {
         now: Timestamp,
     ) -> Result<(), Trouble> {
         failed.retain(|_, again| *again > now);
-        for (job, attempt, name, provider_ref) in self.store.copies_to_delete(now, AT_ONCE).await? {
-            if failed.contains_key(&(job, attempt)) {
-                continue;
-            }
+        // Those that failed are passed over, and must not fill the whole round.
+        let at_most = AT_ONCE.saturating_add(u32::try_from(failed.len()).unwrap_or(u32::MAX));
+        let due = self.store.copies_to_delete(now, at_most).await?;
+        let due = due.into_iter().filter(|(job, attempt, ..)| !failed.contains_key(&(*job, *attempt)));
+        let asked = due.map(|(job, attempt, name, provider_ref)| async move {
             let deleted = match self.providers.get(&name) {
                 Some(provider) => provider.delete(&provider_ref).await,
                 None => Err(AskError::Unsupported),
             };
-            match deleted {
-                Ok(()) => self.store.record_copy_deleted(job, attempt, self.clock.now()).await?,
-                Err(error) => {
-                    tracing::warn!(job.id = %job, "job {job}: the copy at {name} is not deleted yet: {error}");
-                    failed.insert((job, attempt), now.saturating_add(COPY_AGAIN).unwrap_or(Timestamp::MAX));
-                }
-            }
+            (job, attempt, name, deleted)
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut answers = futures_util::stream::iter(asked).buffer_unordered(COPIES_AT_ONCE);
+        while let Some((job, attempt, name, deleted)) = answers.next().await {
+            let Err(error) = deleted else {
+                self.store.record_copy_deleted(job, attempt, self.clock.now()).await?;
+                continue;
+            };
+            tracing::warn!(job.id = %job, "job {job}: the copy at {name} is not deleted yet: {error}");
+            let pause = if error == AskError::Unsupported { COPY_NEVER } else { COPY_AGAIN };
+            failed.insert((job, attempt), now.saturating_add(pause).unwrap_or(Timestamp::MAX));
         }
         Ok(())
     }

@@ -136,6 +136,37 @@ impl Spool {
         .await
     }
 
+    /// Announces that this process writes documents beside a daemon that may be starting; until what is returned is dropped,
+    /// nothing that no row names yet is taken for the leftovers of a crash. Waits while that is being cleared away.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn visit(&self) -> Result<fs::File, SpoolError> {
+        let (path, file) = self.visitors()?;
+        file.lock_shared().map_err(|error| SpoolError::io("lock the spool", &path, error))?;
+        Ok(file)
+    }
+
+    /// The opposite of [`Spool::visit`]: nobody else writes until what is returned is dropped; `None` where somebody does.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn alone(&self) -> Result<Option<fs::File>, SpoolError> {
+        let (path, file) = self.visitors()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(SpoolError::io("lock the spool", &path, error)),
+        }
+    }
+
+    fn visitors(&self) -> Result<(PathBuf, fs::File), SpoolError> {
+        let path = self.inner.dir.join("visitors");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| SpoolError::io("lock the spool", &path, error))?;
+        Ok((path, file))
+    }
+
     /// The names of all documents, unfinished ones included: ask before anything is written, to remove what no row names.
     ///
     /// # Errors

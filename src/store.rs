@@ -142,11 +142,12 @@ impl Store {
         self.engine.write(request).await
     }
 
-    /// Leaves no trace of overwritten values (destroyed keys) in the database's log.
+    /// Leaves no trace of overwritten values (destroyed keys) in the database's log; false where a reader was in the way, and
+    /// it has to be done again.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn scrub(&self) -> Result<(), StoreError> {
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
         self.engine.checkpoint().await
     }
 
@@ -170,6 +171,11 @@ impl Store {
         })
         .await
     }
+}
+
+/// A row that was read, or a line in the log about why it could not be.
+fn told<T>(row: Result<T, StoreError>) -> Option<T> {
+    row.inspect_err(|error| tracing::error!(error = %error, "a row is passed over: {error}")).ok()
 }
 
 /// A time as the store keeps it.

@@ -55,11 +55,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     let mut submissions = Vec::new();
+    let visit = bridge.spool.visit()?;
     for file in &arguments.files {
         let id = submit(&intake, file, &sender, &arguments.to).await?;
         say(format_args!("{}: accepted as submission {id}", plain(&file.display().to_string())))?;
         submissions.push((id, file.clone()));
     }
+    drop(visit);
     let runs = daemon_runs(&bridge.config.store.data_dir);
     if !runs {
         eprintln!(

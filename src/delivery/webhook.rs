@@ -5,6 +5,7 @@
 //! that never comes is made up for by polling.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -20,6 +21,10 @@ use crate::store::Store;
 
 /// Largest webhook that is read. Some providers send the document along; it is not wanted.
 const LARGEST: usize = 1 << 20;
+
+/// For requests under way when the daemon stops. A stranger who keeps a connection open must not keep it from stopping, or
+/// from coming back with a new configuration.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 struct Desk {
     providers: Providers,
@@ -45,11 +50,17 @@ pub async fn serve(
         .route("/hooks/{provider}", post(take))
         .layer(DefaultBodyLimit::max(LARGEST))
         .with_state(desk);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
+    let mut asked = shutdown.clone();
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let _ = asked.wait_for(|stop| *stop).await;
+    });
+    tokio::select! {
+        served = served.into_future() => served,
+        () = async {
             let _ = shutdown.wait_for(|stop| *stop).await;
-        })
-        .await
+            tokio::time::sleep(FAREWELL).await;
+        } => Ok(()),
+    }
 }
 
 async fn take(
@@ -81,4 +92,26 @@ async fn take(
         }
     }
     StatusCode::NO_CONTENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_does_not_keep_it_from_stopping() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), "test").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let clock: SharedClock = Arc::new(crate::clock::SystemClock);
+        let served = tokio::spawn(serve(listener, Providers::new(), store, clock, Arc::default(), stopped));
+        let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+        // A whole exchange, so that the silent one before it is certainly served too.
+        assert!(reqwest::get(format!("http://{address}/")).await.is_ok());
+        stop.send(true).unwrap();
+        tokio::time::timeout(FAREWELL * 3, served).await.expect("it stops").unwrap().unwrap();
+        drop(silent);
+    }
 }

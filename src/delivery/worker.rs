@@ -5,9 +5,9 @@
 //! done. Workers hold Jobs by leases, never by open transactions; what a step changes is saved only where the row is still
 //! as it was read. Which Job changes how is decided in [`crate::job::state`] alone; this file only carries it out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -21,7 +21,7 @@ use crate::config::{Config, Policy};
 use crate::crash::reached;
 use crate::job::retry::RetryPolicy;
 use crate::job::state::{Context, Event, Patience, step};
-use crate::job::{self, Cause, Hold, JobState, Outcome, Report};
+use crate::job::{self, Cause, Hold, JobId, JobState, Outcome, Report};
 use crate::register::{self, EntryState};
 use crate::spool::{Spool, WrappedKey};
 use crate::store::{AttemptRow, Job, Saved, Store, StoreError};
@@ -30,6 +30,8 @@ use crate::store::{AttemptRow, Job, Saved, Store, StoreError};
 const IN_HAND: usize = 32;
 /// How long the loop sleeps at most: other processes (the command line) change Jobs without being able to wake it.
 const NAP: Duration = Duration::from_secs(2);
+/// Between two looks while what is due waits for a line, a hand or another Job's lease.
+const BLOCKED: Duration = Duration::from_millis(100);
 /// A lease outlives the provider's timeout by this much, so that no second worker sees a Job whose answer may still come.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
@@ -90,15 +92,20 @@ impl Worker {
                 .map(|(name, p)| (name.clone(), Semaphore::new(p.concurrency.max(1))))
                 .collect(),
         );
+        let in_hand = Arc::new(InHand::default());
         let mut tasks = JoinSet::new();
         while !*shutdown.borrow() {
             while tasks.try_join_next().is_some() {}
             let claimed = self.claim(hands.available_permits()).await;
             let nothing = claimed.is_empty();
             for job in claimed {
+                // Its lease ran out while it waits for a line here, or its request is under way here and the machine slept:
+                // the claim was a longer lease, and must not be taken for the leftovers of a crash.
+                let Some(held) = in_hand.take(job.id) else { continue };
                 let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
                 let (worker, lines) = (Arc::clone(&self), Arc::clone(&lines));
                 tasks.spawn(async move {
+                    let _held = held;
                     let line = match lines.get(&job.provider) {
                         Some(line) => line.acquire().await.ok(),
                         None => None,
@@ -141,7 +148,9 @@ impl Worker {
     async fn nap(&self) -> Duration {
         let now = self.clock.now();
         match self.store.next_wake().await {
-            Ok(Some(at)) => at.duration_since(now).try_into().unwrap_or(Duration::from_millis(10)).min(NAP),
+            Ok(Some(at)) if at > now => at.duration_since(now).try_into().unwrap_or(NAP).min(NAP),
+            // Due and not claimed: looking again and again would only take the time of those it waits for.
+            Ok(Some(_)) => BLOCKED,
             _ => NAP,
         }
         .max(Duration::from_millis(10))
@@ -346,6 +355,30 @@ impl Worker {
     }
 }
 
+/// The Jobs that this process has in hand, whatever their leases say.
+#[derive(Default)]
+struct InHand(Mutex<HashSet<JobId>>);
+
+/// One of them, until this is dropped.
+struct Held {
+    all: Arc<InHand>,
+    job: JobId,
+}
+
+impl InHand {
+    /// Takes `job` in hand; `None` where it is already.
+    fn take(self: &Arc<Self>, job: JobId) -> Option<Held> {
+        let new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
+        new.then(|| Held { all: Arc::clone(self), job })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
+    }
+}
+
 fn not_sent(cause: Cause, detail: &str) -> Event {
     let report = Report { raw_text: Some(detail.to_owned()), ..Report::bare(Outcome::of(cause)) };
     Event::Ended { report, wait: None }
@@ -360,4 +393,20 @@ fn no_answer(job: &Job, error: &AskError) -> Event {
 fn jitter() -> f64 {
     let bits = u32::try_from(job::chance().unwrap_or(0) >> 32).unwrap_or(0);
     f64::from(bits) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_in_hand_once() {
+        let all = Arc::new(InHand::default());
+        let job = JobId::new(Timestamp::UNIX_EPOCH, 1);
+        let first = all.take(job);
+        assert!(first.is_some());
+        assert!(all.take(job).is_none(), "its lease ran out, its request is still under way");
+        drop(first);
+        assert!(all.take(job).is_some());
+    }
 }

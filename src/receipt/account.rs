@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, Verdict};
 use crate::config::Config;
 use crate::intake::SubmissionFacts;
-use crate::job::{JobState, SubmissionId};
+use crate::job::{Cause, JobState, SubmissionId};
 use crate::prepare::JobFacts;
 use crate::register::Entry;
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
@@ -125,8 +125,8 @@ impl Accounts {
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
+            hold_sentence: facts.hold.filter(|_| is_first_hold(&job.state, job.version)),
             state: job.state,
-            hold_sentence: facts.hold,
             pages: packet.map(|packet| packet.pages),
             cover_pages: packet.map_or(0, |packet| packet.cover_pages),
             sha256: packet.map(|packet| packet.document.sha256.clone()),
@@ -160,6 +160,16 @@ impl Account {
             *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();
         }
         account
+    }
+}
+
+/// Whether the sentence that was written when the Job was made is about the hold it is in, or expired in. A Job that was
+/// released since, and is held or ended for another reason, must not be told with the old one.
+fn is_first_hold(state: &JobState, version: i64) -> bool {
+    match state {
+        JobState::Held { .. } => version == 1,
+        JobState::Failed { cause: Cause::Expired } => version == 2,
+        _ => false,
     }
 }
 
@@ -219,4 +229,25 @@ fn checklist(
         check("privacy", true, "documents sealed from the first byte, none in this receipt".to_owned()),
         check("proof", proof.0, proof.1),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Hold;
+
+    #[test]
+    fn the_first_sentence_is_told_of_the_first_hold_only() {
+        let held = JobState::Held { hold: Hold::Suspended, until: Timestamp::UNIX_EPOCH };
+        let expired = JobState::Failed { cause: Cause::Expired };
+        for (state, version, told) in [
+            (&held, 1, true),
+            (&held, 3, false),
+            (&expired, 2, true),
+            (&expired, 4, false),
+            (&JobState::Delivered, 2, false),
+        ] {
+            assert_eq!(is_first_hold(state, version), told, "{state:?} {version}");
+        }
+    }
 }

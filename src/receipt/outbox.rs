@@ -60,6 +60,8 @@ enum Trouble {
     #[error("the result file could not be written: {0}")]
     Folder(#[from] std::io::Error),
     #[error("{0}")]
+    Unconfigured(String),
+    #[error("{0}")]
     Given(String),
 }
 
@@ -69,6 +71,8 @@ impl Trouble {
         match self {
             Trouble::Relay(error) => error.permanent,
             Trouble::Receipt(_) | Trouble::Given(_) => true,
+            // A section that somebody took out or misnamed may come back; answers must not be lost to a slip of the pen.
+            Trouble::Unconfigured(_) => false,
             _ => false,
         }
     }
@@ -255,13 +259,16 @@ impl Outbox {
         match row.way.as_str() {
             "mail" => {
                 let Some((relay, _)) = &self.relay else {
-                    return Err(Trouble::Given("the configuration has no [receipt] section".into()));
+                    return Err(Trouble::Unconfigured("the configuration has no [receipt] section".into()));
                 };
                 relay.send(&parcel.name, &parcel.bytes).await?;
             }
             "folder" => {
                 let section = self.config.folder.get(&row.target).ok_or_else(|| {
-                    Trouble::Given(format!("the configuration has no folder {:?} any more", row.target))
+                    Trouble::Unconfigured(format!(
+                        "the configuration has no folder {:?} any more",
+                        row.target
+                    ))
                 })?;
                 folder::write_result(&section.path, &parcel.name, &parcel.bytes).await?;
             }

@@ -340,3 +340,16 @@ async fn a_full_disk_is_told_apart() {
     assert!(matches!(writer.write(b"more").await, Err(SpoolError::BrokenOff)));
     assert!(matches!(writer.finish().await, Err(SpoolError::BrokenOff)));
 }
+
+#[test]
+fn whoever_hands_over_files_keeps_leftovers_from_being_cleared_away() {
+    let rig = Rig::new();
+    // Two handles of the same lock file, as two processes have them.
+    let other = Spool::open(rig.dir.path().join("spool"), master(7)).unwrap();
+    let visit = other.visit().unwrap();
+    assert!(other.visit().is_ok(), "visitors do not mind each other");
+    assert!(rig.spool.alone().unwrap().is_none());
+    drop(visit);
+    assert!(rig.spool.alone().unwrap().is_some());
+    assert_eq!(rig.spool.list().unwrap(), Vec::<String>::new(), "the lock is no document");
+}

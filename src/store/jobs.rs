@@ -198,7 +198,8 @@ impl TryFrom<Row> for Job {
 
 impl Store {
     /// Records what preparing `submission` came to: its Jobs, or a verdict without any. The Submission leaves the queue of
-    /// those to be prepared in the same commit, and its answers enter the outbox.
+    /// those to be prepared in the same commit, and its answers enter the outbox. `false`: nothing was recorded, because it
+    /// was prepared already, or one of its earlier Jobs is held no more.
     ///
     /// # Errors
     /// Where the database fails; then nothing is recorded.
@@ -213,27 +214,37 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let done = sqlx::query(
-                    "UPDATE submission SET verdict = $1, facts = $2, prepare_at = NULL, lease_by = NULL, \
-                     lease_until = NULL WHERE id = $3 AND prepare_at IS NOT NULL \
-                     AND NOT EXISTS (SELECT 1 FROM job WHERE submission_id = $3 AND state <> 'held')",
+                    "UPDATE submission SET prepare_at = NULL, lease_by = NULL, lease_until = NULL \
+                     WHERE id = $1 AND prepare_at IS NOT NULL",
                 )
-                .bind(verdict.as_str())
-                .bind(facts)
                 .bind(submission.as_str())
                 .execute(&mut *tx)
                 .await?;
                 if done.rows_affected() == 0 {
-                    // Prepared already, or anew while a person let one of its Jobs go: what there is stays as it is.
-                    sqlx::query(
-                        "UPDATE submission SET prepare_at = NULL WHERE id = $1 AND verdict IS NOT NULL",
-                    )
+                    return Ok(false);
+                }
+                // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced. Not so where a
+                // person or the clock was faster and one of them went on, ended or was cancelled: that stands, the rest waits
+                // as it is. A new Job in the place of a cancelled one would be sent against a person's word.
+                if moved_on(tx, submission).await? {
+                    let entry = ledger::Entry::new("prepare", "not prepared again").detail("a job went on meanwhile");
+                    ledger::write(tx, now, entry.submission(submission)).await?;
+                    return Ok(false);
+                }
+                sqlx::query("DELETE FROM job WHERE submission_id = $1")
                     .bind(submission.as_str())
                     .execute(&mut *tx)
                     .await?;
-                    return Ok(false);
-                }
-                // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced.
-                sqlx::query("DELETE FROM job WHERE submission_id = $1")
+                // A notice that is not written yet would tell of a Job that is gone; the new ones bring their own.
+                sqlx::query(
+                    "UPDATE outbox SET next_at = NULL WHERE submission_id = $1 AND kind = 'held' AND body IS NULL",
+                )
+                .bind(submission.as_str())
+                .execute(&mut *tx)
+                .await?;
+                sqlx::query("UPDATE submission SET verdict = $1, facts = $2 WHERE id = $3")
+                    .bind(verdict.as_str())
+                    .bind(facts)
                     .bind(submission.as_str())
                     .execute(&mut *tx)
                     .await?;
@@ -271,18 +282,20 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT * FROM job WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR submission_id = $2) \
+        // A Submission's Jobs are asked for with every receipt: those must not cost a walk over all there ever were.
+        let of_one = "SELECT * FROM job WHERE ($1 IS NULL OR state = $1) AND submission_id = $2 \
+             AND ($3 IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT $5";
+        let of_all = "SELECT * FROM job WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR submission_id = $2) \
              AND ($3 IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) \
-             ORDER BY submission_id DESC, n LIMIT $5",
-        )
-        .bind(filter.state.as_deref())
-        .bind(filter.submission.map(String::from))
-        .bind(filter.recipient.as_deref())
-        .bind(i64::from(filter.open))
-        .bind(i64::from(limit))
-        .fetch_all(self.readers())
-        .await?;
+             ORDER BY submission_id DESC, n LIMIT $5";
+        let rows: Vec<Row> = sqlx::query_as(if filter.submission.is_some() { of_one } else { of_all })
+            .bind(filter.state.as_deref())
+            .bind(filter.submission.map(String::from))
+            .bind(filter.recipient.as_deref())
+            .bind(i64::from(filter.open))
+            .bind(i64::from(limit))
+            .fetch_all(self.readers())
+            .await?;
         rows.into_iter().map(Job::try_from).collect()
     }
 
@@ -348,7 +361,7 @@ impl Store {
         .await
     }
 
-    /// Puts a Submission whose Jobs are all held or queued back to be prepared anew, as when a person releases one that was
+    /// Puts a Submission whose Jobs are all held, and none was ever tried, back to be prepared anew, as when a person releases one that was
     /// held for a part or for its recipient. The Jobs stay until the new ones replace them.
     ///
     /// # Errors
@@ -381,6 +394,18 @@ impl Store {
         })
         .await
     }
+}
+
+/// Whether a Job of `submission` is held no more, or was ever tried.
+async fn moved_on(tx: &mut SqliteConnection, submission: SubmissionId) -> Result<bool, StoreError> {
+    let n: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM job WHERE submission_id = $1 AND (state <> 'held' \
+           OR EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id))",
+    )
+    .bind(submission.as_str())
+    .fetch_one(&mut *tx)
+    .await?;
+    Ok(n > 0)
 }
 
 async fn insert_job(

@@ -198,24 +198,27 @@ async fn record(
 pub(super) async fn suspend(
     tx: &mut SqliteConnection,
     key: Option<&str>,
+    number: Option<&FaxNumber>,
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    change(tx, key, now, |entry| entry.suspend(reason, now)).await
+    change(tx, key, number, now, |entry| entry.suspend(reason, now)).await
 }
 
 /// A person answered instead of a machine; the second time suspends the entry.
 pub(super) async fn count_voice(
     tx: &mut SqliteConnection,
     key: Option<&str>,
+    number: Option<&FaxNumber>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    change(tx, key, now, |entry| entry.count_voice(now)).await
+    change(tx, key, number, now, |entry| entry.count_voice(now)).await
 }
 
 async fn change(
     tx: &mut SqliteConnection,
     key: Option<&str>,
+    number: Option<&FaxNumber>,
     now: Timestamp,
     how: impl FnOnce(&mut Entry),
 ) -> Result<(), StoreError> {
@@ -224,6 +227,10 @@ async fn change(
         sqlx::query_as("SELECT * FROM recipient WHERE key = $1").bind(key).fetch_optional(&mut *tx).await?;
     let Some(row) = row else { return Ok(()) };
     let mut entry = Entry::try_from(row)?;
+    if number != Some(&entry.number) {
+        // It has another number by now, and nothing was heard about that one.
+        return Ok(());
+    }
     how(&mut entry);
     sqlx::query("DELETE FROM recipient WHERE key = $1").bind(key).execute(&mut *tx).await?;
     put(tx, &entry).await?;

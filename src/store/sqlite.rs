@@ -100,13 +100,14 @@ impl Engine {
         &self.readers
     }
 
-    /// Moves the log into the database and empties it, so that what was overwritten there is gone from the log too.
-    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+    /// Moves the log into the database and empties it, so that what was overwritten there is gone from the log too. False
+    /// where a reader was in the way: then it did what it could.
+    pub(super) async fn checkpoint(&self) -> Result<bool, StoreError> {
         let mut connection = SqliteConnection::connect_with(&self.options).await?;
-        // Where a reader is in the way this does what it can, and the next one does the rest.
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+        let (busy, _, _): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
         connection.close().await?;
-        Ok(())
+        Ok(busy == 0)
     }
 
     /// Runs `request` in a transaction; returns after the commit is on disk.

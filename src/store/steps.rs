@@ -61,7 +61,8 @@ impl Store {
                     .bind(id)
                     .fetch_one(&mut *tx)
                     .await?;
-                    jobs.push(Job::try_from(row)?);
+                    // One row that cannot be read must not stop all others; it keeps its lease and is told each time.
+                    jobs.extend(super::told(Job::try_from(row)));
                 }
                 Ok(jobs)
             })
@@ -98,7 +99,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Saved, StoreError> {
         let (id, submission, provider) = (job.id, job.submission, job.provider.clone());
-        let (version, recipient) = (job.version, job.recipient.clone());
+        let (version, recipient, number) = (job.version, job.recipient.clone(), job.number.clone());
         let (before, actor) = (job.state.as_str(), actor.to_owned());
         let saved = self
             .write(move |tx| {
@@ -114,13 +115,15 @@ impl Store {
                                 recipients::suspend(
                                     tx,
                                     recipient.as_deref(),
+                                    number.as_ref(),
                                     "the number is not in service",
                                     now,
                                 )
                                 .await?;
                             }
                             Effect::CountVoice => {
-                                recipients::count_voice(tx, recipient.as_deref(), now).await?;
+                                recipients::count_voice(tx, recipient.as_deref(), number.as_ref(), now)
+                                    .await?;
                             }
                             Effect::TellHeld(_) => {
                                 outbox::tell_held(tx, submission, id, version + 1, now).await?;

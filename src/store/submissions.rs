@@ -207,24 +207,29 @@ impl Store {
                 .bind(i64::from(limit))
                 .fetch_all(&mut *tx)
                 .await?;
-                all(rows)
+                // One row that cannot be read must not keep all others waiting; it keeps its lease and is told each time.
+                Ok(rows.into_iter().filter_map(|row| super::told(Submission::try_from(row))).collect())
             })
         })
         .await
     }
 
-    /// Gives a Submission back to be prepared again at `at`, as after trouble that was not its own.
+    /// Gives a Submission back to be prepared again at `at`, as after trouble that was not its own. One that was prepared
+    /// meanwhile, by a run that outlived its lease, stays so.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn postpone_prepare(&self, id: SubmissionId, at: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE submission SET prepare_at = $1, lease_by = NULL, lease_until = NULL WHERE id = $2")
-                    .bind(millis(at))
-                    .bind(id.as_str())
-                    .execute(&mut *tx)
-                    .await?;
+                sqlx::query(
+                    "UPDATE submission SET prepare_at = $1, lease_by = NULL, lease_until = NULL \
+                     WHERE id = $2 AND prepare_at IS NOT NULL",
+                )
+                .bind(millis(at))
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
                 Ok(())
             })
         })
@@ -306,7 +311,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE submission SET wrapped_key = NULL, facts = NULL, destroyed_at = $1 \
+                    "UPDATE submission SET wrapped_key = NULL, facts = NULL, message_id = NULL, destroyed_at = $1 \
                      WHERE id = $2 AND final_at IS NOT NULL",
                 )
                 .bind(millis(now))

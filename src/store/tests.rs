@@ -294,6 +294,57 @@ async fn a_destroyed_key_is_nowhere_in_the_database_files() {
     };
     assert!(found(), "the test would see it");
     store.destroy_key(id, at(2)).await.unwrap();
-    store.scrub().await.unwrap();
+    assert!(store.scrub().await.unwrap());
     assert!(!found());
+}
+
+fn held(n: u64, number: &str) -> NewJob {
+    let state = JobState::Held { hold: Hold::Unverified, until: at(1000) };
+    NewJob { state, ..queued(n, number) }
+}
+
+#[tokio::test]
+async fn what_a_person_decided_while_it_was_prepared_again_stands() {
+    let (_dir, store) = open().await;
+    for (n, event) in [(1, Event::Cancel), (2, Event::Release)] {
+        let id = with_jobs(&store, n, vec![held(n, "+12125550101")]).await;
+        assert!(store.prepare_again(id, "test", at(2)).await.unwrap());
+        assert_eq!(store.claim_submissions(at(2), at(60), 1).await.unwrap().len(), 1);
+        let job = store.job(JobId::new(at(0), n)).await.unwrap().unwrap();
+        let (saved, after) = advance(&store, &job, event, 3).await;
+        assert!(matches!(saved, Saved::Done(_)));
+        let anew = vec![queued(n + 100, "+12125550101")];
+        assert!(!store.record_prepared(id, Verdict::Jobs, vec![], anew, at(4)).await.unwrap());
+        let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
+        let jobs = store.jobs(&filter, 10).await.unwrap();
+        assert_eq!(jobs.iter().map(|job| (job.id, &job.state)).collect::<Vec<_>>(), [(job.id, &after.state)]);
+        assert!(store.claim_submissions(at(100), at(160), 1).await.unwrap().is_empty(), "nothing goes round");
+        assert!(!store.prepare_again(id, "test", at(5)).await.unwrap(), "it is held no more");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_outlived_its_lease_does_not_undo_the_one_that_took_over() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    store.postpone_prepare(id, at(2)).await.unwrap();
+    assert!(store.claim_submissions(at(3), at(60), 1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_unreadable_row_stops_nobody_else() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101"), queued(2, "+12125550102")]).await;
+    let broken = JobId::new(at(0), 1);
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                let sql = "UPDATE job SET detail = '{\"state\":\"of a newer version\"}' WHERE id = $1";
+                sqlx::query(sql).bind(broken.as_str()).execute(&mut *tx).await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(claim(&store, 2).await.iter().map(|job| job.n).collect::<Vec<_>>(), [2]);
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::evidence::{Print, open_plain};
-use super::results::move_new;
+use super::results::{make_plain, move_new};
 
 /// Names tried for a file in `refused/` before giving up.
 const TRIES: u32 = 1000;
@@ -110,10 +110,7 @@ impl Claim {
     /// Into `refused/`, with the reason in a text file beside it.
     pub(super) fn refuse(self, sentence: &str) -> io::Result<()> {
         let refused = self.claims.folder.join("refused");
-        match std::fs::create_dir(&refused) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        make_plain(&refused)?;
         for number in 1..=TRIES {
             let name = if number == 1 { self.name.clone() } else { numbered(&self.name, number) };
             let mut reason = name.clone();

@@ -31,10 +31,7 @@ pub async fn write_result(folder: &Path, name: &str, body: &[u8]) -> io::Result<
 
 fn write(folder: &Path, name: &OsStr, body: &[u8]) -> io::Result<PathBuf> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    match std::fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    make_plain(folder)?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let temporary = folder.join(format!(".faxbridge-{}-{count}.tmp", std::process::id()));
     let result = write_and_move(&temporary, folder, name, body);
@@ -65,6 +62,19 @@ fn write_and_move(temporary: &Path, folder: &Path, name: &OsStr, body: &[u8]) ->
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Makes a folder in one that strangers write to; one that is there must be a folder, not a link to where they would have us
+/// write.
+pub(super) fn make_plain(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    if std::fs::symlink_metadata(folder)?.is_dir() {
+        return Ok(());
+    }
+    Err(io::Error::other("something that is no folder has the name of ours"))
 }
 
 /// Removes what processes that were killed left half-written in `results/`.
@@ -111,6 +121,9 @@ mod tests {
         assert_eq!(write_result(folder.path(), "a.json", b"two").await.unwrap(), at("a.2.json"));
         assert_eq!(std::fs::read(at("a.json")).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(folder.path().join("results")).unwrap().count(), 2);
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(folder.path(), elsewhere.path().join("results")).unwrap();
+        assert!(write_result(elsewhere.path(), "a.json", b"x").await.is_err(), "a link leads elsewhere");
         for name in ["", "..", "../a.json", "a/b"] {
             assert!(write_result(folder.path(), name, b"x").await.is_err(), "{name}");
         }
