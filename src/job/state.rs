@@ -53,6 +53,9 @@ pub enum JobState {
         provider_ref: Option<String>,
         /// Since when we do not know.
         since: Timestamp,
+        /// Since when the provider, each time it was asked, did not have it.
+        #[serde(default)]
+        absent_since: Option<Timestamp>,
         /// When to ask the provider next.
         ask_at: Timestamp,
     },
@@ -179,7 +182,8 @@ pub struct Patience {
     pub ask_at_most: SignedDuration,
     /// A Job in transit without an end for this long is Unclear.
     pub silent_after: SignedDuration,
-    /// Absence at the provider counts only this long after the Job became Unclear: a list may lag behind.
+    /// Absence at the provider counts only after this long of it, seen more than once: a list may lag behind, and so may
+    /// our first question after a crash.
     pub quiet: SignedDuration,
     /// An Unclear Job that nobody could tell about for this long is Held.
     pub unclear_at_most: SignedDuration,
@@ -269,8 +273,8 @@ pub fn step(state: &JobState, event: Event, context: &Context<'_>) -> Result<Ste
         (JobState::InTransit { attempt, provider_ref, since, .. }, event) => {
             in_transit(state, *attempt, provider_ref, *since, event, context)
         }
-        (JobState::Unclear { attempt, provider_ref, since, .. }, event) => {
-            unclear(state, *attempt, provider_ref.as_deref(), *since, event, context)
+        (JobState::Unclear { attempt, provider_ref, since, absent_since, .. }, event) => {
+            unclear(state, *attempt, provider_ref.as_deref(), (*since, *absent_since), event, context)
         }
         (JobState::Held { hold, .. }, event) => held(state, *hold, event, context),
         (JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled, event) => {
@@ -337,16 +341,17 @@ fn unclear(
     state: &JobState,
     attempt: u32,
     provider_ref: Option<&str>,
-    since: Timestamp,
+    (since, absent_since): (Timestamp, Option<Timestamp>),
     event: Event,
     context: &Context<'_>,
 ) -> Result<Step, Impossible> {
     let unknown_for = context.now.duration_since(since);
-    let ask_again = || Step {
+    let ask_again = |absent_since| Step {
         state: JobState::Unclear {
             attempt,
             provider_ref: provider_ref.map(str::to_owned),
             since,
+            absent_since,
             ask_at: next_question(since, context),
         },
         effects: Vec::new(),
@@ -357,7 +362,11 @@ fn unclear(
             Ok(ended(&report, wait, attempt, provider_ref.map(str::to_owned), context))
         }
         // Only a fax that the provider never acknowledged can be "never got it".
-        Event::NotThere if provider_ref.is_none() && unknown_for >= context.patience.quiet => {
+        Event::NotThere if provider_ref.is_none() => {
+            let first = absent_since.unwrap_or(context.now);
+            if context.now.duration_since(first) < context.patience.quiet || absent_since.is_none() {
+                return Ok(ask_again(Some(first)));
+            }
             let report = Report {
                 raw_text: Some("the provider has no fax with our reference".into()),
                 ..Report::bare(Outcome::Retry(Cause::ProviderTrouble))
@@ -372,7 +381,7 @@ fn unclear(
         {
             Ok(give_up(context))
         }
-        Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again()),
+        Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again(absent_since)),
         Event::CannotTell => Ok(give_up(context)),
         Event::Resolve(arrived) => Ok(resolved(arrived, true)),
         event => Err(impossible(state, &event)),
@@ -453,7 +462,8 @@ fn transit(attempt: u32, provider_ref: String, since: Timestamp, context: &Conte
 
 fn lost(attempt: u32, provider_ref: Option<String>, context: &Context<'_>) -> Step {
     // Asked at once: the answer may have been all that was lost.
-    let state = JobState::Unclear { attempt, provider_ref, since: context.now, ask_at: context.now };
+    let (since, ask_at) = (context.now, context.now);
+    let state = JobState::Unclear { attempt, provider_ref, since, absent_since: None, ask_at };
     Step { state, effects: Vec::new() }
 }
 

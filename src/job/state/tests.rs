@@ -33,7 +33,7 @@ fn states() -> Vec<JobState> {
         JobState::Queued { due: at(0) },
         JobState::Sending { attempt: 1, since: at(0) },
         JobState::InTransit { attempt: 1, provider_ref: "p1".into(), since: at(0), ask_at: at(15) },
-        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) },
+        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) },
         JobState::Held { hold: Hold::Unverified, until: at(1000) },
         JobState::Delivered,
         JobState::Failed { cause: Cause::Busy },
@@ -133,12 +133,22 @@ fn an_attempt_is_closed_exactly_when_it_no_longer_runs() {
 
 #[test]
 fn unclear_is_queued_again_only_on_the_providers_word_and_after_the_quiet_window() {
-    let never_taken = JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) };
-    let once_taken =
-        JobState::Unclear { attempt: 1, provider_ref: Some("p1".into()), since: at(0), ask_at: at(0) };
+    let never_taken =
+        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) };
+    let once_taken = JobState::Unclear {
+        attempt: 1,
+        provider_ref: Some("p1".into()),
+        since: at(0),
+        absent_since: None,
+        ask_at: at(0),
+    };
     let state = |state: &JobState, event, now| run(state, event, now, &[]).unwrap().state.as_str();
-    assert_eq!(state(&never_taken, Event::NotThere, 179), "unclear");
-    assert_eq!(state(&never_taken, Event::NotThere, 180), "queued");
+    // However late the first question comes: one absence proves nothing, the list may not show it yet.
+    for first in [0, 600, 7200] {
+        let missed = run(&never_taken, Event::NotThere, first, &[]).unwrap().state;
+        assert_eq!(state(&missed, Event::NotThere, first + 179), "unclear");
+        assert_eq!(state(&missed, Event::NotThere, first + 180), "queued");
+    }
     // A fax that was acknowledged once may have been sent: absence proves nothing.
     assert_eq!(state(&once_taken, Event::NotThere, 180), "unclear");
     assert_eq!(state(&once_taken, Event::NotThere, 3600), "held");
@@ -226,7 +236,8 @@ fn a_hold_that_nobody_decides_ends_with_the_truth() {
 #[test]
 fn impossible_pairs_say_what_to_do_instead() {
     let text = |state: &JobState, event| run(state, event, 60, &[]).unwrap_err().to_string();
-    let unclear = JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) };
+    let unclear =
+        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) };
     assert_eq!(
         text(&unclear, Event::Cancel),
         "a job that is unclear cannot be cancelled: it may have been sent; find out and use `faxbridge job resolve`"
