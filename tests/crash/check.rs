@@ -21,7 +21,7 @@ pub(crate) async fn all(stage: &Stage, sent: &[Submission], decisions: &Decision
     none_faxed_twice(stage, &jobs, decisions).await;
     never_blind(stage, &jobs).await;
     the_right_pages(stage, sent);
-    one_receipt_each(stage, &rows).await;
+    one_receipt_each(stage, sent, &rows).await;
     gone_when_done(stage);
     never_seen(stage, &jobs, decisions);
 }
@@ -76,11 +76,6 @@ fn none_lost_none_doubled(sent: &[Submission], rows: &[Row], jobs: &[Job]) {
     expected.retain(|_, balance| *balance != 0);
     assert_eq!(expected, BTreeMap::new(), "positive: lost; negative: made twice");
     assert_eq!(rows.len(), sent.len(), "submissions");
-    let mails = sent.iter().filter(|s| s.way == Way::Mail).map(Submission::message_id);
-    let mails: HashSet<String> = mails.map(|id| id.trim_matches(['<', '>']).to_owned()).collect();
-    let found = rows.iter().filter_map(|row| row.message_id.as_ref());
-    let found: HashSet<String> = found.map(|id| id.trim_matches(['<', '>']).to_owned()).collect();
-    assert_eq!(found, mails);
 }
 
 fn way(row: &Row) -> Way {
@@ -176,7 +171,7 @@ fn the_right_pages(stage: &Stage, sent: &[Submission]) {
 }
 
 /// One final answer per submission and way.
-async fn one_receipt_each(stage: &Stage, rows: &[Row]) {
+async fn one_receipt_each(stage: &Stage, sent: &[Submission], rows: &[Row]) {
     let mut finals: HashMap<String, u32> = HashMap::new();
     for letter in stage.sink.letters().iter().filter(|letter| letter.is_final()) {
         *finals.entry(letter.message_id.clone()).or_default() += 1;
@@ -187,6 +182,10 @@ async fn one_receipt_each(stage: &Stage, rows: &[Row]) {
     assert_eq!(by_mail.len(), finals.len());
     let expected: HashSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
     assert_eq!(by_mail, expected, "every submission has its one final mail");
+    let answered = finals_answer(stage);
+    let mails = sent.iter().filter(|s| s.way == Way::Mail).map(Submission::message_id);
+    let mails: HashSet<String> = mails.map(|id| id.trim_matches(['<', '>']).to_owned()).collect();
+    assert_eq!(answered, mails, "every mail has its final answer in its thread");
     for row in rows {
         assert!(stage.store.receipt(row.id).await.unwrap().is_some(), "the receipt of {} is kept", row.id);
     }
@@ -208,6 +207,12 @@ async fn one_receipt_each(stage: &Stage, rows: &[Row]) {
         assert_eq!(found, expected, "every drop has its one result ({way:?})");
     }
     println!("{} receipts by mail, {copies} of them came twice under one Message-ID", finals.len());
+}
+
+/// The mails that final receipts answer.
+fn finals_answer(stage: &Stage) -> HashSet<String> {
+    let letters = stage.sink.letters();
+    letters.into_iter().filter(|letter| letter.is_final()).filter_map(|letter| letter.in_reply_to).collect()
 }
 
 /// What a client of OpenSSH gets from `results/`.

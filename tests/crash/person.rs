@@ -36,8 +36,11 @@ pub(crate) async fn settle(stage: &Stage) -> Decisions {
                         submissions.iter().filter(|s| s.verdict.is_none()).map(|s| s.id).collect();
                     let open = stage.jobs().await.into_iter().filter(|job| !job.state.is_final());
                     let open: Vec<Job> = open.collect();
-                    let moving: Vec<&Job> =
-                        open.iter().filter(|job| !matches!(job.state, JobState::Held { .. })).collect();
+                    let moving: Vec<_> = open
+                        .iter()
+                        .filter(|job| !matches!(job.state, JobState::Held { .. }))
+                        .map(|job| (job.id, &job.state))
+                        .collect();
                     let still = waiting.is_empty() && moving.is_empty();
                     looks += 1;
                     if !still && looks % 100 == 0 {
