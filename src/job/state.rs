@@ -53,6 +53,8 @@ pub enum JobState {
         provider_ref: Option<String>,
         /// Since when we do not know.
         since: Timestamp,
+        /// When the provider first said that it has no fax of ours.
+        absent_since: Option<Timestamp>,
         /// When to ask the provider next.
         ask_at: Timestamp,
     },
@@ -179,7 +181,7 @@ pub struct Patience {
     pub ask_at_most: SignedDuration,
     /// A Job in transit without an end for this long is Unclear.
     pub silent_after: SignedDuration,
-    /// Absence at the provider counts only this long after the Job became Unclear: a list may lag behind.
+    /// Absence at the provider counts only when it is seen, and seen again after this: a list may lag behind.
     pub quiet: SignedDuration,
     /// An Unclear Job that nobody could tell about for this long is Held.
     pub unclear_at_most: SignedDuration,
@@ -269,8 +271,9 @@ pub fn step(state: &JobState, event: Event, context: &Context<'_>) -> Result<Ste
         (JobState::InTransit { attempt, provider_ref, since, .. }, event) => {
             in_transit(state, *attempt, provider_ref, *since, event, context)
         }
-        (JobState::Unclear { attempt, provider_ref, since, .. }, event) => {
-            unclear(state, *attempt, provider_ref.as_deref(), *since, event, context)
+        (JobState::Unclear { attempt, provider_ref, since, absent_since, .. }, event) => {
+            let doubt = Doubt { since: *since, absent_since: *absent_since };
+            unclear(state, *attempt, provider_ref.as_deref(), doubt, event, context)
         }
         (JobState::Held { hold, .. }, event) => held(state, *hold, event, context),
         (JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled, event) => {
@@ -333,21 +336,29 @@ fn in_transit(
     }
 }
 
+/// Since when we do not know, and since when the provider says that it has no fax of ours.
+#[derive(Clone, Copy)]
+struct Doubt {
+    since: Timestamp,
+    absent_since: Option<Timestamp>,
+}
+
 fn unclear(
     state: &JobState,
     attempt: u32,
     provider_ref: Option<&str>,
-    since: Timestamp,
+    doubt: Doubt,
     event: Event,
     context: &Context<'_>,
 ) -> Result<Step, Impossible> {
-    let unknown_for = context.now.duration_since(since);
-    let ask_again = || Step {
+    let over = context.now.duration_since(doubt.since) >= context.patience.unclear_at_most;
+    let ask_again = |absent_since: Option<Timestamp>| Step {
         state: JobState::Unclear {
             attempt,
             provider_ref: provider_ref.map(str::to_owned),
-            since,
-            ask_at: next_question(since, context),
+            since: doubt.since,
+            absent_since,
+            ask_at: next_question(doubt.since, context),
         },
         effects: Vec::new(),
     };
@@ -356,23 +367,21 @@ fn unclear(
         Event::Ended { report, wait } => {
             Ok(ended(&report, wait, attempt, provider_ref.map(str::to_owned), context))
         }
-        // Only a fax that the provider never acknowledged can be "never got it".
-        Event::NotThere if provider_ref.is_none() && unknown_for >= context.patience.quiet => {
+        // Only a fax that the provider never acknowledged can be "never got it". And one look is not enough, however long
+        // ago the request was: this process may have been down all the time, and the first list it sees may lag behind.
+        Event::NotThere if provider_ref.is_none() => {
+            let absent_since = doubt.absent_since.unwrap_or(context.now);
+            if context.now.duration_since(absent_since) < context.patience.quiet {
+                return Ok(if over { give_up(context) } else { ask_again(Some(absent_since)) });
+            }
             let report = Report {
                 raw_text: Some("the provider has no fax with our reference".into()),
                 ..Report::bare(Outcome::Retry(Cause::ProviderTrouble))
             };
-            Ok(Step {
-                state: JobState::Queued { due: context.now },
-                effects: vec![Effect::CloseAttempt(report)],
-            })
+            Ok(ended(&report, None, attempt, None, context))
         }
-        Event::StillGoing | Event::NoAnswer | Event::NotThere
-            if unknown_for >= context.patience.unclear_at_most =>
-        {
-            Ok(give_up(context))
-        }
-        Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again()),
+        Event::StillGoing | Event::NoAnswer | Event::NotThere if over => Ok(give_up(context)),
+        Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again(doubt.absent_since)),
         Event::CannotTell => Ok(give_up(context)),
         Event::Resolve(arrived) => Ok(resolved(arrived, true)),
         event => Err(impossible(state, &event)),
@@ -453,7 +462,8 @@ fn transit(attempt: u32, provider_ref: String, since: Timestamp, context: &Conte
 
 fn lost(attempt: u32, provider_ref: Option<String>, context: &Context<'_>) -> Step {
     // Asked at once: the answer may have been all that was lost.
-    let state = JobState::Unclear { attempt, provider_ref, since: context.now, ask_at: context.now };
+    let now = context.now;
+    let state = JobState::Unclear { attempt, provider_ref, since: now, absent_since: None, ask_at: now };
     Step { state, effects: Vec::new() }
 }
 

@@ -33,7 +33,7 @@ fn states() -> Vec<JobState> {
         JobState::Queued { due: at(0) },
         JobState::Sending { attempt: 1, since: at(0) },
         JobState::InTransit { attempt: 1, provider_ref: "p1".into(), since: at(0), ask_at: at(15) },
-        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) },
+        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) },
         JobState::Held { hold: Hold::Unverified, until: at(1000) },
         JobState::Delivered,
         JobState::Failed { cause: Cause::Busy },
@@ -133,12 +133,33 @@ fn an_attempt_is_closed_exactly_when_it_no_longer_runs() {
 
 #[test]
 fn unclear_is_queued_again_only_on_the_providers_word_and_after_the_quiet_window() {
-    let never_taken = JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) };
-    let once_taken =
-        JobState::Unclear { attempt: 1, provider_ref: Some("p1".into()), since: at(0), ask_at: at(0) };
+    let never_taken =
+        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) };
+    let once_taken = JobState::Unclear {
+        attempt: 1,
+        provider_ref: Some("p1".into()),
+        since: at(0),
+        absent_since: None,
+        ask_at: at(0),
+    };
+    let missed = |at_second| match &never_taken {
+        JobState::Unclear { attempt, provider_ref, since, .. } => JobState::Unclear {
+            attempt: *attempt,
+            provider_ref: provider_ref.clone(),
+            since: *since,
+            absent_since: Some(at(at_second)),
+            ask_at: at(at_second),
+        },
+        other => other.clone(),
+    };
     let state = |state: &JobState, event, now| run(state, event, now, &[]).unwrap().state.as_str();
-    assert_eq!(state(&never_taken, Event::NotThere, 179), "unclear");
-    assert_eq!(state(&never_taken, Event::NotThere, 180), "queued");
+    // The first look proves nothing, however late it comes: the process may have been down all the time.
+    for now in [0, 180, 3000] {
+        assert_eq!(state(&never_taken, Event::NotThere, now), "unclear");
+    }
+    assert_eq!(state(&missed(100), Event::NotThere, 279), "unclear");
+    assert_eq!(state(&missed(100), Event::NotThere, 280), "queued");
+    assert_eq!(state(&missed(100), Event::NoAnswer, 280), "unclear");
     // A fax that was acknowledged once may have been sent: absence proves nothing.
     assert_eq!(state(&once_taken, Event::NotThere, 180), "unclear");
     assert_eq!(state(&once_taken, Event::NotThere, 3600), "held");
@@ -226,7 +247,8 @@ fn a_hold_that_nobody_decides_ends_with_the_truth() {
 #[test]
 fn impossible_pairs_say_what_to_do_instead() {
     let text = |state: &JobState, event| run(state, event, 60, &[]).unwrap_err().to_string();
-    let unclear = JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), ask_at: at(0) };
+    let unclear =
+        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) };
     assert_eq!(
         text(&unclear, Event::Cancel),
         "a job that is unclear cannot be cancelled: it may have been sent; find out and use `faxbridge job resolve`"
