@@ -18,7 +18,7 @@ pub(crate) async fn all(stage: &Stage, sent: &[Submission], decisions: &Decision
     let rows = stage.submissions().await;
     let jobs = stage.jobs().await;
     none_lost_none_doubled(sent, &rows, &jobs);
-    none_faxed_twice(stage, &jobs, decisions);
+    none_faxed_twice(stage, &jobs, decisions).await;
     never_blind(stage, &jobs).await;
     the_right_pages(stage, sent);
     one_receipt_each(stage, &rows).await;
@@ -92,7 +92,7 @@ fn way(row: &Row) -> Way {
 }
 
 /// What the simulator printed against what the jobs say.
-fn none_faxed_twice(stage: &Stage, jobs: &[Job], decisions: &Decisions) {
+async fn none_faxed_twice(stage: &Stage, jobs: &[Job], decisions: &Decisions) {
     let mut printed: HashMap<JobId, u32> = HashMap::new();
     let faxes = stage.simulator.faxes();
     for fax in &faxes {
@@ -118,11 +118,25 @@ fn none_faxed_twice(stage: &Stage, jobs: &[Job], decisions: &Decisions) {
         };
         if !(right || twice) {
             wrong.push(format!("job {} is {end}, and was printed {copies} times", job.id));
+            story(stage, job).await;
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
     assert!(printed.values().all(|copies| *copies == 0), "faxes of jobs that the store does not know");
     println!("{} calls for {} jobs: {ends:?}", faxes.len(), jobs.len());
+}
+
+/// Prints all that is known about a job.
+async fn story(stage: &Stage, job: &Job) {
+    for attempt in stage.store.attempts(job.id).await.unwrap() {
+        println!("{attempt:?}");
+    }
+    for fax in stage.simulator.faxes().iter().filter(|fax| fax.job() == job.id.as_str()) {
+        println!("{fax:?}");
+    }
+    for line in stage.log().lines().filter(|line| line.contains(job.id.as_str())) {
+        println!("{line}");
+    }
 }
 
 /// Every call has an Attempt that was there first, of the same number and the same bytes.

@@ -41,7 +41,7 @@ pub(crate) async fn settle(stage: &Stage) -> Decisions {
                     let still = waiting.is_empty() && moving.is_empty();
                     looks += 1;
                     if !still && looks % 100 == 0 {
-                        println!("still open: {waiting:?} {moving:#?}");
+                        println!("still open: {waiting:?} {moving:?}");
                     }
                     still.then_some(open)
                 },
