@@ -370,9 +370,9 @@ fn unclear(
         // Only a fax that the provider never acknowledged can be "never got it". And one look is not enough, however long
         // ago the request was: this process may have been down all the time, and the first list it sees may lag behind.
         Event::NotThere if provider_ref.is_none() => {
-            let absent_since = doubt.absent_since.unwrap_or(context.now);
-            if context.now.duration_since(absent_since) < context.patience.quiet {
-                return Ok(if over { give_up(context) } else { ask_again(Some(absent_since)) });
+            let first = doubt.absent_since.unwrap_or(context.now);
+            if doubt.absent_since.is_none() || context.now.duration_since(first) < context.patience.quiet {
+                return Ok(ask_again(Some(first)));
             }
             let report = Report {
                 raw_text: Some("the provider has no fax with our reference".into()),

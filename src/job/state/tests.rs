@@ -154,7 +154,7 @@ fn unclear_is_queued_again_only_on_the_providers_word_and_after_the_quiet_window
     };
     let state = |state: &JobState, event, now| run(state, event, now, &[]).unwrap().state.as_str();
     // The first look proves nothing, however late it comes: the process may have been down all the time.
-    for now in [0, 180, 3000] {
+    for now in [0, 180, 7200] {
         assert_eq!(state(&never_taken, Event::NotThere, now), "unclear");
     }
     assert_eq!(state(&missed(100), Event::NotThere, 279), "unclear");
