@@ -65,6 +65,8 @@ pub struct Arrival {
     pub envelope_to: Vec<String>,
     /// Message-ID of a mail, read from its header while it streamed by.
     pub message_id: Option<String>,
+    /// SHA-256 of what stands behind a mail's header, hex.
+    pub body_sha256: Option<String>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
 }
@@ -538,7 +540,7 @@ pub fn writes_from(sender: &Sender, from: &str) -> bool {
     })
 }
 
-/// What recognises the same mail or file: Message-ID with recipients, or file name with content. A mail without Message-ID
+/// What recognises the same mail or file: Message-ID with body and recipients, or file name with content. A mail without Message-ID
 /// and what a person sends by hand are new each time.
 fn source_key(arrival: &Arrival, sha256: &str) -> Option<String> {
     let source = arrival.source.to_string();
@@ -548,6 +550,8 @@ fn source_key(arrival: &Arrival, sha256: &str) -> Option<String> {
         (Source::Smtp, Some(message_id), _) => {
             recipients.sort();
             fields.push(message_id);
+            // Some scanners give every mail the same Message-ID: another document is another mail.
+            fields.extend(arrival.body_sha256.as_deref());
             fields.extend(recipients.iter().map(String::as_str));
         }
         (Source::Sftp(_) | Source::Folder(_), _, Some(file)) => fields.extend([file.as_str(), sha256]),
@@ -572,6 +576,7 @@ mod tests {
             envelope_from: Some("jane@example.com".into()),
             envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
             message_id: message_id.map(str::to_owned),
+            body_sha256: Some("b1".into()),
             file: None,
         }
     }
@@ -583,6 +588,7 @@ mod tests {
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
+            body_sha256: None,
             file: Some(name.into()),
         }
     }
@@ -598,6 +604,8 @@ mod tests {
         );
         assert_ne!(a, source_key(&mail(Some("<1@x>"), &["a@f"]), "d1"), "another recipient");
         assert_ne!(a, source_key(&mail(Some("<2@x>"), &["a@f", "b@f"]), "d1"), "another mail");
+        let other = Arrival { body_sha256: Some("b2".into()), ..mail(Some("<1@x>"), &["a@f", "b@f"]) };
+        assert_ne!(a, source_key(&other, "d1"), "a scanner that gives every mail the same Message-ID");
         assert_eq!(source_key(&mail(None, &["a@f"]), "d1"), None, "without a Message-ID each is new");
 
         let f = source_key(&file("1_+12125550199.pdf"), "d1");

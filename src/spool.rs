@@ -160,11 +160,13 @@ impl Spool {
         }
     }
 
+    /// The key check serves as the lock: it is there from the beginning and never replaced.
     fn visitors(&self) -> Result<(PathBuf, fs::File), SpoolError> {
-        let path = self.inner.dir.join("visitors");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(|error| SpoolError::io("lock the spool", &path, error))?;
-        Ok((path, file))
+        let path = self.inner.dir.join(KEY_CHECK);
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) => Err(SpoolError::io("lock the spool", &path, error)),
+        }
     }
 
     /// The names of all documents, unfinished ones included: ask before anything is written, to remove what no row names.

@@ -155,6 +155,7 @@ async fn submit(intake: &Intake, file: &Path, sender: &str, to: &[String]) -> an
         envelope_from: None,
         envelope_to: to.to_vec(),
         message_id: None,
+        body_sha256: None,
         file: file.file_name().map(|name| name.to_string_lossy().into_owned()),
     };
     Ok(intake.accept(draft, arrival).await.map_err(refused)?.id())

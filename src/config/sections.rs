@@ -339,7 +339,7 @@ pub struct Policy {
     pub ask_at_most: Duration,
     /// A fax in transit without an end for this long is unclear.
     pub silent_after: Duration,
-    /// Absence at the provider counts once it was seen for this long; at most `unclear_at_most`.
+    /// Absence at the provider counts when it is seen, and seen again this much later; at most `unclear_at_most`.
     pub quiet: Duration,
     /// An unclear job that nobody could tell about for this long is held for a person.
     pub unclear_at_most: Duration,

@@ -22,7 +22,7 @@ use crate::store::Store;
 /// Largest webhook that is read. Some providers send the document along; it is not wanted.
 const LARGEST: usize = 1 << 20;
 
-/// For requests under way when the daemon stops. A stranger who keeps a connection open must not keep it from stopping, or
+/// For requests under way when the daemon stops. A stranger who never ends his must not keep it from stopping, or
 /// from coming back with a new configuration.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_connection_that_says_nothing_does_not_keep_it_from_stopping() {
+    async fn a_request_without_an_end_does_not_keep_it_from_stopping() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), "test").await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -107,11 +107,13 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let clock: SharedClock = Arc::new(crate::clock::SystemClock);
         let served = tokio::spawn(serve(listener, Providers::new(), store, clock, Arc::default(), stopped));
-        let silent = tokio::net::TcpStream::connect(address).await.unwrap();
-        // A whole exchange, so that the silent one before it is certainly served too.
+        let mut endless = tokio::net::TcpStream::connect(address).await.unwrap();
+        let begun = b"POST /hooks/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut endless, begun).await.unwrap();
+        // A whole exchange, so that the one before it is certainly served too.
         assert!(reqwest::get(format!("http://{address}/")).await.is_ok());
         stop.send(true).unwrap();
         tokio::time::timeout(FAREWELL * 3, served).await.expect("it stops").unwrap().unwrap();
-        drop(silent);
+        drop(endless);
     }
 }

@@ -315,7 +315,8 @@ impl Worker {
             patience: &patience,
             jitter: jitter(),
         };
-        let step = step(&job.state, event, &context)?;
+        let pages = job.packet.as_ref().map_or(0, |packet| packet.pages);
+        let step = step(&job.state, whole_or_partly(event, pages), &context)?;
         let state = step.state.clone();
         match self.store.save_step(job, step, "delivery", keep_lease, now).await? {
             Saved::Done(version) => {
@@ -379,6 +380,18 @@ impl Drop for Held {
     }
 }
 
+/// "Delivered" with fewer pages than were submitted is not delivered, whatever the provider calls it.
+fn whole_or_partly(event: Event, pages: u32) -> Event {
+    match event {
+        Event::Ended { report, wait }
+            if report.outcome == Outcome::Delivered && report.pages_sent.is_some_and(|sent| sent < pages) =>
+        {
+            Event::Ended { report: Report { outcome: Outcome::Retry(Cause::PartlySent), ..report }, wait }
+        }
+        event => event,
+    }
+}
+
 fn not_sent(cause: Cause, detail: &str) -> Event {
     let report = Report { raw_text: Some(detail.to_owned()), ..Report::bare(Outcome::of(cause)) };
     Event::Ended { report, wait: None }
@@ -398,6 +411,22 @@ fn jitter() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn delivered_with_pages_missing_is_partly_sent() {
+        let ended = |pages_sent| Event::Ended {
+            report: Report { pages_sent, ..Report::bare(Outcome::Delivered) },
+            wait: None,
+        };
+        let outcome = |event, pages| match whole_or_partly(event, pages) {
+            Event::Ended { report, .. } => report.outcome,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(outcome(ended(Some(4)), 4), Outcome::Delivered);
+        assert_eq!(outcome(ended(None), 4), Outcome::Delivered, "not every provider counts pages");
+        assert_eq!(outcome(ended(Some(3)), 4), Outcome::Retry(Cause::PartlySent));
+        assert_eq!(outcome(ended(Some(0)), 4), Outcome::Retry(Cause::PartlySent));
+    }
 
     #[test]
     fn a_job_is_in_hand_once() {

@@ -322,6 +322,7 @@ impl<'a> Folder<'a> {
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
+            body_sha256: None,
             file: Some(file_name.to_owned()),
         };
         Ok(match self.intake.accept(draft, arrival).await {

@@ -53,8 +53,7 @@ pub enum JobState {
         provider_ref: Option<String>,
         /// Since when we do not know.
         since: Timestamp,
-        /// Since when the provider, each time it was asked, did not have it.
-        #[serde(default)]
+        /// When the provider first said that it has no fax of ours.
         absent_since: Option<Timestamp>,
         /// When to ask the provider next.
         ask_at: Timestamp,
@@ -182,8 +181,7 @@ pub struct Patience {
     pub ask_at_most: SignedDuration,
     /// A Job in transit without an end for this long is Unclear.
     pub silent_after: SignedDuration,
-    /// Absence at the provider counts only after this long of it, seen more than once: a list may lag behind, and so may
-    /// our first question after a crash.
+    /// Absence at the provider counts only when it is seen, and seen again after this: a list may lag behind.
     pub quiet: SignedDuration,
     /// An Unclear Job that nobody could tell about for this long is Held.
     pub unclear_at_most: SignedDuration,
@@ -274,7 +272,8 @@ pub fn step(state: &JobState, event: Event, context: &Context<'_>) -> Result<Ste
             in_transit(state, *attempt, provider_ref, *since, event, context)
         }
         (JobState::Unclear { attempt, provider_ref, since, absent_since, .. }, event) => {
-            unclear(state, *attempt, provider_ref.as_deref(), (*since, *absent_since), event, context)
+            let doubt = Doubt { since: *since, absent_since: *absent_since };
+            unclear(state, *attempt, provider_ref.as_deref(), doubt, event, context)
         }
         (JobState::Held { hold, .. }, event) => held(state, *hold, event, context),
         (JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled, event) => {
@@ -337,22 +336,29 @@ fn in_transit(
     }
 }
 
+/// Since when we do not know, and since when the provider says that it has no fax of ours.
+#[derive(Clone, Copy)]
+struct Doubt {
+    since: Timestamp,
+    absent_since: Option<Timestamp>,
+}
+
 fn unclear(
     state: &JobState,
     attempt: u32,
     provider_ref: Option<&str>,
-    (since, absent_since): (Timestamp, Option<Timestamp>),
+    doubt: Doubt,
     event: Event,
     context: &Context<'_>,
 ) -> Result<Step, Impossible> {
-    let unknown_for = context.now.duration_since(since);
-    let ask_again = |absent_since| Step {
+    let over = context.now.duration_since(doubt.since) >= context.patience.unclear_at_most;
+    let ask_again = |absent_since: Option<Timestamp>| Step {
         state: JobState::Unclear {
             attempt,
             provider_ref: provider_ref.map(str::to_owned),
-            since,
+            since: doubt.since,
             absent_since,
-            ask_at: next_question(since, context),
+            ask_at: next_question(doubt.since, context),
         },
         effects: Vec::new(),
     };
@@ -361,27 +367,21 @@ fn unclear(
         Event::Ended { report, wait } => {
             Ok(ended(&report, wait, attempt, provider_ref.map(str::to_owned), context))
         }
-        // Only a fax that the provider never acknowledged can be "never got it".
+        // Only a fax that the provider never acknowledged can be "never got it". And one look is not enough, however long
+        // ago the request was: this process may have been down all the time, and the first list it sees may lag behind.
         Event::NotThere if provider_ref.is_none() => {
-            let first = absent_since.unwrap_or(context.now);
-            if context.now.duration_since(first) < context.patience.quiet || absent_since.is_none() {
+            let first = doubt.absent_since.unwrap_or(context.now);
+            if doubt.absent_since.is_none() || context.now.duration_since(first) < context.patience.quiet {
                 return Ok(ask_again(Some(first)));
             }
             let report = Report {
                 raw_text: Some("the provider has no fax with our reference".into()),
                 ..Report::bare(Outcome::Retry(Cause::ProviderTrouble))
             };
-            Ok(Step {
-                state: JobState::Queued { due: context.now },
-                effects: vec![Effect::CloseAttempt(report)],
-            })
+            Ok(ended(&report, None, attempt, None, context))
         }
-        Event::StillGoing | Event::NoAnswer | Event::NotThere
-            if unknown_for >= context.patience.unclear_at_most =>
-        {
-            Ok(give_up(context))
-        }
-        Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again(absent_since)),
+        Event::StillGoing | Event::NoAnswer | Event::NotThere if over => Ok(give_up(context)),
+        Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again(doubt.absent_since)),
         Event::CannotTell => Ok(give_up(context)),
         Event::Resolve(arrived) => Ok(resolved(arrived, true)),
         event => Err(impossible(state, &event)),
@@ -462,8 +462,8 @@ fn transit(attempt: u32, provider_ref: String, since: Timestamp, context: &Conte
 
 fn lost(attempt: u32, provider_ref: Option<String>, context: &Context<'_>) -> Step {
     // Asked at once: the answer may have been all that was lost.
-    let (since, ask_at) = (context.now, context.now);
-    let state = JobState::Unclear { attempt, provider_ref, since, absent_since: None, ask_at };
+    let now = context.now;
+    let state = JobState::Unclear { attempt, provider_ref, since: now, absent_since: None, ask_at: now };
     Step { state, effects: Vec::new() }
 }
 

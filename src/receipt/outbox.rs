@@ -39,6 +39,8 @@ pub struct Outbox {
     spool: Spool,
     clock: SharedClock,
     wake: Arc<Notify>,
+    /// Told when a mail is ready to be sent.
+    composed: Notify,
     accounts: Accounts,
     signing: SigningKey,
     relay: Option<(Relay, String)>,
@@ -75,6 +77,14 @@ impl Trouble {
             Trouble::Unconfigured(_) => false,
             _ => false,
         }
+    }
+}
+
+async fn nap(wake: &Notify, shutdown: &mut watch::Receiver<bool>) {
+    tokio::select! {
+        () = wake.notified() => {}
+        () = tokio::time::sleep(NAP) => {}
+        _ = shutdown.changed() => {}
     }
 }
 
@@ -135,33 +145,54 @@ impl Outbox {
             .map_err(|e| e.to_string())?;
         let relay = relay(&config)?;
         let accounts = Accounts::new(Arc::clone(&config), store.clone(), spool.clone());
-        Ok(Outbox { config, store, spool, clock, wake, accounts, signing, relay })
+        Ok(Outbox { config, store, spool, clock, wake, composed: Notify::new(), accounts, signing, relay })
     }
 
     /// Works until `shutdown` turns true and what is in hand has left or failed.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        tokio::join!(self.compose_all(shutdown.clone()), self.send_mails(shutdown));
+    }
+
+    /// Composes every answer as soon as it is made, since retention waits for that, and lets those leave that are not mails.
+    async fn compose_all(&self, mut shutdown: watch::Receiver<bool>) {
         while !*shutdown.borrow() {
-            let now = self.clock.now();
-            let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
-            let rows = match self.store.claim_outbox(now, until, AT_ONCE).await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    tracing::error!(error = %error, "the outbox could not be read: {error}");
-                    Vec::new()
+            let rows = self.claim(false).await;
+            let nothing = rows.is_empty();
+            // One after the other: the name of a result file depends on those that are there.
+            for row in rows {
+                match self.composed(&row).await {
+                    Ok(_) if row.way == "mail" => self.composed.notify_one(),
+                    parcel => self.leave(&row, parcel).await,
                 }
-            };
+            }
+            if nothing {
+                nap(&self.wake, &mut shutdown).await;
+            }
+        }
+    }
+
+    /// Sends composed mails. A relay that does not answer delays other mails, and nothing else.
+    async fn send_mails(&self, mut shutdown: watch::Receiver<bool>) {
+        while !*shutdown.borrow() {
+            let rows = self.claim(true).await;
             if rows.is_empty() {
-                tokio::select! {
-                    () = self.wake.notified() => {}
-                    () = tokio::time::sleep(NAP) => {}
-                    _ = shutdown.changed() => {}
-                }
+                nap(&self.composed, &mut shutdown).await;
                 continue;
             }
-            // All of a round are composed before the first is sent: retention waits for that.
-            let composed = futures_util::future::join_all(rows.iter().map(|row| self.composed(row))).await;
-            let sent = rows.iter().zip(composed).map(|(row, parcel)| self.leave(row, parcel));
+            let sent = rows.iter().map(|row| async { self.leave(row, self.composed(row).await).await });
             futures_util::future::join_all(sent).await;
+        }
+    }
+
+    async fn claim(&self, mails: bool) -> Vec<OutboxRow> {
+        let now = self.clock.now();
+        let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+        match self.store.claim_outbox(mails, now, until, AT_ONCE).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(error = %error, "the outbox could not be read: {error}");
+                Vec::new()
+            }
         }
     }
 

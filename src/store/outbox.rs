@@ -62,12 +62,14 @@ pub struct ResultRow {
 }
 
 impl Store {
-    /// Leases up to `limit` answers whose time has come.
+    /// Leases up to `limit` answers whose time has come: composed mails, or (with `mails` false) all that is still to be composed
+    /// or goes another way. The two are taken apart, so that a relay that does not answer keeps no answer from being written.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn claim_outbox(
         &self,
+        mails: bool,
         now: Timestamp,
         lease_until: Timestamp,
         limit: u32,
@@ -78,12 +80,13 @@ impl Store {
                 Ok(sqlx::query_as(
                     "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
                      (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
-                      ORDER BY next_at LIMIT $4) RETURNING *",
+                       AND (way = 'mail' AND body IS NOT NULL) = ($5 = 1) ORDER BY next_at LIMIT $4) RETURNING *",
                 )
                 .bind(node)
                 .bind(millis(lease_until))
                 .bind(millis(now))
                 .bind(i64::from(limit))
+                .bind(i64::from(mails))
                 .fetch_all(&mut *tx)
                 .await?)
             })
@@ -106,11 +109,16 @@ impl Store {
         let id = id.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE outbox SET body = $1 WHERE id = $2")
-                    .bind(body)
-                    .bind(id)
-                    .execute(&mut *tx)
-                    .await?;
+                // A composed mail goes back into the queue, for whoever sends mails; other ways go on at once.
+                sqlx::query(
+                    "UPDATE outbox SET body = $1, tries = CASE WHEN way = 'mail' THEN 0 ELSE tries END, \
+                     lease_by = CASE WHEN way = 'mail' THEN NULL ELSE lease_by END, \
+                     lease_until = CASE WHEN way = 'mail' THEN NULL ELSE lease_until END WHERE id = $2",
+                )
+                .bind(body)
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
                 if let Some((submission, json)) = receipt {
                     sqlx::query(
                         "INSERT INTO receipt (submission_id, made_at, body) VALUES ($1, $2, $3) \

@@ -311,7 +311,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE submission SET wrapped_key = NULL, facts = NULL, message_id = NULL, destroyed_at = $1 \
+                    "UPDATE submission SET wrapped_key = NULL, facts = NULL, destroyed_at = $1 \
                      WHERE id = $2 AND final_at IS NOT NULL",
                 )
                 .bind(millis(now))

@@ -12,6 +12,8 @@ use crate::config::{Cover, Limits, Organization, Policy, Retention, Store, Telem
 
 /// Documents stay no longer than this after the final state: the promise of the README, so no file may widen it.
 const LONGEST_FOR_DOCUMENTS: Duration = Duration::minutes(30);
+/// Below this a provider that took a fax late may not list it yet when its absence counts.
+const SHORTEST_QUIET: Duration = Duration::minutes(2);
 
 pub(super) fn organization(organization: &Organization, report: &mut Report<'_>) {
     let here = at("organization");
@@ -93,6 +95,13 @@ pub(super) fn policy(policy: &Policy, report: &mut Report<'_>) {
             policy.quiet, policy.unclear_at_most
         );
         report.fault(&here.key("quiet"), sentence);
+    }
+    if policy.quiet < SHORTEST_QUIET && policy.hurry <= 1 {
+        let sentence = format!(
+            "found {}; below {SHORTEST_QUIET} a fax that a slow provider takes late may be sent a second time",
+            policy.quiet
+        );
+        report.warn(&here.key("quiet"), sentence);
     }
     if policy.hurry > 1 {
         let sentence = format!(

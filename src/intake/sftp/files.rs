@@ -245,6 +245,7 @@ impl Files {
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
+            body_sha256: None,
             file: Some(name.clone()),
         };
         let bytes = draft.written();

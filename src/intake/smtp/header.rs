@@ -1,8 +1,12 @@
-//! Watches a mail's header while it streams by, for the one field that intake needs, and for the header's size.
+//! Watches a mail while it streams by: for the one field of its header that intake needs, for the header's size, and for
+//! a digest of what stands behind the header.
 //!
 //! Everything else about a mail is found out later, in a process of its own; the Message-ID is needed before, because a
-//! mail that was answered but whose answer got lost comes again, and must be recognised then.
+//! mail that was answered but whose answer got lost comes again, and must be recognised then. The digest tells it from another
+//! document under the same Message-ID: there are scanners that give every mail the same one. (The header does not count: each
+//! way that a mail takes adds lines to it.)
 
+use aws_lc_rs::digest;
 use memchr::memchr;
 
 /// A header longer than this is refused. Real ones have a few KiB.
@@ -12,7 +16,6 @@ const MAX_LINE: usize = 2048;
 const MESSAGE_ID: &[u8] = b"message-id";
 
 /// Looks at the bytes of a mail in order, in pieces of any size.
-#[derive(Debug, Default)]
 pub(super) struct HeaderWatch {
     seen: u64,
     /// The current line, cut off behind [`MAX_LINE`].
@@ -21,6 +24,7 @@ pub(super) struct HeaderWatch {
     in_id: bool,
     id: Option<Vec<u8>>,
     done: bool,
+    body: digest::Context,
 }
 
 /// The header is over [`MAX_HEADER`].
@@ -28,6 +32,17 @@ pub(super) struct HeaderWatch {
 pub(super) struct HeaderTooLarge;
 
 impl HeaderWatch {
+    pub(super) fn new() -> Self {
+        HeaderWatch {
+            seen: 0,
+            line: Vec::new(),
+            in_id: false,
+            id: None,
+            done: false,
+            body: digest::Context::new(&digest::SHA256),
+        }
+    }
+
     /// Takes the next bytes of the mail.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), HeaderTooLarge> {
         while !self.done && !bytes.is_empty() {
@@ -44,6 +59,7 @@ impl HeaderWatch {
             }
             bytes = later;
         }
+        self.body.update(bytes);
         Ok(())
     }
 
@@ -70,8 +86,14 @@ impl HeaderWatch {
         self.line.clear();
     }
 
-    /// The Message-ID in its angle brackets, if the mail had a usable one.
-    pub(super) fn message_id(self) -> Option<String> {
+    /// What names the mail when it comes again: its Message-ID in angle brackets, if it had a usable one, and the SHA-256 of what
+    /// stands behind its header, hex.
+    pub(super) fn identity(self) -> (Option<String>, String) {
+        let body = crate::spool::hex(self.body.clone().finish().as_ref());
+        (self.message_id(), body)
+    }
+
+    fn message_id(self) -> Option<String> {
         let text = String::from_utf8(self.id?).ok()?;
         let text = text.trim();
         let inner =
@@ -94,7 +116,7 @@ mod tests {
     use super::*;
 
     fn id_of(mail: &[u8], size: usize) -> Option<String> {
-        let mut watch = HeaderWatch::default();
+        let mut watch = HeaderWatch::new();
         for piece in mail.chunks(size) {
             watch.feed(piece).unwrap();
         }
@@ -134,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_header_without_end_is_refused_and_costs_no_memory() {
-        let mut watch = HeaderWatch::default();
+        let mut watch = HeaderWatch::new();
         let mut fed = 0;
         let end = loop {
             if let Err(end) = watch.feed(&[b'x'; 1000]) {
@@ -146,7 +168,7 @@ mod tests {
         assert_eq!(end, HeaderTooLarge);
         assert!(fed > 1_000_000 && fed <= MAX_HEADER);
         // Behind the header there is no limit here.
-        let mut watch = HeaderWatch::default();
+        let mut watch = HeaderWatch::new();
         watch.feed(b"\r\n").unwrap();
         watch.feed(&vec![b'x'; 3 << 20]).unwrap();
     }

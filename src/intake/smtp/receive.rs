@@ -10,8 +10,13 @@ use crate::intake::Draft;
 
 /// What came behind `354`.
 pub(super) enum Received {
-    /// A mail, written but not accepted yet, and its Message-ID.
-    Whole(Draft, Option<String>),
+    /// A mail, written but not accepted yet.
+    Whole {
+        draft: Draft,
+        message_id: Option<String>,
+        /// Of what stands behind its header, hex.
+        body_sha256: String,
+    },
     /// A mail that is read to its end, thrown away, and to be answered so.
     Refused(Reply),
 }
@@ -25,7 +30,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut scanner = Scanner::new();
-    let mut header = HeaderWatch::default();
+    let mut header = HeaderWatch::new();
     let mut draft = Ok(draft);
     loop {
         let step = scanner.step(wire.body().await?);
@@ -45,7 +50,10 @@ where
         if ended {
             wire.end_of_body();
             return Ok(match draft {
-                Ok(draft) => Received::Whole(draft, header.message_id()),
+                Ok(draft) => {
+                    let (message_id, body_sha256) = header.identity();
+                    Received::Whole { draft, message_id, body_sha256 }
+                }
                 Err(reply) => Received::Refused(reply),
             });
         }

@@ -392,8 +392,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         };
         self.wire.reply(&Reply::plain(354, "Send the mail; a line with one dot ends it.")).await?;
         self.wire.flush().await?;
-        let (draft, message_id) = match receive(&mut self.wire, draft).await? {
-            Received::Whole(draft, message_id) => (draft, message_id),
+        let (draft, message_id, body_sha256) = match receive(&mut self.wire, draft).await? {
+            Received::Whole { draft, message_id, body_sha256 } => (draft, message_id, body_sha256),
             Received::Refused(reply) => return Ok(Say(reply)),
         };
         let arrival = Arrival {
@@ -402,6 +402,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             envelope_from: Some(mail.from),
             envelope_to: mail.to,
             message_id,
+            body_sha256: Some(body_sha256),
             file: None,
         };
         let text = match self.intake.accept(draft, arrival).await {

@@ -142,13 +142,24 @@ fn unclear_is_queued_again_only_on_the_providers_word_and_after_the_quiet_window
         absent_since: None,
         ask_at: at(0),
     };
+    let missed = |at_second| match &never_taken {
+        JobState::Unclear { attempt, provider_ref, since, .. } => JobState::Unclear {
+            attempt: *attempt,
+            provider_ref: provider_ref.clone(),
+            since: *since,
+            absent_since: Some(at(at_second)),
+            ask_at: at(at_second),
+        },
+        other => other.clone(),
+    };
     let state = |state: &JobState, event, now| run(state, event, now, &[]).unwrap().state.as_str();
-    // However late the first question comes: one absence proves nothing, the list may not show it yet.
-    for first in [0, 600, 7200] {
-        let missed = run(&never_taken, Event::NotThere, first, &[]).unwrap().state;
-        assert_eq!(state(&missed, Event::NotThere, first + 179), "unclear");
-        assert_eq!(state(&missed, Event::NotThere, first + 180), "queued");
+    // The first look proves nothing, however late it comes: the process may have been down all the time.
+    for now in [0, 180, 7200] {
+        assert_eq!(state(&never_taken, Event::NotThere, now), "unclear");
     }
+    assert_eq!(state(&missed(100), Event::NotThere, 279), "unclear");
+    assert_eq!(state(&missed(100), Event::NotThere, 280), "queued");
+    assert_eq!(state(&missed(100), Event::NoAnswer, 280), "unclear");
     // A fax that was acknowledged once may have been sent: absence proves nothing.
     assert_eq!(state(&once_taken, Event::NotThere, 180), "unclear");
     assert_eq!(state(&once_taken, Event::NotThere, 3600), "held");
