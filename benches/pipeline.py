@@ -85,7 +85,7 @@ class Stage:
         """When the provider took each fax so far."""
         calls = self.record / "calls.jsonl"
         lines = calls.read_text().splitlines() if calls.exists() else []
-        return [line for line in lines if '"taken"' in line]
+        return [line for line in lines if '"event":"taken"' in line]
 
     def measure(self, way, document, count, abreast):
         before, queued = len(self.taken()), self.hylafax.queued()

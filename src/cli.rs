@@ -49,7 +49,9 @@ pub(crate) struct ConfigFile {
 
 /// Runs a subcommand on the runtime and turns its result into sentence and exit status.
 pub(crate) fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Threads for files: tokio's 512 would be more than the unit's TasksMax, and more stacks than they are worth.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.max_blocking_threads(64).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("faxbridge: no threads to run on: {error}");

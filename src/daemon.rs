@@ -26,6 +26,10 @@ use crate::routing::Rules;
 use crate::spool::{MasterKey, Spool};
 use crate::store::Store;
 
+mod backstage;
+
+use backstage::Backstage;
+
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
 #[error("{sentence}")]
@@ -66,6 +70,8 @@ pub struct Running {
     doors: JoinSet<String>,
     /// What works on accepted Submissions.
     workers: JoinSet<String>,
+    /// Dropped after what runs there has ended.
+    _backstage: Backstage,
     /// One daemon per data folder, for as long as this is held.
     _lock: File,
 }
@@ -236,7 +242,8 @@ impl Parts {
         };
         retention.clean_up().await.map_err(|e| StartError::new("cleaning up", e))?;
         let webhook_base = self.open_webhooks().await?;
-        self.start_workers(program, webhook_base, retention)?;
+        let backstage = Backstage::open().map_err(|e| StartError::new("threads", e))?;
+        self.start_workers(program, webhook_base, retention, &backstage)?;
         self.open_doors().await?;
         let written = serde_json::to_vec_pretty(&self.addresses).unwrap_or_default();
         replace(&self.config.store.data_dir.join("addresses.json"), &written)
@@ -246,6 +253,7 @@ impl Parts {
             shutdown: self.shutdown,
             doors: self.doors,
             workers: self.workers,
+            _backstage: backstage,
             _lock: lock,
         })
     }
@@ -255,6 +263,7 @@ impl Parts {
         program: PathBuf,
         webhook_base: Option<String>,
         retention: Retention,
+        backstage: &Backstage,
     ) -> Result<(), StartError> {
         let limits = &self.config.limits;
         let workshop = Workshop::new(
@@ -301,22 +310,26 @@ impl Parts {
         .map_err(|e| StartError::new("receipt", e))?;
         let stop = || self.shutdown.subscribe();
         let (a, b, c, d) = (stop(), stop(), stop(), stop());
-        self.workers.spawn(async {
+        let backstage = backstage.handle();
+        let preparing = async {
             preparer.run(a).await;
             "preparing documents ended".into()
-        });
+        };
+        self.workers.spawn_on(preparing, backstage);
         self.workers.spawn(async {
             worker.run(b).await;
             "delivery ended".into()
         });
-        self.workers.spawn(async {
+        let answering = async {
             outbox.run(c).await;
             "the outbox ended".into()
-        });
-        self.workers.spawn(async {
+        };
+        self.workers.spawn_on(answering, backstage);
+        let forgetting = async {
             retention.run(d).await;
             "retention ended".into()
-        });
+        };
+        self.workers.spawn_on(forgetting, backstage);
         Ok(())
     }
 

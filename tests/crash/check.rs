@@ -173,7 +173,7 @@ fn the_right_pages(stage: &Stage, sent: &[Submission]) {
 /// One final answer per submission and way.
 async fn one_receipt_each(stage: &Stage, sent: &[Submission], rows: &[Row]) {
     let mut finals: HashMap<String, u32> = HashMap::new();
-    for letter in stage.sink.letters().iter().filter(|letter| letter.is_final()) {
+    for letter in stage.sink.letters().iter().filter(super::support::sink::Letter::is_final) {
         *finals.entry(letter.message_id.clone()).or_default() += 1;
     }
     let copies: u32 = finals.values().map(|times| times - 1).sum();
@@ -212,7 +212,11 @@ async fn one_receipt_each(stage: &Stage, sent: &[Submission], rows: &[Row]) {
 /// The mails that final receipts answer.
 fn finals_answer(stage: &Stage) -> HashSet<String> {
     let letters = stage.sink.letters();
-    letters.into_iter().filter(|letter| letter.is_final()).filter_map(|letter| letter.in_reply_to).collect()
+    letters
+        .into_iter()
+        .filter(super::support::sink::Letter::is_final)
+        .filter_map(|letter| letter.in_reply_to)
+        .collect()
 }
 
 /// What a client of OpenSSH gets from `results/`.
