@@ -173,7 +173,7 @@ fn the_right_pages(stage: &Stage, sent: &[Submission]) {
 /// One final answer per submission and way.
 async fn one_receipt_each(stage: &Stage, sent: &[Submission], rows: &[Row]) {
     let mut finals: HashMap<String, u32> = HashMap::new();
-    for letter in stage.sink.letters().iter().filter(super::support::sink::Letter::is_final) {
+    for letter in stage.sink.letters().iter().filter(|letter| letter.is_final()) {
         *finals.entry(letter.message_id.clone()).or_default() += 1;
     }
     let copies: u32 = finals.values().map(|times| times - 1).sum();
