@@ -12,21 +12,25 @@ use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::clock::SharedClock;
 use crate::config::{Config, Network, Sender};
 use crate::job::{self, SubmissionId};
 use crate::routing::Rules;
-use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
-use crate::store::{Document, NewSubmission, Store, StoreError, SubmissionFilter};
+use crate::spool::{SealKey, Spool, WrappedKey, Writer};
+use crate::store::{Document, NewSubmission, Store, SubmissionFilter};
 
 pub mod folder;
+mod refusal;
+mod sealed;
 pub mod sftp;
 pub mod smtp;
 #[cfg(test)]
 mod testing;
+
+pub use refusal::Refusal;
+pub use sealed::{ResultFile, SubmissionFacts};
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,99 +94,6 @@ impl Accepted {
     }
 }
 
-/// Why something is not accepted: a sentence for the peer without internals, and the cause for the operator's log.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{sentence}")]
-pub struct Refusal {
-    /// Whether trying again is useless.
-    pub permanent: bool,
-    /// Enhanced status code, RFC 3463, as `5.7.1`.
-    pub code: &'static str,
-    /// For the peer.
-    pub sentence: String,
-    /// For the operator; never shown to the peer.
-    pub cause: Option<String>,
-}
-
-impl Refusal {
-    /// A refusal for good.
-    #[must_use]
-    pub fn permanent(code: &'static str, sentence: impl Into<String>) -> Self {
-        Refusal { permanent: true, code, sentence: sentence.into(), cause: None }
-    }
-
-    /// A refusal for now.
-    #[must_use]
-    pub fn temporary(code: &'static str, sentence: impl Into<String>, cause: impl fmt::Display) -> Self {
-        Refusal { permanent: false, code, sentence: sentence.into(), cause: Some(cause.to_string()) }
-    }
-}
-
-impl From<SpoolError> for Refusal {
-    fn from(error: SpoolError) -> Self {
-        if error.is_full() {
-            return Refusal::temporary(
-                "4.3.1",
-                "There is no room for documents at the moment; try again later.",
-                error,
-            );
-        }
-        Refusal::temporary("4.3.0", "The document could not be stored; try again later.", error)
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Full => Refusal::temporary(
-                "4.3.1",
-                "There is no room for documents at the moment; try again later.",
-                error,
-            ),
-            _ => Refusal::temporary("4.3.0", "The document could not be recorded; try again later.", error),
-        }
-    }
-}
-
-/// What is known about a Submission that only its own key can read. Grows while it is prepared.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct SubmissionFacts {
-    /// Envelope sender of a mail.
-    pub envelope_from: Option<String>,
-    /// Envelope recipients of a mail.
-    pub envelope_to: Vec<String>,
-    /// Name of a file.
-    pub file: Option<String>,
-    /// Why nothing of it is faxed, for the sender; where that is so.
-    pub refusal: Option<String>,
-    /// The parts list.
-    #[serde(default)]
-    pub parts: Vec<crate::packet::Part>,
-}
-
-impl SubmissionFacts {
-    /// The context under which these facts are sealed.
-    const CONTEXT: &'static str = "submission facts";
-
-    /// Seals them under the Submission's key.
-    ///
-    /// # Errors
-    /// Where sealing fails.
-    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, SpoolError> {
-        key.seal(Self::CONTEXT, &serde_json::to_vec(self).unwrap_or_default())
-    }
-
-    /// Opens sealed facts.
-    ///
-    /// # Errors
-    /// Where they are damaged or the key is another's.
-    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, SpoolError> {
-        let plain = key.open(Self::CONTEXT, sealed)?;
-        serde_json::from_slice(&plain)
-            .map_err(|_| SpoolError::Damaged { what: "the facts of a submission".into() })
-    }
-}
-
 /// A user of the SFTP server.
 #[derive(Debug, Clone)]
 pub struct SftpUser {
@@ -203,42 +114,6 @@ pub struct Drop {
     pub bytes: u64,
     /// When it was accepted.
     pub at: Timestamp,
-}
-
-/// A result file that waits to be picked up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResultFile {
-    /// Names it for [`Intake::remove_result`].
-    pub id: String,
-    /// File name.
-    pub name: String,
-    /// Content.
-    pub body: Vec<u8>,
-    /// When it was made.
-    pub at: Timestamp,
-}
-
-impl ResultFile {
-    /// Name and content as one sealed value; the opposite of [`ResultFile::open`].
-    ///
-    /// # Errors
-    /// Where sealing fails.
-    pub fn seal(spool: &Spool, id: &str, name: &str, body: &[u8]) -> Result<Vec<u8>, SpoolError> {
-        let plain = [name.as_bytes(), b"\n", body].concat();
-        spool.master_seal(&format!("result {id}"), &plain)
-    }
-
-    /// Opens a sealed result file.
-    ///
-    /// # Errors
-    /// Where it is damaged.
-    pub fn open(spool: &Spool, id: &str, sealed: &[u8], at: Timestamp) -> Result<Self, SpoolError> {
-        let plain = spool.master_open(&format!("result {id}"), sealed)?;
-        let cut = memchr::memchr(b'\n', &plain).unwrap_or(0);
-        let (name, body) = plain.split_at(cut);
-        let name = String::from_utf8_lossy(name).into_owned();
-        Ok(ResultFile { id: id.to_owned(), name, body: body.get(1..).unwrap_or_default().to_vec(), at })
-    }
 }
 
 /// A document on its way into the sealed spool. Dropped before [`Intake::accept`], it leaves nothing behind.

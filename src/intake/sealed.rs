@@ -1,0 +1,81 @@
+//! What intake keeps sealed beside the documents: facts of a Submission under its own key, result files under the master key.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::spool::{SealKey, Spool, SpoolError};
+
+/// What is known about a Submission that only its own key can read. Grows while it is prepared.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SubmissionFacts {
+    /// Envelope sender of a mail.
+    pub envelope_from: Option<String>,
+    /// Envelope recipients of a mail.
+    pub envelope_to: Vec<String>,
+    /// Name of a file.
+    pub file: Option<String>,
+    /// Why nothing of it is faxed, for the sender; where that is so.
+    pub refusal: Option<String>,
+    /// The parts list.
+    #[serde(default)]
+    pub parts: Vec<crate::packet::Part>,
+}
+
+impl SubmissionFacts {
+    /// The context under which these facts are sealed.
+    const CONTEXT: &'static str = "submission facts";
+
+    /// Seals them under the Submission's key.
+    ///
+    /// # Errors
+    /// Where sealing fails.
+    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, SpoolError> {
+        key.seal(Self::CONTEXT, &serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Opens sealed facts.
+    ///
+    /// # Errors
+    /// Where they are damaged or the key is another's.
+    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, SpoolError> {
+        let plain = key.open(Self::CONTEXT, sealed)?;
+        serde_json::from_slice(&plain)
+            .map_err(|_| SpoolError::Damaged { what: "the facts of a submission".into() })
+    }
+}
+
+/// A result file that waits to be picked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultFile {
+    /// Names it for [`Intake::remove_result`].
+    pub id: String,
+    /// File name.
+    pub name: String,
+    /// Content.
+    pub body: Vec<u8>,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+impl ResultFile {
+    /// Name and content as one sealed value; the opposite of [`ResultFile::open`].
+    ///
+    /// # Errors
+    /// Where sealing fails.
+    pub fn seal(spool: &Spool, id: &str, name: &str, body: &[u8]) -> Result<Vec<u8>, SpoolError> {
+        let plain = [name.as_bytes(), b"\n", body].concat();
+        spool.master_seal(&format!("result {id}"), &plain)
+    }
+
+    /// Opens a sealed result file.
+    ///
+    /// # Errors
+    /// Where it is damaged.
+    pub fn open(spool: &Spool, id: &str, sealed: &[u8], at: Timestamp) -> Result<Self, SpoolError> {
+        let plain = spool.master_open(&format!("result {id}"), sealed)?;
+        let cut = memchr::memchr(b'\n', &plain).unwrap_or(0);
+        let (name, body) = plain.split_at(cut);
+        let name = String::from_utf8_lossy(name).into_owned();
+        Ok(ResultFile { id: id.to_owned(), name, body: body.get(1..).unwrap_or_default().to_vec(), at })
+    }
+}
