@@ -137,6 +137,7 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
     let store = Store::open(&config.store.data_dir, "this machine")
         .await
         .map_err(|e| StartError::new("database", e))?;
+    meet_providers(&loaded, &store).await?;
     let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
     if dropped > 0 {
         tracing::info!(
@@ -160,6 +161,27 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
         spool,
     };
     parts.start(program, lock).await
+}
+
+/// Notes where each provider is reached, for the next start.
+///
+/// # Errors
+/// Where a name stands for another provider than the one that may still have faxes of ours.
+pub async fn meet_providers(loaded: &Loaded, store: &Store) -> Result<(), StartError> {
+    for (name, section) in &loaded.config.provider {
+        let open =
+            store.meet_provider(name, &section.url).await.map_err(|e| StartError::new("database", e))?;
+        if open > 0 {
+            let sentence = format!(
+                "another address than the one that {open} faxes were handed to, whose outcome is not known yet; this one would \
+                 deny them, and they would be sent twice. Give the new provider another name, and keep this one until they \
+                 have ended (faxbridge job list --open)"
+            );
+            let fault = loaded.fault(&format!("provider.{name}.url"), sentence);
+            return Err(StartError::configuration(fault.to_string()));
+        }
+    }
+    Ok(())
 }
 
 /// Compiles the rules; every fault is reported.

@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 mod jobs;
 mod ledger;
 mod outbox;
+mod providers;
 mod recipients;
 mod sqlite;
 mod steps;

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 
 use faxbridge::config::{LogFormat, Telemetry};
 use faxbridge::daemon::{self, Running};
+use faxbridge::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigFile, Misuse, load};
@@ -85,9 +86,19 @@ async fn reload(path: &std::path::Path, running: Running) -> anyhow::Result<Runn
             return Ok(running);
         }
     };
+    if let Err(error) = could_start(&loaded).await {
+        tracing::error!("the new configuration is not taken, the old one stays in force:\n{error}");
+        return Ok(running);
+    }
     tracing::info!("reloading {}", path.display());
     running.stop().await;
     start(loaded).await
+}
+
+/// What a file alone does not show: asked before the running daemon is stopped for the new one.
+async fn could_start(loaded: &faxbridge::config::Loaded) -> anyhow::Result<()> {
+    let store = Store::open(&loaded.config.store.data_dir, "reload").await?;
+    Ok(daemon::meet_providers(loaded, &store).await?)
 }
 
 fn start_log(telemetry: &Telemetry) -> anyhow::Result<()> {

@@ -348,3 +348,16 @@ async fn one_unreadable_row_stops_nobody_else() {
         .unwrap();
     assert_eq!(claim(&store, 2).await.iter().map(|job| job.n).collect::<Vec<_>>(), [2]);
 }
+
+#[tokio::test]
+async fn a_provider_that_has_faxes_in_hand_is_not_exchanged_under_its_name() {
+    let (_dir, store) = open().await;
+    assert_eq!(store.meet_provider("sim", "http://a").await.unwrap(), 0);
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    assert_eq!(store.meet_provider("sim", "http://b").await.unwrap(), 0, "nothing is in its hands");
+    let job = claim(&store, 2).await.remove(0);
+    advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
+    assert_eq!(store.meet_provider("sim", "http://b").await.unwrap(), 0, "the same one");
+    assert_eq!(store.meet_provider("sim", "http://a").await.unwrap(), 1);
+    assert_eq!(store.meet_provider("other", "http://a").await.unwrap(), 0);
+}

@@ -160,3 +160,9 @@ CREATE TABLE ledger (
     hash          TEXT   NOT NULL
 );
 CREATE INDEX ledger_job ON ledger (job_id);
+
+-- Where each provider was reached last: another address under the same name must not be asked about faxes it never saw.
+CREATE TABLE provider (
+    name          TEXT   NOT NULL PRIMARY KEY,
+    url           TEXT   NOT NULL
+);
