@@ -47,7 +47,7 @@ impl SubmissionFacts {
 /// A result file that waits to be picked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultFile {
-    /// Names it for [`Intake::remove_result`].
+    /// Names it for [`super::Intake::remove_result`].
     pub id: String,
     /// File name.
     pub name: String,
