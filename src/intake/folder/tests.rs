@@ -176,7 +176,9 @@ async fn a_folder_that_comes_later_is_watched_then() {
     let watched = Watched::spawn("10 ms", "20 ms", "", |path| fs::remove_dir(path).unwrap()).await;
     fs::create_dir(&watched.path).unwrap();
     fs::write(watched.file("a.pdf"), PDF).unwrap();
-    watched.until(|| !watched.file("a.pdf").exists()).await;
+    // Accepted, not only claimed: with the folder a claim would move away.
+    let claim = watched.file(".faxbridge/claimed/a.pdf");
+    watched.until(|| !watched.file("a.pdf").exists() && !claim.exists()).await;
     fs::rename(&watched.path, watched.rig.path().join("moved away")).unwrap();
     fs::create_dir(&watched.path).unwrap();
     fs::write(watched.file("b.pdf"), PDF).unwrap();
@@ -189,8 +191,11 @@ async fn a_folder_that_comes_later_is_watched_then() {
 async fn a_claim_whose_name_was_taken_again_is_not_forgotten() {
     let watched = Watched::start("10 ms", "20 ms", "", |_| {}).await;
     // As if the first was claimed, could not be accepted, and the second came before it was put back.
-    fs::write(watched.file(".faxbridge/claimed/a.pdf"), PDF).unwrap();
-    fs::write(watched.file("a.pdf"), [PDF, b"\n"].concat()).unwrap();
+    // Both are renamed into place: a file that is being written there could be seen half by the next scan.
+    fs::write(watched.file(".faxbridge/first"), PDF).unwrap();
+    fs::rename(watched.file(".faxbridge/first"), watched.file(".faxbridge/claimed/a.pdf")).unwrap();
+    fs::write(watched.file(".second.tmp"), [PDF, b"\n"].concat()).unwrap();
+    fs::rename(watched.file(".second.tmp"), watched.file("a.pdf")).unwrap();
     watched
         .until(|| !watched.file("a.pdf").exists() && !watched.file(".faxbridge/claimed/a.pdf").exists())
         .await;
