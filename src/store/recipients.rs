@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{Store, StoreError, count, ledger, millis, timestamp};
-use crate::job::FaxNumber;
+use crate::job::{FaxNumber, Outcome, Report};
 use crate::register::Entry;
 
 #[derive(FromRow)]
@@ -213,6 +213,23 @@ pub(super) async fn count_voice(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     change(tx, key, number, now, |entry| entry.count_voice(now)).await
+}
+
+/// The first fax that arrives teaches which identity (CSID) answers at this number.
+pub(super) async fn learn_identity(
+    tx: &mut SqliteConnection,
+    key: Option<&str>,
+    report: &Report,
+) -> Result<(), StoreError> {
+    let (Some(key), Some(identity), Outcome::Delivered) = (key, &report.remote_id, report.outcome) else {
+        return Ok(());
+    };
+    sqlx::query("UPDATE recipient SET csid = $1 WHERE key = $2 AND csid IS NULL")
+        .bind(identity)
+        .bind(key)
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
 }
 
 async fn change(

@@ -110,7 +110,10 @@ impl Store {
                     for effect in &step.effects {
                         match effect {
                             Effect::OpenAttempt(n) => open_attempt(tx, id, *n, &provider, now).await?,
-                            Effect::CloseAttempt(report) => close_attempt(tx, id, report, now).await?,
+                            Effect::CloseAttempt(report) => {
+                                close_attempt(tx, id, report, now).await?;
+                                recipients::learn_identity(tx, recipient.as_deref(), report).await?;
+                            }
                             Effect::SuspendRecipient => {
                                 recipients::suspend(
                                     tx,

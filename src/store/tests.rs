@@ -361,3 +361,30 @@ async fn a_provider_that_has_faxes_in_hand_is_not_exchanged_under_its_name() {
     assert_eq!(store.meet_provider("sim", "http://a").await.unwrap(), 1);
     assert_eq!(store.meet_provider("other", "http://a").await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn the_first_fax_that_arrives_teaches_the_far_ends_identity() {
+    let (_dir, store) = open().await;
+    let fields = std::collections::BTreeMap::from([
+        ("key", "mercy"),
+        ("name", "Mercy Radiology"),
+        ("number", "+12125550101"),
+    ]);
+    let numbers = crate::register::number::NumberRules::new("US", &[]).unwrap();
+    let entry = crate::register::NewEntry::check(&fields, &numbers).unwrap().into_entry(at(0));
+    store.add_recipients(vec![entry], "test", at(0)).await.unwrap();
+    for (n, outcome, identity, learned) in [
+        (1, Outcome::Refused(Cause::Blocked), "SOMEBODY ELSE", None),
+        (2, Outcome::Delivered, "MERCY RAD", Some("MERCY RAD")),
+        (3, Outcome::Delivered, "ANOTHER", Some("MERCY RAD")),
+    ] {
+        with_jobs(&store, n, vec![queued(n, "+12125550101")]).await;
+        let job = claim(&store, 2).await.remove(0);
+        advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
+        let job = store.job(job.id).await.unwrap().unwrap();
+        let report = Report { remote_id: Some(identity.into()), ..Report::bare(outcome) };
+        advance(&store, &job, Event::Ended { report, wait: None }, 3).await;
+        let csid = store.recipient("mercy").await.unwrap().unwrap().csid;
+        assert_eq!(csid.as_deref(), learned);
+    }
+}
