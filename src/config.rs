@@ -9,6 +9,7 @@ mod check;
 mod faults;
 mod nearest;
 mod network;
+mod provider;
 mod read;
 pub mod secret;
 mod sections;
@@ -21,6 +22,7 @@ use toml::de::DeTable;
 
 pub use faults::{Fault, Faults};
 pub use network::Network;
+pub use provider::{Absent, Keys, Provider, ProviderKind};
 pub use sections::*;
 
 use faults::Report;
@@ -80,8 +82,13 @@ impl Config {
         }
         for (name, provider) in &self.provider {
             let at = source::at("provider").key(name);
-            secrets.push((at.key("token").to_string(), &provider.token));
-            secrets.extend(provider.webhook_key.iter().map(|s| (at.key("webhook_key").to_string(), s)));
+            let all = [
+                ("token", &provider.token),
+                ("password", &provider.password),
+                ("webhook_key", &provider.webhook_key),
+            ];
+            let present = all.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
+            secrets.extend(present.map(|(key, secret)| (at.key(key).to_string(), secret)));
         }
         let password = self.receipt.as_ref().and_then(|receipt| receipt.password.as_ref());
         secrets.extend(password.map(|s| ("receipt.password".to_owned(), s)));

@@ -16,6 +16,7 @@ pub const STEPS: &[&str] = &[
     "prepare.sealed",
     "prepare.committed",
     "attempt.committed",
+    "handle.kept",
     "request.sent",
     "answer.recorded",
     "outcome.received",

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
 use crate::clock::{SharedClock, SystemClock};
+use crate::config::secret::SecretRef;
 use crate::config::{self, Config, Loaded};
 use crate::cover::Fonts;
 use crate::delivery::worker::{Providers, Worker};
@@ -169,8 +171,10 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
 /// Where a name stands for another provider than the one that may still have faxes of ours.
 pub async fn meet_providers(loaded: &Loaded, store: &Store) -> Result<(), StartError> {
     for (name, section) in &loaded.config.provider {
-        let open =
-            store.meet_provider(name, &section.url).await.map_err(|e| StartError::new("database", e))?;
+        let open = store
+            .meet_provider(name, &section.identity())
+            .await
+            .map_err(|e| StartError::new("database", e))?;
         if open > 0 {
             let sentence = format!(
                 "another address than the one that {open} faxes were handed to, whose outcome is not known yet; this one would \
@@ -210,11 +214,18 @@ pub fn build_providers(config: &Config) -> Result<Providers, StartError> {
 /// # Errors
 /// A sentence for the operator where a secret cannot be read or a setting is wrong.
 pub fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<Box<dyn Provider>> {
-    let token = section.token.read()?;
-    let token = token.text().ok_or_else(|| anyhow::anyhow!("the token is no text"))?.to_owned();
-    let webhook_key = section.webhook_key.as_ref().map(config::secret::SecretRef::read).transpose()?;
+    let text = |key: &str, secret: &Option<SecretRef>| match secret {
+        Some(secret) => {
+            let read = secret.read().map_err(|e| anyhow::anyhow!("{key}: {e}"))?;
+            let text = read.text().ok_or_else(|| anyhow::anyhow!("{key}: is no text"))?;
+            anyhow::Ok(Zeroizing::new(text.to_owned()))
+        }
+        None => Ok(Zeroizing::default()),
+    };
+    let webhook_key = section.webhook_key.as_ref().map(SecretRef::read).transpose()?;
     let secrets = delivery::Secrets {
-        token: token.into(),
+        token: text("token", &section.token)?,
+        password: text("password", &section.password)?,
         webhook_key: webhook_key.map(|key| key.bytes().to_vec().into()),
     };
     Ok(delivery::build(name, section, &secrets)?)

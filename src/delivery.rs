@@ -14,6 +14,8 @@
 //! * dials exactly [`Order::number`], once, with exactly the bytes of [`Order::document`], and never changes either;
 //! * hands [`Order::reference`] to the provider in a field by which it can be asked for later ([`Provider::find`]), where
 //!   the provider has such a field; it never invents another name for it;
+//! * where a fax gets its name before the provider acts on it (HylaFAX: `JNEW`, then `JSUBM`), has that name kept
+//!   ([`Order::keep`]) in between: then "was it submitted?" has a certain answer, whatever breaks;
 //! * streams the document, holds a few chunks of it at most and writes nothing to disk;
 //! * has an end: it answers within the configured timeout, whatever the provider does.
 //!
@@ -34,16 +36,19 @@
 //!
 //! The reference is ours (`JOBID-ATTEMPT`, [`crate::job::reference`]), made before the request and new for every Attempt. The
 //! *provider reference* is the provider's name for the fax, known only from its answers. [`Provider::find`] leads from the
-//! first to the second. Its `None` says that the provider does not list the reference *now*: lists lag, so one absence
-//! proves nothing, and [`crate::job::state`] counts it only after a quiet time.
+//! first to the second. [`Search::NotListed`] says that the provider does not list the reference *now*: lists lag, so one
+//! absence proves nothing, and [`crate::job::state`] counts it only after a quiet time. [`Search::NeverSent`] is for a
+//! provider that can say so for certain.
 //!
 //! # Webhooks and polling
 //!
 //! Webhooks come before the answer to the submit, twice, late, out of order, or never. [`Provider::read_webhook`] checks
 //! signature and age over the raw bytes and returns the news without judging them; news may name the fax by our reference,
 //! by the provider's, or both. A webhook of a provider that does not sign is a hint: its news are
-//! [`Status::Working`], and the worker asks. Polling is the backstop for all of them: whatever a webhook tells,
-//! [`Provider::status`] must tell too (once ended, for as long as the provider keeps the entry).
+//! [`Status::Working`], whatever stands in it, and the worker asks. Its URL carries a token that nobody can guess
+//! ([`webhook`] checks it before a byte of the body is read) and the reference, so that not even the body is needed.
+//! Polling is the backstop for all of them; only what [`Provider::status`] cannot tell (Telnyx: pages) is taken from a
+//! signed webhook.
 //!
 //! # Words
 //!
@@ -61,10 +66,20 @@ use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::config;
+use crate::config::{self, ProviderKind};
 use crate::job::{Cause, FaxNumber, Report};
 
+pub mod faxplus;
+mod http;
+pub mod hylafax;
+pub mod interfax;
+pub mod phaxio;
 pub mod simulator;
+pub mod sinch;
+pub mod srfax;
+pub mod telnyx;
+#[cfg(test)]
+mod testing;
 pub mod webhook;
 pub mod worker;
 
@@ -88,12 +103,11 @@ pub trait Provider: Send + Sync {
     /// [`AskError`] when no trustworthy answer came; nothing is known then.
     fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>>;
 
-    /// Asks for the fax that was submitted with our `reference`; `None` when the provider does not list it now. Where it
-    /// lists several, the one that went furthest.
+    /// Asks for the fax that was submitted with our reference. Where the provider lists several, the one that went furthest.
     ///
     /// # Errors
     /// [`AskError::Unsupported`] without [`Capabilities::finds_by_reference`], others when no trustworthy answer came.
-    fn find<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Found>, AskError>>;
+    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>>;
 
     /// Asks the provider not to send the fax.
     ///
@@ -107,22 +121,26 @@ pub trait Provider: Send + Sync {
     /// [`AskError::Unsupported`] without [`Capabilities::deletes`], others when the provider did not confirm it.
     fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>>;
 
-    /// Checks a webhook's signature and age, and reads its news. Does no I/O; `body` is as it came, `now` the arrival.
+    /// Checks a webhook's signature and age, and reads its news. Does no I/O; `now` is the arrival.
     ///
     /// # Errors
     /// [`WebhookRefusal`] for what is not certainly the provider's and fresh; the caller answers 4xx and forgets it.
-    fn read_webhook(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<Vec<News>, WebhookRefusal>;
+    fn read_webhook(&self, hook: &Hook<'_>, now: Timestamp) -> Result<Vec<News>, WebhookRefusal>;
 
     /// Signs in and asks for something that costs nothing, for `faxbridge check`.
     ///
     /// # Errors
-    /// [`AskError`] with what the operator has to mend.
-    fn check(&self) -> BoxFuture<'_, Result<(), AskError>>;
+    /// [`CheckFault`] with the setting that the operator has to mend.
+    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>>;
+}
+
+/// Keeps the provider's name for a fax of which nothing has been sent yet.
+pub trait Keep: Send + Sync {
+    /// Returns once `provider_ref` is on disk.
+    ///
+    /// # Errors
+    /// Why it is not; the adapter then must not go on.
+    fn keep<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// What a provider can do. What it cannot is left out of the worker's plans, not tried.
@@ -138,14 +156,26 @@ pub struct Capabilities {
     pub reports_remote_id: bool,
     /// Reports tell how many pages arrived.
     pub reports_pages: bool,
-    /// Each page gets a header line with sender, time and page number (47 CFR 68.318(d)) from the provider.
-    pub prints_header: bool,
+    /// Who prints the header line with sender and time (47 CFR 68.318(d)).
+    pub header: HeaderLine,
+    /// It fetches the document from us ([`Order::media_url`]) and takes no upload.
+    pub fetches: bool,
     /// Webhooks are signed; without, they are hints only.
     pub signs_webhooks: bool,
     /// Pages of one fax, where there is a limit.
     pub max_pages: Option<u32>,
     /// Bytes of one document, where there is a limit.
     pub max_bytes: Option<u64>,
+}
+
+/// Who prints the line with date, time, sender and number that each fax must carry (47 CFR 68.318(d)): in the margin of
+/// every page, or on the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderLine {
+    /// The provider, on every page, with the text that the adapter gives it or that is set in the account.
+    Provider,
+    /// Nobody but us: the cover, which is the first page, carries it.
+    Cover,
 }
 
 /// The bytes of a document as they come out of the sealed spool. An error in it ends the request.
@@ -165,10 +195,16 @@ pub struct Order<'a> {
     pub sha256: &'a str,
     /// The document, a PDF.
     pub document: Document,
-    /// Where the provider is to report, if anywhere.
+    /// Where the provider can fetch the document, once; set where [`Capabilities::fetches`] says so.
+    pub media_url: Option<&'a str>,
+    /// Where the provider is to report, if anywhere. Ends in a query with the reference.
     pub webhook_url: Option<&'a str>,
-    /// The number we call from, where the provider takes one.
+    /// The number we call from (E.164), where the provider takes one.
     pub caller: Option<&'a str>,
+    /// Who sends, for the header line of providers that print one.
+    pub header: &'a str,
+    /// Has the provider's name for the fax kept, where there is one before anything is sent.
+    pub keep: &'a dyn Keep,
 }
 
 impl fmt::Debug for Order<'_> {
@@ -224,6 +260,30 @@ pub enum Status {
     NotThere,
 }
 
+/// A fax that we ask for by our reference.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'a> {
+    /// Our name for the Attempt.
+    pub reference: &'a str,
+    /// The provider's name for it, where one was kept ([`Order::keep`]) before anything was sent.
+    pub kept: Option<&'a str>,
+    /// The number that was to be dialled.
+    pub number: &'a FaxNumber,
+    /// When the Attempt was opened, by our clock. Allow for clocks that differ by minutes.
+    pub since: Timestamp,
+}
+
+/// What a search by reference came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Search {
+    /// The provider has it.
+    Found(Found),
+    /// The provider does not list it now. It may yet.
+    NotListed,
+    /// The provider has certainly not taken it, and will not.
+    NeverSent,
+}
+
 /// A fax found by our reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -244,6 +304,33 @@ pub enum Cancelled {
     TooLate,
     /// The provider says that it has no such fax.
     NotThere,
+}
+
+/// A webhook as it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Hook<'a> {
+    /// The URL that was called, as the provider was given it: public name, path and query.
+    pub url: &'a str,
+    /// The reference in that URL's query.
+    pub reference: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The raw bytes.
+    pub body: &'a [u8],
+}
+
+impl Hook<'_> {
+    /// The news of a provider that does not sign: that there are some about the fax that the URL or `provider_ref` names.
+    ///
+    /// # Errors
+    /// [`WebhookRefusal::Malformed`] where neither names one.
+    pub fn hint(&self, provider_ref: Option<String>) -> Result<Vec<News>, WebhookRefusal> {
+        let reference = self.reference.map(str::to_owned);
+        if reference.is_none() && provider_ref.is_none() {
+            return Err(WebhookRefusal::Malformed("it names no fax".into()));
+        }
+        Ok(vec![News { provider_ref, reference, status: Status::Working }])
+    }
 }
 
 /// News of one fax, as a webhook brings them. At least one of the two names is set.
@@ -283,6 +370,25 @@ pub enum AskError {
     Unsupported,
 }
 
+/// What keeps a provider from working with these settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct CheckFault {
+    /// The key of the provider's section that is to be mended, as `token`.
+    pub key: &'static str,
+    /// What is wrong and what to do.
+    pub sentence: String,
+}
+
+impl CheckFault {
+    /// `error` as a fault of `credential` where the provider does not let us in, else of `url`.
+    #[must_use]
+    pub fn of(error: &AskError, credential: &'static str) -> Self {
+        let key = if matches!(error, AskError::Account { .. }) { credential } else { "url" };
+        CheckFault { key, sentence: error.to_string() }
+    }
+}
+
 /// Why a webhook is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookRefusal {
@@ -309,10 +415,12 @@ pub enum WebhookRefusal {
 }
 
 /// The secrets of one provider, read from where the configuration points.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Secrets {
     /// Bearer token, without white space around it.
     pub token: Zeroizing<String>,
+    /// Password that goes with `login` or `account`.
+    pub password: Zeroizing<String>,
     /// Key of the webhooks' signatures.
     pub webhook_key: Option<Zeroizing<Vec<u8>>>,
 }
@@ -329,22 +437,32 @@ impl fmt::Debug for Secrets {
 pub struct BuildError {
     /// The provider's name in the configuration.
     pub name: String,
-    /// What is wrong.
+    /// What is wrong, beginning with the key.
     pub fault: String,
 }
 
 /// The adapter for the provider that the configuration calls `name`.
 ///
 /// # Errors
-/// [`BuildError`] when the URL is none or the token cannot travel in a header.
+/// [`BuildError`] when the URL is none or a secret cannot travel in a header.
 pub fn build(
     name: &str,
-    provider: &config::Provider,
+    section: &config::Provider,
     secrets: &Secrets,
 ) -> Result<Box<dyn Provider>, BuildError> {
-    match provider.kind {
-        config::ProviderKind::Simulator => {
-            Ok(Box::new(simulator::Simulator::new(name, &provider.url, provider.timeout.std(), secrets)?))
-        }
-    }
+    let made = match section.kind {
+        ProviderKind::Simulator => simulator::Simulator::new(name, section, secrets).map(boxed),
+        ProviderKind::Sinch => sinch::Sinch::new(name, section, secrets).map(boxed),
+        ProviderKind::Telnyx => telnyx::Telnyx::new(name, section, secrets).map(boxed),
+        ProviderKind::Phaxio => phaxio::Phaxio::new(name, section, secrets).map(boxed),
+        ProviderKind::Interfax => interfax::Interfax::new(name, section, secrets).map(boxed),
+        ProviderKind::Faxplus => faxplus::Faxplus::new(name, section, secrets).map(boxed),
+        ProviderKind::Srfax => srfax::Srfax::new(name, section, secrets).map(boxed),
+        ProviderKind::Hylafax => hylafax::Hylafax::new(name, section, secrets).map(boxed),
+    };
+    made.map_err(|fault| BuildError { name: name.to_owned(), fault })
+}
+
+fn boxed<P: Provider + 'static>(provider: P) -> Box<dyn Provider> {
+    Box::new(provider)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::provider::Provider;
 use super::secret::SecretRef;
 use super::units::{Bytes, Duration};
 
@@ -399,43 +400,6 @@ impl Default for Cover {
             labels: BTreeMap::new(),
             fonts: Vec::new(),
         }
-    }
-}
-
-/// Which API a provider speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProviderKind {
-    /// faxbridge's own simulator.
-    Simulator,
-}
-
-/// `[provider.NAME]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provider {
-    /// Which API it speaks.
-    pub kind: ProviderKind,
-    /// Base URL of the API, `https`, or `http` on this machine; without a name or password in it.
-    pub url: String,
-    /// Bearer token.
-    pub token: SecretRef,
-    /// Key of the webhooks' signatures.
-    pub webhook_key: Option<SecretRef>,
-    /// A request without an answer for this long is given up, and the job unclear.
-    #[serde(default = "Provider::default_timeout")]
-    pub timeout: Duration,
-    /// Requests at once.
-    #[serde(default = "Provider::default_concurrency")]
-    pub concurrency: usize,
-}
-
-impl Provider {
-    fn default_timeout() -> Duration {
-        Duration::seconds(60)
-    }
-    fn default_concurrency() -> usize {
-        8
     }
 }
 

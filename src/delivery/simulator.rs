@@ -4,25 +4,18 @@
 //! example to copy for the next provider. The simulator ([`server`]) speaks real HTTP, takes real uploads, signs its
 //! webhooks and misbehaves as scripted ([`script`]); it is never called by any other way than HTTP.
 
-use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use axum::http::HeaderMap;
-use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, StatusCode, Url, multipart};
-use serde::de::DeserializeOwned;
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, StatusCode, Url, multipart};
 use zeroize::Zeroizing;
 
+use super::http::{Answer, Http, Upload, cut, not_sent, place, secret_header, unknown};
 use super::{
-    AskError, BuildError, Cancelled, Capabilities, Document, Found, News, Order, Provider, Secrets, Status,
-    SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
+use crate::config;
 use crate::job::{Cause, Outcome, Report};
 use wire::{ErrorBody, ErrorView, FaxList, FaxView, Standing};
 
@@ -35,12 +28,6 @@ pub mod server;
 pub mod signature;
 mod webhook;
 pub mod wire;
-
-/// An answer longer than this is not of this API.
-const ANSWER_AT_MOST: usize = 256 << 10;
-
-/// What the provider tells in words is kept up to this length.
-const TEXT_AT_MOST: usize = 300;
 
 /// The simulator's codes, in the bridge's words. What is not in here is `Cause::Unknown`.
 const CAUSES: &[(&str, Cause)] = &[
@@ -62,69 +49,29 @@ const CAUSES: &[(&str, Cause)] = &[
 /// A simulator somewhere.
 pub struct Simulator {
     name: String,
-    base: Url,
+    http: Http,
     authorization: HeaderValue,
     webhook_key: Option<Zeroizing<Vec<u8>>>,
-    /// For submits: a connection of its own each. On a kept connection that the far end is just closing, "never left" and
-    /// "left and lost" look the same; on a fresh one a failure to connect is certain.
-    submits: Client,
-    /// For questions, which can be repeated.
-    questions: Client,
 }
 
 impl Simulator {
-    /// The adapter for the simulator at `url`; a request without an answer for `timeout` is given up.
+    /// The adapter for the simulator at the section's URL.
     ///
     /// # Errors
-    /// [`BuildError`] when the URL is none or the token cannot travel in a header.
-    pub fn new(name: &str, url: &str, timeout: Duration, secrets: &Secrets) -> Result<Self, BuildError> {
-        let fault = |fault: String| BuildError { name: name.to_owned(), fault };
-        let base = Url::parse(url).map_err(|e| fault(format!("url: {url:?} is no URL: {e}")))?;
-        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
-            return Err(fault(format!("url: {url:?} must begin with http:// or https://")));
-        }
-        let mut authorization =
-            HeaderValue::try_from(Zeroizing::new(format!("Bearer {}", secrets.token.as_str())).as_str())
-                .map_err(|_| fault("token: contains characters that no HTTP header can carry".into()))?;
-        authorization.set_sensitive(true);
-        let client = || {
-            Client::builder()
-                .timeout(timeout)
-                // Shorter than the whole, so that "never connected" is told from "no answer".
-                .connect_timeout((timeout / 2).min(Duration::from_secs(10)))
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                // Documents go where the configuration says, not where an inherited variable says.
-                .no_proxy()
-                .user_agent(concat!("faxbridge/", env!("CARGO_PKG_VERSION")))
-        };
-        let built = |client: reqwest::ClientBuilder| {
-            client.build().map_err(|e| fault(format!("no HTTP client: {}", whole_story(&e))))
-        };
+    /// A sentence, beginning with the key at fault, when the URL is none or the token cannot travel in a header.
+    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+        let bearer = Zeroizing::new(format!("Bearer {}", secrets.token.as_str()));
         Ok(Simulator {
             name: name.to_owned(),
-            base,
-            authorization,
+            http: Http::new(section.url(), section.timeout.std())?,
+            authorization: secret_header("token", &bearer)?,
             webhook_key: secrets.webhook_key.clone(),
-            submits: built(client().pool_max_idle_per_host(0))?,
-            questions: built(client())?,
         })
     }
 
-    fn url(&self, segments: &[&str]) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
-        url
-    }
-
     async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
-        let reference = order.reference.to_owned();
-        let unreadable = Arc::new(AtomicBool::new(false));
-        let document = exactly(order.document, order.bytes, Arc::clone(&unreadable));
         let mut form = multipart::Form::new()
-            .text("reference", reference.clone())
+            .text("reference", order.reference.to_owned())
             .text("to", order.number.as_str().to_owned())
             .text("pages", order.pages.to_string())
             .text("sha256", order.sha256.to_owned());
@@ -134,45 +81,21 @@ impl Simulator {
         if let Some(caller) = order.caller {
             form = form.text("caller", caller.to_owned());
         }
-        let part = multipart::Part::stream_with_length(reqwest::Body::wrap_stream(document), order.bytes)
-            .file_name("fax.pdf")
-            .mime_str("application/pdf")
-            .map_err(|e| unknown(whole_story(&e)))?;
+        let (upload, part) = Upload::part(order.document, order.bytes)?;
         let request = self
+            .http
             .submits
-            .post(self.url(&["v1", "faxes"]))
+            .post(self.http.url(&["v1", "faxes"]))
             .header(AUTHORIZATION, self.authorization.clone())
             .multipart(form.part("document", part));
-        let response = request.send().await;
-        // The length was announced and not reached: no server may take that for the whole.
-        let broken = || unreadable.load(Ordering::Acquire);
-        let answer = match response {
-            Ok(response) => Answer::read(response).await.map_err(|detail| SubmitError::Unknown { detail })?,
-            Err(_) if broken() => {
-                return Err(not_sent(
-                    Cause::ProviderTrouble,
-                    None,
-                    "the document could not be read to its end",
-                ));
-            }
-            Err(error) if error.is_connect() || error.is_builder() => {
-                return Err(not_sent(Cause::ProviderTrouble, None, &whole_story(&error)));
-            }
-            Err(error) => return Err(SubmitError::Unknown { detail: whole_story(&error) }),
-        };
-        judge_submit(&answer, &reference)
+        let answer = self.http.submit(request, Some(&upload)).await?;
+        judge_submit(&answer, order.reference)
     }
 
     async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
-        let request = self.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
-        let response =
-            request.send().await.map_err(|error| AskError::NoAnswer { detail: whole_story(&error) })?;
-        let answer = Answer::read(response).await.map_err(|detail| AskError::NoAnswer { detail })?;
-        match answer.status.as_u16() {
-            401..=403 => Err(AskError::Account { detail: answer.describe() }),
-            408 | 429 | 500.. => Err(AskError::NoAnswer { detail: answer.describe() }),
-            _ => Ok(answer),
-        }
+        let request =
+            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
+        self.http.ask(request).await
     }
 }
 
@@ -188,7 +111,8 @@ impl Provider for Simulator {
             deletes: true,
             reports_remote_id: true,
             reports_pages: true,
-            prints_header: false,
+            header: HeaderLine::Cover,
+            fetches: false,
             signs_webhooks: self.webhook_key.is_some(),
             max_pages: None,
             max_bytes: Some(server::DOCUMENT_AT_MOST),
@@ -201,8 +125,8 @@ impl Provider for Simulator {
 
     fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
         Box::pin(async move {
-            let answer = self.ask(Method::GET, self.url(&["v1", "faxes", provider_ref])).await?;
-            if answer.says_no_such_fax() {
+            let answer = self.ask(Method::GET, self.http.url(&["v1", "faxes", provider_ref])).await?;
+            if says_no_such_fax(&answer) {
                 return Ok(Status::NotThere);
             }
             let fax: FaxView = answer.understood()?;
@@ -213,9 +137,10 @@ impl Provider for Simulator {
         })
     }
 
-    fn find<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Found>, AskError>> {
+    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
         Box::pin(async move {
-            let mut url = self.url(&["v1", "faxes"]);
+            let reference = sought.reference;
+            let mut url = self.http.url(&["v1", "faxes"]);
             url.query_pairs_mut().append_pair("reference", reference);
             let list: FaxList = self.ask(Method::GET, url).await?.understood()?;
             if list.faxes.iter().any(|fax| fax.reference != reference || fax.id.is_empty()) {
@@ -229,18 +154,21 @@ impl Provider for Simulator {
                 Standing::Failed => 3,
                 Standing::Cancelled => 4,
             });
-            Ok(furthest.map(|fax| Found { status: status_of(&fax), provider_ref: fax.id }))
+            Ok(match furthest {
+                Some(fax) => Search::Found(Found { status: status_of(&fax), provider_ref: fax.id }),
+                None => Search::NotListed,
+            })
         })
     }
 
     fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
         Box::pin(async move {
-            let url = self.url(&["v1", "faxes", provider_ref, "cancel"]);
+            let url = self.http.url(&["v1", "faxes", provider_ref, "cancel"]);
             let answer = self.ask(Method::POST, url).await?;
-            if answer.says_no_such_fax() {
+            if says_no_such_fax(&answer) {
                 return Ok(Cancelled::NotThere);
             }
-            if answer.status == StatusCode::CONFLICT && answer.error().is_some() {
+            if answer.status == StatusCode::CONFLICT && error_of(&answer).is_some() {
                 return Ok(Cancelled::TooLate);
             }
             let fax: FaxView = answer.understood()?;
@@ -250,26 +178,21 @@ impl Provider for Simulator {
 
     fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
         Box::pin(async move {
-            let answer = self.ask(Method::DELETE, self.url(&["v1", "faxes", provider_ref])).await?;
+            let answer = self.ask(Method::DELETE, self.http.url(&["v1", "faxes", provider_ref])).await?;
             match answer.status {
                 StatusCode::NO_CONTENT => Ok(()),
-                _ if answer.says_no_such_fax() => Ok(()),
-                _ => Err(AskError::Nonsense { detail: answer.describe() }),
+                _ if says_no_such_fax(&answer) => Ok(()),
+                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
             }
         })
     }
 
-    fn read_webhook(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<Vec<News>, WebhookRefusal> {
+    fn read_webhook(&self, hook: &Hook<'_>, now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
         let key = self.webhook_key.as_ref().ok_or(WebhookRefusal::NoKey)?;
-        let header = headers.get(signature::HEADER).and_then(|value| value.to_str().ok());
-        signature::verify(key, header, body, now)?;
+        let header = hook.headers.get(signature::HEADER).and_then(|value| value.to_str().ok());
+        signature::verify(key, header, hook.body, now)?;
         let report: wire::Report =
-            serde_json::from_slice(body).map_err(|error| WebhookRefusal::Malformed(place(&error)))?;
+            serde_json::from_slice(hook.body).map_err(|error| WebhookRefusal::Malformed(place(&error)))?;
         if report.fax.id.is_empty() || report.fax.reference.is_empty() {
             return Err(WebhookRefusal::Malformed("it names no fax".into()));
         }
@@ -280,92 +203,50 @@ impl Provider for Simulator {
         }])
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<(), AskError>> {
+    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
         Box::pin(async move {
-            let answer = self.ask(Method::GET, self.url(&["v1", "account"])).await?;
-            answer.understood::<serde_json::Map<String, serde_json::Value>>().map(|_| ())
+            let answer = self.ask(Method::GET, self.http.url(&["v1", "account"])).await;
+            answer
+                .and_then(|answer| answer.understood::<serde_json::Map<String, serde_json::Value>>())
+                .map(|_| ())
+                .map_err(|error| CheckFault::of(&error, "token"))
         })
     }
 }
 
-/// An answer, read whole.
-struct Answer {
-    status: StatusCode,
-    wait: Option<SignedDuration>,
-    body: Vec<u8>,
+/// What the API says is wrong; `None` when it is not the API that speaks.
+fn error_of(answer: &Answer) -> Option<ErrorView> {
+    let body: ErrorBody = answer.json().ok()?;
+    (!answer.status.is_success() && !body.error.code.is_empty()).then_some(body.error)
 }
 
-impl Answer {
-    async fn read(mut response: reqwest::Response) -> Result<Answer, String> {
-        let status = response.status();
-        let wait = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok())
-            .map(|seconds| SignedDuration::from_secs(i64::from(seconds)));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| whole_story(&error))? {
-            if body.len() + chunk.len() > ANSWER_AT_MOST {
-                return Err(format!("HTTP {status} with more than {ANSWER_AT_MOST} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, wait, body })
-    }
+/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
+fn says_no_such_fax(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND
+        && error_of(answer).is_some_and(|error| error.code == "fax.unknown")
+}
 
-    /// What the API says is wrong; `None` when it is not the API that speaks.
-    fn error(&self) -> Option<ErrorView> {
-        let body: ErrorBody = serde_json::from_slice(&self.body).ok()?;
-        (!self.status.is_success() && !body.error.code.is_empty()).then_some(body.error)
-    }
-
-    /// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-    fn says_no_such_fax(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND && self.error().is_some_and(|error| error.code == "fax.unknown")
-    }
-
-    fn understood<T: DeserializeOwned>(&self) -> Result<T, AskError> {
-        if !self.status.is_success() {
-            return Err(AskError::Nonsense { detail: self.describe() });
-        }
-        serde_json::from_slice(&self.body)
-            .map_err(|error| AskError::Nonsense { detail: format!("{}: {}", self.describe(), place(&error)) })
-    }
-
-    /// Status and code, for the log; never the body, which may repeat what we sent.
-    fn describe(&self) -> String {
-        match self.error() {
-            Some(error) => format!("HTTP {} {}", self.status.as_u16(), cut(&error.code)),
-            None if self.status.is_success() => format!("HTTP {}", self.status.as_u16()),
-            None => format!("HTTP {} without a reason of the API", self.status.as_u16()),
-        }
-    }
+fn describe(answer: &Answer) -> String {
+    answer.describe(error_of(answer).map(|error| error.code).as_deref())
 }
 
 /// What the answer to a submit says about the one question: may it have left?
 fn judge_submit(answer: &Answer, reference: &str) -> Result<Taken, SubmitError> {
-    match answer.status.as_u16() {
-        200..=299 => match serde_json::from_slice::<FaxView>(&answer.body) {
-            Ok(fax) if !fax.id.is_empty() && fax.reference == reference => Ok(Taken { provider_ref: fax.id }),
-            Ok(_) => Err(unknown("the answer is about another fax")),
-            Err(error) => Err(unknown(format!("{}: {}", answer.describe(), place(&error)))),
-        },
-        401..=403 => Err(not_sent(Cause::AccountTrouble, None, &answer.describe())),
-        429 => Err(not_sent(Cause::RateLimited, answer.wait, &answer.describe())),
-        // The API says when to come again only where it took nothing; a proxy in between does not.
-        503 if answer.wait.is_some() => {
-            Err(not_sent(Cause::ProviderTrouble, answer.wait, &answer.describe()))
-        }
-        400..=499 => match answer.error() {
-            Some(error) => Err(SubmitError::Refused(Report {
-                raw_code: Some(cut(&error.code)),
-                raw_text: Some(cut(&error.message)),
-                ..Report::bare(Outcome::of(cause_of(&error.code)))
-            })),
-            None => Err(unknown(answer.describe())),
-        },
-        _ => Err(unknown(answer.describe())),
+    if answer.status.is_success() {
+        let fax: FaxView = answer.json().map_err(unknown)?;
+        return if !fax.id.is_empty() && fax.reference == reference {
+            Ok(Taken { provider_ref: fax.id })
+        } else {
+            Err(unknown("the answer is about another fax"))
+        };
     }
+    // The API says when to come again only where it took nothing; a proxy in between does not.
+    if answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.wait().is_some() {
+        return Err(not_sent(Cause::ProviderTrouble, answer.wait(), &describe(answer)));
+    }
+    let error = error_of(answer).map(|error| (error.code, error.message));
+    let cause = error.as_ref().map_or(Cause::Unknown, |(code, _)| cause_of(code));
+    Err(answer.refused(error, cause))
 }
 
 fn status_of(fax: &FaxView) -> Status {
@@ -388,71 +269,6 @@ fn status_of(fax: &FaxView) -> Status {
 
 fn cause_of(code: &str) -> Cause {
     CAUSES.iter().find(|(known, _)| *known == code).map_or(Cause::Unknown, |(_, cause)| *cause)
-}
-
-/// The document, which fails unless it has exactly `bytes` bytes; `unreadable` tells afterwards that it did fail.
-fn exactly(
-    document: Document,
-    bytes: u64,
-    unreadable: Arc<AtomicBool>,
-) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    let start = (document, bytes);
-    futures_util::stream::try_unfold(start, move |(mut document, left)| {
-        let unreadable = Arc::clone(&unreadable);
-        async move {
-            let fault = match document.next().await {
-                Some(Ok(chunk)) => match left.checked_sub(chunk.len() as u64) {
-                    Some(left) => return Ok(Some((chunk, (document, left)))),
-                    None => std::io::Error::other("the document is longer than announced"),
-                },
-                None if left == 0 => return Ok(None),
-                None => std::io::ErrorKind::UnexpectedEof.into(),
-                Some(Err(fault)) => fault,
-            };
-            unreadable.store(true, Ordering::Release);
-            Err(fault)
-        }
-    })
-}
-
-fn not_sent(cause: Cause, wait: Option<SignedDuration>, detail: &str) -> SubmitError {
-    SubmitError::NotSent { cause, wait, detail: detail.to_owned() }
-}
-
-fn unknown(detail: impl Into<String>) -> SubmitError {
-    SubmitError::Unknown { detail: detail.into() }
-}
-
-/// The error with its causes, without the URL (which may hold a reference or a secret of another provider's).
-fn whole_story(error: &reqwest::Error) -> String {
-    let mut story = if error.is_timeout() { "no answer in time".to_owned() } else { String::new() };
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !story.contains(&text) {
-            if !story.is_empty() {
-                story.push_str(": ");
-            }
-            story.push_str(&text);
-        }
-        cause = inner.source();
-    }
-    if story.is_empty() { "the request failed".to_owned() } else { story }
-}
-
-/// Where and how an answer is not what it should be; serde's own text would repeat what stands there.
-fn place(error: &serde_json::Error) -> String {
-    let kind = match error.classify() {
-        serde_json::error::Category::Data => "a field is missing or of the wrong kind",
-        serde_json::error::Category::Eof => "it breaks off",
-        _ => "it is no JSON",
-    };
-    format!("{kind} (line {}, column {})", error.line(), error.column())
-}
-
-/// Outside text, bounded and without control characters.
-fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(TEXT_AT_MOST).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
+use super::Hook;
 use super::worker::Providers;
 use crate::clock::SharedClock;
 use crate::store::Store;
@@ -71,7 +72,8 @@ async fn take(
 ) -> StatusCode {
     let Some(provider) = desk.providers.get(&name) else { return StatusCode::NOT_FOUND };
     let now = desk.clock.now();
-    let news = match provider.read_webhook(&headers, &body, now) {
+    let hook = Hook { url: "", reference: None, headers: &headers, body: &body };
+    let news = match provider.read_webhook(&hook, now) {
         Ok(news) => news,
         Err(refusal) => {
             tracing::warn!(provider = name, "a webhook for {name} is not believed: {refusal}");

@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::{AskError, Order, Provider, Status, SubmitError};
+use super::{AskError, Keep, Order, Provider, Search, Sought, Status, SubmitError};
 use crate::clock::SharedClock;
 use crate::config::{Config, Policy};
 use crate::crash::reached;
@@ -241,8 +242,11 @@ impl Worker {
             bytes: packet.document.bytes,
             sha256: &packet.document.sha256,
             document,
+            media_url: None,
             webhook_url: webhook_url.as_deref(),
-            caller: self.config.organization.fax.as_deref(),
+            caller: self.caller(&job.provider),
+            header: &self.config.organization.name,
+            keep: &Kept { store: &self.store, job: job.id, attempt },
         };
         match provider.submit(order).await {
             Ok(taken) => Event::Taken { provider_ref: taken.provider_ref },
@@ -259,6 +263,12 @@ impl Worker {
                 Event::Lost
             }
         }
+    }
+
+    /// The number that faxes over `provider` come from.
+    fn caller(&self, provider: &str) -> Option<&str> {
+        let own = self.config.provider.get(provider).and_then(|section| section.from.as_deref());
+        own.or(self.config.organization.fax.as_deref())
     }
 
     async fn document(&self, job: &Job, name: &str) -> Result<super::Document, anyhow::Error> {
@@ -291,9 +301,21 @@ impl Worker {
         if !provider.capabilities().finds_by_reference {
             return Event::CannotTell;
         }
-        match provider.find(&job::reference(job.id, attempt)).await {
-            Ok(Some(found)) => Event::Found { provider_ref: found.provider_ref },
-            Ok(None) => Event::NotThere,
+        let Some(number) = &job.number else { return Event::CannotTell };
+        let row = match self.store.attempt(job.id, attempt).await {
+            Ok(Some(row)) => row,
+            Ok(None) => return Event::CannotTell,
+            Err(error) => {
+                tracing::error!(job.id = %job.id, error = %error, "job {}: its attempt cannot be read: {error}", job.id);
+                return Event::NoAnswer;
+            }
+        };
+        let sought =
+            Sought { reference: &row.reference, kept: row.kept_ref.as_deref(), number, since: row.started() };
+        match provider.find(sought).await {
+            Ok(Search::Found(found)) => Event::Found { provider_ref: found.provider_ref },
+            Ok(Search::NotListed) => Event::NotThere,
+            Ok(Search::NeverSent) => Event::NeverSent,
             Err(AskError::Unsupported) => Event::CannotTell,
             Err(error) => no_answer(job, &error),
         }
@@ -377,6 +399,23 @@ impl InHand {
 impl Drop for Held {
     fn drop(&mut self) {
         self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
+    }
+}
+
+/// Keeps a provider's name for the fax of an Attempt.
+struct Kept<'a> {
+    store: &'a Store,
+    job: JobId,
+    attempt: u32,
+}
+
+impl Keep for Kept<'_> {
+    fn keep<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let kept = self.store.keep_provider_ref(self.job, self.attempt, provider_ref).await;
+            reached("handle.kept");
+            kept.map_err(|error| error.to_string())
+        })
     }
 }
 

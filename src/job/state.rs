@@ -158,6 +158,8 @@ pub enum Event {
     },
     /// Asked by our reference; the provider does not have it.
     NotThere,
+    /// Asked by our reference; the provider has certainly not taken it, and will not.
+    NeverSent,
     /// The provider has no way to be asked by our reference.
     CannotTell,
     /// A person or a rule holds it.
@@ -374,18 +376,23 @@ fn unclear(
             if doubt.absent_since.is_none() || context.now.duration_since(first) < context.patience.quiet {
                 return Ok(ask_again(Some(first)));
             }
-            let report = Report {
-                raw_text: Some("the provider has no fax with our reference".into()),
-                ..Report::bare(Outcome::Retry(Cause::ProviderTrouble))
-            };
-            Ok(ended(&report, None, attempt, None, context))
+            Ok(never_got_it(attempt, context))
         }
+        Event::NeverSent if provider_ref.is_none() => Ok(never_got_it(attempt, context)),
         Event::StillGoing | Event::NoAnswer | Event::NotThere if over => Ok(give_up(context)),
         Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again(doubt.absent_since)),
         Event::CannotTell => Ok(give_up(context)),
         Event::Resolve(arrived) => Ok(resolved(arrived, true)),
         event => Err(impossible(state, &event)),
     }
+}
+
+fn never_got_it(attempt: u32, context: &Context<'_>) -> Step {
+    let report = Report {
+        raw_text: Some("the provider has no fax with our reference".into()),
+        ..Report::bare(Outcome::Retry(Cause::ProviderTrouble))
+    };
+    ended(&report, None, attempt, None, context)
 }
 
 fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Result<Step, Impossible> {
@@ -522,6 +529,7 @@ fn impossible(state: &JobState, event: &Event) -> Impossible {
         Event::NoAnswer => ("asked about", ""),
         Event::Found { .. } => ("found at a provider", ""),
         Event::NotThere => ("missed at a provider", ""),
+        Event::NeverSent => ("disowned by a provider", ""),
         Event::CannotTell => ("untold by a provider", ""),
         Event::Hold(_) if state.open_attempt().is_some() => {
             ("held", ": a call may be under way; wait for its outcome")

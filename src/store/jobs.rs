@@ -106,6 +106,8 @@ pub struct AttemptRow {
     pub raw_text: Option<String>,
     /// When the provider's copy was deleted, milliseconds since 1970.
     pub copy_deleted_at: Option<i64>,
+    /// The provider's name for it, kept before the provider was told to send it.
+    pub kept_ref: Option<String>,
 }
 
 impl AttemptRow {
@@ -308,6 +310,43 @@ impl Store {
             .bind(id.as_str())
             .fetch_all(self.readers())
             .await?)
+    }
+
+    /// One Attempt.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempt(&self, id: JobId, n: u32) -> Result<Option<AttemptRow>, StoreError> {
+        Ok(sqlx::query_as("SELECT * FROM attempt WHERE job_id = $1 AND n = $2")
+            .bind(id.as_str())
+            .bind(i64::from(n))
+            .fetch_optional(self.readers())
+            .await?)
+    }
+
+    /// Keeps the provider's name for the fax of an Attempt before the provider is told to send it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn keep_provider_ref(
+        &self,
+        id: JobId,
+        attempt: u32,
+        provider_ref: &str,
+    ) -> Result<(), StoreError> {
+        let provider_ref = provider_ref.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE attempt SET kept_ref = $1 WHERE job_id = $2 AND n = $3")
+                    .bind(provider_ref)
+                    .bind(id.as_str())
+                    .bind(i64::from(attempt))
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// Ended Attempts of final Jobs whose copy at the provider is not known to be deleted: (job, attempt, provider, its ref).

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use faxbridge::config::{self, Loaded};
 use faxbridge::daemon;
-use faxbridge::delivery::AskError;
 use faxbridge::receipt::outbox;
 
 use super::Findings;
@@ -61,16 +60,16 @@ pub(super) async fn provider(
     let key = |last: &str| format!("provider.{}.{last}", super::config_key(name));
     let provider = match daemon::build_provider(name, section) {
         Ok(provider) => provider,
-        Err(error) => return findings.fault(loaded.fault(&key("url"), error.to_string())),
+        Err(error) => {
+            // The sentence begins with the key that is at fault.
+            let error = format!("{error:#}");
+            let (at, sentence) = error.split_once(": ").unwrap_or(("kind", &error));
+            return findings.fault(loaded.fault(&key(at), sentence.to_owned()));
+        }
     };
     match provider.check().await {
-        Ok(()) | Err(AskError::Unsupported) => {
-            findings.ok(format_args!("the provider {name} lets us in"))?;
-        }
-        Err(error @ AskError::Account { .. }) => {
-            findings.fault(loaded.fault(&key("token"), error.to_string()))?;
-        }
-        Err(error) => findings.fault(loaded.fault(&key("url"), error.to_string()))?,
+        Ok(()) => findings.ok(format_args!("the provider {name} lets us in"))?,
+        Err(fault) => findings.fault(loaded.fault(&key(fault.key), fault.sentence))?,
     }
     if section.webhook_key.is_some() && loaded.config.webhook.is_none() {
         findings

@@ -86,6 +86,7 @@ pub(super) mod tests {
             raw_code: Some("line.busy".into()),
             raw_text: None,
             copy_deleted_at: None,
+            kept_ref: None,
         }
     }
 

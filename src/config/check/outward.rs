@@ -1,11 +1,11 @@
 //! Ways out: providers, their webhooks, the mail relay of receipts.
 
-use super::forms::{host_of, is_this_machine, url};
+use super::forms::{host_of, is_e164, is_this_machine, url};
 use super::values::mail_address;
 use super::{at_least_one, both_or_neither};
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
-use crate::config::{Config, RelayTls};
+use crate::config::{Config, Provider, ProviderKind, RelayTls};
 
 pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
     let list = at("provider");
@@ -14,27 +14,88 @@ pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
     }
     for (name, provider) in &config.provider {
         let here = list.key(name);
-        match url(&provider.url) {
-            Err(sentence) => report.fault(&here.key("url"), sentence),
-            Ok(url) if !url.encrypted && !is_this_machine(&url.host) => {
-                let sentence =
-                    "found http to another machine: token and documents travel in clear; use https";
-                report.warn(&here.key("url"), sentence);
-            }
-            Ok(_) => {}
+        keys_of_its_kind(config, &here, provider, report);
+        address(&here.key("url"), provider, report);
+        if let Some(from) = &provider.from
+            && !is_e164(from)
+        {
+            let sentence =
+                format!("found {from:?}; allowed: a number with country code, as \"+12125550101\"");
+            report.fault(&here.key("from"), sentence);
+        }
+        if let Some(mail) = &provider.mail {
+            mail_address(&here.key("mail"), mail, report);
+        }
+        if let Some(per_minute) = provider.per_minute {
+            at_least_one(&here.key("per_minute"), u64::from(per_minute), report);
         }
         at_least_one(&here.key("concurrency"), provider.concurrency as u64, report);
         match (&provider.webhook_key, &config.webhook) {
             (Some(_), None) if !report.is_spoiled(&at("webhook")) => {
                 report.warn(&here.key("webhook_key"), "has no use without a section [webhook]");
             }
-            (None, Some(_)) => {
+            (None, Some(_)) if provider.kind.keys().signs => {
                 let sentence =
                     "has no webhook_key: its webhooks cannot be told from forged ones, so it is only polled";
                 report.warn(&here, sentence);
             }
             _ => {}
         }
+    }
+}
+
+/// Each kind has keys that it needs, and does not know those of others.
+fn keys_of_its_kind(config: &Config, here: &Path, provider: &Provider, report: &mut Report<'_>) {
+    if report.is_spoiled(&here.key("kind")) {
+        return;
+    }
+    let keys = provider.kind.keys();
+    let kind = provider.kind.as_str();
+    for (key, present) in provider.chosen() {
+        let present = present || (key == "from" && config.organization.fax.is_some());
+        let needed = keys.needs.contains(&key);
+        if needed && !present && !report.is_spoiled(&here.key(key)) {
+            let advice = if key == "from" { ", here or as organization.fax" } else { "" };
+            report.fault(&here.key(key), format!("is missing; kind = \"{kind}\" needs it{advice}"));
+        }
+    }
+    for (key, present) in provider.chosen() {
+        let known = key == "url" || keys.needs.contains(&key) || keys.takes.contains(&key);
+        if present && !known {
+            let allowed = [keys.needs, keys.takes].concat().join(", ");
+            report.fault(
+                &here.key(key),
+                format!("has no meaning for kind = \"{kind}\"; that kind has: {allowed}"),
+            );
+        }
+    }
+}
+
+fn address(here: &Path, provider: &Provider, report: &mut Report<'_>) {
+    let Some(text) = provider.url.as_deref() else { return };
+    if provider.kind == ProviderKind::Hylafax {
+        let host = text.strip_prefix("hylafax://").map(|rest| rest.trim_end_matches('/')).and_then(host_of);
+        match host {
+            None => {
+                let sentence = format!("found {text:?}; allowed: \"hylafax://host:4559\"");
+                report.fault(here, sentence);
+            }
+            Some(host) if !is_this_machine(host) => {
+                let sentence = "the client protocol of HylaFAX has no encryption: password and documents travel in clear; keep it within \
+                     the machine, or a network or tunnel that nobody else can listen on";
+                report.warn(here, sentence);
+            }
+            Some(_) => {}
+        }
+        return;
+    }
+    match url(text) {
+        Err(sentence) => report.fault(here, sentence),
+        Ok(url) if !url.encrypted && !is_this_machine(&url.host) => {
+            let sentence = "found http to another machine: token and documents travel in clear; use https";
+            report.warn(here, sentence);
+        }
+        Ok(_) => {}
     }
 }
 

@@ -2,173 +2,62 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
-use aws_lc_rs::digest;
-use axum::Router;
-use axum::extract::State;
-use axum::routing::post;
-use futures_util::stream;
-use lopdf::dictionary;
-use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use jiff::SignedDuration;
 
-use super::server::{Chaos, Fax, Options, Running, serve};
+use super::server::{Chaos, Fax, Options};
 use super::*;
-use crate::clock::{Clock, SystemClock};
-use crate::job::FaxNumber;
+use crate::delivery::testing::{
+    self, Arrived, KEY, REFERENCE, Slip, TOKEN, end_word, hex_digest, now, pdf, receiver, send, word,
+};
 
-const TOKEN: &str = "token-of-the-test";
-const KEY: &[u8] = b"key-of-the-test";
-const REFERENCE: &str = "0123456789abcdef-1";
+/// A simulator with the adapter of its own kind.
+struct Stage(testing::Stage);
 
-/// A PDF with that many pages.
-fn pdf(pages: u32) -> Vec<u8> {
-    let mut document = lopdf::Document::with_version("1.5");
-    let tree = document.new_object_id();
-    let kids: Vec<lopdf::Object> = (0..pages)
-        .map(|_| {
-            let page = dictionary! {
-                "Type" => "Page", "Parent" => tree,
-                "MediaBox" => vec![0.into(), 0.into(), 612.into(), 792.into()],
-            };
-            document.add_object(page).into()
-        })
-        .collect();
-    let count = i64::from(pages);
-    document.objects.insert(
-        tree,
-        lopdf::Object::Dictionary(dictionary! { "Type" => "Pages", "Kids" => kids, "Count" => count }),
-    );
-    let catalog = document.add_object(dictionary! { "Type" => "Catalog", "Pages" => tree });
-    document.trailer.set("Root", catalog);
-    let mut bytes = Vec::new();
-    document.save_to(&mut bytes).unwrap();
-    bytes
+impl std::ops::Deref for Stage {
+    type Target = testing::Stage;
+
+    fn deref(&self) -> &testing::Stage {
+        &self.0
+    }
 }
 
-fn hex_digest(bytes: &[u8]) -> String {
-    signature::hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-type Inbox = mpsc::UnboundedReceiver<(HeaderMap, Bytes)>;
-
-/// A place where webhooks arrive; answers 500 to the first `refusals`.
-async fn receiver(refusals: u32) -> (String, Inbox) {
-    let (sender, inbox) = mpsc::unbounded_channel();
-    let left = Arc::new(std::sync::atomic::AtomicU32::new(refusals));
-    let router = Router::new()
-        .route(
-            "/hook",
-            post(
-                async |State((sender, left)): State<(mpsc::UnboundedSender<_>, Arc<_>)>,
-                       headers: HeaderMap,
-                       body: Bytes| {
-                    let left: Arc<std::sync::atomic::AtomicU32> = left;
-                    if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
-                        return axum::http::StatusCode::INTERNAL_SERVER_ERROR;
-                    }
-                    let _ = sender.send((headers, body));
-                    axum::http::StatusCode::OK
-                },
-            ),
-        )
-        .with_state((sender, left));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    tokio::spawn(axum::serve(listener, router).into_future());
-    (url, inbox)
-}
-
-struct Stage {
-    simulator: Running,
-    adapter: Simulator,
-    folder: TempDir,
-    hook: String,
-    inbox: Inbox,
+impl std::ops::DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut testing::Stage {
+        &mut self.0
+    }
 }
 
 impl Stage {
     async fn set(change: impl FnOnce(&mut Options)) -> Stage {
-        let folder = TempDir::new().unwrap();
-        let mut options = Options::new(folder.path().to_owned(), TOKEN, KEY);
-        options.call_time = Duration::from_millis(5);
-        options.late_by = Duration::from_secs(30);
-        options.webhook_pause = Duration::from_millis(5);
-        change(&mut options);
-        let simulator = serve(options).await.unwrap();
-        let adapter = adapter(&simulator.url(), TOKEN, Duration::from_secs(20));
-        let (hook, inbox) = receiver(0).await;
-        Stage { simulator, adapter, folder, hook, inbox }
+        Stage(testing::Stage::set(|url| keys(url, Duration::from_secs(20)), change).await)
     }
 
-    async fn send(&self, number: &str, reference: &str) -> Result<Taken, SubmitError> {
-        send(&self.adapter, number, reference, &pdf(3), Some(&self.hook)).await
+    async fn find(&self, reference: &str) -> Option<Found> {
+        match testing::find(self.adapter.as_ref(), reference, "+12125550100").await.unwrap() {
+            Search::Found(found) => Some(found),
+            Search::NotListed => None,
+            Search::NeverSent => panic!("this provider cannot know that"),
+        }
     }
 
-    /// How the fax with that reference ended.
     async fn end(&self, reference: &str) -> Report {
-        let found = self.adapter.find(reference).await.unwrap().unwrap();
-        let Status::Ended(report) = found.status.clone() else { panic!("it has not ended: {found:?}") };
-        assert_eq!(self.adapter.status(&found.provider_ref).await.unwrap(), found.status);
-        report
-    }
-
-    fn paper(&self, fax: &Fax) -> Option<Vec<u8>> {
-        std::fs::read(self.folder.path().join(format!("{}.pdf", fax.id))).ok()
+        self.0.end(reference, "+12125550100").await
     }
 }
 
-fn adapter(url: &str, token: &str, timeout: Duration) -> Simulator {
-    let secrets =
-        Secrets { token: Zeroizing::new(token.to_owned()), webhook_key: Some(Zeroizing::new(KEY.to_vec())) };
-    Simulator::new("sim", url, timeout, &secrets).unwrap()
+fn keys(url: &str, timeout: Duration) -> String {
+    format!(
+        "kind = \"simulator\"\nurl = \"{url}\"\ntoken = \"env:T\"\ntimeout = \"{} ms\"",
+        timeout.as_millis()
+    )
 }
 
-async fn send(
-    adapter: &Simulator,
-    number: &str,
-    reference: &str,
-    document: &[u8],
-    hook: Option<&str>,
-) -> Result<Taken, SubmitError> {
-    let number = FaxNumber::from_e164(number).unwrap();
-    let chunks: Vec<_> = document.chunks(1000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-    let order = Order {
-        reference,
-        number: &number,
-        pages: 3,
-        bytes: document.len() as u64,
-        sha256: &hex_digest(document),
-        document: stream::iter(chunks).boxed(),
-        webhook_url: hook,
-        caller: None,
-    };
-    adapter.submit(order).await
-}
-
-/// What a submit came to, in a word.
-fn word(result: &Result<Taken, SubmitError>) -> String {
-    match result {
-        Ok(_) => "taken".into(),
-        Err(SubmitError::Refused(report)) => format!("refused {}", report.outcome.cause().unwrap()),
-        Err(SubmitError::NotSent { cause, wait, .. }) => {
-            format!("not sent {cause}{}", wait.map_or(String::new(), |wait| format!(" {}s", wait.as_secs())))
-        }
-        Err(SubmitError::Unknown { .. }) => "unknown".into(),
-    }
-}
-
-/// How a fax stands, in a word.
-fn end_word(status: &Status) -> String {
-    match status {
-        Status::Working => "working".into(),
-        Status::NotThere => "not there".into(),
-        Status::Ended(report) => {
-            let cause = report.outcome.cause().map_or(String::new(), |cause| format!(" {cause}"));
-            format!("{}{cause} {}", report.outcome.as_str(), report.pages_sent.unwrap_or(0))
-        }
-    }
+fn adapter(url: &str, token: &str, timeout: Duration) -> Box<dyn Provider> {
+    testing::adapter(&keys(url, timeout), token).unwrap()
 }
 
 /// For each ending: what the submits of one job come to, one after the other, and how the last of them ends.
@@ -229,7 +118,7 @@ async fn every_line_of_the_table() {
             let result = stage.send(&number, &reference).await;
             assert_eq!(word(&result), *submit, "{reference}: {result:?}");
             stage.simulator.idle().await;
-            let found = stage.adapter.find(&reference).await.unwrap();
+            let found = stage.find(&reference).await;
             let ended = found.as_ref().map_or(String::new(), |found| end_word(&found.status));
             assert_eq!(ended, *end, "{reference}");
             if let (Ok(taken), Some(found)) = (&result, &found) {
@@ -257,7 +146,7 @@ async fn every_line_of_the_table() {
 async fn an_answer_later_than_the_client_waits_leaves_it_unknown_and_the_fax_is_there() {
     let stage = Stage::set(|_| {}).await;
     let hasty = adapter(&stage.simulator.url(), TOKEN, Duration::from_millis(300));
-    let result = send(&hasty, "+12125550120", REFERENCE, &pdf(3), None).await;
+    let result = send(hasty.as_ref(), "+12125550120", REFERENCE, &pdf(3), None).await;
     assert_eq!(word(&result), "unknown");
     stage.simulator.idle().await;
     assert_eq!(stage.end(REFERENCE).await.outcome, Outcome::Delivered);
@@ -268,7 +157,7 @@ async fn a_list_that_lags_misses_it_once() {
     let stage = Stage::set(|_| {}).await;
     assert_eq!(word(&stage.send("+12125550126", REFERENCE).await), "unknown");
     stage.simulator.idle().await;
-    assert_eq!(stage.adapter.find(REFERENCE).await.unwrap(), None);
+    assert_eq!(stage.find(REFERENCE).await, None);
     assert_eq!(stage.end(REFERENCE).await.outcome, Outcome::Delivered);
 }
 
@@ -284,10 +173,10 @@ async fn webhooks_come_once_twice_early_or_never_and_are_believed_only_when_sign
         }
         stage.simulator.idle().await;
         assert_eq!(stage.inbox.len(), times, "{ending}");
-        let now = SystemClock.now();
+        let now = now();
         for _ in 0..times {
-            let (headers, body) = stage.inbox.recv().await.unwrap();
-            let news = stage.adapter.read_webhook(&headers, &body, now).unwrap();
+            let arrived = stage.inbox.recv().await.unwrap();
+            let news = stage.adapter.read_webhook(&arrived.hook(), now).unwrap();
             let end = Status::Ended(stage.end(&reference).await);
             assert_eq!(
                 news,
@@ -297,21 +186,25 @@ async fn webhooks_come_once_twice_early_or_never_and_are_believed_only_when_sign
                     status: end
                 }]
             );
-            let refusal = |headers: &HeaderMap, body: &[u8], now| {
-                stage.adapter.read_webhook(headers, body, now).unwrap_err()
-            };
-            assert_eq!(refusal(&HeaderMap::new(), &body, now), WebhookRefusal::Unsigned);
-            let mut forged = body.to_vec();
+            let refusal = |hook: &Hook<'_>, now| stage.adapter.read_webhook(hook, now).unwrap_err();
+            let unsigned = axum::http::HeaderMap::new();
+            let bare = Hook { headers: &unsigned, ..arrived.hook() };
+            assert_eq!(refusal(&bare, now), WebhookRefusal::Unsigned);
+            let mut forged = arrived.body.to_vec();
             forged.push(b' ');
-            assert_eq!(refusal(&headers, &forged, now), WebhookRefusal::WrongSignature);
+            assert_eq!(
+                refusal(&Hook { body: &forged, ..arrived.hook() }, now),
+                WebhookRefusal::WrongSignature
+            );
             let later = now + SignedDuration::from_mins(6);
-            assert!(matches!(refusal(&headers, &body, later), WebhookRefusal::Stale { .. }));
+            assert!(matches!(refusal(&arrived.hook(), later), WebhookRefusal::Stale { .. }));
         }
     }
-    let mut signed = HeaderMap::new();
-    let now = SystemClock.now();
-    signed.insert(signature::HEADER, signature::sign(KEY, now, b"[]").parse().unwrap());
-    assert!(matches!(stage.adapter.read_webhook(&signed, b"[]", now), Err(WebhookRefusal::Malformed(_))));
+    let mut headers = axum::http::HeaderMap::new();
+    let now = now();
+    headers.insert(signature::HEADER, signature::sign(KEY, now, b"[]").parse().unwrap());
+    let empty = Arrived { url: String::new(), headers, body: Bytes::from_static(b"[]") };
+    assert!(matches!(stage.adapter.read_webhook(&empty.hook(), now), Err(WebhookRefusal::Malformed(_))));
 }
 
 #[tokio::test]
@@ -320,8 +213,8 @@ async fn a_webhook_that_is_not_taken_comes_again() {
     let (hook, mut inbox) = receiver(2).await;
     stage.hook = hook;
     stage.send("+12125550100", REFERENCE).await.unwrap();
-    let (headers, body) = inbox.recv().await.unwrap();
-    assert!(stage.adapter.read_webhook(&headers, &body, SystemClock.now()).is_ok());
+    let arrived = inbox.recv().await.unwrap();
+    assert!(stage.adapter.read_webhook(&arrived.hook(), now()).is_ok());
 }
 
 #[tokio::test]
@@ -397,13 +290,16 @@ async fn a_provider_that_is_not_there_has_certainly_not_got_it() {
     let mut stage = Stage::set(|_| {}).await;
     stage.simulator.close().await;
     assert_eq!(word(&stage.send("+12125550100", REFERENCE).await), "not sent provider_trouble");
-    assert!(matches!(stage.adapter.find(REFERENCE).await, Err(AskError::NoAnswer { .. })));
+    assert!(matches!(
+        testing::find(stage.adapter.as_ref(), REFERENCE, "+12125550100").await,
+        Err(AskError::NoAnswer { .. })
+    ));
     stage.simulator.reopen().await.unwrap();
     assert_eq!(word(&stage.send("+12125550100", REFERENCE).await), "taken");
     assert_eq!(stage.adapter.check().await, Ok(()));
     let nowhere = adapter("http://no-such-host.invalid", TOKEN, Duration::from_secs(5));
     assert_eq!(
-        word(&send(&nowhere, "+12125550100", REFERENCE, b"x", None).await),
+        word(&send(nowhere.as_ref(), "+12125550100", REFERENCE, b"x", None).await),
         "not sent provider_trouble"
     );
 }
@@ -412,9 +308,9 @@ async fn a_provider_that_is_not_there_has_certainly_not_got_it() {
 async fn a_wrong_token_is_the_operators_matter() {
     let stage = Stage::set(|_| {}).await;
     let stranger = adapter(&stage.simulator.url(), "guess", Duration::from_secs(5));
-    let result = send(&stranger, "+12125550100", REFERENCE, &vec![b'x'; 3 << 20], None).await;
+    let result = send(stranger.as_ref(), "+12125550100", REFERENCE, &vec![b'x'; 3 << 20], None).await;
     assert_eq!(word(&result), "not sent account_trouble");
-    assert!(matches!(stranger.check().await, Err(AskError::Account { .. })));
+    assert_eq!(stranger.check().await.unwrap_err().key, "token");
     assert_eq!(stage.simulator.faxes(), []);
 }
 
@@ -423,29 +319,22 @@ async fn a_wrong_url_proves_nothing() {
     let stage = Stage::set(|_| {}).await;
     let lost = adapter(&format!("{}/elsewhere/", stage.simulator.url()), TOKEN, Duration::from_secs(5));
     assert!(matches!(lost.status("fx-1").await, Err(AskError::Nonsense { .. })));
-    assert!(matches!(lost.find(REFERENCE).await, Err(AskError::Nonsense { .. })));
+    assert!(matches!(
+        testing::find(lost.as_ref(), REFERENCE, "+12125550100").await,
+        Err(AskError::Nonsense { .. })
+    ));
     for url in ["", "fax.example.com", "ftp://fax.example.com", "mailto:fax@example.com"] {
-        let secrets = Secrets { token: Zeroizing::new(TOKEN.into()), webhook_key: None };
-        assert!(Simulator::new("sim", url, Duration::from_secs(1), &secrets).is_err(), "{url}");
+        assert!(testing::adapter(&keys(url, Duration::from_secs(1)), TOKEN).is_err(), "{url}");
     }
 }
 
 #[tokio::test]
 async fn a_document_that_is_too_large_is_refused_and_leaves_nothing() {
     let stage = Stage::set(|_| {}).await;
-    let number = FaxNumber::from_e164("+12125550100").unwrap();
     let chunk = Bytes::from(vec![b'x'; 1 << 20]);
     let chunks = server::DOCUMENT_AT_MOST / (1 << 20) + 1;
-    let order = Order {
-        reference: REFERENCE,
-        number: &number,
-        pages: 3,
-        bytes: chunks << 20,
-        sha256: "",
-        document: stream::iter(0..chunks).map(move |_| Ok(chunk.clone())).boxed(),
-        webhook_url: None,
-        caller: None,
-    };
+    let slip = Slip { bytes: chunks << 20, ..Slip::new("+12125550100", REFERENCE, b"") };
+    let order = slip.order(stream::iter(0..chunks).map(move |_| Ok(chunk.clone())));
     assert_eq!(word(&stage.adapter.submit(order).await), "refused document_refused");
     assert_eq!(std::fs::read_dir(stage.folder.path().join(".copies")).unwrap().count(), 0);
 }
@@ -453,7 +342,6 @@ async fn a_document_that_is_too_large_is_refused_and_leaves_nothing() {
 #[tokio::test]
 async fn a_document_that_breaks_off_is_certainly_not_sent() {
     let stage = Stage::set(|_| {}).await;
-    let number = FaxNumber::from_e164("+12125550100").unwrap();
     let whole = pdf(3);
     let faulty: [Vec<std::io::Result<Bytes>>; 3] = [
         vec![Ok(Bytes::copy_from_slice(&whole[..100])), Err(std::io::ErrorKind::InvalidData.into())],
@@ -461,16 +349,8 @@ async fn a_document_that_breaks_off_is_certainly_not_sent() {
         vec![Ok(Bytes::copy_from_slice(&whole)), Ok(Bytes::from_static(b"more"))],
     ];
     for chunks in faulty {
-        let order = Order {
-            reference: REFERENCE,
-            number: &number,
-            pages: 3,
-            bytes: whole.len() as u64,
-            sha256: &hex_digest(&whole),
-            document: stream::iter(chunks).boxed(),
-            webhook_url: None,
-            caller: None,
-        };
+        let slip = Slip::new("+12125550100", REFERENCE, &whole);
+        let order = slip.order(stream::iter(chunks));
         assert_eq!(word(&stage.adapter.submit(order).await), "not sent provider_trouble");
     }
     assert_eq!(stage.simulator.faxes(), []);
@@ -479,11 +359,11 @@ async fn a_document_that_breaks_off_is_certainly_not_sent() {
 #[tokio::test]
 async fn pages_are_counted_in_the_document_itself() {
     let stage = Stage::set(|_| {}).await;
-    send(&stage.adapter, "+12125550100", "joba-1", &pdf(2), None).await.unwrap();
+    send(stage.adapter.as_ref(), "+12125550100", "joba-1", &pdf(2), None).await.unwrap();
     stage.simulator.idle().await;
     assert_eq!(stage.simulator.violations()[0].kind, "page_count");
     assert_eq!(stage.end("joba-1").await.pages_sent, Some(2));
-    send(&stage.adapter, "+12125550100", "jobb-1", b"no PDF at all", None).await.unwrap();
+    send(stage.adapter.as_ref(), "+12125550100", "jobb-1", b"no PDF at all", None).await.unwrap();
     stage.simulator.idle().await;
     assert_eq!(stage.end("jobb-1").await.outcome, Outcome::Refused(Cause::DocumentRefused));
 }
@@ -499,7 +379,7 @@ async fn under_chaos_every_answer_is_true() {
     for job in 0..150 {
         let reference = format!("job{job}-1");
         let number = format!("+1212555{job:04}99");
-        let result = send(&stage.adapter, &number, &reference, &pdf(3), None).await;
+        let result = send(stage.adapter.as_ref(), &number, &reference, &pdf(3), None).await;
         let there = stage.simulator.faxes().iter().any(|fax| fax.reference == reference);
         match result {
             Ok(_) => assert!(there, "{reference}"),
@@ -545,7 +425,10 @@ fn answers_to_a_submit_and_what_they_prove() {
     for (status, wait, body, expected) in table {
         let answer = Answer {
             status: StatusCode::from_u16(*status).unwrap(),
-            wait: wait.map(SignedDuration::from_secs),
+            headers: wait
+                .map(|seconds: i64| (reqwest::header::RETRY_AFTER, seconds.into()))
+                .into_iter()
+                .collect(),
             body: body.as_bytes().to_vec(),
         };
         assert_eq!(word(&judge_submit(&answer, "r")), *expected, "{status} {body}");

@@ -1,0 +1,307 @@
+//! What the adapters that speak HTTP share: clients that never try twice, answers read whole and bounded, and the one
+//! judgement that must not differ between them: may the request have left?
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use jiff::SignedDuration;
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, StatusCode, Url, multipart};
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::{AskError, Document, SubmitError};
+use crate::job::{Cause, Outcome, Report};
+
+/// An answer longer than this is not of a fax API.
+const ANSWER_AT_MOST: usize = 4 << 20;
+
+/// What a provider tells in words is kept up to this length.
+const TEXT_AT_MOST: usize = 300;
+
+/// The base URL of an API, and how it is spoken to.
+pub(super) struct Http {
+    base: Url,
+    /// For submits: a connection of its own each. On a kept connection that the far end is just closing, "never left" and
+    /// "left and lost" look the same; on a fresh one a failure to connect is certain.
+    pub(super) submits: Client,
+    /// For questions, which can be repeated.
+    pub(super) questions: Client,
+}
+
+impl Http {
+    /// Clients for the API at `url`; a request without an answer for `timeout` is given up.
+    ///
+    /// # Errors
+    /// A sentence that begins with the key at fault.
+    pub(super) fn new(url: &str, timeout: Duration) -> Result<Http, String> {
+        let base = Url::parse(url).map_err(|e| format!("url: {url:?} is no URL: {e}"))?;
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+            return Err(format!("url: {url:?} must begin with http:// or https://"));
+        }
+        let client = || {
+            Client::builder()
+                .timeout(timeout)
+                // Shorter than the whole, so that "never connected" is told from "no answer".
+                .connect_timeout((timeout / 2).min(Duration::from_secs(10)))
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                // Documents go where the configuration says, not where an inherited variable says.
+                .no_proxy()
+                .user_agent(concat!("faxbridge/", env!("CARGO_PKG_VERSION")))
+        };
+        let built = |client: reqwest::ClientBuilder| {
+            client.build().map_err(|e| format!("url: no HTTP client: {}", whole_story(&e)))
+        };
+        Ok(Http { base, submits: built(client().pool_max_idle_per_host(0))?, questions: built(client())? })
+    }
+
+    /// The base URL with `segments` added to its path.
+    pub(super) fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    /// Makes the one request that may cause a call. `document` is what it carries, if it carries one.
+    ///
+    /// # Errors
+    /// `NotSent` only where no byte of it can have been taken for a whole request; `Unknown` otherwise.
+    pub(super) async fn submit(
+        &self,
+        request: RequestBuilder,
+        document: Option<&Upload>,
+    ) -> Result<Answer, SubmitError> {
+        match request.send().await {
+            Ok(response) => Answer::read(response).await.map_err(|detail| SubmitError::Unknown { detail }),
+            // The length was announced and not reached: no server may take that for the whole.
+            Err(_) if document.is_some_and(Upload::broke) => {
+                Err(not_sent(Cause::ProviderTrouble, None, "the document could not be read to its end"))
+            }
+            Err(error) if error.is_connect() || error.is_builder() => {
+                Err(not_sent(Cause::ProviderTrouble, None, &whole_story(&error)))
+            }
+            Err(error) => Err(SubmitError::Unknown { detail: whole_story(&error) }),
+        }
+    }
+
+    /// Asks something that can be asked again. Answers that say nothing about a fax are errors; what a 2xx, another 4xx or a
+    /// 3xx means is for the adapter to say.
+    pub(super) async fn ask(&self, request: RequestBuilder) -> Result<Answer, AskError> {
+        let response =
+            request.send().await.map_err(|error| AskError::NoAnswer { detail: whole_story(&error) })?;
+        let answer = Answer::read(response).await.map_err(|detail| AskError::NoAnswer { detail })?;
+        match answer.status.as_u16() {
+            401..=403 => Err(AskError::Account { detail: answer.describe(None) }),
+            408 | 429 | 500.. => Err(AskError::NoAnswer { detail: answer.describe(None) }),
+            _ => Ok(answer),
+        }
+    }
+}
+
+/// A document on its way out.
+pub(super) struct Upload {
+    broke: Arc<AtomicBool>,
+}
+
+impl Upload {
+    /// The document as the body of a request, which breaks off unless it has exactly `bytes` bytes.
+    pub(super) fn body(document: Document, bytes: u64) -> (Upload, reqwest::Body) {
+        let broke = Arc::new(AtomicBool::new(false));
+        let body = reqwest::Body::wrap_stream(exactly(document, bytes, Arc::clone(&broke)));
+        (Upload { broke }, body)
+    }
+
+    /// The document as a part `fax.pdf` of a form.
+    pub(super) fn part(document: Document, bytes: u64) -> Result<(Upload, multipart::Part), SubmitError> {
+        let (upload, body) = Upload::body(document, bytes);
+        let part = multipart::Part::stream_with_length(body, bytes)
+            .file_name("fax.pdf")
+            .mime_str("application/pdf")
+            .map_err(|e| unknown(whole_story(&e)))?;
+        Ok((upload, part))
+    }
+
+    /// Whether the document could not be read to its end.
+    fn broke(&self) -> bool {
+        self.broke.load(Ordering::Acquire)
+    }
+}
+
+/// The document, which fails unless it has exactly `bytes` bytes; `broke` tells afterwards that it did fail.
+pub(super) fn exactly(
+    document: Document,
+    bytes: u64,
+    broke: Arc<AtomicBool>,
+) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+    let start = (document, bytes);
+    futures_util::stream::try_unfold(start, move |(mut document, left)| {
+        let broke = Arc::clone(&broke);
+        async move {
+            let fault = match document.next().await {
+                Some(Ok(chunk)) => match left.checked_sub(chunk.len() as u64) {
+                    Some(left) => return Ok(Some((chunk, (document, left)))),
+                    None => std::io::Error::other("the document is longer than announced"),
+                },
+                None if left == 0 => return Ok(None),
+                None => std::io::ErrorKind::UnexpectedEof.into(),
+                Some(Err(fault)) => fault,
+            };
+            broke.store(true, Ordering::Release);
+            Err(fault)
+        }
+    })
+}
+
+/// An answer, read whole.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    async fn read(mut response: reqwest::Response) -> Result<Answer, String> {
+        let status = response.status();
+        let headers = response.headers().clone();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| whole_story(&error))? {
+            if body.len() + chunk.len() > ANSWER_AT_MOST {
+                return Err(format!("HTTP {status} with more than {ANSWER_AT_MOST} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, headers, body })
+    }
+
+    /// How long the provider asks us to wait (Retry-After in seconds, RFC 9110 section 10.2.3).
+    pub(super) fn wait(&self) -> Option<SignedDuration> {
+        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
+        Some(SignedDuration::from_secs(i64::from(seconds)))
+    }
+
+    /// The body as JSON, whatever the status.
+    ///
+    /// # Errors
+    /// Where and how it is not what it should be.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| format!("{}: {}", self.describe(None), place(&error)))
+    }
+
+    /// The body of a 2xx as JSON.
+    ///
+    /// # Errors
+    /// [`AskError::Nonsense`] for any other status, and for a body that is something else.
+    pub(super) fn understood<T: DeserializeOwned>(&self) -> Result<T, AskError> {
+        if !self.status.is_success() {
+            return Err(AskError::Nonsense { detail: self.describe(None) });
+        }
+        self.json().map_err(|detail| AskError::Nonsense { detail })
+    }
+
+    /// Status and the API's own code, for the log; never the body, which may repeat what we sent.
+    pub(super) fn describe(&self, code: Option<&str>) -> String {
+        match code {
+            Some(code) => format!("HTTP {} {}", self.status.as_u16(), cut(code)),
+            None if self.status.is_success() => format!("HTTP {}", self.status.as_u16()),
+            None => format!("HTTP {} without a reason of the API", self.status.as_u16()),
+        }
+    }
+
+    /// What an answer other than 2xx says about a submit. `refusal` is the API's own code and text, where the body is of the
+    /// API: only then can a 4xx be its word that it did not take the fax.
+    ///
+    /// 402 is no balance and 429 too many requests everywhere; 5xx says nothing, since providers take faxes and then fail to
+    /// say so.
+    pub(super) fn refused(&self, refusal: Option<(String, String)>, cause: Cause) -> SubmitError {
+        let detail = self.describe(refusal.as_ref().map(|(code, _)| code.as_str()));
+        match self.status.as_u16() {
+            401..=403 => not_sent(Cause::AccountTrouble, None, &detail),
+            429 => not_sent(Cause::RateLimited, self.wait(), &detail),
+            400..=499 => match refusal {
+                Some((code, text)) => SubmitError::Refused(Report {
+                    raw_code: Some(cut(&code)),
+                    raw_text: Some(cut(&text)),
+                    ..Report::bare(Outcome::of(cause))
+                }),
+                None => unknown(detail),
+            },
+            _ => unknown(detail),
+        }
+    }
+}
+
+/// A header value that is never logged.
+///
+/// # Errors
+/// A sentence that begins with the key at fault.
+pub(super) fn secret_header(key: &str, value: &Zeroizing<String>) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::try_from(value.as_str())
+        .map_err(|_| format!("{key}: contains characters that no HTTP header can carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// `Authorization: Basic` of `login` and `password` (RFC 7617).
+///
+/// # Errors
+/// A sentence that begins with the key at fault.
+pub(super) fn basic(login: &str, password: &str) -> Result<HeaderValue, String> {
+    use base64::Engine as _;
+    let pair = Zeroizing::new(format!("{login}:{password}"));
+    let coded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()));
+    secret_header("password", &Zeroizing::new(format!("Basic {}", coded.as_str())))
+}
+
+pub(super) fn not_sent(cause: Cause, wait: Option<SignedDuration>, detail: &str) -> SubmitError {
+    SubmitError::NotSent { cause, wait, detail: detail.to_owned() }
+}
+
+pub(super) fn unknown(detail: impl Into<String>) -> SubmitError {
+    SubmitError::Unknown { detail: detail.into() }
+}
+
+/// The error with its causes, without the URL (which may hold a reference or a secret).
+pub(super) fn whole_story(error: &reqwest::Error) -> String {
+    let mut story = if error.is_timeout() { "no answer in time".to_owned() } else { String::new() };
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !story.contains(&text) {
+            if !story.is_empty() {
+                story.push_str(": ");
+            }
+            story.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    if story.is_empty() { "the request failed".to_owned() } else { story }
+}
+
+/// Where and how JSON is not what it should be; serde's own text would repeat what stands there.
+pub(super) fn place(error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        serde_json::error::Category::Data => "a field is missing or of the wrong kind",
+        serde_json::error::Category::Eof => "it breaks off",
+        _ => "it is no JSON",
+    };
+    format!("{kind} (line {}, column {})", error.line(), error.column())
+}
+
+/// Outside text, bounded and without control characters.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT_AT_MOST).collect()
+}
+
+/// What a transmission that broke off came to. Only the far end's confirmed count of none lets it be tried again by itself:
+/// anything else may lie in a tray.
+pub(super) fn broken_off(pages_sent: Option<u32>) -> Cause {
+    if pages_sent == Some(0) { Cause::LineTrouble } else { Cause::PartlySent }
+}

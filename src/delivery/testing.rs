@@ -1,0 +1,284 @@
+//! What the tests of the adapters share: a living simulator with a record folder, an adapter made from a section of the
+//! configuration, a place where webhooks arrive, and words for what came of it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::post;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use lopdf::dictionary;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::simulator::server::{Fax, Options, Running, serve};
+use super::simulator::signature;
+use super::{Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
+use crate::clock::{Clock, SystemClock};
+use crate::config;
+use crate::job::{FaxNumber, Report};
+
+/// Token and password of every account at the simulator.
+pub(super) const TOKEN: &str = "token-of-the-test";
+/// The key of its webhooks.
+pub(super) const KEY: &[u8] = b"key-of-the-test";
+/// A reference of ours.
+pub(super) const REFERENCE: &str = "0123456789abcdef-1";
+/// The number we call from.
+pub(super) const CALLER: &str = "+12125550101";
+
+/// A PDF with that many pages.
+pub(super) fn pdf(pages: u32) -> Vec<u8> {
+    let mut document = lopdf::Document::with_version("1.5");
+    let tree = document.new_object_id();
+    let kids: Vec<lopdf::Object> = (0..pages)
+        .map(|_| {
+            let page = dictionary! {
+                "Type" => "Page", "Parent" => tree,
+                "MediaBox" => vec![0.into(), 0.into(), 612.into(), 792.into()],
+            };
+            document.add_object(page).into()
+        })
+        .collect();
+    let count = i64::from(pages);
+    document.objects.insert(
+        tree,
+        lopdf::Object::Dictionary(dictionary! { "Type" => "Pages", "Kids" => kids, "Count" => count }),
+    );
+    let catalog = document.add_object(dictionary! { "Type" => "Catalog", "Pages" => tree });
+    document.trailer.set("Root", catalog);
+    let mut bytes = Vec::new();
+    document.save_to(&mut bytes).unwrap();
+    bytes
+}
+
+pub(super) fn hex_digest(bytes: &[u8]) -> String {
+    signature::hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// The section of a provider, from its keys in TOML.
+pub(super) fn section(keys: &str) -> config::Provider {
+    toml::from_str(keys).unwrap()
+}
+
+/// The adapter for the account in a section of these `keys`, which shows `token` as its token and password.
+pub(super) fn adapter(keys: &str, token: &str) -> Result<Box<dyn Provider>, super::BuildError> {
+    let secrets = Secrets {
+        token: Zeroizing::new(token.to_owned()),
+        password: Zeroizing::new(token.to_owned()),
+        webhook_key: Some(Zeroizing::new(KEY.to_vec())),
+    };
+    build("sim", &section(keys), &secrets)
+}
+
+/// Remembers what it was told to keep.
+#[derive(Default)]
+pub(super) struct Kept(pub(super) Mutex<Vec<String>>);
+
+impl Keep for Kept {
+    fn keep<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        self.0.lock().unwrap().push(provider_ref.to_owned());
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// What an order says, but for its document.
+pub(super) struct Slip<'a> {
+    pub(super) number: FaxNumber,
+    pub(super) reference: &'a str,
+    pub(super) hook: Option<&'a str>,
+    pub(super) media: Option<&'a str>,
+    pub(super) sha256: String,
+    pub(super) bytes: u64,
+    pub(super) kept: Kept,
+}
+
+impl<'a> Slip<'a> {
+    pub(super) fn new(number: &str, reference: &'a str, document: &[u8]) -> Slip<'a> {
+        Slip {
+            number: FaxNumber::from_e164(number).unwrap(),
+            reference,
+            hook: None,
+            media: None,
+            sha256: hex_digest(document),
+            bytes: document.len() as u64,
+            kept: Kept::default(),
+        }
+    }
+
+    /// The order, whose document comes in these pieces.
+    pub(super) fn order(
+        &self,
+        pieces: impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    ) -> Order<'_> {
+        Order {
+            reference: self.reference,
+            number: &self.number,
+            pages: 3,
+            bytes: self.bytes,
+            sha256: &self.sha256,
+            document: pieces.boxed(),
+            media_url: self.media,
+            webhook_url: self.hook,
+            caller: Some(CALLER),
+            header: "Lakeside Family Clinic",
+            keep: &self.kept,
+        }
+    }
+}
+
+/// Hands `document` over in pieces of a thousand bytes.
+pub(super) async fn send(
+    adapter: &dyn Provider,
+    number: &str,
+    reference: &str,
+    document: &[u8],
+    hook: Option<&str>,
+) -> Result<Taken, SubmitError> {
+    let pieces: Vec<_> = document.chunks(1000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let slip = Slip { hook, ..Slip::new(number, reference, document) };
+    adapter.submit(slip.order(stream::iter(pieces))).await
+}
+
+/// Asks for the fax with that reference.
+pub(super) async fn find(
+    adapter: &dyn Provider,
+    reference: &str,
+    number: &str,
+) -> Result<Search, super::AskError> {
+    let number = FaxNumber::from_e164(number).unwrap();
+    let since = SystemClock.now() - jiff::SignedDuration::from_mins(1);
+    adapter.find(Sought { reference, kept: None, number: &number, since }).await
+}
+
+/// A webhook as it arrived: path and query, headers, body.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) url: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Arrived {
+    /// As the adapter gets it from the listener.
+    pub(super) fn hook(&self) -> Hook<'_> {
+        let reference = self.url.split_once("ref=").map(|(_, rest)| rest.split('&').next().unwrap_or(rest));
+        Hook { url: &self.url, reference, headers: &self.headers, body: &self.body }
+    }
+}
+
+pub(super) type Inbox = mpsc::UnboundedReceiver<Arrived>;
+
+/// A place where webhooks arrive, with its URL; answers 500 to the first `refusals`.
+pub(super) async fn receiver(refusals: u32) -> (String, Inbox) {
+    let (sender, inbox) = mpsc::unbounded_channel();
+    let left = Arc::new(AtomicU32::new(refusals));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("{base}/hook");
+    let router = Router::new()
+        .route(
+            "/hook",
+            post(
+                async |State((sender, left, base)): State<(mpsc::UnboundedSender<_>, Arc<_>, String)>,
+                       uri: axum::http::Uri,
+                       headers: HeaderMap,
+                       body: Bytes| {
+                    let left: Arc<AtomicU32> = left;
+                    if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+                        return axum::http::StatusCode::INTERNAL_SERVER_ERROR;
+                    }
+                    let _ = sender.send(Arrived { url: format!("{base}{uri}"), headers, body });
+                    axum::http::StatusCode::OK
+                },
+            ),
+        )
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state((sender, left, base));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    (url, inbox)
+}
+
+/// A simulator and an account there.
+pub(super) struct Stage {
+    pub(super) simulator: Running,
+    pub(super) adapter: Box<dyn Provider>,
+    pub(super) folder: TempDir,
+    pub(super) hook: String,
+    pub(super) inbox: Inbox,
+}
+
+impl Stage {
+    /// Starts a simulator, changed by `change`, and makes the adapter from the section's keys, which `keys` writes for the
+    /// simulator's URL.
+    pub(super) async fn set(keys: impl Fn(&str) -> String, change: impl FnOnce(&mut Options)) -> Stage {
+        let folder = TempDir::new().unwrap();
+        let mut options = Options::new(folder.path().to_owned(), TOKEN, KEY);
+        options.call_time = Duration::from_millis(5);
+        options.late_by = Duration::from_secs(30);
+        options.webhook_pause = Duration::from_millis(5);
+        change(&mut options);
+        let simulator = serve(options).await.unwrap();
+        let adapter = adapter(&keys(&simulator.url()), TOKEN).unwrap();
+        let (hook, inbox) = receiver(0).await;
+        Stage { simulator, adapter, folder, hook, inbox }
+    }
+
+    /// Hands over a fax of three pages, with a webhook whose URL carries the reference.
+    pub(super) async fn send(&self, number: &str, reference: &str) -> Result<Taken, SubmitError> {
+        let hook = format!("{}?ref={reference}", self.hook);
+        send(self.adapter.as_ref(), number, reference, &pdf(3), Some(&hook)).await
+    }
+
+    /// How the fax with that reference ended.
+    pub(super) async fn end(&self, reference: &str, number: &str) -> Report {
+        let found = find(self.adapter.as_ref(), reference, number).await.unwrap();
+        let Search::Found(found) = found else { panic!("it is not found: {found:?}") };
+        let Status::Ended(report) = found.status.clone() else { panic!("it has not ended: {found:?}") };
+        assert_eq!(self.adapter.status(&found.provider_ref).await.unwrap(), found.status);
+        report
+    }
+
+    pub(super) fn paper(&self, fax: &Fax) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.path().join(format!("{}.pdf", fax.id))).ok()
+    }
+}
+
+/// What a submit came to, in a word.
+pub(super) fn word(result: &Result<Taken, SubmitError>) -> String {
+    match result {
+        Ok(_) => "taken".into(),
+        Err(SubmitError::Refused(report)) => format!("refused {}", report.outcome.cause().unwrap()),
+        Err(SubmitError::NotSent { cause, wait, .. }) => {
+            format!("not sent {cause}{}", wait.map_or(String::new(), |wait| format!(" {}s", wait.as_secs())))
+        }
+        Err(SubmitError::Unknown { .. }) => "unknown".into(),
+    }
+}
+
+/// How a fax stands, in a word.
+pub(super) fn end_word(status: &Status) -> String {
+    match status {
+        Status::Working => "working".into(),
+        Status::NotThere => "not there".into(),
+        Status::Ended(report) => {
+            let cause = report.outcome.cause().map_or(String::new(), |cause| format!(" {cause}"));
+            format!("{}{cause} {}", report.outcome.as_str(), report.pages_sent.unwrap_or(0))
+        }
+    }
+}
+
+/// This moment.
+pub(super) fn now() -> Timestamp {
+    SystemClock.now()
+}
