@@ -20,6 +20,7 @@ use crate::job::{Cause, Outcome, Report};
 use wire::{ErrorBody, ErrorView, FaxList, FaxView, Standing};
 
 mod book;
+mod face;
 mod line;
 mod office;
 mod print;

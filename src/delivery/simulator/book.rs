@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::face::Face;
 use super::script::Plan;
 use super::wire::{CallResult, FaxView, Standing};
 
@@ -14,6 +15,9 @@ use super::wire::{CallResult, FaxView, Standing};
 pub struct Fax {
     /// The simulator's name for it.
     pub id: String,
+    /// Which API it came by.
+    #[serde(default)]
+    pub face: Face,
     /// The client's name for it.
     pub reference: String,
     /// The number dialled, E.164.
@@ -180,6 +184,32 @@ impl Book {
         inner.faxes.get(id).filter(|entry| !entry.plan.forgotten).map(|entry| entry.fax.view())
     }
 
+    /// The whole fax of that name, unless it is one that the simulator forgets.
+    pub(super) fn fax(&self, id: &str) -> Option<Fax> {
+        let inner = self.lock();
+        inner.faxes.get(id).filter(|entry| !entry.plan.forgotten).map(|entry| entry.fax.clone())
+    }
+
+    /// The faxes that came by `face` and that `wanted` picks, oldest first, without those that lists do not show yet. For the
+    /// lists of APIs that cannot be asked by reference: each look at a list that lags counts.
+    pub(super) fn search(&self, face: Face, wanted: impl Fn(&Fax) -> bool) -> Vec<Fax> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut found = Vec::new();
+        for id in &inner.order {
+            let Some(entry) = inner.faxes.get_mut(id) else { continue };
+            if entry.fax.face != face || entry.plan.forgotten || !wanted(&entry.fax) {
+                continue;
+            }
+            if entry.list_lags > 0 {
+                entry.list_lags -= 1;
+            } else {
+                found.push(entry.fax.clone());
+            }
+        }
+        found
+    }
+
     /// The faxes with that reference, oldest first, without those that the list does not show yet.
     pub(super) fn list(&self, reference: &str) -> Vec<FaxView> {
         let mut inner = self.lock();
@@ -309,6 +339,7 @@ mod tests {
     fn fax(id: &str, reference: &str) -> Fax {
         Fax {
             id: id.into(),
+            face: Face::Own,
             reference: reference.into(),
             number: "+12125550100".into(),
             pages_announced: None,

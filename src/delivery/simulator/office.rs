@@ -1,20 +1,53 @@
 //! Behind the counter: what becomes of a fax once it is taken, from dialling to the last webhook.
 
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use super::book::{Book, Violation};
-use super::print::Records;
-use super::script::{Call, Plan, Reports};
+use super::book::{Book, Fax, Violation};
+use super::face::Face;
+use super::print::{Incoming, Records};
+use super::script::{self, Answer, Call, Plan, Reports};
 use super::server::Options;
 use super::webhook::Reporter;
-use super::wire::{CallResult, FaxView};
+use super::wire::{CallResult, Standing};
 use crate::job;
 
 /// The far end's identity on every call that got through.
 const REMOTE_ID: &str = "FAXSIM";
+
+/// A fax as it came over the counter.
+pub(super) struct Submitted {
+    /// [`Office::next_id`]'s, under which its document was received.
+    pub(super) id: String,
+    /// Which API it came by.
+    pub(super) face: Face,
+    /// The client's name for it.
+    pub(super) reference: String,
+    /// E.164.
+    pub(super) number: String,
+    /// Pages as the client announced them, where its API lets it.
+    pub(super) pages_announced: Option<u32>,
+    /// Where the client wants to be told.
+    pub(super) webhook_url: Option<String>,
+    /// What came in.
+    pub(super) document: Incoming,
+    /// Its digest, hex.
+    pub(super) sha256: String,
+}
+
+/// What came of it.
+pub(super) enum Took {
+    /// Nothing; the client is to see this.
+    NotTaken(Answer),
+    /// No room.
+    Full,
+    /// It is in the book; the client is to see this.
+    Taken(Box<Fax>, Answer),
+}
 
 /// All that handlers and calls share.
 pub(super) struct Office {
@@ -33,6 +66,70 @@ impl Office {
     pub(super) fn next_id(&self) -> io::Result<String> {
         let chance = job::chance().map_err(|_| io::Error::other("the system has no randomness"))?;
         Ok(format!("fx-{:08x}-{:012x}", self.run, chance & 0xffff_ffff_ffff))
+    }
+
+    /// Takes a fax as the script has it for its number, and sees to its call. Returns when it is time to answer: later than
+    /// the client waits, or after the webhook, where the script says so.
+    pub(super) async fn take(self: &Arc<Self>, submitted: Submitted) -> Took {
+        let now = self.options.clock.now();
+        let Submitted { id, reference, number, .. } = &submitted;
+        let (nth, count) = self.book.count_try(reference);
+        let mut plan = script::plan(number, nth);
+        if let Some(chaos) = &self.options.chaos {
+            plan = chaos.spoil(plan, count);
+        }
+        if !plan.answer.takes() {
+            self.log(&json!({ "at": now, "event": "not_taken", "reference": reference, "number": number }));
+            return Took::NotTaken(plan.answer);
+        }
+        let fax = Fax {
+            id: id.clone(),
+            face: submitted.face,
+            reference: submitted.reference,
+            number: submitted.number,
+            pages_announced: submitted.pages_announced,
+            pages: None,
+            bytes: submitted.document.bytes,
+            sha256: submitted.sha256,
+            taken: now,
+            dialled: None,
+            ended: None,
+            status: Standing::Queued,
+            result: None,
+            printed: false,
+            deleted: false,
+        };
+        let Ok(fallen) = self.book.enter(fax.clone(), plan) else { return Took::Full };
+        submitted.document.keep();
+        self.log(&json!({
+            "at": now, "event": "taken", "id": fax.id, "reference": fax.reference, "number": fax.number,
+            "sha256": fax.sha256, "bytes": fax.bytes,
+        }));
+        for id in fallen {
+            let _ = self.records.forget(&id).await;
+        }
+        let (told, hear) = oneshot::channel();
+        let mut closed = self.closed.clone();
+        let caller = Arc::clone(self);
+        let (id, webhook_url) = (fax.id.clone(), submitted.webhook_url);
+        caller.busy.send_modify(|busy| *busy += 1);
+        // Not part of the request: the call goes on when the client hangs up.
+        tokio::spawn(async move {
+            tokio::select! {
+                () = caller.carry_out(id, plan, webhook_url) => {}
+                _ = closed.changed() => {}
+            }
+            caller.busy.send_modify(|busy| *busy -= 1);
+            let _ = told.send(());
+        });
+        if plan.reports == Reports::BeforeTheAnswer {
+            // Ends when the webhook was taken, given up, or the simulator stopped.
+            let _ = tokio::time::timeout(Duration::from_secs(10), hear).await;
+        }
+        if plan.answer == Answer::Late {
+            tokio::time::sleep(self.options.late_by).await;
+        }
+        Took::Taken(Box::new(fax), plan.answer)
     }
 
     /// One call from dialling to the last webhook.
@@ -67,11 +164,11 @@ impl Office {
             "status": fax.status, "result": fax.result, "pages": fax.pages, "printed": fax.printed,
         }));
         if let Some(url) = webhook_url {
-            self.report(&url, &fax.view(), plan.reports).await;
+            self.report(&url, &fax, plan.reports).await;
         }
     }
 
-    async fn report(&self, url: &str, fax: &FaxView, reports: Reports) {
+    async fn report(&self, url: &str, fax: &Fax, reports: Reports) {
         let times = match reports {
             Reports::Never => 0,
             Reports::Once | Reports::BeforeTheAnswer => 1,
