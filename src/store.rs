@@ -20,7 +20,7 @@ mod sqlite;
 mod steps;
 mod submissions;
 
-pub use jobs::{AttemptRow, CancelWish, Job, JobFilter, NewJob, PacketRow};
+pub use jobs::{AttemptRow, CancelWish, Job, JobFilter, NewJob, PacketRow, ProviderCopy};
 pub use ledger::LedgerRow;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};
 pub use providers::{Condition, ProviderRow};
