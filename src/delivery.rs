@@ -69,10 +69,12 @@ use zeroize::Zeroizing;
 use crate::config::{self, ProviderKind};
 use crate::job::{Cause, FaxNumber, Report};
 
+mod door;
 pub mod faxplus;
 mod http;
 pub mod hylafax;
 pub mod interfax;
+pub mod media;
 pub mod phaxio;
 pub mod simulator;
 pub mod sinch;

@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 mod jobs;
 mod ledger;
+mod media;
 mod outbox;
 mod providers;
 mod recipients;
@@ -21,6 +22,7 @@ mod submissions;
 
 pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
+pub use media::Fetch;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};
 pub use steps::Saved;
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};

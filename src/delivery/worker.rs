@@ -16,6 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::media::Media;
+use super::webhook::Hooks;
 use super::{AskError, Keep, Order, Provider, Search, Sought, Status, SubmitError};
 use crate::clock::SharedClock;
 use crate::config::{Config, Policy};
@@ -55,8 +57,10 @@ pub struct Worker {
     pub wake: Arc<Notify>,
     /// Told when a Job has ended, so that its answer leaves at once.
     pub answered: Arc<Notify>,
-    /// Base URL of the webhook listener, without the provider's name.
-    pub webhook_base: Option<String>,
+    /// Where providers report, if anywhere.
+    pub hooks: Option<Hooks>,
+    /// Where providers fetch documents, if anywhere.
+    pub media: Option<Media>,
 }
 
 /// Why a Job could not be carried on; it is tried again when its lease is over.
@@ -234,7 +238,9 @@ impl Worker {
             }
         };
         let reference = job::reference(job.id, attempt);
-        let webhook_url = self.webhook_base.as_ref().map(|base| format!("{base}/hooks/{}", job.provider));
+        let webhook_url = self.hooks.as_ref().map(|hooks| hooks.url_for(&job.provider, Some(&reference)));
+        let media = self.media.as_ref().filter(|_| provider.capabilities().fetches);
+        let media_url = media.map(|media| media.url_for(&reference, self.clock.now()));
         let order = Order {
             reference: &reference,
             number,
@@ -242,7 +248,7 @@ impl Worker {
             bytes: packet.document.bytes,
             sha256: &packet.document.sha256,
             document,
-            media_url: None,
+            media_url: media_url.as_deref(),
             webhook_url: webhook_url.as_deref(),
             caller: self.caller(&job.provider),
             header: &self.config.organization.name,
