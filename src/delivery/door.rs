@@ -3,7 +3,7 @@
 //! [`super::webhook`] and [`super::media`] listen where everybody can come. Whatever comes,
 //!
 //! * no more than [`Limits::connections`] are open at once; further ones wait, unanswered, in the system's queue;
-//! * a TLS handshake, and then the head of a request, each have [`Limits::head`] to arrive, and the head a few KiB;
+//! * a TLS handshake, and then the head of a request, each have [`Limits::head`] to arrive, and the head about 64 KiB;
 //! * a client that takes none of its answer for [`Limits::stall`] is cut off, and any client after [`Limits::whole`];
 //! * a connection is good for one request. So nothing has to be kept for a second one, and its end is the answer's end;
 //! * it stops within [`FAREWELL`] when it is told to.
@@ -168,7 +168,8 @@ where
             }
         });
         let (written, all_written) = oneshot::channel();
-        let line = Line::new(stream, self.limits.stall, written);
+        let (done, all_done) = oneshot::channel();
+        let line = Line::new(stream, self.limits.stall, written, all_done);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head)
@@ -181,6 +182,7 @@ where
                 if let Some(work) = work {
                     work.await;
                 }
+                let _ = done.send(());
             }
         };
         let (served, ()) = tokio::join!(connection, after);
@@ -224,19 +226,23 @@ struct Line<S> {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Dropped unsent where the connection breaks before.
     written: Option<oneshot::Sender<()>>,
+    /// Told, or dropped, when what comes afterwards is done.
+    done: oneshot::Receiver<()>,
     end: End,
 }
 
 /// How far a [`Line`] has ended.
 enum End {
     Open,
+    /// Everything is written, and what comes afterwards is done.
+    Closing,
     /// The client knows that nothing more comes; what it still sends is thrown away until then.
     Lingering(Pin<Box<Sleep>>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
-    fn new(stream: S, stall: Duration, written: oneshot::Sender<()>) -> Self {
-        Line { stream, stall, stalled: None, written: Some(written), end: End::Open }
+    fn new(stream: S, stall: Duration, written: oneshot::Sender<()>, done: oneshot::Receiver<()>) -> Self {
+        Line { stream, stall, stalled: None, written: Some(written), done, end: End::Open }
     }
 
     /// Passes on what came of writing, unless nothing has come of it for too long.
@@ -286,6 +292,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
             let _ = written.send(());
         }
         if matches!(self.end, End::Open) {
+            let _ = ready!(Pin::new(&mut self.done).poll(context));
+            self.end = End::Closing;
+        }
+        if matches!(self.end, End::Closing) {
             ready!(self.patiently(context, |stream, context| stream.poll_shutdown(context)))?;
             self.end = End::Lingering(Box::pin(sleep(LINGER)));
         }
@@ -307,5 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
     }
 }
 
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
