@@ -493,8 +493,8 @@ pub fn certificates(config: &Config) -> Result<(), StartError> {
     let webhook =
         config.webhook.as_ref().map(|s| ("webhook", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
     let media = config.media.as_ref().map(|s| ("media", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
-    let named = [smtp, webhook, media].into_iter().flatten();
-    named.map(|(section, certificate, key)| tls(section, certificate, key).map(drop)).collect()
+    let mut named = [smtp, webhook, media].into_iter().flatten();
+    named.try_for_each(|(section, certificate, key)| tls(section, certificate, key).map(drop))
 }
 
 /// The URL under which providers reach the webhook listener, which is bound to `address`.

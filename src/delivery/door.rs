@@ -283,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.patiently(context, |stream, context| stream.poll_flush(context))
+        self.patiently(context, AsyncWrite::poll_flush)
     }
 
     /// Called when all has been flushed.
@@ -296,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
             self.end = End::Closing;
         }
         if matches!(self.end, End::Closing) {
-            ready!(self.patiently(context, |stream, context| stream.poll_shutdown(context)))?;
+            ready!(self.patiently(context, AsyncWrite::poll_shutdown))?;
             self.end = End::Lingering(Box::pin(sleep(LINGER)));
         }
         let Line { stream, end: End::Lingering(deadline), .. } = &mut *self else {

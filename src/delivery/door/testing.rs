@@ -56,7 +56,7 @@ pub(in crate::delivery) struct Hand(Mutex<Timestamp>);
 impl Hand {
     pub(in crate::delivery) fn forward(&self, seconds: i64) {
         let mut now = self.0.lock().unwrap();
-        *now = *now + SignedDuration::from_secs(seconds);
+        *now += SignedDuration::from_secs(seconds);
     }
 }
 
