@@ -1,9 +1,9 @@
 //! The store against a real database in a temporary folder: what is promised to be atomic, unique or once.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::*;
-use crate::job::state::{Effect, Event, Patience, Step, step};
+use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Report, SubmissionId};
 
 fn at(second: i64) -> Timestamp {
@@ -56,25 +56,7 @@ async fn with_jobs(store: &Store, n: u64, jobs: Vec<NewJob>) -> SubmissionId {
 }
 
 async fn advance(store: &Store, job: &Job, event: Event, now: i64) -> (Saved, Step) {
-    let patience = Patience::default();
-    let retry = crate::job::retry::RetryPolicy::default();
-    let context = crate::job::state::Context {
-        now: at(now),
-        deadline: job.deadline,
-        hold_for: SignedDuration::from_hours(72),
-        try_for: SignedDuration::from_hours(24),
-        earlier: &[],
-        retry: &retry,
-        patience: &patience,
-        route: &crate::job::state::Route {
-            providers: vec!["sim".into(), "other".into()],
-            current: job.provider.clone(),
-        },
-        absent: crate::config::Absent::Resend,
-        number_failed: 0,
-        cancel: false,
-        jitter: 0.0,
-    };
+    let context = Context::plain(at(now), job.deadline);
     let step = step(&job.state, event, &context).unwrap();
     (store.save_step(job, step.clone(), "test", false, at(now)).await.unwrap(), step)
 }
