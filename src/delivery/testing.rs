@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -304,17 +304,21 @@ pub(super) fn cause_of_class(class: &str) -> Cause {
     }
 }
 
-/// A server that gives everybody the same answer, and what it was asked: `METHOD PATH?QUERY`, headers, body.
-pub(super) async fn tap(status: u16, body: &str) -> (String, Inbox) {
+/// A server that gives these answers in turn, the last of them for ever, and what it was asked: `METHOD PATH?QUERY`,
+/// headers, body.
+pub(super) async fn tap(status: u16, bodies: &[&str]) -> (String, Inbox) {
     let (sender, inbox) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (status, answer) = (axum::http::StatusCode::from_u16(status).unwrap(), body.to_owned());
+    let status = axum::http::StatusCode::from_u16(status).unwrap();
+    let answers: Vec<String> = bodies.iter().map(ToString::to_string).collect();
+    let asked = Arc::new(AtomicUsize::new(0));
     let router = Router::new()
         .fallback(
             async move |method: axum::http::Method, uri: axum::http::Uri, headers: HeaderMap, body: Bytes| {
                 let _ = sender.send(Arrived { url: format!("{method} {uri}"), headers, body });
-                (status, answer)
+                let index = asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+                (status, answers[index].clone())
             },
         )
         .layer(axum::extract::DefaultBodyLimit::disable());

@@ -114,7 +114,7 @@ async fn an_answer_that_comes_too_late_and_a_list_that_lags_leave_it_unknown() {
 
 #[tokio::test]
 async fn what_is_sent_is_what_the_vendor_documents_and_nothing_is_left_to_its_defaults() {
-    let (url, mut taps) = tap(200, r#"{"id":"f1","status":"QUEUED"}"#).await;
+    let (url, mut taps) = tap(200, &[r#"{"id":"f1","status":"QUEUED"}"#]).await;
     let adapter = adapter(&section(&url), TOKEN).unwrap();
     let document = pdf(3);
     send(adapter.as_ref(), "+12125550100", REFERENCE, &document, Some("https://h.example/x?ref=r"))
@@ -167,7 +167,7 @@ async fn the_list_is_asked_by_number_and_time_and_read_page_by_page() {
         ("<html>".to_owned(), "nonsense"),
     ];
     for (body, expected) in table {
-        let (url, mut taps) = tap(200, &body).await;
+        let (url, mut taps) = tap(200, &[&body]).await;
         let adapter = adapter(&section(&url), TOKEN).unwrap();
         let word = match testing::find(adapter.as_ref(), REFERENCE, "+12125550100").await {
             Ok(Search::Found(found)) => format!("found {}", found.provider_ref),
@@ -180,6 +180,26 @@ async fn the_list_is_asked_by_number_and_time_and_read_page_by_page() {
         let start = "GET /v3/projects/p1/faxes?createTime%3E=20";
         assert!(asked.starts_with(start), "{asked}");
         assert!(asked.ends_with("Z&to=%2B12125550100&direction=OUTBOUND&pageSize=500"), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_several_pages_is_read_to_its_end_wherever_it_counts_from() {
+    for first in [0, 1] {
+        let page = |number: u32, label: &str| {
+            let fax = format!(r#"{{"id":"f{number}","status":"QUEUED","labels":{{"job":"{label}"}}}}"#);
+            format!(r#"{{"faxes":[{fax}],"page":{number},"totalPages":3,"pageSize":1,"totalItems":3}}"#)
+        };
+        let pages = [page(first, "other-1"), page(first + 1, "other-2"), page(first + 2, REFERENCE)];
+        let (url, mut taps) = tap(200, &pages.each_ref().map(String::as_str)).await;
+        let adapter = adapter(&section(&url), TOKEN).unwrap();
+        let found = find(adapter.as_ref(), REFERENCE, "+12125550100").await.unwrap();
+        assert_eq!(found.provider_ref, format!("f{}", first + 2));
+        let mut asked = Vec::new();
+        while let Ok(question) = taps.try_recv() {
+            asked.push(question.url.split_once("pageSize=500").unwrap().1.to_owned());
+        }
+        assert_eq!(asked, ["".to_owned(), format!("&page={}", first + 1), format!("&page={}", first + 2)]);
     }
 }
 
