@@ -1,13 +1,14 @@
 //! The adapter for Phaxio API v2.1 (phaxio.com/docs, now of Sinch).
 //!
-//! * **Submit**: one multipart form, the document as its last part. An envelope that says `success: false` is a refusal, also
-//!   under HTTP 200. 503 is one of the vendor's documented answers, so with its envelope it is the word that nothing was taken.
+//! * **Submit**: one multipart form, the document as its last part. An envelope that says `success: false` is a
+//!   refusal, also under HTTP 200. 503 is one of the vendor's documented answers, so with its envelope it is the word
+//!   that nothing was taken.
 //! * **Redials** are a setting of the account and cannot be turned off by us: set them to none there.
 //! * **Our reference** travels as the tag `job`, by which the list can be asked.
 //! * **Cancel** is a wish: the API notes it, and the status tells whether it came in time.
-//! * **Pages**: the API does not say how many arrived. A `lineError` is by the vendor's definition a call that could not be
-//!   placed, so nothing was sent; it is not trusted for the codes that say "dropped". Every other trouble on the way leaves it
-//!   open, and a person decides. So does `partialsuccess`, which a fax to one number should never be.
+//! * **Pages**: the API does not say how many arrived. A `lineError` is by the vendor's definition a call that could
+//!   not be placed, so nothing was sent; it is not trusted for the codes that say "dropped". Every other trouble on the
+//!   way leaves it open, and a person decides. So does `partialsuccess`, which a fax to one number should never be.
 //! * **Header**: printed on every page by Phaxio.
 //! * **Webhooks** are signed; see [`webhook`] for what that is worth.
 
@@ -31,8 +32,9 @@ use crate::job::{Cause, Outcome, Report};
 pub(super) mod form;
 mod webhook;
 
-/// Codes of calls that could not be placed (phaxio.com/docs/api/v2.1/faxes/errors; 107 to 124 from a client library), and what
-/// they come to. What is in neither this table nor [`SHARED`] is `Cause::Unknown`, as are all of `fatalError` and `generalError`.
+/// Codes of calls that could not be placed (phaxio.com/docs/api/v2.1/faxes/errors; 107 to 124 from a client library),
+/// and what they come to. What is in neither this table nor [`SHARED`] is `Cause::Unknown`, as are all of `fatalError`
+/// and `generalError`.
 #[rustfmt::skip]
 pub(super) const CODES: &[(&str, &[u32], Cause)] = &[
     ("lineError", &[17, 118], Cause::Busy),

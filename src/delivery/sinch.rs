@@ -1,15 +1,16 @@
 //! The adapter for Sinch Fax API v3 (developers.sinch.com/docs/fax/api-reference).
 //!
-//! * **Submit**: one multipart form, the document as its last part. Everything that has a default at the vendor's which is not
-//!   ours is sent in so many words, above all `maxRetries=0`: else Sinch redials three times before it tells us.
-//! * **Our reference** travels as the label `job`. How labels are written in a query is not documented well enough to build
-//!   on, so [`Provider::find`] lists by number and time, and picks by the label itself.
+//! * **Submit**: one multipart form, the document as its last part. Everything that has a default at the vendor's which
+//!   is not ours is sent in so many words, above all `maxRetries=0`: else Sinch redials three times before it tells us.
+//! * **Our reference** travels as the label `job`. How labels are written in a query is not documented well enough to
+//!   build on, so [`Provider::find`] lists by number and time, and picks by the label itself.
 //! * **No cancel**: the API has none.
-//! * **Webhooks are not signed**, and bring the document back. They are hints; of the body no more than the fax's name is read,
-//!   and that only if it is short.
-//! * **Pages**: `pagesSentSuccessfully` is the far end's count. A failure with confirmed pages is never tried again by itself,
-//!   whatever its code, and neither is trouble on the way without a confirmed count of none.
-//! * **Header**: printed on every page by Sinch, with the account's time zone.
+//! * **Webhooks are not signed**, and bring the document back. They are hints; of the body no more than the fax's name
+//!   is read, and that only if it is short.
+//! * **Pages**: `pagesSentSuccessfully` is the far end's count. A failure with confirmed pages is never tried again by
+//!   itself, whatever its code, and neither is trouble on the way without a confirmed count of none.
+//! * **Header**: printed on every page by Sinch. Its time is New York's, the vendor's default: an order does not say in
+//!   which zone the sender is.
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -266,8 +267,9 @@ struct Refusal {
     fields: Vec<String>,
 }
 
-/// Reads the vendor's error object and the other shape of its examples; `None` when it is not the API that speaks. The one has
-/// `code` as a number and `status`, the other `code` as digits and `error`, and the numbers are not always those of HTTP.
+/// Reads the vendor's error object and the other shape of its examples; `None` when it is not the API that speaks. The
+/// one has `code` as a number and `status`, the other `code` as digits and `error`, and the numbers are not always
+/// those of HTTP.
 fn refusal_in(answer: &Answer) -> Option<Refusal> {
     if answer.status.is_success() {
         return None;

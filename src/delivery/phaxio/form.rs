@@ -1,7 +1,7 @@
 //! A `multipart/form-data` body (RFC 7578) that lies whole in memory, taken apart without copying it.
 //!
-//! For signatures that are made over the parts' bytes: every byte between two boundaries belongs to exactly one part, and what
-//! is not exactly such a form is refused as a whole. Nothing is decoded, guessed or skipped.
+//! For signatures that are made over the parts' bytes: every byte between two boundaries belongs to exactly one part,
+//! and what is not exactly such a form is refused as a whole. Nothing is decoded, guessed or skipped.
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;

@@ -313,7 +313,8 @@ fn what_webhooks_say() {
     let working = fax(r#""status":"inprogress""#);
     let new = fax(r#""status":"new""#);
     // Parts, in the order of their names, and the news: reference and how it stands.
-    let table: &[(&[(&str, &str)], Result<&str, &str>)] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], Result<&'a str, &'a str>);
+    let table: &[Case<'_>] = &[
         (&[("fax", &failure)], Ok("0123456789abcdef-1 ended")),
         (&[("fax", &working)], Ok("0123456789abcdef-1 working")),
         (&[("fax", &new)], Ok("0123456789abcdef-1 working")),

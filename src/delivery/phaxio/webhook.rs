@@ -1,9 +1,10 @@
 //! Phaxio's webhooks: signature and contents (phaxio.com/docs/security/callbacks).
 //!
-//! `X-Phaxio-Signature` is HMAC-SHA1 under the account's callback token over the URL as it was submitted, then each field, sorted by
-//! name, as name and value, then each file, sorted by name, as name and SHA-1 of its bytes. Two weaknesses are the vendor's:
-//! names and values are not told apart, and **there is no time in it, so an old webhook can be played back for ever**. That
-//! does no harm: news only make the bridge ask the API, which answers with what is true now.
+//! `X-Phaxio-Signature` is HMAC-SHA1 under the account's callback token over the URL as it was submitted, then each
+//! field, sorted by name, as name and value, then each file, sorted by name, as name and SHA-1 of its bytes. Two
+//! weaknesses are the vendor's: names and values are not told apart, and **there is no time in it, so an old webhook
+//! can be played back for ever**. That does no harm: news only make the bridge ask the API, which answers with what is
+//! true now.
 
 use aws_lc_rs::{digest, hmac};
 use serde_json::{Value, json};

@@ -1,13 +1,13 @@
 //! What Sinch's error codes mean (developers.sinch.com/docs/fax/api-reference/fax/error-messages).
 //!
-//! A code is nothing without its type: 133 is "number not permitted" as a `FAX_ERROR` and "the PDF could not be normalised" as a
-//! `DOCUMENT_CONVERSION_ERROR`. Phaxio, of the same house, uses the numbers of these two types too.
+//! A code is nothing without its type: 133 is "number not permitted" as a `FAX_ERROR` and "the PDF could not be
+//! normalised" as a `DOCUMENT_CONVERSION_ERROR`. Phaxio, of the same house, uses the numbers of these two types too.
 
 use crate::delivery::http::broken_off;
 use crate::job::Cause;
 
-/// Type and codes, and what they come to. What is not in here is `Cause::Unknown`; so are the simulated 119 and 122, the type
-/// `GENERAL_ERROR` and the type `FATAL_ERROR`. [`settle`] has the last word: it knows about pages.
+/// Type and codes, and what they come to. What is not in here is `Cause::Unknown`; so are the simulated 119 and 122,
+/// the type `GENERAL_ERROR` and the type `FATAL_ERROR`. [`settle`] has the last word: it knows about pages.
 #[rustfmt::skip]
 pub(in crate::delivery) const CODES: &[(&str, &[u32], Cause)] = &[
     ("CALL_ERROR", &[17], Cause::Busy),

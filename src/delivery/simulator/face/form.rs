@@ -1,5 +1,6 @@
-//! What the faces share that take a fax as a form: the upload is read to its end, the document straight into a file, and
-//! its fields are held against what the provider's documentation allows. What is wrong is told by field, as providers tell it.
+//! What the faces share that take a fax as a form: the upload is read to its end, the document straight into a file,
+//! and its fields are held against what the provider's documentation allows. What is wrong is told by field, as
+//! providers tell it.
 
 use std::io;
 use std::ops::RangeInclusive;

@@ -3,13 +3,13 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `POST /v2.1/faxes` | multipart form; 200 and the fax's number |
-//! | `GET /v2.1/faxes` | the list: `tag[NAME]`, `created_after`, `created_before`, `status`, `phone_number`, `direction`, pages |
+//! | `GET /v2.1/faxes` | the list: `tag[job]`, `created_after`, `created_before`, `status`, `phone_number`, `direction`, pages |
 //! | `GET /v2.1/faxes/{id}` | the fax |
 //! | `POST /v2.1/faxes/{id}/cancel` | 200, the wish is noted |
 //! | `DELETE /v2.1/faxes/{id}/file` | 200, the stored document is gone |
 //!
-//! Every answer is an envelope `{"success", "message", "data"}`. Narrower than the original: one number and one uploaded file
-//! per fax (no `content_url`), and no test keys, so no `test_fail`. Of the tags it keeps `job`.
+//! Every answer is an envelope `{"success", "message", "data"}`. Narrower than the original: one number and one
+//! uploaded file per fax (no `content_url`), and no test keys, so no `test_fail`. Of the tags it keeps `job`.
 
 use std::io;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ use crate::delivery::simulator::signature::hex;
 use crate::delivery::simulator::wire::Standing;
 use crate::job;
 
-/// What the simulator's codes are called here: type, id, text. What is not in here is `generalError` 9917, which the vendor
-/// does not have.
+/// What the simulator's codes are called here: type, id, text. What is not in here is `generalError` 9917, which the
+/// vendor does not have.
 const CODES: &[(&str, &str, u32, &str)] = &[
     ("line.busy", "lineError", 17, "User busy"),
     ("line.no_answer", "lineError", 16, "Ring timeout"),

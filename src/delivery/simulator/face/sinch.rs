@@ -7,9 +7,9 @@
 //! | `GET .../faxes/{id}` | the fax |
 //! | `DELETE .../faxes/{id}/file` | 204, the stored document is gone |
 //!
-//! Narrower than the original: one number and one uploaded file per fax (no JSON, no `contentUrl`, no cover), webhooks as JSON
-//! only. Of the labels it keeps `job`. Any project goes; the vendor has no cancelling, so the own API's `/v1/faxes/{id}/cancel`
-//! plays the person at the dashboard.
+//! Narrower than the original: one number and one uploaded file per fax (no JSON, no `contentUrl`, no cover), webhooks
+//! as JSON only. Of the labels it keeps `job`. Any project goes; the vendor has no cancelling, so the own API's
+//! `/v1/faxes/{id}/cancel` plays the person at the dashboard.
 
 use std::io;
 use std::sync::Arc;
@@ -35,8 +35,8 @@ use crate::delivery::simulator::script::Answer;
 use crate::delivery::simulator::server::drain;
 use crate::delivery::simulator::wire::Standing;
 
-/// What the simulator's codes are called here: type, code, text. What is not in here is `FAX_ERROR` 9917, which the vendor
-/// does not have.
+/// What the simulator's codes are called here: type, code, text. What is not in here is `FAX_ERROR` 9917, which the
+/// vendor does not have.
 const CODES: &[(&str, &str, u32, &str)] = &[
     ("line.busy", "CALL_ERROR", 17, "Busy"),
     ("line.no_answer", "CALL_ERROR", 16, "Ring timeout"),
