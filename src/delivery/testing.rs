@@ -26,7 +26,7 @@ use super::simulator::signature;
 use super::{Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
-use crate::job::{FaxNumber, Report};
+use crate::job::{Cause, FaxNumber, Report};
 
 /// Token and password of every account at the simulator.
 pub(super) const TOKEN: &str = "token-of-the-test";
@@ -275,6 +275,26 @@ pub(super) fn end_word(status: &Status) -> String {
             let cause = report.outcome.cause().map_or(String::new(), |cause| format!(" {cause}"));
             format!("{}{cause} {}", report.outcome.as_str(), report.pages_sent.unwrap_or(0))
         }
+    }
+}
+
+/// The cause that stands for a class of the fact sheets, as the tables in `fixtures/providers/` name them.
+pub(super) fn cause_of_class(class: &str) -> Cause {
+    match class {
+        "busy" => Cause::Busy,
+        "no_answer" => Cause::NoAnswer,
+        "voice" => Cause::Voice,
+        "not_a_fax" => Cause::NotAFax,
+        "invalid_number" => Cause::NotInService,
+        "blocked" => Cause::Blocked,
+        "transmission_error" => Cause::LineTrouble,
+        "document_rejected" => Cause::DocumentRefused,
+        "provider_unavailable" => Cause::ProviderTrouble,
+        "rate_limited" => Cause::RateLimited,
+        "auth_or_balance" => Cause::AccountTrouble,
+        "cancelled" => Cause::Cancelled,
+        "unknown" => Cause::Unknown,
+        other => panic!("{other:?} is no class"),
     }
 }
 
