@@ -108,7 +108,7 @@ async fn act(
     match field("action") {
         "Queue_Fax" => queue(&office, &line, &fields).await,
         "Get_FaxStatus" => match fax(&office, field("sFaxDetailsID")) {
-            Some(fax) => success(record(&fax)),
+            Some(fax) => success(&record(&fax)),
             None => failed(NOT_FOUND),
         },
         "Get_Fax_Outbox" => list(&office, &fields),
@@ -208,7 +208,7 @@ async fn queue(office: &Arc<Office>, line: &Cut, fields: &Fields) -> Response {
         Took::Full => refusal(Answer::Unavailable, line),
         Took::Taken(fax, answer) => disturbed(answer, line).unwrap_or_else(|| match answer {
             Answer::FailureTaken => broken(),
-            _ => success(json!(details_id(&fax))),
+            _ => success(&json!(details_id(&fax))),
         }),
     }
 }
@@ -251,7 +251,7 @@ fn list(office: &Office, fields: &Fields) -> Response {
         let day = fax.taken.to_zoned(TimeZone::UTC).date();
         is_there(fax) && range.as_ref().is_none_or(|range| range.contains(&day))
     });
-    success(faxes.iter().map(record).collect())
+    success(&faxes.iter().map(record).collect())
 }
 
 async fn stop(office: &Office, id: &str) -> Response {
@@ -261,7 +261,7 @@ async fn stop(office: &Office, id: &str) -> Response {
         Cancel::Done(fax) => {
             office.log(&json!({ "at": now, "event": "cancelled", "id": fax.id }));
             match office.records.note(&fax).await {
-                Ok(()) => success(json!("Fax Cancelled")),
+                Ok(()) => success(&json!("Fax Cancelled")),
                 Err(_) => broken(),
             }
         }
@@ -288,7 +288,7 @@ async fn delete(office: &Office, fields: &Fields) -> Response {
             return broken();
         }
     }
-    success(json!("Fax Deleted"))
+    success(&json!("Fax Deleted"))
 }
 
 /// Whether the API still knows it: what was taken out or could not be converted has left no trace.
@@ -345,7 +345,7 @@ fn error_of(fax: &Fax) -> &'static str {
     }
 }
 
-fn success(result: Value) -> Response {
+fn success(result: &Value) -> Response {
     Json(json!({ "Status": "Success", "Result": result })).into_response()
 }
 
