@@ -212,7 +212,7 @@ fn failed(cause: Cause, job: &JobAccount, account: &Account, times: &Times) -> (
             not_sent(format!("the fax provider could not print the document for {who}{tries}")),
             format!("{stop} Make the PDF anew, for example by printing it into a PDF, and send that."),
         ),
-        Cause::RateLimited | Cause::ProviderTrouble => (
+        Cause::RateLimited | Cause::ProviderTrouble | Cause::NotTaken => (
             not_sent(format!("the fax provider was out of order until the time for the fax to {who} was up{tries}")),
             format!("{stop} {again}"),
         ),
@@ -359,7 +359,8 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::PartlySent => "connection broke after some pages",
         Cause::DocumentRefused => "document refused by the provider",
         Cause::RateLimited => "provider asked us to slow down",
-        Cause::ProviderTrouble => "provider out of order, fax not taken",
+        Cause::ProviderTrouble => "provider out of order, nothing sent",
+        Cause::NotTaken => "answer lost, fax not taken",
         Cause::AccountTrouble => "problem with our account at the provider",
         Cause::Cancelled => "cancelled",
         Cause::Expired => "time was up",
