@@ -22,11 +22,11 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::simulator::server::{Fax, Options, Running, serve};
-use super::simulator::signature;
+use super::simulator::{signature, telnyx_public_key};
 use super::{Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
-use crate::job::{FaxNumber, Report};
+use crate::job::{Cause, FaxNumber, Report};
 
 /// Token and password of every account at the simulator.
 pub(super) const TOKEN: &str = "token-of-the-test";
@@ -73,12 +73,17 @@ pub(super) fn section(keys: &str) -> config::Provider {
 
 /// The adapter for the account in a section of these `keys`, which shows `token` as its token and password.
 pub(super) fn adapter(keys: &str, token: &str) -> Result<Box<dyn Provider>, super::BuildError> {
+    let section = section(keys);
+    let webhook_key = match section.kind {
+        config::ProviderKind::Telnyx => telnyx_public_key(KEY).into_bytes(),
+        _ => KEY.to_vec(),
+    };
     let secrets = Secrets {
         token: Zeroizing::new(token.to_owned()),
         password: Zeroizing::new(token.to_owned()),
-        webhook_key: Some(Zeroizing::new(KEY.to_vec())),
+        webhook_key: Some(Zeroizing::new(webhook_key)),
     };
-    build("sim", &section(keys), &secrets)
+    build("sim", &section, &secrets)
 }
 
 /// Remembers what it was told to keep.
@@ -275,6 +280,26 @@ pub(super) fn end_word(status: &Status) -> String {
             let cause = report.outcome.cause().map_or(String::new(), |cause| format!(" {cause}"));
             format!("{}{cause} {}", report.outcome.as_str(), report.pages_sent.unwrap_or(0))
         }
+    }
+}
+
+/// The cause that stands for a class of the fact sheets, as the tables in `fixtures/providers/` name them.
+pub(super) fn cause_of_class(class: &str) -> Cause {
+    match class {
+        "busy" => Cause::Busy,
+        "no_answer" => Cause::NoAnswer,
+        "voice" => Cause::Voice,
+        "not_a_fax" => Cause::NotAFax,
+        "invalid_number" => Cause::NotInService,
+        "blocked" => Cause::Blocked,
+        "transmission_error" => Cause::LineTrouble,
+        "document_rejected" => Cause::DocumentRefused,
+        "provider_unavailable" => Cause::ProviderTrouble,
+        "rate_limited" => Cause::RateLimited,
+        "auth_or_balance" => Cause::AccountTrouble,
+        "cancelled" => Cause::Cancelled,
+        "unknown" => Cause::Unknown,
+        other => panic!("{other:?} is no class"),
     }
 }
 
