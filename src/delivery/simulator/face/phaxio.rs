@@ -11,6 +11,7 @@
 //! Every answer is an envelope `{"success", "message", "data"}`. Narrower than the original: one number and one
 //! uploaded file per fax (no `content_url`), and no test keys, so no `test_fail`. Of the tags it keeps `job`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -179,6 +180,7 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
     let reference = tags.iter().find(|(key, _)| *key == "job").map_or("", |(_, value)| *value).to_owned();
     let received = form.document.take().ok_or_else(|| wrong("file", "there is nothing to fax"))?;
     Ok(Submitted {
+        details: BTreeMap::new(),
         id,
         face: Face::Phaxio,
         reference,

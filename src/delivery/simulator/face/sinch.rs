@@ -11,6 +11,7 @@
 //! as JSON only. Of the labels it keeps `job`. Any project goes; the vendor has no cancelling, so the own API's
 //! `/v1/faxes/{id}/cancel` plays the person at the dashboard.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -153,6 +154,7 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
     let reference = labels.iter().find(|(key, _)| *key == "job").map_or("", |(_, value)| *value).to_owned();
     let received = form.document.take().ok_or_else(|| wrong("file", "there is no content to fax"))?;
     Ok(Submitted {
+        details: BTreeMap::new(),
         id,
         face: Face::Sinch,
         reference,
