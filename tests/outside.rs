@@ -24,6 +24,7 @@ use tokio::process::Command;
 
 mod support;
 
+use support::daemon::PROGRAM;
 use support::{Stage, clients, documents};
 
 /// Nothing is found out by asking: the first question comes too late for every story.
@@ -179,6 +180,29 @@ async fn a_provider_reports_over_tls_to_the_url_that_check_shows() {
     assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0);
     // The log holds no token.
     assert!(!stage.log().contains(path.rsplit('/').next().unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_shows_where_providers_report_and_the_journal_gets_only_what_must_be_typed_in() {
+    let stage = Stage::new("").await;
+    let base =
+        support::stage::BASE.replace("[webhook]\n", "[webhook]\npublic_url = \"https://fax.example.com/\"\n");
+    let interfax = "[provider.panel]\nkind = \"interfax\"\nurl = \"http://127.0.0.1:9\"\nlogin = \"x\"\n\
+                    password = \"file:DIR/provider.token\"\n";
+    stage.configure(&format!("{base}{interfax}"));
+    let hooks = Hooks::new("https://fax.example.com", marker(Purpose::Webhook));
+    let (typed_in, told) = (hooks.url_for("panel", None), hooks.url_for("simulator", None));
+    let typed_in = format!("in its control panel, tell InterFAX to post to {typed_in}");
+    for (journal, shown) in [(false, true), (true, false)] {
+        let mut command = Command::new(PROGRAM);
+        command.arg("check").arg("--config").arg(stage.path("faxbridge.toml")).env_remove("JOURNAL_STREAM");
+        if journal {
+            command.env("JOURNAL_STREAM", "8:1");
+        }
+        let checked = clients::said(&command.output().await.unwrap());
+        assert!(checked.contains(&typed_in), "{checked}");
+        assert_eq!(checked.contains(&told), shown, "{checked}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
