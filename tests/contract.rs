@@ -33,6 +33,8 @@ const REFERENCE: &str = "0123456789abcdef-1";
 const NUMBER: &str = "+12125550199";
 const CALLER: &str = "+12125550101";
 const WEBHOOK: &str = "https://fax.clinic.example/hooks/it/token?ref=0123456789abcdef-1";
+/// Asked for where the submit named no fax, so that the other requests are seen all the same.
+const NO_FAX: &str = "3f2b8c1e-0a1b-4c2d-8e3f-000000000001";
 const MEDIA: &str = "https://fax.clinic.example/media/once.pdf";
 
 /// A provider, and how it is configured but for its URL.
@@ -168,7 +170,7 @@ async fn everything(adapter: &dyn Provider, vendor: &Vendor) -> Vec<(&'static st
     let needs_caller = vendor.section("http://x").kind.keys().needs.contains(&"from");
     let least = Order { media_url: media, caller: needs_caller.then_some(CALLER), ..order(&number) };
     let least = adapter.submit(least).await;
-    let id = taken.as_ref().map_or("none", |taken| &taken.provider_ref).to_owned();
+    let id = taken.as_ref().map_or(NO_FAX, |taken| &taken.provider_ref).to_owned();
     let sought = Sought { reference: REFERENCE, kept: None, number: &number, since: Timestamp::UNIX_EPOCH };
     let told = |result: Result<Taken, SubmitError>| result.map(drop).map_err(|error| error.to_string());
     let mut results = vec![
