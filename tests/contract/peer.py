@@ -1,6 +1,6 @@
 """A peer that knows an API only by its description (OpenAPI, as YAML), and takes each request at its word.
 
-    peer.py DESCRIPTION VERDICTS
+    peer.py DESCRIPTION VERDICTS [ANSWERS]
 
 It prints its port on standard output, answers requests on 127.0.0.1, and ends when standard input is
 closed. Each request is held against the description: path, method, parameters, credentials, content type,
@@ -9,11 +9,11 @@ body. What a description does not mention is a fault: unknown fields and paramet
 other gets 422 with all its faults. The verdict on each is appended to VERDICTS, one JSON object a line,
 before the answer leaves.
 
-The description is held against itself first: every operation has a good answer, with an example that fits
-its schema where it has a body.
+Where the description has no example, ANSWERS has one: a YAML file whose keys are operations. The description
+is held against itself first: every operation has a good answer, with an example that fits its schema.
 
 Forms are checked as objects: the field `labels[job]` is the property `job` of `labels`; numbers and
-booleans are read from their text; a property of format `binary` is a file, which is measured and hashed,
+booleans are read from their text; a property of format `binary`, or with a `contentMediaType`, is a file, which is measured and hashed,
 not read.
 """
 
@@ -71,6 +71,11 @@ def is_base64(text):
         return False
 
 
+def read_yaml(path):
+    with open(path, encoding="utf-8") as file:
+        return yaml.safe_load(file)
+
+
 def pairs_once(pairs):
     """For JSON: a key that stands twice means one thing to one reader and another to the next."""
     keys = [key for key, _ in pairs]
@@ -81,9 +86,9 @@ def pairs_once(pairs):
 
 
 class Description:
-    def __init__(self, path):
-        with open(path, encoding="utf-8") as file:
-            self.root = yaml.safe_load(file)
+    def __init__(self, path, answers):
+        self.answers = answers
+        self.root = read_yaml(path)
         servers = self.root.get("servers") or [{"url": "/"}]
         self.base = urllib.parse.urlsplit(servers[0]["url"]).path.rstrip("/")
         self.operations = []
@@ -95,6 +100,9 @@ class Description:
         names = [operation.name for operation in self.operations]
         if len(set(names)) != len(names):
             raise SystemExit(f"{path}: two operations have the same operationId")
+        strange = sorted(set(answers) - set(names))
+        if strange:
+            raise SystemExit(f"{path}: answers to what is not there: {', '.join(strange)}")
 
     def whole(self, node):
         """What a reference points to, or the node itself."""
@@ -133,6 +141,8 @@ class Description:
             schema["additionalProperties"] = self.schema(schema["additionalProperties"], closed)
         elif closed and schema["properties"]:
             schema.setdefault("additionalProperties", False)
+        if schema.get("contentEncoding") == "base64":
+            schema["format"] = "byte"
         if not schema["properties"]:
             del schema["properties"]
         if schema.pop("nullable", False):
@@ -181,7 +191,7 @@ class Operation:
     def __init__(self, description, template, method, item):
         node = item[method]
         self.description, self.template, self.method = description, template, method
-        self.name = node.get("operationId", f"{method} {template}")
+        self.name = node.get("operationId", f"{method.upper()} {template}")
         parameters = {}
         for parameter in [*item.get("parameters", []), *node.get("parameters", [])]:
             parameter = dict(description.whole(parameter))
@@ -209,15 +219,17 @@ class Operation:
             answer = self.description.whole(answer)
             if not str(status).startswith("2"):
                 continue
-            if "content" not in answer:
-                return int(status), None, b""
-            kind, content = next(iter(answer["content"].items()))
-            if "example" not in content and "examples" not in content:
-                raise SystemExit(f"{self.name}: the answer {status} has no example")
+            kind, content = next(iter(answer.get("content", {"application/json": {}}).items()))
             if "example" in content:
                 example = content["example"]
-            else:
+            elif "examples" in content:
                 example = self.description.whole(next(iter(content["examples"].values())))["value"]
+            elif self.name in self.description.answers:
+                example = self.description.answers[self.name]
+            elif "content" in answer:
+                raise SystemExit(f"{self.name}: the answer {status} has no example")
+            else:
+                return int(status), None, b""
             # YAML reads times as times; JSON has none.
             example = json.loads(json.dumps(example, default=lambda time: time.isoformat().replace("+00:00", "Z")))
             schema = self.description.schema(content.get("schema", {}), False)
@@ -312,9 +324,10 @@ class Operation:
                 continue
             known = schema.get("properties", {}).get(name, {})
             inner = known.get("items", {}) if known.get("type") == "array" else known
-            if inner.get("format") == "binary":
+            if inner.get("format") == "binary" or "contentMediaType" in inner:
                 measure(verdict, name, content, kind)
-                allowed = [text.strip() for text in encoding.get(name, {}).get("contentType", "").split(",") if text]
+                types = encoding.get(name, {}).get("contentType") or inner.get("contentMediaType", "")
+                allowed = [text.strip() for text in types.split(",") if text]
                 if allowed and kind not in allowed:
                     faults.append(f"form.{name}: {kind} is not among {', '.join(allowed)}")
                 if not filename:
@@ -340,11 +353,18 @@ def nested(schema, fields, faults):
     """Fields such as `labels[job]` as an object."""
     value = {}
     for name, text in fields:
+        literal = schema.get("properties", {}).get(name)
+        for pattern, known in schema.get("patternProperties", {}).items():
+            literal = known if literal is None and re.search(pattern, name) else literal
         shape = re.fullmatch(r"([^\[\]]+)((?:\[[^\[\]]*\])*)", name)
-        if not shape:
+        if literal is not None:
+            # Descriptions may name such a field as it stands in the form.
+            steps = [name]
+        elif not shape:
             faults.append(f"field {name!r}: brackets do not match")
             continue
-        steps = [shape[1], *re.findall(r"\[([^\[\]]*)\]", shape[2])]
+        else:
+            steps = [shape[1], *re.findall(r"\[([^\[\]]*)\]", shape[2])]
         here, known = value, schema
         for step in steps[:-1]:
             known = below(known, step)
@@ -352,7 +372,7 @@ def nested(schema, fields, faults):
         if not isinstance(here, dict):
             faults.append(f"field {name!r}: is no object")
             continue
-        last = below(known, steps[-1])
+        last = literal or below(known, steps[-1])
         if last.get("type") == "array":
             here.setdefault(steps[-1], []).append(from_text(last.get("items", {}), text))
         elif steps[-1] in here:
@@ -462,10 +482,11 @@ class Peer(BaseHTTPRequestHandler):
 
 
 def main():
-    Peer.description, Peer.verdicts = Description(sys.argv[1]), sys.argv[2]
+    description, Peer.verdicts, *answers = sys.argv[1:]
+    Peer.description = Description(description, read_yaml(answers[0]) if answers else {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), Peer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    known = [[operation.name, list(operation.contents)] for operation in Peer.description.operations]
+    known = [operation.name for operation in Peer.description.operations]
     print(json.dumps({"port": server.server_port, "base": Peer.description.base, "operations": known}), flush=True)
     sys.stdin.read()
 

@@ -1,5 +1,6 @@
 //! `peer.py` as a process, and what it said about each request.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -37,7 +38,7 @@ pub(crate) struct File {
 struct Ready {
     port: u16,
     base: String,
-    operations: Vec<(String, Vec<String>)>,
+    operations: Vec<String>,
 }
 
 /// A peer at work; it ends when dropped.
@@ -48,14 +49,15 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Opens one that knows the API of this description.
-    pub(crate) async fn open(description: &str) -> Peer {
+    /// Opens one that knows the API of this description, and answers with these where it has no example.
+    pub(crate) async fn open(description: &str, answers: Option<&str>) -> Peer {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new("/usr/bin/python3")
             .arg(root.join("tests/contract/peer.py"))
             .arg(root.join(description))
             .arg(verdicts(&folder))
+            .args(answers.map(|answers| root.join(answers)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -79,30 +81,15 @@ impl Peer {
         self.url() + &self.ready.base
     }
 
-    /// Every operation with every content type that it takes, as `send application/json`.
-    pub(crate) fn described(&self) -> Vec<String> {
-        let each = |(name, kinds): &(String, Vec<String>)| match kinds.as_slice() {
-            [] => vec![name.clone()],
-            kinds => kinds.iter().map(|kind| format!("{name} {kind}")).collect(),
-        };
-        self.ready.operations.iter().flat_map(each).collect()
+    /// The operations of the description.
+    pub(crate) fn operations(&self) -> BTreeSet<String> {
+        self.ready.operations.iter().cloned().collect()
     }
 
     /// The verdicts so far.
     pub(crate) fn verdicts(&self) -> Vec<Verdict> {
         let text = std::fs::read_to_string(verdicts(&self.folder)).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-impl Verdict {
-    /// Which line of [`Peer::described`] it used.
-    pub(crate) fn used(&self) -> String {
-        let operation = self.operation.clone().unwrap_or_default();
-        match &self.content_type {
-            Some(kind) => format!("{operation} {kind}"),
-            None => operation,
-        }
     }
 }
 
