@@ -272,6 +272,7 @@ impl Parts {
             providers: self.providers.clone(),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
+            answered: Arc::clone(&self.answered),
         };
         retention.clean_up().await.map_err(|e| StartError::new("cleaning up", e))?;
         let webhook_base = self.open_webhooks().await?;

@@ -69,7 +69,9 @@ use zeroize::Zeroizing;
 use crate::config::{self, ProviderKind};
 use crate::job::{Cause, FaxNumber, Report};
 
+pub mod circumstances;
 pub mod faxplus;
+pub mod health;
 mod http;
 pub mod hylafax;
 pub mod interfax;

@@ -86,7 +86,11 @@ fn the_sample_has_every_key_of_every_section() {
     let known: BTreeSet<String> = sections.iter().map(|s| s.split('.').next().unwrap().to_owned()).collect();
     assert_eq!(allowed(&format!("no_such_section = 1\n{SAMPLE}"), "no_such_section"), known);
 
-    let table: toml::Table = uncommented().parse().unwrap();
+    let mut table: toml::Table = uncommented().parse().unwrap();
+    // Each kind of provider has keys of its own: together the sample's show all.
+    let providers = table["provider"].as_table_mut().unwrap();
+    let all: toml::Table = providers.values().flat_map(|one| one.as_table().unwrap().clone()).collect();
+    providers.insert("main".to_owned(), toml::Value::Table(all));
     for section in sections {
         let header = if matches!(section, "sender" | "rule") {
             format!("\n[[{section}]]\n")
@@ -194,9 +198,8 @@ from = "Fax <fax@example.com>"
         r#"32: rule[2].recipient: is missing: the rule must capture {recipient} or {number}, or say recipient = or number ="#,
         r#"35: rule[2].require_sender[1]: found "desks", which no [[sender]] is called; allowed: "desk"; did you mean "desk"?"#,
         r#"36: rule[2].reference: uses {account}, which no pattern of this rule captures"#,
-        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, subject_on_cover, pages, provider"#,
-        r#"39: provider.main.token: the key is missing and has no default; `faxbridge config sample` shows what it means"#,
-        r#"40: provider.main.kind: found "pigeon"; allowed: simulator"#,
+        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, subject_on_cover, pages, providers"#,
+        r#"40: provider.main.kind: found "pigeon"; allowed: simulator, sinch, telnyx, phaxio, interfax, faxplus, srfax, hylafax"#,
         r#"41: provider.main.url: found "ftp://x"; allowed: an https:// or http:// URL with a host, as "https://fax.example.com/api""#,
         r#"44: receipt.relay: found "mail.example.com"; allowed: host:port, as "mail.example.com:587" or "127.0.0.1:25""#,
         r#"45: receipt.from: found "Fax <fax@example.com>"; allowed: a mail address, as "jane@example.com", without a name"#,
@@ -278,8 +281,8 @@ fn single_faults_with_their_lines() {
             "11: folder.in.sender: found \"a\", but there is no [[sender]]; add the sender",
         ),
         (
-            "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nprovider = \"m\"",
-            "12: rule[1].provider: found \"m\", but there is no [provider.NAME]; add the provider",
+            "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nproviders = [\"m\"]",
+            "12: rule[1].providers[1]: found \"m\", but there is no [provider.NAME]; add the provider",
         ),
         (
             "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nsource = \"sftp:b\"",
@@ -364,6 +367,8 @@ fn secrets_are_looked_for_with_the_line_of_their_key() {
         "sender[2].password",
         "provider.main.token",
         "provider.main.webhook_key",
+        "provider.second.password",
+        "provider.third.password",
         "receipt.password",
     ];
     assert_eq!(keys, all);

@@ -15,8 +15,8 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
-use super::Hook;
 use super::worker::Providers;
+use super::{Hook, Status};
 use crate::clock::SharedClock;
 use crate::store::Store;
 
@@ -81,8 +81,12 @@ async fn take(
         }
     };
     for item in news {
-        let noted =
-            desk.store.note_news(&name, item.reference.as_deref(), item.provider_ref.as_deref(), now).await;
+        let told = match item.status {
+            Status::Ended(report) => Some(report),
+            Status::Working | Status::NotThere => None,
+        };
+        let (reference, provider_ref) = (item.reference.as_deref(), item.provider_ref.as_deref());
+        let noted = desk.store.note_news(&name, reference, provider_ref, told, now).await;
         match noted {
             Ok(Some(_)) => desk.wake.notify_one(),
             Ok(None) => tracing::debug!(provider = name, "a webhook for {name} names no open job"),
