@@ -21,6 +21,7 @@ use wire::{ErrorBody, ErrorView, FaxList, FaxView, Standing};
 
 mod book;
 mod face;
+mod fetch;
 mod line;
 mod office;
 mod print;
@@ -29,6 +30,8 @@ pub mod server;
 pub mod signature;
 mod webhook;
 pub mod wire;
+
+pub use face::telnyx_public_key;
 
 /// The simulator's codes, in the bridge's words. What is not in here is `Cause::Unknown`.
 const CAUSES: &[(&str, Cause)] = &[

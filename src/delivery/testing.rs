@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::http::Answer;
 use super::simulator::server::{Fax, Options, Running, serve};
-use super::simulator::signature;
+use super::simulator::{signature, telnyx_public_key};
 use super::{Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
@@ -74,12 +74,17 @@ pub(super) fn section(keys: &str) -> config::Provider {
 
 /// The adapter for the account in a section of these `keys`, which shows `token` as its token and password.
 pub(super) fn adapter(keys: &str, token: &str) -> Result<Box<dyn Provider>, super::BuildError> {
+    let section = section(keys);
+    let webhook_key = match section.kind {
+        config::ProviderKind::Telnyx => telnyx_public_key(KEY).into_bytes(),
+        _ => KEY.to_vec(),
+    };
     let secrets = Secrets {
         token: Zeroizing::new(token.to_owned()),
         password: Zeroizing::new(token.to_owned()),
-        webhook_key: Some(Zeroizing::new(KEY.to_vec())),
+        webhook_key: Some(Zeroizing::new(webhook_key)),
     };
-    build("sim", &section(keys), &secrets)
+    build("sim", &section, &secrets)
 }
 
 /// Remembers what it was told to keep.

@@ -1,6 +1,6 @@
 //! What the simulator knows: every fax it took, which calls are under way, and what it must never see.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -44,6 +44,9 @@ pub struct Fax {
     pub printed: bool,
     /// Whether the client had its copy deleted.
     pub deleted: bool,
+    /// What else the order said, in the words of the API that it came by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
 }
 
 impl Fax {
@@ -227,6 +230,27 @@ impl Book {
         views
     }
 
+    /// Notes that the document was fetched, which came after its fax.
+    pub(super) fn fetched(&self, id: &str, bytes: u64, sha256: String) {
+        if let Some(entry) = self.lock().faxes.get_mut(id) {
+            entry.fax.bytes = bytes;
+            entry.fax.sha256 = sha256;
+        }
+    }
+
+    /// Ends a fax that is not to be dialled, unless it was cancelled. Returns it as it now stands.
+    pub(super) fn give_up(&self, id: &str, now: Timestamp, result: CallResult) -> Option<Fax> {
+        let mut inner = self.lock();
+        let fax = &mut inner.faxes.get_mut(id)?.fax;
+        if fax.status != Standing::Queued {
+            return None;
+        }
+        fax.status = Standing::Failed;
+        fax.result = Some(result);
+        fax.ended = Some(now);
+        Some(fax.clone())
+    }
+
     /// Begins the call, unless the fax was cancelled. A second call to a number at once is noted, not hindered.
     pub(super) fn dial(&self, id: &str, now: Timestamp) -> Option<(Fax, Option<Violation>)> {
         let mut inner = self.lock();
@@ -312,6 +336,13 @@ impl Book {
         Some(fax.clone())
     }
 
+    /// Notes `mark` among the details of a fax.
+    pub(super) fn mark(&self, id: &str, mark: &str) {
+        if let Some(entry) = self.lock().faxes.get_mut(id) {
+            entry.fax.details.insert(mark.to_owned(), String::new());
+        }
+    }
+
     /// All faxes still in the book, oldest first.
     pub(super) fn all(&self) -> Vec<Fax> {
         let inner = self.lock();
@@ -353,6 +384,7 @@ mod tests {
             result: None,
             printed: false,
             deleted: false,
+            details: BTreeMap::new(),
         }
     }
 

@@ -30,6 +30,8 @@ mod sinch;
 mod srfax;
 mod telnyx;
 
+pub use telnyx::public_key as telnyx_public_key;
+
 /// Which API a fax came by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +91,22 @@ impl Face {
             Face::Interfax => interfax::message(fax, url, key, now),
             Face::Faxplus => faxplus::message(fax, url, key, now),
             Face::Srfax => srfax::message(fax, url, key, now),
+        }
+    }
+
+    /// The webhooks that report how `fax` stands while it is on its way, of the API that sends such.
+    pub(super) fn progress(self, fax: &Fax, key: &[u8], now: Timestamp) -> Vec<Message> {
+        match self {
+            Face::Telnyx => telnyx::progress(fax, key, now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Where the document of `fax` is to be fetched, if it did not come with the order.
+    pub(super) fn media(self, fax: &Fax) -> Option<&str> {
+        match self {
+            Face::Telnyx => fax.details.get("media_url").map(String::as_str),
+            _ => None,
         }
     }
 }

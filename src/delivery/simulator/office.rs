@@ -1,5 +1,6 @@
 //! Behind the counter: what becomes of a fax once it is taken, from dialling to the last webhook.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(super) struct Submitted {
     pub(super) document: Incoming,
     /// Its digest, hex.
     pub(super) sha256: String,
+    /// What else the order said, in the words of its API.
+    pub(super) details: BTreeMap<String, String>,
 }
 
 /// What came of it.
@@ -101,6 +104,7 @@ impl Office {
             result: None,
             printed: false,
             deleted: false,
+            details: submitted.details,
         };
         let Ok(fallen) = self.book.enter(fax.clone(), plan) else { return Took::Full };
         submitted.document.keep();
@@ -114,12 +118,12 @@ impl Office {
         let (told, hear) = oneshot::channel();
         let mut closed = self.closed.clone();
         let caller = Arc::clone(self);
-        let (id, webhook_url) = (fax.id.clone(), submitted.webhook_url);
+        let (dialled, webhook_url) = (fax.clone(), submitted.webhook_url);
         caller.busy.send_modify(|busy| *busy += 1);
         // Not part of the request: the call goes on when the client hangs up.
         tokio::spawn(async move {
             tokio::select! {
-                () = caller.carry_out(id, plan, webhook_url) => {}
+                () = caller.carry_out(&dialled, plan, webhook_url) => {}
                 _ = closed.changed() => {}
             }
             caller.busy.send_modify(|busy| *busy -= 1);
@@ -135,21 +139,29 @@ impl Office {
         Took::Taken(Box::new(fax), plan.answer)
     }
 
-    /// One call from dialling to the last webhook.
-    pub(super) async fn carry_out(&self, id: String, plan: Plan, webhook_url: Option<String>) {
+    /// One call from the document, where it is still to be fetched, to the last webhook.
+    async fn carry_out(&self, fax: &Fax, plan: Plan, webhook_url: Option<String>) {
+        let (clock, id) = (&self.options.clock, fax.id.clone());
+        let told = webhook_url.as_deref().filter(|_| plan.reports != Reports::Never);
+        let (fetched, ()) = tokio::join!(self.fetch(fax), self.tell_progress(told, fax));
+        if let Err(result) = fetched {
+            if let Some(fax) = self.book.give_up(&id, clock.now(), result) {
+                self.conclude(&fax, plan.reports, webhook_url.as_deref()).await;
+            }
+            return;
+        }
         if plan.call == Call::Waits {
             return;
         }
-        let clock = &self.options.clock;
         let Some((fax, violation)) = self.book.dial(&id, clock.now()) else { return };
         self.log(&json!({
             "at": fax.dialled, "event": "call", "id": id, "reference": fax.reference, "number": fax.number,
         }));
         violation.inspect(|violation| self.log_violation(violation));
         if plan.call == Call::Hangs {
-            return;
+            return self.tell_progress(told, &fax).await;
         }
-        tokio::time::sleep(self.options.call_time).await;
+        tokio::join!(tokio::time::sleep(self.options.call_time), self.tell_progress(told, &fax));
         let pages = self.records.count_pages(&id).await;
         let result = self.result_of(plan.call, pages);
         if result.pages_sent > 0
@@ -159,7 +171,13 @@ impl Office {
         }
         let Some((fax, violation)) = self.book.hang_up(&id, clock.now(), result, pages) else { return };
         violation.inspect(|violation| self.log_violation(violation));
-        if let Err(fault) = self.records.note(&fax).await {
+        self.conclude(&fax, plan.reports, webhook_url.as_deref()).await;
+    }
+
+    /// Writes down how a fax ended, and reports it.
+    async fn conclude(&self, fax: &Fax, reports: Reports, webhook_url: Option<&str>) {
+        let id = &fax.id;
+        if let Err(fault) = self.records.note(fax).await {
             tracing::error!(fax.id = %id, %fault, "simulator: fax {id} could not be recorded: {fault}");
         }
         self.log(&json!({
@@ -167,7 +185,14 @@ impl Office {
             "status": fax.status, "result": fax.result, "pages": fax.pages, "printed": fax.printed,
         }));
         if let Some(url) = webhook_url {
-            self.report(&url, &fax, plan.reports).await;
+            self.report(url, fax, reports).await;
+        }
+    }
+
+    /// Tells how a fax stands that has not ended, where somebody wants to know and its API tells that.
+    async fn tell_progress(&self, webhook_url: Option<&str>, fax: &Fax) {
+        if let Some(url) = webhook_url {
+            self.reporter.progress(url, fax).await;
         }
     }
 

@@ -16,6 +16,7 @@
 //! same reference sent twice is two faxes: like every provider we know, it has no idempotency. What it must never see (two
 //! calls to one number at once, a wrong page count) it notes as a [`Violation`].
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -80,6 +81,8 @@ pub struct Options {
     pub keep: bool,
     /// Faxes kept in memory.
     pub remember: usize,
+    /// Where faxes of the InterFAX face are reported. That provider takes no URL with an order; its panel has one for all.
+    pub interfax_callback: Option<String>,
     /// Misbehaviour by chance.
     pub chaos: Option<Chaos>,
     /// Whom to ask for the time.
@@ -100,6 +103,7 @@ impl Options {
             webhook_pause: Duration::from_secs(1),
             keep: false,
             remember: 100_000,
+            interfax_callback: None,
             chaos: None,
             clock: Arc::new(SystemClock),
         }
@@ -298,6 +302,7 @@ async fn submit(
         webhook_url: form.webhook_url,
         document,
         sha256,
+        details: BTreeMap::new(),
     };
     match office.take(submitted).await {
         Took::NotTaken(answer) => refusal(answer, &line),

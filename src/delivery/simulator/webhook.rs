@@ -16,7 +16,7 @@ const TRIES: u32 = 5;
 const AT_ONCE: usize = 64;
 
 pub(super) struct Reporter {
-    client: Client,
+    pub(super) client: Client,
     key: Zeroizing<Vec<u8>>,
     clock: SharedClock,
     /// After the first failure.
@@ -48,6 +48,14 @@ impl Reporter {
             }
         }
         false
+    }
+
+    /// Tells `url` once how `fax` stands on its way, where its API does that. Nobody depends on it.
+    pub(super) async fn progress(&self, url: &str, fax: &Fax) {
+        for message in fax.face.progress(fax, &self.key, self.clock.now()) {
+            let Ok(_slot) = self.slots.acquire().await else { return };
+            let _ = self.client.post(url).headers(message.headers).body(message.body).send().await;
+        }
     }
 
     async fn post(&self, url: &str, fax: &Fax, document: Option<&[u8]>) -> bool {

@@ -11,6 +11,7 @@
 //! Every answer is an envelope `{"success", "message", "data"}`. Narrower than the original: one number and one
 //! uploaded file per fax (no `content_url`), and no test keys, so no `test_fail`. Of the tags it keeps `job`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -187,6 +188,7 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
         webhook_url,
         document: received.document,
         sha256: received.sha256,
+        details: BTreeMap::new(),
     })
 }
 

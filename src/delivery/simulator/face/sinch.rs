@@ -11,6 +11,7 @@
 //! as JSON only. Of the labels it keeps `job`. Any project goes; the vendor has no cancelling, so the own API's
 //! `/v1/faxes/{id}/cancel` plays the person at the dashboard.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -161,6 +162,7 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
         webhook_url,
         document: received.document,
         sha256: received.sha256,
+        details: BTreeMap::new(),
     })
 }
 
