@@ -538,3 +538,31 @@ async fn what_only_a_webhook_tells_is_kept_whenever_it_comes() {
     let row = store.attempts(job.id).await.unwrap().remove(0);
     assert_eq!((row.pages_sent, row.seconds, row.outcome.as_deref()), (Some(3), Some(40), Some("delivered")));
 }
+
+#[tokio::test]
+async fn quiet_hours_are_kept_and_a_row_that_cannot_be_read_says_which() {
+    let (_dir, store) = open().await;
+    let numbers = crate::register::number::NumberRules::new("US", &[]).unwrap();
+    let entry = |key: &str, hours: &str| {
+        let fields = [("key", key), ("name", "Mercy"), ("number", "+12125550101"), ("quiet_hours", hours)];
+        crate::register::NewEntry::check(&fields.into_iter().collect(), &numbers).unwrap().into_entry(at(0))
+    };
+    let mut entries = vec![entry("mercy", "22:00-07:00 America/Chicago"), entry("hope", "")];
+    store.add_recipients(entries.clone(), "test", at(0)).await.unwrap();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(store.recipients().await.unwrap(), entries);
+    store
+        .write(|tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE recipient SET quiet_hours = 'at night' WHERE key = 'mercy'")
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    let told = store.recipient("mercy").await.unwrap_err().to_string();
+    assert!(told.contains("recipient mercy") && told.contains("found \"night\""), "{told}");
+    assert_eq!(store.recipient("hope").await.unwrap().map(|entry| entry.key), Some("hope".into()));
+}
