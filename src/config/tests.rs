@@ -36,12 +36,22 @@ fn uncommented() -> String {
 
 #[test]
 fn every_file_in_config_loads_without_faults_or_warnings_that_are_not_meant() {
-    for entry in std::fs::read_dir("config").unwrap() {
+    let entries = ["config", "config/providers"].map(|folder| std::fs::read_dir(folder).unwrap());
+    for entry in entries.into_iter().flatten() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let (loaded, warnings): (Loaded, &[&str]) = match name.as_str() {
             "faxbridge.toml" => (load(&path).unwrap_or_else(|faults| panic!("{faults}")), &[]),
             "demo.toml" => (good(&demo()), &["policy.hurry"]),
+            _ if path.starts_with("config/providers") => {
+                let loaded = load(&path).unwrap_or_else(|faults| panic!("{faults}"));
+                let kind = loaded.config.provider.values().map(|section| section.kind.as_str());
+                assert_eq!(kind.collect::<Vec<_>>(), [name.trim_end_matches(".toml")]);
+                (loaded, &[])
+            }
             other => panic!("config/{other} is in no test"),
         };
         let keys: Vec<&str> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
