@@ -49,6 +49,8 @@ pub(super) struct Facts {
     pub(super) text: String,
     /// Pages that the far end confirmed.
     pub(super) pages: u32,
+    /// Pages of the document; none before it was converted.
+    pub(super) pages_in_all: u32,
     /// Calls so far.
     pub(super) dials: u32,
 }
@@ -79,11 +81,12 @@ pub(super) async fn look(session: &mut Session, handle: &Handle) -> Result<Look,
         return Err(AskError::NoAnswer { detail: "the job moved while it was looked at".into() });
     }
     let pages = number(session, "NPAGES").await?;
+    let pages_in_all = number(session, "TOTPAGES").await?;
     let dials = number(session, "TOTDIALS").await?;
     let code = number(session, "STATUSCODE").await?.try_into().ok();
     // Last: it may hold a converter's message of several lines, behind which replies and questions no longer match.
     let text = parameter(session, "STATUS").await?;
-    Ok(Look::Ours(Facts { state, code, text, pages, dials }))
+    Ok(Look::Ours(Facts { state, code, text, pages, pages_in_all, dials }))
 }
 
 /// What a refusal of `JOB id` says. Anything but these two sentences of hfaxd's is no word about the job.

@@ -84,6 +84,8 @@ pub(super) const TEXTS: &[(&str, Cause)] = &[
     ("Job aborted by request", Cause::Cancelled),
     ("Job aborted by user", Cause::Cancelled),
     ("Call aborted by user", Cause::Cancelled),
+    // The scheduler was killed in mid-call; what the call came to, nobody saw.
+    ("REJECT: Too many attempts", Cause::PartlySent),
     ("REJECT: Unable to convert dial string", Cause::Blocked),
     ("REJECT: Too many pages", Cause::DocumentRefused),
     ("REJECT: No work found", Cause::DocumentRefused),
@@ -97,6 +99,9 @@ pub(super) const TEXTS: &[(&str, Cause)] = &[
 pub(super) fn status(facts: &Facts) -> Status {
     let outcome = match facts.state.as_str() {
         "DONE" => Outcome::Delivered,
+        // Seen where its scheduler was killed in mid-call and the call went on to its good end without it: the next
+        // scheduler rejects the job because its one dial is used up, with every page confirmed.
+        "FAILED" if facts.pages_in_all > 0 && facts.pages >= facts.pages_in_all => Outcome::Delivered,
         "FAILED" => Outcome::of(cause(facts)),
         // Whatever else it is, it has not ended. ACTIVE with all pages confirmed is not DONE yet either.
         _ => return Status::Working,
@@ -134,7 +139,7 @@ mod tests {
     use crate::delivery::testing::end_word;
 
     fn facts(state: &str, code: u16, text: &str, pages: u32, dials: u32) -> Facts {
-        Facts { state: state.into(), code: Some(code), text: text.into(), pages, dials }
+        Facts { state: state.into(), code: Some(code), text: text.into(), pages, pages_in_all: 4, dials }
     }
 
     /// As read from the real server (tests/hylafax), where `; too many attempts` stands behind.
@@ -186,6 +191,23 @@ mod tests {
             ("FAILED", 1, "Busy signal detected".into(), 0, 1, "retry busy 0"),
             ("FAILED", 345, "Job aborted by request".into(), 0, 1, "refused cancelled 0"),
             ("FAILED", 345, "Job aborted by request".into(), 2, 1, "refused cancelled 2"),
+            ("FAILED", 333, "REJECT: Too many attempts to dial: 1, max 1".into(), 4, 1, "delivered 4"),
+            (
+                "FAILED",
+                333,
+                "REJECT: Too many attempts to dial: 1, max 1".into(),
+                2,
+                1,
+                "retry partly_sent 2",
+            ),
+            (
+                "FAILED",
+                333,
+                "REJECT: Too many attempts to dial: 1, max 1".into(),
+                0,
+                1,
+                "retry partly_sent 0",
+            ),
             ("FAILED", 325, "Kill time expired".into(), 0, 0, "retry provider_trouble 0"),
             ("FAILED", 325, "Kill time expired".into(), 0, 1, "retry unknown 0"),
             (
