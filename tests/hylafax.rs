@@ -185,6 +185,12 @@ async fn notice(stage: &Stage, message_id: &str) -> Letter {
         .await
 }
 
+async fn a_page_is_through(stage: &Stage, rig: &Rig, number: &str) {
+    stage
+        .until_in(PATIENCE, PAUSE, "a confirmed page", async || rig.knows_of_a_page(number).then_some(()))
+        .await;
+}
+
 async fn job(stage: &Stage, number: &str) -> Job {
     let jobs = stage.jobs().await;
     let job = jobs.into_iter().find(|job| job.number.as_ref().is_some_and(|n| n.as_str() == number));
@@ -287,9 +293,7 @@ async fn hylafax_is_killed_in_mid_call() {
 
     // Its daemons die, the call goes on without them; a mail that comes meanwhile waits.
     let mail = fax(&stage, first, 2).await;
-    stage
-        .until_in(PATIENCE, PAUSE, "a page at the far end", async || rig.a_page_came(first).then_some(()))
-        .await;
+    a_page_is_through(&stage, &rig, first).await;
     rig.order("kill");
     let waits = fax(&stage, third, 1).await;
     stage
@@ -310,9 +314,7 @@ async fn hylafax_is_killed_in_mid_call() {
 
     // All of it dies, the call with it.
     let mail = fax(&stage, second, 2).await;
-    stage
-        .until_in(PATIENCE, PAUSE, "a page at the far end", async || rig.a_page_came(second).then_some(()))
-        .await;
+    a_page_is_through(&stage, &rig, second).await;
     rig.order("crash");
     rig.order("start");
     let told = notice(&stage, &mail).await;

@@ -65,11 +65,6 @@ impl Rig {
         self.events(number).iter().filter(|event| event["event"] == "dial").count()
     }
 
-    /// Whether a page came through to `number`.
-    pub(crate) fn a_page_came(&self, number: &str) -> bool {
-        self.events(number).iter().any(|event| event["event"] == "page")
-    }
-
     /// The faxes that the machine at `number` received: files and their pages.
     pub(crate) fn received(&self, number: &str) -> Vec<(PathBuf, usize)> {
         let end = format!("-{}.tif", number.trim_start_matches('+'));
@@ -88,15 +83,13 @@ impl Rig {
         folder.map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// The jobs in both of HylaFAX's queues.
-    pub(crate) fn jobs(&self) -> usize {
-        let queue = |name: &str| {
-            let folder = std::fs::read_dir(self.folder.join("spool").join(name)).unwrap();
-            folder
-                .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('q'))
-                .count()
-        };
-        queue("sendq") + queue("doneq")
+    /// Whether HylaFAX has on disk that a page of the fax to `number` was confirmed. Until then its disk does not know of the
+    /// call at all, and HylaFAX, killed with the call, makes it again when it starts.
+    pub(crate) fn knows_of_a_page(&self, number: &str) -> bool {
+        let folder = std::fs::read_dir(self.folder.join("spool/sendq")).unwrap();
+        folder
+            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
+            .any(|job| job.contains(&format!("\nnumber:{number}\n")) && job.contains("\nnpages:1\n"))
     }
 }
 

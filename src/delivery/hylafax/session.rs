@@ -18,7 +18,7 @@ use crate::delivery::http::cut;
 const LINE_AT_MOST: usize = 4096;
 /// A reply of more lines than this is not of hfaxd.
 const LINES_AT_MOST: usize = 300;
-/// How long the last courtesies may take when the outcome is known already.
+/// How long the goodbye may take.
 const COURTESY: Duration = Duration::from_secs(2);
 
 /// A reply, read whole.
@@ -157,14 +157,9 @@ impl Session {
         self.reply("STOT").await
     }
 
-    /// Gives what follows a short time of its own: it is for tidiness only.
-    pub(super) fn only_courtesies_left(&mut self) {
-        self.deadline = Instant::now() + COURTESY;
-    }
-
-    /// Says goodbye. How hfaxd takes it changes nothing.
+    /// Says goodbye. How hfaxd takes it changes nothing, so it gets a short time of its own.
     pub(super) async fn quit(mut self) {
-        self.only_courtesies_left();
+        self.deadline = Instant::now() + COURTESY;
         let _ = self.command("QUIT", b"QUIT").await;
     }
 }

@@ -47,7 +47,6 @@ impl Hylafax {
                 // The scheduler was not reached, or said no. The job's file may be written, and rests there; that it can be
                 // deleted confirms that it rests.
                 let trouble = answer.describe("JSUBM");
-                session.only_courtesies_left();
                 let deleted = session.command("JDELE", format!("JDELE {job}").as_bytes()).await;
                 match deleted {
                     Ok(reply) if reply.code == 200 => {
