@@ -18,7 +18,14 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use faxbridge::clock::{Clock, SystemClock};
+use faxbridge::delivery::{
+    self, Cancelled, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken,
+};
+use faxbridge::job::{Cause, FaxNumber, Outcome};
 use faxbridge::store::{AttemptRow, Job};
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
 use lopdf::content::{Content, Operation};
 use lopdf::{Document, Object, Stream, dictionary};
 use serde_json::Value;
@@ -287,7 +294,7 @@ async fn a_mail_comes_out_of_the_far_ends_printer_and_every_failure_has_its_name
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hylafax_is_killed_in_mid_call() {
-    let [first, second, third] = ["+12125550100", "+12125550101", "+12125550102"];
+    let [first, second, third, fourth] = ["+12125550100", "+12125550101", "+12125550102", "+12125550103"];
     let rig = tokio::task::spawn_blocking(|| Rig::start(2)).await.unwrap();
     let stage = at(rig.port, &[first, second, third]).await;
 
@@ -321,6 +328,142 @@ async fn hylafax_is_killed_in_mid_call() {
     assert!(told.text.contains("Held"), "{}", told.text);
     assert_eq!(causes(&stage, second).await, ["partly_sent"]);
     assert_eq!(rig.calls(second), 1, "HylaFAX does not call again by itself");
+
+    // Its server runs, its scheduler does not.
+    rig.order("kill");
+    rig.order("half");
+    let office = adapter(rig.port);
+    let (taken, kept) = submit(office.as_ref(), fourth, "half-1").await;
+    assert!(matches!(taken, Err(SubmitError::NotSent { cause: Cause::ProviderTrouble, .. })), "{taken:?}");
+    assert!(!rig.has_a_job("half-1"), "it is not left behind");
+    let sought = find(office.as_ref(), fourth, "half-1", kept.as_deref()).await;
+    assert_eq!(sought, Search::NotListed);
+    assert_eq!(find(office.as_ref(), fourth, "half-1", None).await, Search::NeverSent);
+
+    // Its answer does not come through, and its server dies before it can tidy up: the job's file rests, and is cleared away
+    // before anybody sends the fax again.
+    let wire = cutter::wire("127.0.0.1:0", rig.port, &[(fourth, Cut::Unnoticed)]).await;
+    let (taken, kept) = submit(adapter(wire.port()).as_ref(), fourth, "half-2").await;
+    assert!(matches!(taken, Err(SubmitError::Unknown { .. })), "{taken:?}");
+    rig.order("crash");
+    rig.order("half");
+    assert!(rig.has_a_job("half-2"));
+    let sought = find(office.as_ref(), fourth, "half-2", kept.as_deref()).await;
+    assert_eq!(sought, Search::NeverSent);
+    assert!(!rig.has_a_job("half-2"));
+    rig.order("start");
+    let (taken, _) = submit(office.as_ref(), fourth, "half-3").await;
+    stage
+        .until_in(PATIENCE, PAUSE, "the end of half-3", async || {
+            let status = office.status(&taken.clone().unwrap().provider_ref).await.unwrap();
+            (status != Status::Working).then_some(())
+        })
+        .await;
+    one_fax(&rig, fourth, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faxes_are_cancelled_deleted_and_never_anothers() {
+    let rig = office();
+    let office = adapter(rig.port);
+    let end = async |taken: &Taken| {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match office.status(&taken.provider_ref).await.unwrap() {
+                Status::Ended(report) => return report,
+                other => assert_eq!(other, Status::Working),
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it does not end");
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    // Before anything is dialled, which takes the modem some seconds, and while it rings.
+    let quiet = "+12125550113";
+    let (taken, _) = submit(office.as_ref(), quiet, "cancelled-1").await;
+    let taken = taken.unwrap();
+    assert_eq!(office.cancel(&taken.provider_ref).await.unwrap(), Cancelled::Stopped);
+    assert_eq!(end(&taken).await.outcome, Outcome::Refused(Cause::Cancelled));
+    assert_eq!(rig.calls(quiet), 0);
+    assert_eq!(office.cancel(&taken.provider_ref).await.unwrap(), Cancelled::TooLate);
+
+    let (rings, kept) = submit(office.as_ref(), quiet, "cancelled-2").await;
+    let rings = rings.unwrap();
+    assert_eq!(kept.as_deref(), Some(rings.provider_ref.as_str()), "it was kept under the same name");
+    while rig.calls(quiet) == 0 {
+        assert_eq!(office.status(&rings.provider_ref).await.unwrap(), Status::Working);
+        tokio::time::sleep(PAUSE).await;
+    }
+    let found = find(office.as_ref(), quiet, "cancelled-2", kept.as_deref()).await;
+    assert!(matches!(found, Search::Found(found) if found.status == Status::Working));
+    assert!(office.delete(&rings.provider_ref).await.is_err(), "not while it is under way");
+    assert_eq!(office.cancel(&rings.provider_ref).await.unwrap(), Cancelled::Asked);
+    assert_eq!(end(&rings).await.outcome, Outcome::Refused(Cause::Cancelled));
+
+    // The number is right and the reference another's, as after a spool that was made anew.
+    let (job, _) = rings.provider_ref.split_once('/').unwrap();
+    let anothers = format!("{job}/someone-else");
+    assert_eq!(office.status(&anothers).await.unwrap(), Status::NotThere);
+    assert_eq!(office.cancel(&anothers).await.unwrap(), Cancelled::NotThere);
+    office.delete(&anothers).await.unwrap();
+    assert!(rig.has_a_job("cancelled-2"), "another's job is not touched");
+
+    for taken in [&taken, &rings] {
+        office.delete(&taken.provider_ref).await.unwrap();
+        assert_eq!(office.status(&taken.provider_ref).await.unwrap(), Status::NotThere);
+        office.delete(&taken.provider_ref).await.unwrap();
+        assert_eq!(office.cancel(&taken.provider_ref).await.unwrap(), Cancelled::NotThere);
+    }
+    assert!(!rig.has_a_job("cancelled-1") && !rig.has_a_job("cancelled-2"));
+}
+
+/// The adapter itself, without a daemon.
+fn adapter(port: u16) -> Box<dyn Provider> {
+    let keys = format!(
+        "kind = \"hylafax\"\nurl = \"hylafax://127.0.0.1:{port}\"\nlogin = \"faxbridge\"\n\
+         password = \"env:NEVER_READ\"\ntimeout = \"40 s\""
+    );
+    let secrets =
+        Secrets { password: zeroize::Zeroizing::new("correct horse".to_owned()), ..Secrets::default() };
+    delivery::build("office", &toml::from_str(&keys).unwrap(), &secrets).unwrap()
+}
+
+/// Hands over a fax of one page; returns what came of it, and the name that was kept.
+async fn submit(
+    office: &dyn Provider,
+    number: &str,
+    reference: &str,
+) -> (Result<Taken, SubmitError>, Option<String>) {
+    #[derive(Default)]
+    struct Kept(std::sync::Mutex<Option<String>>);
+    impl Keep for Kept {
+        fn keep<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), String>> {
+            *self.0.lock().unwrap() = Some(provider_ref.to_owned());
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+    let document = letter(1);
+    let number = FaxNumber::from_e164(number).unwrap();
+    let kept = Kept::default();
+    let order = Order {
+        reference,
+        number: &number,
+        pages: 1,
+        bytes: document.len() as u64,
+        sha256: "",
+        document: stream::iter([Ok(document.into())]).boxed(),
+        media_url: None,
+        webhook_url: None,
+        caller: Some("+12125550180"),
+        header: "Lakeside Family Clinic",
+        keep: &kept,
+    };
+    let taken = office.submit(order).await;
+    (taken, kept.0.into_inner().unwrap())
+}
+
+async fn find(office: &dyn Provider, number: &str, reference: &str, kept: Option<&str>) -> Search {
+    let number = FaxNumber::from_e164(number).unwrap();
+    office.find(Sought { reference, kept, number: &number, since: SystemClock.now() }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

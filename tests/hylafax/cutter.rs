@@ -19,6 +19,8 @@ pub(crate) enum Cut {
     BeforeReply,
     /// The reply comes back without its end.
     InReply,
+    /// JSUBM arrives, nothing of its reply comes back, and hfaxd does not learn that anything is amiss.
+    Unnoticed,
 }
 
 /// Listens at `address` and leads to hfaxd at `port`. The plan says which number's first connection is cut where.
@@ -48,11 +50,15 @@ async fn pass(client: TcpStream, port: u16, plan: Arc<Mutex<HashMap<String, Cut>
         while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
             let order = *orders.borrow_and_update();
             let kept = match order {
-                Some(Cut::BeforeReply) => 0,
+                Some(Cut::BeforeReply | Cut::Unnoticed) => 0,
                 Some(Cut::InReply) => 6.min(read),
                 _ => read,
             };
             if to_client.write_all(&buffer[..kept]).await.is_err() || order.is_some() {
+                drop(to_client);
+                if order == Some(Cut::Unnoticed) {
+                    std::future::pending::<()>().await;
+                }
                 break;
             }
         }
@@ -61,7 +67,11 @@ async fn pass(client: TcpStream, port: u16, plan: Arc<Mutex<HashMap<String, Cut>
     let mut cut = None;
     loop {
         let mut line = Vec::new();
-        if lines.read_until(b'\n', &mut line).await.ok()? == 0 {
+        let read = lines.read_until(b'\n', &mut line).await;
+        if cut == Some(Cut::Unnoticed) && !matches!(read, Ok(1..)) {
+            std::future::pending::<()>().await;
+        }
+        if read.ok()? == 0 {
             return None;
         }
         let text = String::from_utf8_lossy(&line);

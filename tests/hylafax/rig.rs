@@ -91,6 +91,16 @@ impl Rig {
             .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
             .any(|job| job.contains(&format!("\nnumber:{number}\n")) && job.contains("\nnpages:1\n"))
     }
+
+    /// Whether HylaFAX has a job in either queue that bears `reference`.
+    pub(crate) fn has_a_job(&self, reference: &str) -> bool {
+        ["sendq", "doneq"].iter().any(|queue| {
+            let folder = std::fs::read_dir(self.folder.join("spool").join(queue)).unwrap();
+            folder
+                .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
+                .any(|job| job.contains(&format!("\njobtag:{reference}\n")))
+        })
+    }
 }
 
 /// Pages of a TIFF file.
