@@ -76,6 +76,7 @@ mod http;
 pub mod hylafax;
 pub mod interfax;
 pub mod phaxio;
+pub mod signalwire;
 pub mod simulator;
 pub mod sinch;
 pub mod srfax;
@@ -460,6 +461,7 @@ pub fn build(
         ProviderKind::Interfax => interfax::Interfax::new(name, section, secrets).map(boxed),
         ProviderKind::Faxplus => faxplus::Faxplus::new(name, section, secrets).map(boxed),
         ProviderKind::Srfax => srfax::Srfax::new(name, section, secrets).map(boxed),
+        ProviderKind::Signalwire => signalwire::Signalwire::new(name, section, secrets).map(boxed),
         ProviderKind::Hylafax => hylafax::Hylafax::new(name, section, secrets).map(boxed),
     };
     made.map_err(|fault| BuildError { name: name.to_owned(), fault })

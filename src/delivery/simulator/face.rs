@@ -25,6 +25,7 @@ use super::{signature, wire};
 mod faxplus;
 mod interfax;
 mod phaxio;
+mod signalwire;
 mod sinch;
 mod srfax;
 mod telnyx;
@@ -50,6 +51,8 @@ pub enum Face {
     Faxplus,
     /// SRFax.
     Srfax,
+    /// SignalWire, Compatibility API.
+    Signalwire,
 }
 
 /// A webhook, ready to be sent.
@@ -77,6 +80,7 @@ impl Face {
             Face::Interfax => interfax::message(fax, url, key, now),
             Face::Faxplus => faxplus::message(fax, url, key, now),
             Face::Srfax => srfax::message(fax, url, key, now),
+            Face::Signalwire => signalwire::message(fax, url),
         }
     }
 
@@ -91,7 +95,7 @@ impl Face {
     /// Where the document of `fax` is to be fetched, if it did not come with the order.
     pub(super) fn media(self, fax: &Fax) -> Option<&str> {
         match self {
-            Face::Telnyx => fax.details.get("media_url").map(String::as_str),
+            Face::Telnyx | Face::Signalwire => fax.details.get("media_url").map(String::as_str),
             _ => None,
         }
     }
@@ -106,6 +110,7 @@ pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
         .nest("/interfax", interfax::routes(office))
         .nest("/faxplus", faxplus::routes(office))
         .nest("/srfax", srfax::routes(office))
+        .nest("/signalwire", signalwire::routes(office))
 }
 
 /// What the client of any API sees where the connection or a proxy is what fails; `None` where the API itself answers.
