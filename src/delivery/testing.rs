@@ -138,6 +138,7 @@ impl<'a> Slip<'a> {
             webhook_url: self.hook,
             caller: Some(CALLER),
             header: "Lakeside Family Clinic",
+            time_zone: "America/Chicago",
             keep: &self.kept,
         }
     }
@@ -287,6 +288,26 @@ pub(super) fn end_word(status: &Status) -> String {
 /// This moment.
 pub(super) fn now() -> Timestamp {
     SystemClock.now()
+}
+
+/// The cause that stands for a class of the fact tables (`fixtures/providers/`), before pages are looked at.
+pub(super) fn cause_of_class(class: &str) -> Cause {
+    match class {
+        "busy" => Cause::Busy,
+        "no_answer" => Cause::NoAnswer,
+        "voice" => Cause::Voice,
+        "not_a_fax" => Cause::NotAFax,
+        "invalid_number" => Cause::NotInService,
+        "blocked" => Cause::Blocked,
+        "transmission_error" => Cause::LineTrouble,
+        "document_rejected" => Cause::DocumentRefused,
+        "provider_unavailable" => Cause::ProviderTrouble,
+        "rate_limited" => Cause::RateLimited,
+        "auth_or_balance" => Cause::AccountTrouble,
+        "cancelled" => Cause::Cancelled,
+        "unknown" => Cause::Unknown,
+        other => panic!("{other:?} is no class"),
+    }
 }
 
 /// A server that gives these answers in turn, the last of them for ever, and what it was asked: `METHOD PATH?QUERY`,
