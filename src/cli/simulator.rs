@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Keep printed pages when the client deletes its copy
     #[arg(long)]
     keep: bool,
+    /// Answers in a second at most
+    #[arg(long, value_name = "N")]
+    per_second: Option<u32>,
     /// Misbehave by chance, the same way for the same seed
     #[arg(long, value_name = "SEED")]
     chaos: Option<u64>,
@@ -62,6 +65,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     options.call_time = Duration::from_millis(arguments.call_time);
     options.keep = arguments.keep;
     options.interfax_callback = arguments.interfax_callback.clone();
+    options.per_second = arguments.per_second;
     options.chaos = arguments.chaos.map(Chaos::new);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time;
@@ -38,6 +38,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use super::book::{Fax, Violation};
@@ -79,6 +80,8 @@ pub struct Options {
     pub webhook_pause: Duration,
     /// Printed pages stay when the client deletes its copy.
     pub keep: bool,
+    /// Answers in a second at most; without, as many as it can give.
+    pub per_second: Option<u32>,
     /// Faxes kept in memory.
     pub remember: usize,
     /// Where faxes of the InterFAX face are reported. That provider takes no URL with an order; its panel has one for all.
@@ -102,6 +105,7 @@ impl Options {
             late_by: Duration::from_secs(90),
             webhook_pause: Duration::from_secs(1),
             keep: false,
+            per_second: None,
             remember: 100_000,
             interfax_callback: None,
             chaos: None,
@@ -218,6 +222,10 @@ fn open_counter(listener: TcpListener, office: &Arc<Office>) -> Counter {
         .route("/v1/numbers", get(async || Json(json!({ "numbers": script::TABLE }))))
         .fallback(async || error(StatusCode::NOT_FOUND, "path.unknown", "there is nothing here"))
         .with_state(Arc::clone(office));
+    let router = match office.options.per_second {
+        Some(per_second) => router.layer(middleware::from_fn_with_state(Pace::new(per_second), in_turn)),
+        None => router,
+    };
     let down = Arc::new(AtomicBool::new(false));
     let (close, closed) = oneshot::channel();
     let lines = Lines { listener, down: Arc::clone(&down) };
@@ -230,6 +238,33 @@ fn open_counter(listener: TcpListener, office: &Arc<Office>) -> Counter {
         }
     });
     Counter { close, down, task }
+}
+
+/// When the next answer is due.
+#[derive(Clone)]
+struct Pace {
+    between: Duration,
+    next: Arc<Mutex<Instant>>,
+}
+
+impl Pace {
+    fn new(per_second: u32) -> Pace {
+        let between = Duration::from_secs(1) / per_second.max(1);
+        Pace { between, next: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    fn turn(&self) -> Instant {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = (*next).max(Instant::now());
+        *next = turn + self.between;
+        turn
+    }
+}
+
+/// Each answer waits for its turn.
+async fn in_turn(State(pace): State<Pace>, request: Request, next: Next) -> Response {
+    tokio::time::sleep_until(pace.turn()).await;
+    next.run(request).await
 }
 
 async fn only_with_token(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
