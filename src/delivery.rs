@@ -70,11 +70,13 @@ use crate::config::{self, ProviderKind};
 use crate::job::{Cause, FaxNumber, Report};
 
 pub mod circumstances;
+mod door;
 pub mod faxplus;
 pub mod health;
 mod http;
 pub mod hylafax;
 pub mod interfax;
+pub mod media;
 pub mod phaxio;
 pub mod simulator;
 pub mod sinch;

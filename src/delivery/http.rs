@@ -128,6 +128,11 @@ impl Upload {
         Ok((upload, part))
     }
 
+    /// An upload whose body an adapter makes itself from [`exactly`], with this `broke`.
+    pub(super) fn watching(broke: Arc<AtomicBool>) -> Upload {
+        Upload { broke }
+    }
+
     /// Whether the document could not be read to its end.
     fn broke(&self) -> bool {
         self.broke.load(Ordering::Acquire)

@@ -134,7 +134,9 @@ impl Worker {
             }
         };
         let reference = job::reference(job.id, attempt);
-        let webhook_url = self.webhook_base.as_ref().map(|base| format!("{base}/hooks/{}", job.provider));
+        let webhook_url = self.hooks.as_ref().map(|hooks| hooks.url_for(&job.provider, Some(&reference)));
+        let media = self.media.as_ref().filter(|_| provider.capabilities().fetches);
+        let media_url = media.map(|media| media.url_for(&reference, self.clock.now()));
         let order = Order {
             reference: &reference,
             number,
@@ -142,7 +144,7 @@ impl Worker {
             bytes: packet.document.bytes,
             sha256: &packet.document.sha256,
             document,
-            media_url: None,
+            media_url: media_url.as_deref(),
             webhook_url: webhook_url.as_deref(),
             caller: self.caller(&job.provider),
             header: &self.config.organization.name,
