@@ -284,6 +284,26 @@ pub(super) fn end_word(status: &Status) -> String {
     }
 }
 
+/// The cause that stands for a class of the fact sheets, as the tables in `fixtures/providers/` name them.
+pub(super) fn cause_of_class(class: &str) -> Cause {
+    match class {
+        "busy" => Cause::Busy,
+        "no_answer" => Cause::NoAnswer,
+        "voice" => Cause::Voice,
+        "not_a_fax" => Cause::NotAFax,
+        "invalid_number" => Cause::NotInService,
+        "blocked" => Cause::Blocked,
+        "transmission_error" => Cause::LineTrouble,
+        "document_rejected" => Cause::DocumentRefused,
+        "provider_unavailable" => Cause::ProviderTrouble,
+        "rate_limited" => Cause::RateLimited,
+        "auth_or_balance" => Cause::AccountTrouble,
+        "cancelled" => Cause::Cancelled,
+        "unknown" => Cause::Unknown,
+        other => panic!("{other:?} is no class"),
+    }
+}
+
 /// This moment.
 pub(super) fn now() -> Timestamp {
     SystemClock.now()
