@@ -143,6 +143,7 @@ fn order(number: &FaxNumber) -> Order<'_> {
         webhook_url: None,
         caller: None,
         header: "",
+        time_zone: "America/New_York",
         keep: &Nowhere,
     }
 }
@@ -166,6 +167,7 @@ async fn everything(adapter: &dyn Provider, vendor: &Vendor) -> Vec<(&'static st
         webhook_url: Some(WEBHOOK),
         caller: Some(CALLER),
         header: "Lakeside Family Clinic, a name that is longer than any header line has room for",
+        time_zone: "America/New_York",
         ..order(&number)
     };
     let taken = adapter.submit(full).await;

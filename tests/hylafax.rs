@@ -455,6 +455,7 @@ async fn submit(
         webhook_url: None,
         caller: Some("+12125550180"),
         header: "Lakeside Family Clinic",
+        time_zone: "America/New_York",
         keep: &kept,
     };
     let taken = office.submit(order).await;

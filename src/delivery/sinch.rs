@@ -84,6 +84,7 @@ impl Sinch {
             .text("to", order.number.as_str().to_owned())
             .text("headerText", header)
             .text("headerPageNumbers", "true")
+            .text("headerTimeZone", order.time_zone.to_owned())
             .text("maxRetries", "0")
             .text("resolution", "FINE")
             .text(format!("labels[{LABEL}]"), order.reference.to_owned());

@@ -138,6 +138,7 @@ impl<'a> Slip<'a> {
             webhook_url: self.hook,
             caller: Some(CALLER),
             header: "Lakeside Family Clinic",
+            time_zone: "America/Chicago",
             keep: &self.kept,
         }
     }
@@ -284,7 +285,12 @@ pub(super) fn end_word(status: &Status) -> String {
     }
 }
 
-/// The cause that stands for a class of the fact sheets, as the tables in `fixtures/providers/` name them.
+/// This moment.
+pub(super) fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+/// The cause that stands for a class of the fact tables (`fixtures/providers/`), before pages are looked at.
 pub(super) fn cause_of_class(class: &str) -> Cause {
     match class {
         "busy" => Cause::Busy,
@@ -302,11 +308,6 @@ pub(super) fn cause_of_class(class: &str) -> Cause {
         "unknown" => Cause::Unknown,
         other => panic!("{other:?} is no class"),
     }
-}
-
-/// This moment.
-pub(super) fn now() -> Timestamp {
-    SystemClock.now()
 }
 
 /// A server that gives these answers in turn, the last of them for ever, and what it was asked: `METHOD PATH?QUERY`,

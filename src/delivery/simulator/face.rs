@@ -26,6 +26,7 @@ mod faxplus;
 mod form;
 mod interfax;
 mod phaxio;
+mod signalwire;
 mod sinch;
 mod srfax;
 mod telnyx;
@@ -51,6 +52,8 @@ pub enum Face {
     Faxplus,
     /// SRFax.
     Srfax,
+    /// SignalWire, Compatibility API.
+    Signalwire,
 }
 
 /// A webhook, ready to be sent.
@@ -91,6 +94,7 @@ impl Face {
             Face::Interfax => interfax::message(fax, url, key, now),
             Face::Faxplus => faxplus::message(fax, url, key, now),
             Face::Srfax => srfax::message(fax, url, key, now),
+            Face::Signalwire => signalwire::message(fax, url),
         }
     }
 
@@ -105,7 +109,7 @@ impl Face {
     /// Where the document of `fax` is to be fetched, if it did not come with the order.
     pub(super) fn media(self, fax: &Fax) -> Option<&str> {
         match self {
-            Face::Telnyx => fax.details.get("media_url").map(String::as_str),
+            Face::Telnyx | Face::Signalwire => fax.details.get("media_url").map(String::as_str),
             _ => None,
         }
     }
@@ -120,6 +124,7 @@ pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
         .nest("/interfax", interfax::routes(office))
         .nest("/faxplus", faxplus::routes(office))
         .nest("/srfax", srfax::routes(office))
+        .nest("/signalwire", signalwire::routes(office))
 }
 
 /// What the client of any API sees where the connection or a proxy is what fails; `None` where the API itself answers.

@@ -14,8 +14,7 @@
 //! `too_many_files` and `too_many_destinations`: the vendor names no others. Uploads and hooks are forgotten when the
 //! simulator goes off the net. An upload is used up by its first order; one order is to one number, at once.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Multipart, Path, Request, State};
@@ -104,7 +103,7 @@ pub(super) fn message(fax: &Fax, url: &str, _key: &[u8], now: Timestamp) -> Opti
         // The ids are the same unless Fax.Plus dials again by itself, and nobody asked it to.
         "hook": { "id": fax.id, "event": "fax_sent", "event_time": time(now), "target": url },
         "data": {
-            "id": fax.id, "uid": "self", "pages": fax.pages, "from": "no_number", "to": fax.number,
+            "id": fax.id, "uid": "self", "pages": fax.pages, "from": fax.details.get("from"), "to": fax.number,
             "start_time": fax.dialled.map(time), "file": format!("{}.tiff", fax.id), "file_name": "fax",
             "cost": fax.pages, "status": status_of(fax),
         },
@@ -284,7 +283,6 @@ async fn order(
         return error(StatusCode::BAD_REQUEST, "invalid_file", "no such file was uploaded");
     };
     let submitted = Submitted {
-        details: BTreeMap::new(),
         id: upload.id,
         face: Face::Faxplus,
         reference: order.reference(),
@@ -293,6 +291,7 @@ async fn order(
         webhook_url,
         document: upload.document,
         sha256: upload.sha256,
+        details: BTreeMap::from([("from".into(), order.from), ("text".into(), order.comment.text)]),
     };
     match office.take(submitted).await {
         Took::NotTaken(answer) => refusal(answer, &line),

@@ -172,7 +172,7 @@ async fn enter(office: &Arc<Office>, order: order::Order) -> io::Result<Submitte
 }
 
 /// A random UUID (RFC 9562 section 5.4), as Telnyx names its faxes.
-fn new_id() -> io::Result<String> {
+pub(super) fn new_id() -> io::Result<String> {
     let chance = || job::chance().map_err(|_| io::Error::other("the system has no randomness"));
     Ok(uuid((u128::from(chance()?) << 64) | u128::from(chance()?)))
 }
