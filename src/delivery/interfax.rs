@@ -87,7 +87,8 @@ impl Interfax {
         query
             .append_pair("faxNumber", order.number.as_str())
             .append_pair("reference", order.reference)
-            // It would redial by itself otherwise: calls that nobody counts.
+            // It would redial by itself otherwise: calls that nobody counts. The vendor's word for the value is "number of
+            // transmission attempts to perform, in case of failure"; `attemptsToPerform` shows what it made of it.
             .append_pair("retriesToPerform", "0")
             .append_pair("pageHeader", &page_header(order.header, order.caller))
             .append_pair("resolution", "fine")
@@ -145,6 +146,13 @@ impl Provider for Interfax {
                 tracing::warn!(
                     provider = self.name,
                     "{} is out of credit and holds a fax for up to 24 hours",
+                    self.name
+                );
+            }
+            if fax.attempts_to_perform.is_some_and(|attempts| attempts > 1) {
+                tracing::warn!(
+                    provider = self.name,
+                    "{} means to redial by itself, although each order forbids it: nobody counts those calls",
                     self.name
                 );
             }
@@ -232,6 +240,7 @@ struct Fax {
     submit_time: Option<String>,
     pages_sent: Option<u32>,
     duration: Option<u32>,
+    attempts_to_perform: Option<u32>,
     #[serde(rename = "remoteCSID")]
     remote_id: Option<String>,
 }

@@ -133,6 +133,11 @@ async fn every_line_of_the_table() {
         assert_eq!(fax.sha256, testing::hex_digest(&pdf(3)));
         assert_eq!(order.map(|(key, _)| (key, fax.details[key].as_str())), order);
     }
+    let id = stage.simulator.faxes()[0].id.clone();
+    let shown = reqwest::Client::new().get(format!("{}/outbound/faxes/{id}", stage.url()));
+    let shown: serde_json::Value =
+        shown.basic_auth("clinic", Some(TOKEN)).send().await.unwrap().json().await.unwrap();
+    assert_eq!(shown["attemptsToPerform"], 1, "no redials");
     let end = stage.end("job00-1", "+12125550100").await;
     assert_eq!((end.remote_id.as_deref(), end.seconds, end.raw_code), (Some("FAXSIM"), Some(1), None));
     assert_eq!(stage.end("job29-1", "+12125550129").await.raw_code.as_deref(), Some("9917"));

@@ -266,7 +266,7 @@ fn view(fax: &Fax, host: &str) -> Value {
         "remoteCSID": result.and_then(|result| result.remote_id.as_deref()).unwrap_or_default(),
         "pagesSubmitted": fax.pages,
         "pagesSent": result.map_or(0, |result| result.pages_sent),
-        "attemptsToPerform": 1,
+        "attemptsToPerform": attempts(fax),
         "attemptsMade": u8::from(fax.dialled.is_some()),
         "duration": result.map_or(0, |result| result.seconds),
         "units": result.map_or(0, |result| result.pages_sent),
@@ -278,6 +278,12 @@ fn view(fax: &Fax, host: &str) -> Value {
         "pageHeader": detail("pageHeader", "0"),
         "priority": 2,
     })
+}
+
+/// Calls that were asked for; the panel is set to three redials.
+fn attempts(fax: &Fax) -> u32 {
+    let retries = fax.details.get("retriesToPerform").and_then(|retries| retries.parse::<u32>().ok());
+    retries.unwrap_or(3).saturating_add(1)
 }
 
 fn host_of(headers: &HeaderMap) -> &str {
