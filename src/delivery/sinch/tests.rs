@@ -134,6 +134,7 @@ async fn what_is_sent_is_what_the_vendor_documents_and_nothing_is_left_to_its_de
         ("from", "+12125550101"),
         ("headerText", "Lakeside Family Clinic"),
         ("headerPageNumbers", "true"),
+        ("headerTimeZone", "America/Chicago"),
         ("maxRetries", "0"),
         ("resolution", "FINE"),
         ("labels[job]", REFERENCE),
