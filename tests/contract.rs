@@ -6,6 +6,8 @@
 //! operations and fields that we may use. Every request must be valid, and every operation of the description must have
 //! been used, so that nothing stands there that is not tested.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the test")]
+
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest;
@@ -214,7 +216,7 @@ async fn breaks(peer: &Peer, sent: &Verdict, vendor: &Vendor) {
         };
         body
     };
-    let post = || again(Method::POST);
+    let post = || again(Method::from_bytes(sent.method.as_bytes()).unwrap());
     for (request, fault) in [
         (filled(signed(post()), sent, &sent.body), None),
         (filled(post(), sent, &sent.body), Some("security: needs")),

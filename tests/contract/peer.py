@@ -13,8 +13,8 @@ Where the description has no example, ANSWERS has one: a YAML file whose keys ar
 is held against itself first: every operation has a good answer, with an example that fits its schema.
 
 Forms are checked as objects: the field `labels[job]` is the property `job` of `labels`; numbers and
-booleans are read from their text; a property of format `binary`, or with a `contentMediaType`, is a file, which is measured and hashed,
-not read.
+booleans are read from their text; a property of format `binary`, or with a `contentMediaType`, is a file,
+which is measured and hashed, not read.
 """
 
 import base64
