@@ -70,11 +70,13 @@ use crate::config::{self, ProviderKind};
 use crate::job::{Cause, FaxNumber, Report};
 
 pub mod circumstances;
+mod door;
 pub mod faxplus;
 pub mod health;
 mod http;
 pub mod hylafax;
 pub mod interfax;
+pub mod media;
 pub mod phaxio;
 pub mod signalwire;
 pub mod simulator;
@@ -206,6 +208,8 @@ pub struct Order<'a> {
     pub caller: Option<&'a str>,
     /// Who sends, for the header line of providers that print one.
     pub header: &'a str,
+    /// The zone of the times in it, as `America/New_York`.
+    pub time_zone: &'a str,
     /// Has the provider's name for the fax kept, where there is one before anything is sent.
     pub keep: &'a dyn Keep,
 }

@@ -35,6 +35,7 @@ pub(super) fn all(config: &Config, report: &mut Report<'_>) {
     rules::rules(config, report);
     outward::providers(config, report);
     outward::webhook(config, report);
+    outward::media(config, report);
     outward::receipt(config, report);
 }
 

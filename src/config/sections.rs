@@ -48,6 +48,8 @@ pub struct Config {
     pub provider: BTreeMap<String, Provider>,
     /// Where providers report back; left out, they are polled only.
     pub webhook: Option<Webhook>,
+    /// Where providers fetch documents; left out, those that take no upload cannot be used.
+    pub media: Option<Media>,
     /// Mail out.
     pub receipt: Option<Receipt>,
     /// Log.
@@ -419,8 +421,35 @@ impl Default for Cover {
 pub struct Webhook {
     /// Address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// URL under which providers reach that address from outside. Default: `http://` and the bound address.
+    /// URL under which providers reach that address from outside. Default: the bound address.
     pub public_url: Option<String>,
+    /// Certificate chain, PEM; with `tls_key` only TLS is spoken. Without, a reverse proxy in front has to.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key, PEM; with `tls_certificate` or not at all.
+    pub tls_key: Option<PathBuf>,
+}
+
+/// `[media]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Media {
+    /// Address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// URL under which providers reach that address from outside: `https`, or `http` on this machine.
+    pub public_url: String,
+    /// Certificate chain, PEM; with `tls_key` only TLS is spoken. Without, a reverse proxy in front has to.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key, PEM; with `tls_certificate` or not at all.
+    pub tls_key: Option<PathBuf>,
+    /// How long a provider has to fetch a document.
+    #[serde(default = "Media::default_valid_for")]
+    pub valid_for: Duration,
+}
+
+impl Media {
+    fn default_valid_for() -> Duration {
+        Duration::minutes(30)
+    }
 }
 
 /// `[receipt]`: mail out.

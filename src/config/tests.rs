@@ -83,6 +83,7 @@ fn the_sample_has_every_key_of_every_section() {
         "cover",
         "provider.main",
         "webhook",
+        "media",
         "receipt",
         "telemetry",
     ];
@@ -318,6 +319,38 @@ fn single_faults_with_their_lines() {
             "[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"fax.example.com\"",
             "11: webhook.public_url: found \"fax.example.com\"; allowed: an https:// or http:// URL",
         ),
+        (
+            "[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"https://fax.example.com/?a=b\"",
+            "11: webhook.public_url: found \"https://fax.example.com/?a=b\"; allowed: a URL without ? and #",
+        ),
+        (
+            "[webhook]\nlisten = \"[::1]:1\"\ntls_key = \"/k\"",
+            "11: webhook.tls_key: stands alone; allowed: together with tls_certificate, or neither",
+        ),
+        (
+            "[media]\nlisten = \"[::1]:1\"",
+            "9: media.public_url: the key is missing and has no default; `faxbridge config sample` shows what it means",
+        ),
+        (
+            "[media]\nlisten = \"[::1]:1\"\npublic_url = \"http://fax.example.com\"",
+            "11: media.public_url: found \"http://fax.example.com\"; allowed: an https:// URL, since documents travel that way",
+        ),
+        (
+            "[media]\nlisten = \"[::1]:1\"\npublic_url = \"http://[::1]:1\"\ntls_certificate = \"/c\"",
+            "12: media.tls_certificate: stands alone; allowed: together with tls_key, or neither",
+        ),
+        (
+            "[media]\nlisten = \"[::1]:1\"\npublic_url = \"https://x\"\nvalid_for = \"30 s\"",
+            "12: media.valid_for: found 30 s; allowed: 1 min to 24 h",
+        ),
+        (
+            "[webhook]\nlisten = \"[::1]:1\"\n[media]\nlisten = \"[::1]:1\"\npublic_url = \"https://x\"",
+            "12: media.listen: found [::1]:1, which is taken by webhook.listen; allowed: another address or port",
+        ),
+        (
+            "[provider.a]\nkind = \"telnyx\"\naccount = \"1\"\ntoken = \"env:T\"\nfrom = \"+12125550101\"",
+            "10: provider.a.kind: kind = \"telnyx\" takes no upload, it fetches documents from us; add the section [media]",
+        ),
     ] {
         let found = faults(&format!("{}{added}\n", LEAST.trim_start_matches('\n').to_owned() + "\n"));
         assert_eq!(found.len(), 1, "{added}\n{}", found.join("\n"));
@@ -336,6 +369,7 @@ fn what_works_but_is_hardly_meant_is_a_warning() {
         ("[[sender]]\nname = \"a\"".to_owned(), "sender[1]", "has no addresses, no sftp_user and no folder"),
         ("[provider.a]\nkind = \"simulator\"\nurl = \"http://192.0.2.1\"\ntoken = \"env:T\"".to_owned(), "provider.a.url", "found http to another machine"),
         ("[provider.a]\nkind = \"simulator\"\nurl = \"https://x\"\ntoken = \"env:T\"\n[webhook]\nlisten = \"[::1]:0\"".to_owned(), "provider.a", "has no webhook_key"),
+        ("[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"http://fax.example.com\"".to_owned(), "webhook.public_url", "found http from another machine"),
         ("[[rule]]\nname = \"a\"\nrecipient = \"k\"\n[[rule]]\nname = \"b\"\nto = \"{number}@x\"".to_owned(), "rule[2].name", "can never match: \"a\" stands before it"),
         ("[policy]\nhurry = 2".to_owned(), "policy.hurry", "found 2: busy numbers are called again"),
         ("[limits]\nsubmission = \"900 MiB\"".to_owned(), "limits.worker_memory", "found 1 GiB, less than twice"),

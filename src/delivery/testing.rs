@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use super::http::Answer;
 use super::simulator::server::{Fax, Options, Running, serve};
 use super::simulator::{signature, telnyx_public_key};
 use super::{Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
@@ -137,6 +138,7 @@ impl<'a> Slip<'a> {
             webhook_url: self.hook,
             caller: Some(CALLER),
             header: "Lakeside Family Clinic",
+            time_zone: "America/Chicago",
             keep: &self.kept,
         }
     }
@@ -283,7 +285,12 @@ pub(super) fn end_word(status: &Status) -> String {
     }
 }
 
-/// The cause that stands for a class of the fact sheets, as the tables in `fixtures/providers/` name them.
+/// This moment.
+pub(super) fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+/// The cause that stands for a class of the fact tables (`fixtures/providers/`), before pages are looked at.
 pub(super) fn cause_of_class(class: &str) -> Cause {
     match class {
         "busy" => Cause::Busy,
@@ -303,7 +310,33 @@ pub(super) fn cause_of_class(class: &str) -> Cause {
     }
 }
 
-/// This moment.
-pub(super) fn now() -> Timestamp {
-    SystemClock.now()
+/// A server that gives these answers in turn, the last of them for ever, and what it was asked: `METHOD PATH?QUERY`,
+/// headers, body.
+pub(super) async fn tap(status: u16, bodies: &[&str]) -> (String, Inbox) {
+    let (sender, inbox) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let status = axum::http::StatusCode::from_u16(status).unwrap();
+    let answers: Vec<String> = bodies.iter().map(ToString::to_string).collect();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let router = Router::new()
+        .fallback(
+            async move |method: axum::http::Method, uri: axum::http::Uri, headers: HeaderMap, body: Bytes| {
+                let _ = sender.send(Arrived { url: format!("{method} {uri}"), headers, body });
+                let index = asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+                (status, answers[index].clone())
+            },
+        )
+        .layer(axum::extract::DefaultBodyLimit::disable());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    (url, inbox)
+}
+
+/// An answer as an adapter reads it, with `Retry-After` where `wait` says so.
+pub(super) fn answer(status: u16, wait: Option<i64>, body: &str) -> Answer {
+    Answer {
+        status: reqwest::StatusCode::from_u16(status).unwrap(),
+        headers: wait.map(|seconds| (reqwest::header::RETRY_AFTER, seconds.into())).into_iter().collect(),
+        body: body.as_bytes().to_vec(),
+    }
 }

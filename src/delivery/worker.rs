@@ -20,6 +20,8 @@ use tokio::time::Instant;
 
 use super::Provider;
 use super::health::{Change, Seen};
+use super::media::Media;
+use super::webhook::Hooks;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::job::Cause;
@@ -62,8 +64,10 @@ pub struct Worker {
     pub wake: Arc<Notify>,
     /// Told when a Job has ended, so that its answer leaves at once.
     pub answered: Arc<Notify>,
-    /// Base URL of the webhook listener, without the provider's name.
-    pub webhook_base: Option<String>,
+    /// Where providers report, if anywhere.
+    pub hooks: Option<Hooks>,
+    /// Where providers fetch documents, if anywhere.
+    pub media: Option<Media>,
 }
 
 impl Worker {

@@ -236,6 +236,28 @@ pub struct Context<'a> {
     pub jitter: f64,
 }
 
+#[cfg(test)]
+impl Context<'static> {
+    /// One for tests, with every policy at its default, nothing tried before and one provider, `sim`.
+    pub(crate) fn plain(now: Timestamp, deadline: Timestamp) -> Context<'static> {
+        let route = Route { providers: vec!["sim".into()], current: "sim".into() };
+        Context {
+            now,
+            deadline,
+            hold_for: SignedDuration::from_hours(72),
+            try_for: SignedDuration::from_hours(24),
+            earlier: &[],
+            retry: Box::leak(Box::default()),
+            patience: Box::leak(Box::default()),
+            route: Box::leak(Box::new(route)),
+            absent: Absent::Resend,
+            number_failed: 0,
+            cancel: false,
+            jitter: 0.0,
+        }
+    }
+}
+
 /// The providers that may send a Job: always the same number, another one only where the one before certainly sent nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, JobAccount};
 use crate::job::{Cause, FaxNumber, Hold, JobState};
+use crate::store::CancelWish;
 
 /// What is said about one Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -342,6 +343,17 @@ pub fn hold_sentence(hold: Hold) -> &'static str {
         Hold::UnknownCause => "The fax provider reported a failure that we do not know.",
         Hold::Account => "The fax provider did not let us send: our account with it has a problem.",
         Hold::Person => "Somebody held it.",
+    }
+}
+
+/// What came of a wish to cancel while a call may have been under way.
+pub(super) fn cancel_words(wish: CancelWish) -> &'static str {
+    match wish {
+        CancelWish::Wished => "asked for; the fax provider had not been told when it ended",
+        CancelWish::Stopped => "asked for; the fax provider stopped it in time",
+        CancelWish::Asked => "asked for; the fax provider noted it",
+        CancelWish::TooLate => "asked for, but it was too late",
+        CancelWish::Cannot => "asked for, but the fax provider cannot take back what it has",
     }
 }
 

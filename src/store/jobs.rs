@@ -128,9 +128,30 @@ pub struct AttemptRow {
     pub copy_deleted_at: Option<i64>,
     /// The provider's name for it, kept before the provider was told to send it.
     pub kept_ref: Option<String>,
+    /// Word of what became of the provider's copy.
+    pub copy: String,
 }
 
+word_type!(
+    /// What became of the document that a provider was given.
+    ProviderCopy {
+        /// Not deleted yet.
+        There = "there",
+        /// Deleted at our request.
+        Deleted = "deleted",
+        /// The provider deletes nothing at our request.
+        Kept = "kept",
+    }
+);
+
 impl AttemptRow {
+    /// What became of the provider's copy; `None` where it never had one, as far as is known.
+    #[must_use]
+    pub fn provider_copy(&self) -> Option<ProviderCopy> {
+        self.provider_ref.as_ref()?;
+        self.copy.parse().ok()
+    }
+
     /// The cause it failed for, if it did.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
@@ -152,6 +173,12 @@ impl AttemptRow {
     #[must_use]
     pub fn started(&self) -> Timestamp {
         timestamp(self.started_at)
+    }
+
+    /// When the provider's copy was deleted.
+    #[must_use]
+    pub fn copy_deleted(&self) -> Option<Timestamp> {
+        self.copy_deleted_at.map(timestamp)
     }
 
     /// When its outcome was known.
@@ -454,7 +481,7 @@ impl Store {
         .await
     }
 
-    /// Ended Attempts of final Jobs whose copy at the provider is not known to be deleted: (job, attempt, provider, its ref).
+    /// Ended Attempts of final Jobs whose copy at the provider has yet to be deleted: (job, attempt, provider, its ref).
     ///
     /// # Errors
     /// Where the database fails.
@@ -465,7 +492,7 @@ impl Store {
     ) -> Result<Vec<(JobId, u32, String, String)>, StoreError> {
         let rows: Vec<(String, i64, String, String)> = sqlx::query_as(
             "SELECT attempt.job_id, attempt.n, attempt.provider, attempt.provider_ref FROM attempt \
-             JOIN job ON job.id = attempt.job_id WHERE attempt.copy_deleted_at IS NULL \
+             JOIN job ON job.id = attempt.job_id WHERE attempt.copy = 'there' \
              AND attempt.provider_ref IS NOT NULL AND attempt.ended_at <= $1 AND job.wake_at IS NULL \
              ORDER BY attempt.ended_at LIMIT $2",
         )
@@ -481,24 +508,28 @@ impl Store {
             .collect()
     }
 
-    /// The provider's copy of an Attempt is gone.
+    /// What became of the provider's copy of an Attempt.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn record_copy_deleted(
+    pub async fn record_copy(
         &self,
         id: JobId,
         attempt: u32,
+        copy: ProviderCopy,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE attempt SET copy_deleted_at = $1 WHERE job_id = $2 AND n = $3")
-                    .bind(millis(now))
-                    .bind(id.as_str())
-                    .bind(i64::from(attempt))
-                    .execute(&mut *tx)
-                    .await?;
+                sqlx::query(
+                    "UPDATE attempt SET copy = $1, copy_deleted_at = $2 WHERE job_id = $3 AND n = $4",
+                )
+                .bind(copy.as_str())
+                .bind((copy == ProviderCopy::Deleted).then(|| millis(now)))
+                .bind(id.as_str())
+                .bind(i64::from(attempt))
+                .execute(&mut *tx)
+                .await?;
                 Ok(())
             })
         })

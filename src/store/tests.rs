@@ -1,9 +1,9 @@
 //! The store against a real database in a temporary folder: what is promised to be atomic, unique or once.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::*;
-use crate::job::state::{Effect, Event, Patience, Step, step};
+use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Report, SubmissionId};
 
 fn at(second: i64) -> Timestamp {
@@ -56,25 +56,7 @@ async fn with_jobs(store: &Store, n: u64, jobs: Vec<NewJob>) -> SubmissionId {
 }
 
 async fn advance(store: &Store, job: &Job, event: Event, now: i64) -> (Saved, Step) {
-    let patience = Patience::default();
-    let retry = crate::job::retry::RetryPolicy::default();
-    let context = crate::job::state::Context {
-        now: at(now),
-        deadline: job.deadline,
-        hold_for: SignedDuration::from_hours(72),
-        try_for: SignedDuration::from_hours(24),
-        earlier: &[],
-        retry: &retry,
-        patience: &patience,
-        route: &crate::job::state::Route {
-            providers: vec!["sim".into(), "other".into()],
-            current: job.provider.clone(),
-        },
-        absent: crate::config::Absent::Resend,
-        number_failed: 0,
-        cancel: false,
-        jitter: 0.0,
-    };
+    let context = Context::plain(at(now), job.deadline);
     let step = step(&job.state, event, &context).unwrap();
     (store.save_step(job, step.clone(), "test", false, at(now)).await.unwrap(), step)
 }
@@ -555,4 +537,32 @@ async fn what_only_a_webhook_tells_is_kept_whenever_it_comes() {
     advance(&store, &job, done, 4).await;
     let row = store.attempts(job.id).await.unwrap().remove(0);
     assert_eq!((row.pages_sent, row.seconds, row.outcome.as_deref()), (Some(3), Some(40), Some("delivered")));
+}
+
+#[tokio::test]
+async fn quiet_hours_are_kept_and_a_row_that_cannot_be_read_says_which() {
+    let (_dir, store) = open().await;
+    let numbers = crate::register::number::NumberRules::new("US", &[]).unwrap();
+    let entry = |key: &str, hours: &str| {
+        let fields = [("key", key), ("name", "Mercy"), ("number", "+12125550101"), ("quiet_hours", hours)];
+        crate::register::NewEntry::check(&fields.into_iter().collect(), &numbers).unwrap().into_entry(at(0))
+    };
+    let mut entries = vec![entry("mercy", "22:00-07:00 America/Chicago"), entry("hope", "")];
+    store.add_recipients(entries.clone(), "test", at(0)).await.unwrap();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(store.recipients().await.unwrap(), entries);
+    store
+        .write(|tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE recipient SET quiet_hours = 'at night' WHERE key = 'mercy'")
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    let told = store.recipient("mercy").await.unwrap_err().to_string();
+    assert!(told.contains("recipient mercy") && told.contains("found \"night\""), "{told}");
+    assert_eq!(store.recipient("hope").await.unwrap().map(|entry| entry.key), Some("hope".into()));
 }

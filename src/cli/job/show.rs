@@ -3,7 +3,7 @@
 use faxbridge::job::{Id, JobId, JobState, SubmissionId};
 use faxbridge::prepare::JobFacts;
 use faxbridge::receipt::number_words;
-use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, Submission, Verdict};
+use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, ProviderCopy, Submission, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -229,6 +229,9 @@ impl Desk {
         };
         let there = match deleted {
             _ if copies.is_empty() => String::new(),
+            _ if copies.iter().any(|attempt| attempt.provider_copy() == Some(ProviderCopy::Kept)) => {
+                "; the provider keeps its copy, and deletes nothing at our request".to_owned()
+            }
             Some(last) if copies.iter().all(|attempt| attempt.copy_deleted_at.is_some()) => {
                 format!("; the provider's copy deleted {}", self.times.full(last))
             }

@@ -100,6 +100,7 @@ pub(super) mod tests {
             raw_text: None,
             copy_deleted_at: None,
             kept_ref: None,
+            copy: "there".into(),
         }
     }
 

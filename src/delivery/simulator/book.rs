@@ -336,6 +336,13 @@ impl Book {
         Some(fax.clone())
     }
 
+    /// Notes `mark` among the details of a fax.
+    pub(super) fn mark(&self, id: &str, mark: &str) {
+        if let Some(entry) = self.lock().faxes.get_mut(id) {
+            entry.fax.details.insert(mark.to_owned(), String::new());
+        }
+    }
+
     /// All faxes still in the book, oldest first.
     pub(super) fn all(&self) -> Vec<Fax> {
         let inner = self.lock();

@@ -23,6 +23,7 @@ use super::script::Answer;
 use super::{signature, wire};
 
 mod faxplus;
+mod form;
 mod interfax;
 mod phaxio;
 mod signalwire;
@@ -62,8 +63,21 @@ pub(super) struct Message {
 }
 
 impl Face {
-    /// The webhook to `url` that reports how `fax` ended, signed under `key` where the provider signs.
-    pub(super) fn message(self, fax: &Fax, url: &str, key: &[u8], now: Timestamp) -> Option<Message> {
+    /// Whether its webhooks carry the document back.
+    pub(super) fn returns_documents(self) -> bool {
+        matches!(self, Face::Sinch | Face::Phaxio)
+    }
+
+    /// The webhook to `url` that reports how `fax` ended, signed under `key` where the provider signs. `document` is the
+    /// client's copy, where it is there, not too large, and [wanted](Face::returns_documents).
+    pub(super) fn message(
+        self,
+        fax: &Fax,
+        document: Option<&[u8]>,
+        url: &str,
+        key: &[u8],
+        now: Timestamp,
+    ) -> Option<Message> {
         match self {
             Face::Own => {
                 let body =
@@ -74,9 +88,9 @@ impl Face {
                 headers.insert(signature::HEADER, signed);
                 Some(Message { headers, body })
             }
-            Face::Sinch => sinch::message(fax, url, key, now),
+            Face::Sinch => sinch::message(fax, document, now),
             Face::Telnyx => telnyx::message(fax, url, key, now),
-            Face::Phaxio => phaxio::message(fax, url, key, now),
+            Face::Phaxio => phaxio::message(fax, document, url, key),
             Face::Interfax => interfax::message(fax, url, key, now),
             Face::Faxplus => faxplus::message(fax, url, key, now),
             Face::Srfax => srfax::message(fax, url, key, now),

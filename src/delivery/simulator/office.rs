@@ -20,6 +20,9 @@ use crate::job;
 /// The far end's identity on every call that got through.
 const REMOTE_ID: &str = "FAXSIM";
 
+/// Documents up to this size come back with the webhook, where the provider does that.
+const RETURNED_AT_MOST: u64 = 64 << 10;
+
 /// A fax as it came over the counter.
 pub(super) struct Submitted {
     /// [`Office::next_id`]'s, under which its document was received.
@@ -199,8 +202,12 @@ impl Office {
             Reports::Once | Reports::BeforeTheAnswer => 1,
             Reports::Twice => 2,
         };
+        let document = match fax.face.returns_documents() {
+            true => self.records.small_copy(&fax.id, RETURNED_AT_MOST).await,
+            false => None,
+        };
         for _ in 0..times {
-            let taken = self.reporter.tell(url, fax).await;
+            let taken = self.reporter.tell(url, fax, document.as_deref()).await;
             self.log(&json!({
                 "at": self.options.clock.now(), "event": "webhook", "id": fax.id, "taken": taken,
             }));

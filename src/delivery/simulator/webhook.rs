@@ -36,10 +36,10 @@ impl Reporter {
     }
 
     /// Tells `url` how `fax` stands, in the words of the API that it came by; false when nobody wanted to know.
-    pub(super) async fn tell(&self, url: &str, fax: &Fax) -> bool {
+    pub(super) async fn tell(&self, url: &str, fax: &Fax, document: Option<&[u8]>) -> bool {
         let mut pause = self.pause;
         for remaining in (0..TRIES).rev() {
-            if self.post(url, fax).await {
+            if self.post(url, fax, document).await {
                 return true;
             }
             if remaining > 0 {
@@ -58,10 +58,11 @@ impl Reporter {
         }
     }
 
-    async fn post(&self, url: &str, fax: &Fax) -> bool {
+    async fn post(&self, url: &str, fax: &Fax, document: Option<&[u8]>) -> bool {
         let Ok(_slot) = self.slots.acquire().await else { return false };
         // Made anew each time: with an old signature a late retry would be taken for a replay.
-        let Some(message) = fax.face.message(fax, url, &self.key, self.clock.now()) else { return false };
+        let message = fax.face.message(fax, document, url, &self.key, self.clock.now());
+        let Some(message) = message else { return false };
         let request = self.client.post(url).headers(message.headers).body(message.body);
         request.send().await.is_ok_and(|response| response.status().is_success())
     }

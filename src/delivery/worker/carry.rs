@@ -4,6 +4,7 @@ use std::io;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Worker;
@@ -116,10 +117,13 @@ impl Worker {
         let Some(entry) = entries.iter().find(|entry| entry.key == *key) else {
             return Ok(Verdict::Stop(Hold::Unverified));
         };
-        Ok(match register::why_not(entry, number, self.config.policy.two_person, now) {
-            Some(hold) => Verdict::Stop(hold),
-            None => Verdict::Go,
-        })
+        if let Some(hold) = register::why_not(entry, number, self.config.policy.two_person, now) {
+            return Ok(Verdict::Stop(hold));
+        }
+        // The configuration was checked: the zone is there.
+        let home = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
+        let quiet = entry.quiet_hours.as_ref().and_then(|hours| hours.until(now, &home));
+        Ok(quiet.map_or(Verdict::Go, Verdict::Later))
     }
 
     async fn submit(&self, job: &Job, attempt: u32, provider: &dyn Provider, hands: &Hands) -> Event {
@@ -134,7 +138,9 @@ impl Worker {
             }
         };
         let reference = job::reference(job.id, attempt);
-        let webhook_url = self.webhook_base.as_ref().map(|base| format!("{base}/hooks/{}", job.provider));
+        let webhook_url = self.hooks.as_ref().map(|hooks| hooks.url_for(&job.provider, Some(&reference)));
+        let media = self.media.as_ref().filter(|_| provider.capabilities().fetches);
+        let media_url = media.map(|media| media.url_for(&reference, self.clock.now()));
         let order = Order {
             reference: &reference,
             number,
@@ -142,10 +148,11 @@ impl Worker {
             bytes: packet.document.bytes,
             sha256: &packet.document.sha256,
             document,
-            media_url: None,
+            media_url: media_url.as_deref(),
             webhook_url: webhook_url.as_deref(),
             caller: self.caller(&job.provider),
             header: &self.config.organization.name,
+            time_zone: &self.config.organization.time_zone,
             keep: &Kept { store: &self.store, job: job.id, attempt },
         };
         let (event, seen, detail) = match provider.submit(order).await {

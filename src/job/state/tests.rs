@@ -19,22 +19,9 @@ fn run_with(
     earlier: &[Cause],
     change: impl FnOnce(&mut Context<'_>),
 ) -> Result<Step, Impossible> {
-    let context = &mut Context {
-        now: at(now),
-        deadline: at(86_400),
-        hold_for: SignedDuration::from_hours(72),
-        try_for: SignedDuration::from_hours(24),
-        earlier,
-        retry: &RetryPolicy::default(),
-        patience: &Patience::default(),
-        route: &Route { providers: vec!["main".into()], current: "main".into() },
-        absent: Absent::Resend,
-        number_failed: 0,
-        cancel: false,
-        jitter: 0.0,
-    };
-    change(context);
-    step(state, event, context)
+    let mut context: Context<'_> = Context { earlier, ..Context::plain(at(now), at(86_400)) };
+    change(&mut context);
+    step(state, event, &context)
 }
 
 fn states() -> Vec<JobState> {
@@ -238,7 +225,7 @@ fn pages_that_went_out_are_never_sent_again_by_themselves() {
         let ended = Event::Ended { report, wait: None };
         for cancel in [false, true] {
             let change = |context: &mut Context<'_>| {
-                context.route = leak_route("main");
+                context.route = three_providers("main");
                 context.cancel = cancel;
             };
             let step = run_with(&state, ended.clone(), 60, &[], change).unwrap();
@@ -249,7 +236,7 @@ fn pages_that_went_out_are_never_sent_again_by_themselves() {
 }
 
 /// Three providers, of which `current` has the Job.
-fn leak_route(current: &str) -> &'static Route {
+fn three_providers(current: &str) -> &'static Route {
     let providers = ["main", "second", "third"].map(str::to_owned).to_vec();
     Box::leak(Box::new(Route { providers, current: current.to_owned() }))
 }
@@ -260,7 +247,7 @@ fn another_provider_is_tried_at_once_where_the_first_certainly_sent_nothing() {
     let after = |current: &str, cause, earlier: &[Cause]| {
         let sending = JobState::Sending { attempt: 1, since: at(0) };
         let event = Event::Ended { report: Report::bare(Outcome::of(cause)), wait: None };
-        let step = run_with(&sending, event, 0, earlier, |c| c.route = leak_route(current)).unwrap();
+        let step = run_with(&sending, event, 0, earlier, |c| c.route = three_providers(current)).unwrap();
         let to = step.effects.into_iter().find_map(|effect| match effect {
             Effect::Switch(name) => Some(name),
             _ => None,
@@ -281,8 +268,8 @@ fn another_provider_is_tried_at_once_where_the_first_certainly_sent_nothing() {
 
 #[test]
 fn a_route_goes_round() {
-    assert_eq!(leak_route("third").next(), Some("main"));
-    assert_eq!(leak_route("gone from the configuration").next(), Some("main"));
+    assert_eq!(three_providers("third").next(), Some("main"));
+    assert_eq!(three_providers("gone from the configuration").next(), Some("main"));
     assert_eq!(Route { providers: vec!["a".into()], current: "a".into() }.next(), None);
     assert_eq!(Route::default().next(), None);
 }

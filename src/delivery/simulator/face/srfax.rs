@@ -194,6 +194,7 @@ async fn queue(office: &Arc<Office>, line: &Cut, fields: &Fields) -> Response {
     let Ok((id, document, sha256)) = store(office, &content).await else { return broken() };
     drop(content);
     let submitted = Submitted {
+        details: BTreeMap::new(),
         id,
         face: Face::Srfax,
         reference: field("sAccountCode").to_owned(),

@@ -2,6 +2,12 @@
 
 ALTER TABLE attempt ADD COLUMN kept_ref TEXT;  -- the provider's name for it, kept before the provider was told to send it
 
+-- The provider's copy: there, deleted, or kept by a provider that deletes nothing.
+ALTER TABLE attempt ADD COLUMN copy TEXT NOT NULL DEFAULT 'there';
+UPDATE attempt SET copy = 'deleted' WHERE copy_deleted_at IS NOT NULL;
+DROP INDEX attempt_copy;
+CREATE INDEX attempt_copy ON attempt (ended_at) WHERE copy = 'there';
+
 ALTER TABLE job ADD COLUMN route TEXT;         -- providers in order, as JSON; NULL: the one it has
 ALTER TABLE job ADD COLUMN cancel TEXT;        -- a person's wish to cancel it while a call may be under way, and what came of it
 -- A queued job that found its number's line taken is parked: no claim looks at it until the line is free, so that five hundred
