@@ -14,25 +14,26 @@
 //! web page) with the URL of our listener, are not signed, and so are hints. There is no field for a header line: the cover
 //! carries it. A file whose order was refused stays in the account; the API has no call that deletes files.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, StatusCode, Url, multipart};
+use reqwest::{Method, Url, multipart};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, Upload, broken_off, cut, not_sent, place, secret_header, unknown};
+use super::http::{Answer, Http, Upload, broken_off, cut, not_sent, place, secret_header};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Document, HeaderLine, Hook, News, Order, Provider, Search,
     Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
+use answer::{describe, error_of, judge_order, judge_upload, one_of, says_not_there, upload_failed};
 
+mod answer;
 mod list;
 
 /// The status of an ended fax, in the bridge's words. What is not in here is `Cause::Unknown`. `LineTrouble` stands for every
@@ -174,7 +175,7 @@ impl Faxplus {
         if self.waiting(id).await?.is_some() {
             return Ok(Status::Working);
         }
-        Ok(self.ended(id).await?.map_or(Status::NotThere, |fax| Status::Ended(report_of(&fax))))
+        Ok(self.ended(id).await?.map_or(Status::NotThere, |fax| status_of(&fax)))
     }
 
     async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
@@ -284,18 +285,6 @@ impl Provider for Faxplus {
     }
 }
 
-/// The answer to `POST files`.
-#[derive(Deserialize)]
-struct Stored {
-    path: String,
-}
-
-/// The answer to `POST outbox`: the id by destination.
-#[derive(Deserialize)]
-struct Ordered {
-    ids: BTreeMap<String, Value>,
-}
-
 /// A webhook, as far as it is read.
 #[derive(Deserialize)]
 struct Told {
@@ -313,90 +302,11 @@ struct ToldFax {
     id: String,
 }
 
-#[derive(Deserialize)]
-struct ApiError {
-    error: String,
-    description: String,
-}
-
-/// Code and text of what the API says is wrong; `None` when it is not the API that speaks.
-fn error_of(answer: &Answer) -> Option<(String, String)> {
-    let body: ApiError = answer.json().ok()?;
-    (!answer.status.is_success() && !body.error.is_empty()).then_some((body.error, body.description))
-}
-
-/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-fn says_not_there(answer: &Answer) -> bool {
-    answer.status == StatusCode::NOT_FOUND && error_of(answer).is_some()
-}
-
-fn describe(answer: &Answer) -> String {
-    answer.describe(error_of(answer).map(|(code, _)| code).as_deref())
-}
-
-/// The one thing that was asked for by its id.
-fn one_of<T: serde::de::DeserializeOwned>(
-    answer: &Answer,
-    id: &str,
-    id_of: impl Fn(&T) -> &String,
-) -> Result<Option<T>, AskError> {
-    if says_not_there(answer) {
-        return Ok(None);
-    }
-    let thing: T = answer.understood()?;
-    if id_of(&thing) == id {
-        Ok(Some(thing))
-    } else {
-        Err(AskError::Nonsense { detail: "the answer is about another fax".into() })
-    }
-}
-
-fn upload_failed(wait: Option<SignedDuration>, detail: &str) -> SubmitError {
-    not_sent(Cause::ProviderTrouble, wait, &format!("the document could not be uploaded: {detail}"))
-}
-
-/// What the answer to the upload says. That nobody was called is certain in any case.
-fn judge_upload(answer: &Answer) -> Result<String, SubmitError> {
-    if answer.status.is_success() {
-        let stored: Stored = answer.json().map_err(|detail| upload_failed(None, &detail))?;
-        return if stored.path.is_empty() {
-            Err(upload_failed(None, "the file got no name"))
-        } else {
-            Ok(stored.path)
-        };
-    }
-    let error = error_of(answer);
-    if answer.status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Err(SubmitError::Refused(Report {
-            raw_code: Some(error.as_ref().map_or("413".into(), |(code, _)| cut(code))),
-            raw_text: error.as_ref().map(|(_, text)| cut(text)),
-            ..Report::bare(Outcome::of(Cause::DocumentRefused))
-        }));
-    }
-    let cause = error.as_ref().map_or(Cause::Unknown, |(code, _)| cause_of(code));
-    Err(match answer.refused(error, cause) {
-        SubmitError::Unknown { detail } => upload_failed(answer.wait(), &detail),
-        other => other,
-    })
-}
-
-/// What the answer to the order says about the one question: may it have left?
-fn judge_order(answer: &Answer, number: &str) -> Result<Taken, SubmitError> {
-    if answer.status.is_success() {
-        let ordered: Ordered = answer.json().map_err(unknown)?;
-        let id = ordered.ids.iter().find(|(to, _)| list::same_number(to, number)).map(|(_, id)| id);
-        return match id.and_then(Value::as_str).filter(|id| !id.is_empty()) {
-            Some(id) => Ok(Taken { provider_ref: id.to_owned() }),
-            None => Err(unknown("the answer names no fax to this number")),
-        };
-    }
-    let error = error_of(answer);
-    let cause = match &error {
-        _ if answer.status == StatusCode::PAYLOAD_TOO_LARGE => Cause::DocumentRefused,
-        Some((code, _)) => cause_of(code),
-        None => Cause::Unknown,
-    };
-    Err(answer.refused(error, cause))
+/// How a record under `faxes` ends; one that goes on has no business there, and is not taken for an end.
+fn status_of(fax: &list::Ended) -> Status {
+    const ON_ITS_WAY: &[&str] =
+        &["submitted", "converting", "scheduled_for_sending", "sending", "in_progress"];
+    if ON_ITS_WAY.contains(&fax.status.as_str()) { Status::Working } else { Status::Ended(report_of(fax)) }
 }
 
 fn report_of(fax: &list::Ended) -> Report {

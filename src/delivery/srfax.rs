@@ -21,15 +21,17 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, broken_off, cut, not_sent, unknown};
+use super::http::{Answer, Http, cut, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
+    Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
+use record::{Record, judge_list, one, text};
 
 mod body;
+mod record;
 
 /// The `ErrorCode` of a failed fax, in the bridge's words. It is free text; what is not in here is told by the pages.
 pub(super) const CODES: &[(&str, Cause)] =
@@ -298,88 +300,9 @@ fn word_of(answer: &Answer) -> Option<Word> {
     }
 }
 
-/// One fax, in the status and in the outbox. Numbers come as numbers or as text.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Record {
-    #[serde(default)]
-    file_name: Option<String>,
-    sent_status: String,
-    #[serde(default)]
-    pages: Value,
-    #[serde(default)]
-    duration: Value,
-    #[serde(default, rename = "RemoteID")]
-    remote_id: Value,
-    #[serde(default)]
-    error_code: Option<String>,
-    #[serde(default)]
-    account_code: Value,
-}
-
-impl Record {
-    /// Its id, which stands behind the bar in the file's name.
-    fn id(&self) -> Option<&str> {
-        self.file_name.as_deref()?.rsplit_once('|').map(|(_, id)| id.trim()).filter(|id| !id.is_empty())
-    }
-
-    fn status(&self) -> Result<Status, AskError> {
-        let failed = match self.sent_status.trim().to_ascii_lowercase().as_str() {
-            "in progress" | "sending email" => return Ok(Status::Working),
-            "sent" => false,
-            "failed" => true,
-            _ => {
-                let detail = format!("a status that nobody told of: {}", cut(&self.sent_status));
-                return Err(AskError::Nonsense { detail });
-            }
-        };
-        let code = self.error_code.as_deref().map(str::trim).filter(|code| !code.is_empty());
-        let known = code.and_then(cause_of);
-        let pages = count(&self.pages);
-        let outcome = match known {
-            _ if !failed => Outcome::Delivered,
-            Some(cause) => Outcome::of(cause),
-            None if pages.is_some_and(|pages| pages > 0) => Outcome::of(broken_off(pages)),
-            None => Outcome::of(Cause::Unknown),
-        };
-        Ok(Status::Ended(Report {
-            outcome,
-            // Where nobody took the call no page came through, whatever is counted here.
-            pages_sent: if failed && known.is_some() { None } else { pages },
-            remote_id: text(&self.remote_id).map(|id| cut(&id)),
-            seconds: count(&self.duration),
-            raw_code: Some(cut(&self.sent_status)),
-            raw_text: code.map(cut),
-        }))
-    }
-}
-
 fn read<T: serde::de::DeserializeOwned>(result: Value) -> Result<T, AskError> {
     serde_json::from_value(result)
         .map_err(|_| AskError::Nonsense { detail: "the result is not what was asked for".into() })
-}
-
-/// The only element of a list of one; anything else as it is.
-fn one(result: Value) -> Value {
-    match result {
-        Value::Array(mut list) if list.len() == 1 => list.pop().unwrap_or_default(),
-        other => other,
-    }
-}
-
-/// A text that may have come as a number; `None` when it is empty.
-fn text(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    (!text.is_empty()).then_some(text)
-}
-
-/// A number that may have come as text.
-fn count(value: &Value) -> Option<u32> {
-    text(value)?.parse().ok()
 }
 
 /// What the answer to a submit says about the one question: may it have left?
@@ -401,30 +324,6 @@ fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
     }
 }
 
-/// What the outbox says about the fax with our reference.
-fn judge_list(list: Vec<Record>, reference: &str) -> Result<Search, AskError> {
-    let mut furthest: Option<(u8, Found)> = None;
-    for fax in list {
-        if text(&fax.account_code).as_deref() != Some(reference) {
-            continue;
-        }
-        let Some(id) = fax.id() else {
-            return Err(AskError::Nonsense { detail: "the fax is listed without its id".into() });
-        };
-        let found = Found { status: fax.status()?, provider_ref: id.to_owned() };
-        // One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
-        let rank = match &found.status {
-            Status::Ended(report) if report.outcome == Outcome::Delivered => 0,
-            Status::Working => 1,
-            _ => 2,
-        };
-        if furthest.as_ref().is_none_or(|(best, _)| rank < *best) {
-            furthest = Some((rank, found));
-        }
-    }
-    Ok(furthest.map_or(Search::NotListed, |(_, found)| Search::Found(found)))
-}
-
 /// The line of [`REFUSALS`] that a text belongs to.
 fn refusal(text: &str) -> Option<(&'static str, Cause)> {
     let text = text.to_ascii_lowercase();
@@ -440,10 +339,6 @@ fn failed(text: &str) -> String {
     let known = refusal(text).map(|(known, _)| known);
     let known = known.or_else(|| says_not_there(text).then_some("not found"));
     format!("the API answers \"Failed\", {}", known.unwrap_or("with a text that is not known here"))
-}
-
-fn cause_of(code: &str) -> Option<Cause> {
-    CODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(code)).map(|(_, cause)| *cause)
 }
 
 /// A number of North America with its country code, without the plus sign.

@@ -106,6 +106,11 @@ pub(super) fn hooks(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
                     "the provider {name}: in its control panel, tell InterFAX to post to {url}"
                 ))?;
             }
+            ProviderKind::Faxplus => {
+                findings.ok(format_args!(
+                    "the provider {name}: in its account, set a webhook for the event fax_sent to {url}"
+                ))?;
+            }
             _ if journal => {}
             _ => findings.ok(format_args!("the provider {name} is told with each fax to report to {url}"))?,
         }

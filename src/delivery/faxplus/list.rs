@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::report_of;
+use super::status_of;
 use crate::delivery::{AskError, Found, Search, Sought, Status};
 use crate::job::Outcome;
 
@@ -79,9 +79,13 @@ pub(super) fn judge(waiting: &[Waiting], ended: &[Ended], sought: &Sought<'_>) -
     let is_ours = |comment: &Value| whose(comment, sought.reference) == Whose::Ours;
     let waits = waiting.iter().filter(|fax| is_ours(&fax.comment)).map(|fax| (1, &fax.id, Status::Working));
     let ends = ended.iter().filter(|fax| is_ours(&fax.comment)).map(|fax| {
-        let report = report_of(fax);
-        let rank = if report.outcome == Outcome::Delivered { 0 } else { 2 };
-        (rank, &fax.id, Status::Ended(report))
+        let status = status_of(fax);
+        let rank = match &status {
+            Status::Ended(report) if report.outcome == Outcome::Delivered => 0,
+            Status::Ended(_) => 2,
+            _ => 1,
+        };
+        (rank, &fax.id, status)
     });
     // One Attempt is one order, so there should be one. If not, the one that counts is what may be in a tray.
     let furthest = waits.chain(ends).filter(|(_, id, _)| !id.is_empty()).min_by_key(|(rank, _, _)| *rank);

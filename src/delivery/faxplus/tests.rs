@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use futures_util::stream;
+use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
+use serde_json::Value;
 
+use super::answer::ApiError;
 use super::*;
 use crate::delivery::simulator::script;
 use crate::delivery::testing::{
@@ -181,6 +184,21 @@ async fn webhooks_are_hints_by_the_id_of_the_order() {
             assert_eq!(news, [hint], "whatever it says of the end");
         }
     }
+}
+
+#[tokio::test]
+async fn hooks_belong_to_the_account_until_they_are_removed() {
+    let stage = stage().await;
+    hook_up(&stage).await;
+    let url = format!("{}/faxplus/v3/hooks", stage.simulator.url());
+    let listed: Value =
+        reqwest::Client::new().get(url).bearer_auth(TOKEN).send().await.unwrap().json().await.unwrap();
+    assert_eq!(listed["data"][0]["target"], stage.hook);
+    let one = format!("hooks/{}", listed["data"][0]["id"].as_str().unwrap());
+    assert_eq!(call(&stage, Method::DELETE, &one, None).await.0, StatusCode::NO_CONTENT);
+    stage.send("+12125550100", REFERENCE).await.unwrap();
+    stage.simulator.idle().await;
+    assert_eq!(stage.inbox.len(), 0);
 }
 
 #[tokio::test]

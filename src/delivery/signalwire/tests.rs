@@ -305,7 +305,7 @@ fn codes_are_those_of_the_fact_sheet() {
     for [status, text, class] in &lines {
         match *class {
             "delivered" => {
-                assert_eq!(end(json!({"sid": "f", "status": status, "num_pages": "3"})), "delivered 3")
+                assert_eq!(end(json!({"sid": "f", "status": status, "num_pages": "3"})), "delivered 3");
             }
             class => assert_eq!(cause_of(status, text), cause_of_class(class), "{status} {text}"),
         }

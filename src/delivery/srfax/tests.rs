@@ -7,6 +7,7 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::record::cause_of;
 use super::*;
 use crate::delivery::simulator::script;
 use crate::delivery::testing::{

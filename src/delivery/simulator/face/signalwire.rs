@@ -98,10 +98,7 @@ async fn submit(
     if let Some(fault) = fault(&form) {
         return error(StatusCode::UNPROCESSABLE_ENTITY, 42201, &fault);
     }
-    let submitted = match enter(&office, &mut form).await {
-        Ok(submitted) => submitted,
-        Err(_) => return broken(),
-    };
+    let Ok(submitted) = enter(&office, &mut form).await else { return broken() };
     match office.take(submitted).await {
         Took::NotTaken(answer) => not_taken(answer, &line),
         Took::Full => not_taken(Answer::Unavailable, &line),
