@@ -53,7 +53,7 @@ impl Default for RetryPolicy {
 /// one.
 #[must_use]
 pub fn number_rest(pause: SignedDuration, failed: u32, policy: &RetryPolicy) -> SignedDuration {
-    if failed % policy.number_calls.max(1) == 0 {
+    if failed.is_multiple_of(policy.number_calls.max(1)) {
         pause.max(hurried(policy.number_rest, policy))
     } else {
         pause
