@@ -85,6 +85,8 @@ pub mod srfax;
 pub mod telnyx;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod webhook;
 pub mod worker;
 

@@ -43,6 +43,8 @@ pub struct Keys {
     pub signs: bool,
     /// Whether it fetches documents from `[media]`.
     pub fetches: bool,
+    /// Whether it prints the header line of 47 CFR 68.318(d); where it does not, the cover carries what that line must say.
+    pub prints_header: bool,
 }
 
 impl ProviderKind {
@@ -65,7 +67,8 @@ impl ProviderKind {
     /// What its keys mean.
     #[must_use]
     pub fn keys(self) -> Keys {
-        let plain = Keys { needs: &[], takes: &[], url: None, signs: false, fetches: false };
+        let plain =
+            Keys { needs: &[], takes: &[], url: None, signs: false, fetches: false, prints_header: false };
         match self {
             ProviderKind::Simulator => {
                 Keys { needs: &["url", "token"], takes: &["webhook_key", "from"], signs: true, ..plain }
@@ -74,6 +77,7 @@ impl ProviderKind {
                 needs: &["account", "login", "password"],
                 takes: &["from"],
                 url: Some("https://fax.api.sinch.com"),
+                prints_header: true,
                 ..plain
             },
             ProviderKind::Telnyx => Keys {
@@ -82,11 +86,13 @@ impl ProviderKind {
                 url: Some("https://api.telnyx.com"),
                 signs: true,
                 fetches: true,
+                ..plain
             },
             ProviderKind::Phaxio => Keys {
                 needs: &["login", "password"],
                 takes: &["webhook_key", "from"],
                 url: Some("https://api.phaxio.com"),
+                prints_header: true,
                 signs: true,
                 ..plain
             },
@@ -102,13 +108,16 @@ impl ProviderKind {
             ProviderKind::Srfax => Keys {
                 needs: &["account", "password", "mail", "from"],
                 url: Some("https://secure.srfax.com"),
+                prints_header: true,
                 ..plain
             },
             // Each customer has an address of its own, https://SPACE.signalwire.com.
             ProviderKind::Signalwire => {
                 Keys { needs: &["url", "account", "token", "from"], fetches: true, ..plain }
             }
-            ProviderKind::Hylafax => Keys { needs: &["url", "login"], takes: &["password", "from"], ..plain },
+            ProviderKind::Hylafax => {
+                Keys { needs: &["url", "login"], takes: &["password", "from"], prints_header: true, ..plain }
+            }
         }
     }
 }

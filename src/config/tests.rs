@@ -348,14 +348,33 @@ fn single_faults_with_their_lines() {
             "12: media.listen: found [::1]:1, which is taken by webhook.listen; allowed: another address or port",
         ),
         (
-            "[provider.a]\nkind = \"telnyx\"\naccount = \"1\"\ntoken = \"env:T\"\nfrom = \"+12125550101\"",
-            "10: provider.a.kind: kind = \"telnyx\" takes no upload, it fetches documents from us; add the section [media]",
+            "[provider.a]\nkind = \"faxplus\"\ntoken = \"env:T\"\nfrom = \"+12125550101\"",
+            "10: provider.a.kind: kind = \"faxplus\" prints no header line, so the cover has to carry what the law wants",
+        ),
+        (
+            "[provider.a]\nkind = \"sinch\"\naccount = \"p\"\nlogin = \"k\"\npassword = \"env:P\"\ntoken = \"env:T\"",
+            "14: provider.a.token: has no meaning for kind = \"sinch\"; that kind has: account, login, password, from",
+        ),
+        (
+            "[provider.a]\nkind = \"hylafax\"\nurl = \"https://fax.example.com\"\nlogin = \"l\"",
+            "11: provider.a.url: found \"https://fax.example.com\"; allowed: \"hylafax://host:4559\"",
         ),
     ] {
         let found = faults(&format!("{}{added}\n", LEAST.trim_start_matches('\n').to_owned() + "\n"));
         assert_eq!(found.len(), 1, "{added}\n{}", found.join("\n"));
         assert!(found[0].starts_with(expected), "{added}\n found    {}\n expected {expected}", found[0]);
     }
+}
+
+#[test]
+fn a_provider_that_fetches_needs_a_place_to_fetch_from() {
+    let office = LEAST.trim_start().replace("country", "phone = \"+1 212 555 0100\"\ncountry");
+    let found = faults(&format!(
+        "{office}[provider.a]\nkind = \"telnyx\"\naccount = \"1\"\ntoken = \"env:T\"\nfrom = \"+12125550101\"\n"
+    ));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let expected = "10: provider.a.kind: kind = \"telnyx\" takes no upload, it fetches documents from us; add the section [media]";
+    assert!(found[0].starts_with(expected), "{}", found[0]);
 }
 
 #[test]

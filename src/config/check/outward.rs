@@ -17,6 +17,15 @@ pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
         let here = list.key(name);
         keys_of_its_kind(config, &here, provider, report);
         address(&here.key("url"), provider, report);
+        let covered = provider.kind == ProviderKind::Simulator || config.organization.phone.is_some();
+        if !provider.kind.keys().prints_header && !covered {
+            let sentence = format!(
+                "kind = \"{}\" prints no header line, so the cover has to carry what the law wants on a fax (47 CFR 68.318(d)): \
+                 date, sender and telephone number; add organization.phone",
+                provider.kind.as_str()
+            );
+            report.fault(&here.key("kind"), sentence);
+        }
         if let Some(from) = &provider.from
             && !is_e164(from)
         {
