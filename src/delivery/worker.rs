@@ -127,7 +127,7 @@ impl Worker {
     /// Until the next Job is due; nothing where one is.
     async fn next_due(&self) -> Duration {
         let now = self.clock.now();
-        match self.store.next_wake().await {
+        match self.store.next_wake(self.config.provider.keys().map(String::as_str), now).await {
             Ok(Some(at)) => at.duration_since(now).try_into().unwrap_or(Duration::ZERO),
             _ => NAP,
         }

@@ -66,22 +66,33 @@ impl Store {
         .await
     }
 
-    /// When the next Job must be looked at, leases included.
+    /// When the next Job of these `providers` must be looked at that nobody has in hand, or the next queued one expires.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(
-            "SELECT MIN(at) FROM (\
-               SELECT MIN(CASE WHEN lease_until > wake_at THEN lease_until ELSE wake_at END) AS at FROM job \
-                 WHERE wake_at IS NOT NULL AND state <> 'queued' \
-               UNION ALL SELECT MIN(CASE WHEN lease_until > wake_at THEN lease_until ELSE wake_at END) FROM job \
-                 WHERE state = 'queued' AND parked = 0 \
-               UNION ALL SELECT MIN(deadline) FROM job WHERE state = 'queued') AS next",
-        )
-        .fetch_one(self.readers())
-        .await?;
-        Ok(at.map(super::timestamp))
+    pub async fn next_wake(
+        &self,
+        providers: impl Iterator<Item = &str>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mut next: Option<i64> =
+            sqlx::query_scalar("SELECT deadline FROM job WHERE state = 'queued' ORDER BY deadline LIMIT 1")
+                .fetch_optional(self.readers())
+                .await?;
+        for provider in providers {
+            let first: Option<i64> = sqlx::query_scalar(
+                "SELECT MIN(at) FROM (SELECT * FROM (SELECT wake_at AS at FROM job WHERE state = 'queued' AND parked = 0 \
+                   AND provider = $1 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at, id LIMIT 1) AS sends \
+                 UNION ALL SELECT * FROM (SELECT wake_at AS at FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' \
+                   AND provider = $1 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT 1) AS asks) AS both",
+            )
+            .bind(provider)
+            .bind(millis(now))
+            .fetch_one(self.readers())
+            .await?;
+            next = [next, first].into_iter().flatten().min();
+        }
+        Ok(next.map(super::timestamp))
     }
 
     /// Moves queued Jobs of `from`, which cannot be used now, to the next provider of their routes that `usable` names. Only
@@ -269,23 +280,32 @@ async fn without_provider(
     .bind(i64::from(room))
     .fetch_all(&mut *tx)
     .await?;
+    // The names in the two indexes, each found from the one before it: DISTINCT would walk over every waiting Job.
     let providers: Vec<String> = sqlx::query_scalar(
-        "SELECT DISTINCT provider FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' \
-             UNION SELECT DISTINCT provider FROM job WHERE state = 'queued' AND parked = 0",
+        "WITH RECURSIVE waits (name) AS (SELECT MIN(provider) FROM job WHERE state = 'queued' AND parked = 0 \
+           UNION ALL SELECT (SELECT MIN(provider) FROM job WHERE state = 'queued' AND parked = 0 \
+             AND provider > waits.name) FROM waits WHERE waits.name IS NOT NULL), \
+         asked (name) AS (SELECT MIN(provider) FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' \
+           UNION ALL SELECT (SELECT MIN(provider) FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' \
+             AND provider > asked.name) FROM asked WHERE asked.name IS NOT NULL) \
+         SELECT name FROM waits WHERE name IS NOT NULL UNION SELECT name FROM asked WHERE name IS NOT NULL",
     )
     .fetch_all(&mut *tx)
     .await?;
     for gone in providers.iter().filter(|provider| !names.contains(provider)) {
-        let due: Vec<String> = sqlx::query_scalar(
-            "SELECT id FROM job WHERE wake_at <= $1 AND provider = $2 AND parked = 0 \
-             AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at LIMIT $3",
-        )
-        .bind(millis(now))
-        .bind(gone)
-        .bind(i64::from(room))
-        .fetch_all(&mut *tx)
-        .await?;
-        ids.extend(due);
+        for which in ["state = 'queued' AND parked = 0", "wake_at IS NOT NULL AND state <> 'queued'"] {
+            let sql = format!(
+                "SELECT id FROM job WHERE {which} AND provider = $2 AND wake_at <= $1 \
+                 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT $3"
+            );
+            let due: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                .bind(millis(now))
+                .bind(gone)
+                .bind(i64::from(room))
+                .fetch_all(&mut *tx)
+                .await?;
+            ids.extend(due);
+        }
     }
     Ok(ids)
 }

@@ -136,7 +136,7 @@ impl Rig {
 
     /// When the worker wants to look at the Jobs next.
     pub(in crate::delivery) async fn next_wake(&self) -> Option<Timestamp> {
-        self.store.next_wake().await.unwrap()
+        self.store.next_wake(std::iter::once("sim"), self.clock.now()).await.unwrap()
     }
 }
 

@@ -15,8 +15,8 @@ ALTER TABLE job ADD COLUMN cancel TEXT;        -- a person's wish to cancel it w
 ALTER TABLE job ADD COLUMN parked BIGINT NOT NULL DEFAULT 0;
 
 DROP INDEX job_wake;
-CREATE INDEX job_queue ON job (provider, wake_at) WHERE state = 'queued' AND parked = 0;
-CREATE INDEX job_parked ON job (number, wake_at) WHERE parked = 1;
+CREATE INDEX job_queue ON job (provider, wake_at, id) WHERE state = 'queued' AND parked = 0;
+CREATE INDEX job_parked ON job (number, wake_at, id) WHERE parked = 1;
 CREATE INDEX job_expiry ON job (deadline) WHERE state = 'queued';
 CREATE INDEX job_asked ON job (provider, wake_at) WHERE wake_at IS NOT NULL AND state <> 'queued';
 
