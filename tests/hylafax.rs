@@ -8,8 +8,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
 
+#[path = "hylafax/adapter.rs"]
+mod adapter;
 #[path = "hylafax/cutter.rs"]
 mod cutter;
+#[path = "hylafax/letter.rs"]
+mod letter;
 #[path = "hylafax/rig.rs"]
 mod rig;
 mod support;
@@ -18,21 +22,16 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use faxbridge::clock::{Clock, SystemClock};
-use faxbridge::delivery::{
-    self, Cancelled, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken,
-};
-use faxbridge::job::{Cause, FaxNumber, Outcome};
+use faxbridge::delivery::{Cancelled, Search, Status, SubmitError, Taken};
+use faxbridge::job::{Cause, Outcome};
 use faxbridge::store::{AttemptRow, Job};
-use futures_util::future::BoxFuture;
-use futures_util::{StreamExt, stream};
-use lopdf::content::{Content, Operation};
-use lopdf::{Document, Object, Stream, dictionary};
 use serde_json::Value;
 use support::sink::Letter;
 use support::{Stage, documents, smtp};
 
+use adapter::{adapter, find, submit};
 use cutter::Cut;
+use letter::letter;
 use rig::Rig;
 
 const CONFIG: &str = r#"
@@ -116,60 +115,6 @@ async fn fax(stage: &Stage, number: &str, pages: u32) -> String {
     let mail = documents::mail(JANE, &to, &message_id, "Referral", &[("r.pdf", &letter(pages))]);
     smtp::send(stage.smtp(), JANE, &[&to], &mail).await.unwrap();
     message_id
-}
-
-/// A letter whose pages differ from one another all over.
-fn letter(pages: u32) -> Vec<u8> {
-    let mut document = Document::with_version("1.5");
-    let tree = document.new_object_id();
-    let font = document
-        .add_object(dictionary! { "Type" => "Font", "Subtype" => "Type1", "BaseFont" => "Helvetica-Bold" });
-    let resources = document.add_object(dictionary! { "Font" => dictionary! { "F1" => font } });
-    let mut kids = Vec::new();
-    for page in 1..=pages {
-        let mut operations = vec![Operation::new("BT", vec![])];
-        for line in 0..20 {
-            let size = 12 + i64::from((line * 7 + page * 5) % 16);
-            let text = format!(
-                "page {page} of the referral, line {line} {}",
-                "#".repeat((page * line) as usize % 9)
-            );
-            let from_left = 60 + i64::from((line * 31 + page * 47) % 120);
-            operations.extend([
-                Operation::new("Tf", vec!["F1".into(), size.into()]),
-                Operation::new(
-                    "Tm",
-                    vec![
-                        1.into(),
-                        0.into(),
-                        0.into(),
-                        1.into(),
-                        from_left.into(),
-                        (720 - i64::from(line) * 34).into(),
-                    ],
-                ),
-                Operation::new("Tj", vec![Object::string_literal(text)]),
-            ]);
-        }
-        operations.push(Operation::new("ET", vec![]));
-        let content =
-            document.add_object(Stream::new(dictionary! {}, Content { operations }.encode().unwrap()));
-        kids.push(Object::from(
-            document.add_object(dictionary! { "Type" => "Page", "Parent" => tree, "Contents" => content }),
-        ));
-    }
-    document.objects.insert(
-        tree,
-        Object::Dictionary(dictionary! {
-            "Type" => "Pages", "Count" => i64::from(pages), "Kids" => kids, "Resources" => resources,
-            "MediaBox" => vec![0.into(), 0.into(), 612.into(), 792.into()],
-        }),
-    );
-    let catalog = document.add_object(dictionary! { "Type" => "Catalog", "Pages" => tree });
-    document.trailer.set("Root", catalog);
-    let mut bytes = Vec::new();
-    document.save_to(&mut bytes).unwrap();
-    bytes
 }
 
 /// Waits for the final receipt.
@@ -414,56 +359,6 @@ async fn faxes_are_cancelled_deleted_and_never_anothers() {
         assert_eq!(office.cancel(&taken.provider_ref).await.unwrap(), Cancelled::NotThere);
     }
     assert!(!rig.has_a_job("cancelled-1") && !rig.has_a_job("cancelled-2"));
-}
-
-/// The adapter itself, without a daemon.
-fn adapter(port: u16) -> Box<dyn Provider> {
-    let keys = format!(
-        "kind = \"hylafax\"\nurl = \"hylafax://127.0.0.1:{port}\"\nlogin = \"faxbridge\"\n\
-         password = \"env:NEVER_READ\"\ntimeout = \"40 s\""
-    );
-    let secrets =
-        Secrets { password: zeroize::Zeroizing::new("correct horse".to_owned()), ..Secrets::default() };
-    delivery::build("office", &toml::from_str(&keys).unwrap(), &secrets).unwrap()
-}
-
-/// Hands over a fax of one page; returns what came of it, and the name that was kept.
-async fn submit(
-    office: &dyn Provider,
-    number: &str,
-    reference: &str,
-) -> (Result<Taken, SubmitError>, Option<String>) {
-    #[derive(Default)]
-    struct Kept(std::sync::Mutex<Option<String>>);
-    impl Keep for Kept {
-        fn keep<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), String>> {
-            *self.0.lock().unwrap() = Some(provider_ref.to_owned());
-            Box::pin(std::future::ready(Ok(())))
-        }
-    }
-    let document = letter(1);
-    let number = FaxNumber::from_e164(number).unwrap();
-    let kept = Kept::default();
-    let order = Order {
-        reference,
-        number: &number,
-        pages: 1,
-        bytes: document.len() as u64,
-        sha256: "",
-        document: stream::iter([Ok(document.into())]).boxed(),
-        media_url: None,
-        webhook_url: None,
-        caller: Some("+12125550180"),
-        header: "Lakeside Family Clinic",
-        keep: &kept,
-    };
-    let taken = office.submit(order).await;
-    (taken, kept.0.into_inner().unwrap())
-}
-
-async fn find(office: &dyn Provider, number: &str, reference: &str, kept: Option<&str>) -> Search {
-    let number = FaxNumber::from_e164(number).unwrap();
-    office.find(Sought { reference, kept, number: &number, since: SystemClock.now() }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

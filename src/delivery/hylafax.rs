@@ -28,6 +28,10 @@
 //! Done jobs stay until faxqclean takes them, 15 minutes by its own default and 35 days on Debian. This relies on the 15
 //! minutes. A job is taken for ours only when its JOBINFO is our reference; no other is ever suspended, killed or deleted.
 //!
+//! One call can be made twice by HylaFAX itself: it writes down that it called when the first page is confirmed. If it loses
+//! power before, it calls again when it starts, and no client can know. (After the first page it does not: the one dial is used
+//! up. Its daemons alone may die at any time; the call goes on without them.)
+//!
 //! # What HylaFAX does with the pages
 //!
 //! It prints the header line on every page (TAGLINE). It makes the pages with Ghostscript on paper of one size, letter where
