@@ -22,6 +22,7 @@ pub(crate) mod job;
 pub(crate) mod listing;
 pub(crate) mod packet_worker;
 pub(crate) mod preview;
+pub(crate) mod provider;
 pub(crate) mod recipient;
 pub(crate) mod send;
 pub(crate) mod serve;

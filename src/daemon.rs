@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -16,8 +17,10 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::secret::SecretRef;
 use crate::config::{self, Config, Loaded};
 use crate::cover::Fonts;
+use crate::delivery::media::{self, Media};
+use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
-use crate::delivery::{self, Provider, webhook};
+use crate::delivery::{self, Provider};
 use crate::intake::{self, Intake};
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
@@ -25,7 +28,7 @@ use crate::prepare::plan::Planner;
 use crate::receipt::outbox::Outbox;
 use crate::retention::Retention;
 use crate::routing::Rules;
-use crate::spool::{MasterKey, Spool};
+use crate::spool::{MasterKey, Purpose, Spool};
 use crate::store::Store;
 
 mod backstage;
@@ -60,6 +63,9 @@ pub struct Addresses {
     pub sftp: Vec<SocketAddr>,
     /// Webhooks.
     pub webhook: Option<SocketAddr>,
+    /// Documents that providers fetch.
+    #[serde(default)]
+    pub media: Option<SocketAddr>,
 }
 
 /// A running daemon. Dropped without [`Running::stop`], its tasks are aborted.
@@ -272,11 +278,12 @@ impl Parts {
             providers: self.providers.clone(),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
+            answered: Arc::clone(&self.answered),
         };
         retention.clean_up().await.map_err(|e| StartError::new("cleaning up", e))?;
-        let webhook_base = self.open_webhooks().await?;
+        let outside = (self.open_webhooks().await?, self.open_media().await?);
         let backstage = Backstage::open().map_err(|e| StartError::new("threads", e))?;
-        self.start_workers(program, webhook_base, retention, &backstage)?;
+        self.start_workers(program, outside, retention, &backstage)?;
         self.open_doors().await?;
         let written = serde_json::to_vec_pretty(&self.addresses).unwrap_or_default();
         replace(&self.config.store.data_dir.join("addresses.json"), &written)
@@ -294,7 +301,7 @@ impl Parts {
     fn start_workers(
         &mut self,
         program: PathBuf,
-        webhook_base: Option<String>,
+        (hooks, media): (Option<Hooks>, Option<Media>),
         retention: Retention,
         backstage: &Backstage,
     ) -> Result<(), StartError> {
@@ -331,7 +338,8 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             wake: Arc::clone(&self.made),
             answered: Arc::clone(&self.answered),
-            webhook_base,
+            hooks,
+            media,
         });
         let outbox = Outbox::new(
             Arc::clone(&self.config),
@@ -366,23 +374,49 @@ impl Parts {
         Ok(())
     }
 
-    /// Opens the webhook listener; returns the URL under which providers reach it.
-    async fn open_webhooks(&mut self) -> Result<Option<String>, StartError> {
+    /// Opens the webhook listener; returns the URLs under which providers reach it.
+    async fn open_webhooks(&mut self) -> Result<Option<Hooks>, StartError> {
         let Some(section) = self.config.webhook.clone() else { return Ok(None) };
+        let tls = tls("webhook", section.tls_certificate.as_ref(), section.tls_key.as_ref())?;
         let (listener, address) = listen("webhook.listen", section.listen).await?;
         self.addresses.webhook = Some(address);
-        let served = webhook::serve(
-            listener,
-            self.providers.clone(),
-            self.store.clone(),
-            Arc::clone(&self.clock),
-            Arc::clone(&self.made),
-            self.shutdown.subscribe(),
-        );
+        let hooks = Hooks::new(&webhook_base(&section, address), self.spool.marker(Purpose::Webhook));
+        let desk = webhook::Desk {
+            hooks: hooks.clone(),
+            providers: self.providers.clone(),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            wake: Arc::clone(&self.made),
+        };
+        let stop = self.shutdown.subscribe();
         // A worker, not a door: news of calls is wanted until the last Job in hand is done.
-        self.workers.spawn(async { ended("the webhook listener", served.await) });
-        let base = section.public_url.unwrap_or_else(|| format!("http://{address}"));
-        Ok(Some(base.trim_end_matches('/').to_owned()))
+        self.workers.spawn(async {
+            desk.serve(listener, tls, stop).await;
+            "the webhook listener ended".into()
+        });
+        Ok(Some(hooks))
+    }
+
+    /// Opens the media host; returns the URLs under which providers fetch documents.
+    async fn open_media(&mut self) -> Result<Option<Media>, StartError> {
+        let Some(section) = self.config.media.clone() else { return Ok(None) };
+        let tls = tls("media", section.tls_certificate.as_ref(), section.tls_key.as_ref())?;
+        let (listener, address) = listen("media.listen", section.listen).await?;
+        self.addresses.media = Some(address);
+        let marker = self.spool.marker(Purpose::Media);
+        let media = Media::new(&section.public_url, marker, section.valid_for.signed());
+        let host = media::Host {
+            media: media.clone(),
+            store: self.store.clone(),
+            spool: self.spool.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        let stop = self.shutdown.subscribe();
+        self.workers.spawn(async {
+            host.serve(listener, tls, stop).await;
+            "the media host ended".into()
+        });
+        Ok(Some(media))
     }
 
     async fn open_doors(&mut self) -> Result<(), StartError> {
@@ -396,13 +430,7 @@ impl Parts {
         )
         .map_err(StartError::configuration)?;
         if let Some(smtp) = self.config.smtp.clone() {
-            let tls = match (&smtp.tls_certificate, &smtp.tls_key) {
-                (Some(certificate), Some(key)) => {
-                    let tls = intake::smtp::server_config(certificate, key);
-                    Some(tls.map_err(|e| StartError::new("smtp.tls_certificate", e))?)
-                }
-                _ => None,
-            };
+            let tls = tls("smtp", smtp.tls_certificate.as_ref(), smtp.tls_key.as_ref())?;
             for address in &smtp.listen {
                 let (listener, address) = listen("smtp.listen", *address).await?;
                 self.addresses.smtp.push(address);
@@ -446,6 +474,37 @@ impl Parts {
     }
 }
 
+/// The certificate of `section`, where it has one.
+fn tls(
+    section: &str,
+    certificate: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let (Some(certificate), Some(key)) = (certificate, key) else { return Ok(None) };
+    let tls = intake::smtp::server_config(certificate, key);
+    tls.map(Some).map_err(|e| StartError::new(format!("{section}.tls_certificate"), e))
+}
+
+/// Whether every certificate that `config` names can be used.
+///
+/// # Errors
+/// A sentence about the first that cannot.
+pub fn certificates(config: &Config) -> Result<(), StartError> {
+    let smtp = config.smtp.as_ref().map(|s| ("smtp", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
+    let webhook =
+        config.webhook.as_ref().map(|s| ("webhook", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
+    let media = config.media.as_ref().map(|s| ("media", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
+    let mut named = [smtp, webhook, media].into_iter().flatten();
+    named.try_for_each(|(section, certificate, key)| tls(section, certificate, key).map(drop))
+}
+
+/// The URL under which providers reach the webhook listener, which is bound to `address`.
+#[must_use]
+pub fn webhook_base(section: &config::Webhook, address: SocketAddr) -> String {
+    let scheme = if section.tls_certificate.is_some() { "https" } else { "http" };
+    section.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"))
+}
+
 async fn listen(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let fault = |e: std::io::Error| {
         let advice = match e.kind() {
@@ -463,13 +522,6 @@ async fn listen(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAd
     let bound = listener.local_addr().map_err(fault)?;
     tracing::info!(address = %bound, "{key}: listening on {bound}");
     Ok((listener, bound))
-}
-
-fn ended(part: &str, result: std::io::Result<()>) -> String {
-    match result {
-        Ok(()) => format!("{part} ended"),
-        Err(error) => format!("{part} failed: {error}"),
-    }
 }
 
 /// Writes a file so that a reader sees the old one or the new one whole.

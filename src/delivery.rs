@@ -69,11 +69,16 @@ use zeroize::Zeroizing;
 use crate::config::{self, ProviderKind};
 use crate::job::{Cause, FaxNumber, Report};
 
+pub mod circumstances;
+mod door;
 pub mod faxplus;
+pub mod health;
 mod http;
 pub mod hylafax;
 pub mod interfax;
+pub mod media;
 pub mod phaxio;
+pub mod signalwire;
 pub mod simulator;
 pub mod sinch;
 pub mod srfax;
@@ -203,6 +208,8 @@ pub struct Order<'a> {
     pub caller: Option<&'a str>,
     /// Who sends, for the header line of providers that print one.
     pub header: &'a str,
+    /// The zone of the times in it, as `America/New_York`.
+    pub time_zone: &'a str,
     /// Has the provider's name for the fax kept, where there is one before anything is sent.
     pub keep: &'a dyn Keep,
 }
@@ -458,6 +465,7 @@ pub fn build(
         ProviderKind::Interfax => interfax::Interfax::new(name, section, secrets).map(boxed),
         ProviderKind::Faxplus => faxplus::Faxplus::new(name, section, secrets).map(boxed),
         ProviderKind::Srfax => srfax::Srfax::new(name, section, secrets).map(boxed),
+        ProviderKind::Signalwire => signalwire::Signalwire::new(name, section, secrets).map(boxed),
         ProviderKind::Hylafax => hylafax::Hylafax::new(name, section, secrets).map(boxed),
     };
     made.map_err(|fault| BuildError { name: name.to_owned(), fault })

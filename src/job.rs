@@ -291,14 +291,16 @@ word_type!(
         Blocked = "blocked",
         /// The transmission broke before any page was through.
         LineTrouble = "line_trouble",
-        /// The transmission broke after at least one page may have been printed.
+        /// The transmission broke when at least one page may have been printed.
         PartlySent = "partly_sent",
         /// The provider cannot make pages of the document.
         DocumentRefused = "document_refused",
         /// The provider asks us to slow down.
         RateLimited = "rate_limited",
-        /// The provider is out of order, and certainly did not take the fax.
+        /// The provider or its lines are out of order, and certainly nothing was sent.
         ProviderTrouble = "provider_trouble",
+        /// The answer to the submit was lost, and the provider does not have the fax.
+        NotTaken = "not_taken",
         /// Sign-in or balance: nothing will go through until the operator acts.
         AccountTrouble = "account_trouble",
         /// Cancelled at the provider at our request.
@@ -346,6 +348,7 @@ impl Outcome {
             | Cause::PartlySent
             | Cause::RateLimited
             | Cause::ProviderTrouble
+            | Cause::NotTaken
             | Cause::AccountTrouble
             | Cause::Unknown => Outcome::Retry(cause),
             Cause::Unclear => Outcome::Unclear,
@@ -390,6 +393,38 @@ pub struct Report {
     pub raw_text: Option<String>,
 }
 
+word_type!(
+    /// Whether anything of the document reached the far end. After anything but `nothing`, no resend and no other provider
+    /// without a person.
+    Sent {
+        /// Certainly nothing.
+        Nothing = "nothing",
+        /// Some of it, perhaps.
+        Perhaps = "perhaps",
+        /// At least one page, but not all.
+        Some = "some",
+        /// Every page.
+        All = "all",
+    }
+);
+
+impl Sent {
+    /// What an outcome says about it, with the pages that the far end confirmed.
+    #[must_use]
+    pub fn of(outcome: Outcome, pages_sent: Option<u32>) -> Sent {
+        let cause = match outcome {
+            Outcome::Delivered => return Sent::All,
+            Outcome::Unclear => return Sent::Perhaps,
+            Outcome::Refused(cause) | Outcome::Retry(cause) => cause,
+        };
+        match (pages_sent, cause) {
+            (Some(1..), _) => Sent::Some,
+            (_, Cause::PartlySent | Cause::Unknown | Cause::Unclear) => Sent::Perhaps,
+            _ => Sent::Nothing,
+        }
+    }
+}
+
 impl Report {
     /// A report that tells no more than the outcome.
     #[must_use]
@@ -421,7 +456,7 @@ word_type!(
         Unclear = "unclear",
         /// The provider reports a code that we do not know.
         UnknownCause = "unknown_cause",
-        /// The provider's account does not let us send.
+        /// No configured provider can send it.
         Account = "account",
         /// A person held it.
         Person = "person",

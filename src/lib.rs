@@ -11,6 +11,7 @@
 //!   register                    the verified recipient behind a key or number, or why not
 //!   cover                       the sheet in front
 //! delivery::worker            claim a Job, commit an Attempt, then call the Provider; bring home its Outcome
+//! delivery::{webhook,media}   what providers call: news of a Job, its document where they take no upload
 //!   job::state                  the only place where a Job's state changes
 //!   job::retry                  when to try again
 //! receipt                     one final answer per Submission: mail in the thread, result file beside the drop

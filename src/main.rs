@@ -28,6 +28,8 @@ enum Command {
     Send(cli::send::Arguments),
     /// Lists, shows, holds, releases, cancels and resolves jobs
     Job(cli::job::Arguments),
+    /// Shows how the fax providers fare
+    Provider(cli::provider::Arguments),
     /// Keeps the register of verified recipients
     Recipient(cli::recipient::Arguments),
     /// Runs the fax provider of demo and tests on its own
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Preview(arguments) => cli::run(cli::preview::run(arguments)),
         Command::Send(arguments) => cli::run(cli::send::run(arguments)),
         Command::Job(arguments) => cli::run(cli::job::run(arguments)),
+        Command::Provider(arguments) => cli::run(cli::provider::run(arguments)),
         Command::Recipient(arguments) => cli::run(cli::recipient::run(arguments)),
         Command::Simulator(arguments) => cli::run(cli::simulator::run(arguments)),
         Command::Config(arguments) => cli::config::run(&arguments),

@@ -303,7 +303,7 @@ impl Preparer {
             recipient: job.entry.map(|entry| entry.key),
             number: job.number,
             rule: job.route.rule,
-            provider: job.provider,
+            route: job.providers,
             state,
             deadline,
             packet,

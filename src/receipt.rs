@@ -13,7 +13,8 @@
 
 use jiff::Timestamp;
 
-use crate::job::{Cause, FaxNumber, JobId, JobState, SubmissionId};
+use crate::job::{Cause, FaxNumber, JobId, JobState, Sent, SubmissionId};
+use crate::store::{CancelWish, ProviderCopy};
 
 pub mod account;
 mod html;
@@ -102,6 +103,8 @@ pub struct JobAccount {
     pub sha256: Option<String>,
     /// Name of the rule that took it.
     pub rule: Option<String>,
+    /// A person's wish to cancel it while a call may have been under way, and what came of it.
+    pub cancel: Option<CancelWish>,
     /// Its Attempts, in order.
     pub attempts: Vec<AttemptAccount>,
     /// What was checked before it was sent.
@@ -131,6 +134,10 @@ pub struct AttemptAccount {
     pub raw_code: Option<String>,
     /// The provider's text, as it came.
     pub raw_text: Option<String>,
+    /// Whether anything of the document reached the far end; `None` while it is open.
+    pub sent: Option<Sent>,
+    /// What became of the provider's copy of the document, and when it was deleted; `None` where it never had one.
+    pub copy: Option<(ProviderCopy, Option<Timestamp>)>,
 }
 
 /// One line of the checklist.

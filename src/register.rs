@@ -17,8 +17,10 @@ use number::{NumberRules, shown};
 pub mod entry;
 pub mod import;
 pub mod number;
+pub mod quiet;
 
 pub use entry::{NewEntry, check_key, suggest_key};
+pub use quiet::QuietHours;
 
 /// A person answers this many times before the number is suspended for everyone.
 const VOICES: u32 = 2;
@@ -92,6 +94,8 @@ pub struct Entry {
     pub valid_until: Option<Timestamp>,
     /// For the records desk; never on a cover.
     pub notes: Option<String>,
+    /// When it is not to be called.
+    pub quiet_hours: Option<QuietHours>,
     /// How often a person has answered since it was verified.
     pub voice_count: u32,
     /// When it was added.
@@ -318,6 +322,12 @@ impl Entry {
         if self.voice_count >= VOICES && self.state != EntryState::Suspended {
             self.suspend("a person answered twice instead of a fax machine", now);
         }
+    }
+
+    /// Says when it is not to be called; `None`: it may be at any time.
+    pub fn set_quiet_hours(&mut self, hours: Option<QuietHours>, now: Timestamp) {
+        self.quiet_hours = hours;
+        self.updated_at = now;
     }
 
     /// Gives it another number, which nobody has vouched for yet.

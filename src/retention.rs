@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::delivery::AskError;
 use crate::delivery::worker::Providers;
 use crate::job::{JobId, SubmissionId};
 use crate::spool::Spool;
-use crate::store::{Store, StoreError};
+use crate::store::{ProviderCopy, Store, StoreError};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(2);
@@ -34,8 +34,10 @@ const SETTLING: SignedDuration = SignedDuration::from_secs(60);
 const AT_ONCE: u32 = 200;
 /// Between two tries to delete a provider's copy that could not be deleted.
 const COPY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
-/// The same where the provider deletes nothing, or is configured no more: told once a day.
+/// The same where the provider is configured no more: told once a day.
 const COPY_NEVER: SignedDuration = SignedDuration::from_hours(24);
+/// Between two looks for copies to be deleted: a final answer waits for what becomes of them.
+const COPY_ROUND: Duration = Duration::from_millis(500);
 /// Copies that providers are asked to delete at once.
 const COPIES_AT_ONCE: usize = 8;
 
@@ -51,6 +53,8 @@ pub struct Retention {
     pub config: Arc<Config>,
     /// Time.
     pub clock: SharedClock,
+    /// Told when a provider's copy is gone: the answer waits for that.
+    pub answered: Arc<Notify>,
 }
 
 /// Why a round was cut short; the next one goes on.
@@ -127,7 +131,7 @@ impl Retention {
                 if let Err(error) = self.delete_copies(&mut failed, self.clock.now()).await {
                     tracing::error!(error = %error, "copies at providers could not be looked up: {error}");
                 }
-                tokio::time::sleep(ROUND).await;
+                tokio::time::sleep(COPY_ROUND).await;
             }
         };
         // What is broken off here is asked for again at the next start.
@@ -199,7 +203,12 @@ impl Retention {
         let due = due.into_iter().filter(|(job, attempt, ..)| !failed.contains_key(&(*job, *attempt)));
         let asked = due.map(|(job, attempt, name, provider_ref)| async move {
             let deleted = match self.providers.get(&name) {
-                Some(provider) => provider.delete(&provider_ref).await,
+                Some(provider) if !provider.capabilities().deletes => Ok(ProviderCopy::Kept),
+                Some(provider) => match provider.delete(&provider_ref).await {
+                    Ok(()) => Ok(ProviderCopy::Deleted),
+                    Err(AskError::Unsupported) => Ok(ProviderCopy::Kept),
+                    Err(error) => Err(error),
+                },
                 None => Err(AskError::Unsupported),
             };
             (job, attempt, name, deleted)
@@ -207,9 +216,14 @@ impl Retention {
         let asked: Vec<_> = asked.collect();
         let mut answers = futures_util::stream::iter(asked).buffer_unordered(COPIES_AT_ONCE);
         while let Some((job, attempt, name, deleted)) = answers.next().await {
-            let Err(error) = deleted else {
-                self.store.record_copy_deleted(job, attempt, self.clock.now()).await?;
-                continue;
+            let error = match deleted {
+                Ok(copy) => {
+                    self.store.record_copy(job, attempt, copy, self.clock.now()).await?;
+                    // The answer may have waited for this.
+                    self.answered.notify_one();
+                    continue;
+                }
+                Err(error) => error,
             };
             tracing::warn!(job.id = %job, "job {job}: the copy at {name} is not deleted yet: {error}");
             let pause = if error == AskError::Unsupported { COPY_NEVER } else { COPY_AGAIN };

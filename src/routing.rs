@@ -62,8 +62,8 @@ pub struct Route {
     pub subject_on_cover: bool,
     /// Which pages, as `1-3,7`; all where it is missing.
     pub pages: Option<String>,
-    /// Name of the provider, where the rule chooses one.
-    pub provider: Option<String>,
+    /// Names of the providers that may send it, in order, where the rule chooses.
+    pub providers: Vec<String>,
 }
 
 /// How one rule saw the facts. Holds text of the sender: it is sealed wherever that is.

@@ -32,7 +32,7 @@ mod writer;
 use directory::DirectorySync;
 pub use error::SpoolError;
 use keys::MasterKeys;
-pub use keys::{MasterKey, SealKey, WrappedKey};
+pub use keys::{Marker, MasterKey, Purpose, SealKey, WrappedKey};
 pub use reader::Reader;
 pub use writer::{Sealed, Writer};
 
@@ -209,6 +209,12 @@ impl Spool {
     /// [`SpoolError::Damaged`] when it was altered, or sealed under another key or context.
     pub fn master_open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, SpoolError> {
         self.inner.keys.open(context, sealed)
+    }
+
+    /// What marks texts for `purpose` under the master key.
+    #[must_use]
+    pub fn marker(&self, purpose: Purpose) -> Marker {
+        self.inner.keys.marker(purpose).clone()
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, SpoolError> {

@@ -12,16 +12,21 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 mod jobs;
 mod ledger;
+mod media;
 mod outbox;
 mod providers;
+mod queue;
 mod recipients;
 mod sqlite;
 mod steps;
 mod submissions;
 
-pub use jobs::{AttemptRow, Job, JobFilter, NewJob, PacketRow};
+pub use jobs::{AttemptRow, CancelWish, Job, JobFilter, NewJob, PacketRow, ProviderCopy};
 pub use ledger::LedgerRow;
+pub use media::Fetch;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};
+pub use providers::{Condition, ProviderRow};
+pub use queue::Rooms;
 pub use steps::Saved;
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
 

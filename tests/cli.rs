@@ -188,7 +188,7 @@ fn recipients_are_added_verified_listed_and_travel_as_a_list() {
     let exported = office.run(&["recipient", "export"]).ok().out;
     let file = other.dir.path().join("list.csv");
     let path = file.display().to_string();
-    std::fs::write(&file, format!("{exported}Bad,12,x,,,,\r\n")).unwrap();
+    std::fs::write(&file, format!("{exported}Bad,12,x,,,,,\r\n")).unwrap();
     let refused = other.run(&["recipient", "import", &path]);
     assert_eq!(refused.status, 1);
     assert!(refused.err.contains("list.csv: line 4:"), "{}", refused.err);
@@ -205,6 +205,48 @@ fn recipients_are_added_verified_listed_and_travel_as_a_list() {
     office.run(&["recipient", "suspend", "mercy-radiology", "--reason", "moved"]).ok();
     let shown = office.run(&["recipient", "show", "mercy-radiology"]).ok().out;
     assert!(shown.contains("suspended: moved"), "{shown}");
+}
+
+#[test]
+fn quiet_hours_are_given_changed_shown_and_travel_with_the_list() {
+    let office = Office::new();
+    let add = |name, number, hours| {
+        office.run(&["recipient", "add", "--name", name, "--number", number, "--quiet-hours", hours])
+    };
+    add("Mercy", "+12125550100", "22:00-07:00;sat-sun america/chicago").ok();
+    add("Grace", "+12125550177", "Mon-Sat; Sun 00:00-12:00 UTC").ok();
+    let refused = add("Hope", "+12125550188", "Mon-Sun");
+    assert_eq!(refused.status, 2);
+    assert!(refused.err.contains("cover the whole week"), "{}", refused.err);
+    let quiet = |entry: &str| {
+        let shown = office.run(&["recipient", "show", entry, "--json"]).ok().records();
+        shown[0]["quiet_hours"].clone()
+    };
+    assert_eq!(quiet("mercy"), "22:00-07:00; Sat-Sun America/Chicago");
+
+    let told = office.run(&["recipient", "quiet", "mercy", "Sun"]).ok().out;
+    assert!(told.contains("mercy is not called Sun"), "{told}");
+    assert_eq!(quiet("mercy"), "Sun");
+    let refused = office.run(&["recipient", "quiet", "mercy", "at night"]);
+    assert_eq!(refused.status, 2);
+    assert!(refused.err.contains("allowed: days (Sat-Sun)"), "{}", refused.err);
+    assert_eq!(quiet("mercy"), "Sun", "a fault changes nothing");
+    let list = office.run(&["recipient", "list"]).ok().out;
+    assert!(list.contains("QUIET HOURS") && list.contains("Mon-Sat; Sun 00:00-12:00 UTC"), "{list}");
+    let shown = office.run(&["recipient", "show", "grace"]).ok().out;
+    assert!(shown.contains("quiet hours    Mon-Sat; Sun 00:00-12:00 UTC"), "{shown}");
+
+    let other = Office::new();
+    let exported = office.run(&["recipient", "export"]).ok().out;
+    let file = other.dir.path().join("list.csv");
+    std::fs::write(&file, &exported).unwrap();
+    other.run(&["recipient", "import", &file.display().to_string()]).ok();
+    let hours: Vec<_> = other.run(&["recipient", "list", "--json"]).ok().records();
+    let hours: Vec<_> = hours.iter().map(|entry| entry["quiet_hours"].as_str()).collect();
+    assert_eq!(hours, [Some("Mon-Sat; Sun 00:00-12:00 UTC"), Some("Sun")]);
+
+    office.run(&["recipient", "quiet", "mercy", "none"]).ok();
+    assert_eq!(quiet("mercy"), serde_json::Value::Null);
 }
 
 #[test]

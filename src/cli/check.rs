@@ -120,6 +120,7 @@ async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<(
     disk::folders(loaded, findings)?;
     rules::check(loaded, store.as_ref(), findings).await?;
     net::listeners(loaded, findings)?;
+    net::hooks(loaded, findings)?;
     let secret_of = |name: &str| format!("provider.{}.", config_key(name));
     for (name, section) in &loaded.config.provider {
         let prefix = secret_of(name);

@@ -57,7 +57,7 @@ enum What {
         #[arg(long)]
         send_again: bool,
     },
-    /// Cancels a job that waits or is held
+    /// Cancels a job: at once while it waits or is held; where a call may be under way, its provider is told
     Cancel {
         /// The job's id
         id: String,
@@ -222,6 +222,8 @@ fn listed(job: &Job) -> serde_json::Value {
         "detail": job.state,
         "rule": job.rule,
         "provider": job.provider,
+        "route": job.route,
+        "cancel": job.cancel,
         "pages": job.packet.as_ref().map(|packet| packet.pages),
         "cover_pages": job.packet.as_ref().map(|packet| packet.cover_pages),
         "sha256": job.packet.as_ref().map(|packet| &packet.document.sha256),

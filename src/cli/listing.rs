@@ -65,6 +65,11 @@ impl Times {
         Times(TimeZone::get(&config.organization.time_zone).unwrap_or(TimeZone::UTC))
     }
 
+    /// The organization's zone.
+    pub(crate) fn zone(&self) -> &TimeZone {
+        &self.0
+    }
+
     /// `2026-11-22 14:20 EST`.
     pub(crate) fn full(&self, at: Timestamp) -> String {
         at.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()

@@ -416,7 +416,7 @@ impl Desk {
             body_on_cover: false,
             subject_on_cover: true,
             pages: None,
-            provider: None,
+            providers: Vec::new(),
         };
         let chance = job::chance().map_err(|_| anyhow::anyhow!("no randomness"))?;
         Ok(cover::fill::sheet(&cover::fill::Known {

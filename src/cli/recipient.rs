@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use faxbridge::job::JobState;
 use faxbridge::receipt::number_words;
 use faxbridge::register::number::NumberRules;
-use faxbridge::register::{self, Entry, EntryState, NewEntry, VerifiedHow, Word};
+use faxbridge::register::{self, Entry, EntryState, NewEntry, QuietHours, VerifiedHow, Word};
 use faxbridge::store::{Job, JobFilter};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -17,7 +17,8 @@ use super::listing::{Table, Times, count, plain, print, say};
 use super::{ConfigFile, Misuse, Register, actor};
 
 /// The columns of an exported list, which are those that `import` takes.
-const COLUMNS: [&str; 7] = ["key", "name", "number", "organization", "department", "attention", "notes"];
+const COLUMNS: [&str; 8] =
+    ["key", "name", "number", "organization", "department", "attention", "notes", "quiet_hours"];
 /// Held jobs that are looked through for a recipient.
 const LOOKED_AT: u32 = 10_000;
 
@@ -57,7 +58,16 @@ enum What {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// Adds the entries of a list (CSV with the columns key, name, number, organization, department, attention, notes): all, or none
+    /// Says when a recipient is not to be called; its faxes wait until it may be
+    Quiet {
+        /// Key of the entry
+        key: String,
+        /// Days, times and a time zone, as "Mon-Fri 18:00-08:00; Sat-Sun America/Chicago", or `none`
+        #[arg(value_name = "HOURS|none", value_parser = quiet_or_none)]
+        hours: Quiet,
+    },
+    /// Adds the entries of a list (CSV with the columns key, name, number, organization, department, attention, notes, quiet_hours):
+    /// all, or none
     Import {
         /// The list; name and number must be there, a missing key is made from the name
         list: PathBuf,
@@ -89,6 +99,18 @@ struct Add {
     /// For the records desk; never on a cover
     #[arg(long)]
     notes: Option<String>,
+    /// When it is not to be called: days, times and a time zone, as "Mon-Fri 18:00-08:00; Sat-Sun America/Chicago"; the organization's
+    /// zone when none is given
+    #[arg(long, value_name = "HOURS")]
+    quiet_hours: Option<String>,
+}
+
+/// What `recipient quiet` is given. A type of its own, for clap takes an `Option` for an argument that can be left out.
+#[derive(Debug, Clone)]
+struct Quiet(Option<QuietHours>);
+
+fn quiet_or_none(text: &str) -> Result<Quiet, String> {
+    if text == "none" { Ok(Quiet(None)) } else { text.parse().map(Some).map(Quiet) }
 }
 
 #[derive(Debug, clap::Args)]
@@ -147,6 +169,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         What::Add(add) => desk.add(&add).await,
         What::Verify(verify) => desk.verify(&verify).await,
         What::Suspend { key, reason } => desk.suspend(&key, &reason).await,
+        What::Quiet { key, hours } => desk.quiet(&key, hours.0).await,
         What::Import { list } => desk.import(&list).await,
         What::Export => desk.export().await,
     }
@@ -195,7 +218,8 @@ impl Desk {
                 "The register is empty: nothing can be faxed. Begin with `faxbridge recipient add` or `faxbridge recipient import`.",
             );
         }
-        let mut table = Table::new(&["KEY", "NUMBER", "STATE", "NAME", "VERIFIED BY", "UNTIL"]);
+        let mut table =
+            Table::new(&["KEY", "NUMBER", "STATE", "NAME", "VERIFIED BY", "UNTIL", "QUIET HOURS"]);
         for entry in &entries {
             let by =
                 [&entry.verified_by, &entry.second_by].into_iter().flatten().cloned().collect::<Vec<_>>();
@@ -206,6 +230,7 @@ impl Desk {
                 entry.name.clone(),
                 by.join(" and "),
                 entry.valid_until.map_or(String::new(), |until| self.times.full(until)),
+                entry.quiet_hours.as_ref().map_or(String::new(), ToString::to_string),
             ]);
         }
         print(table)
@@ -239,6 +264,7 @@ impl Desk {
                 "voices",
                 Some(entry.voice_count).filter(|n| *n > 0).map(|n| format!("a person answered {n} times")),
             ),
+            ("quiet hours", entry.quiet_hours.as_ref().map(|hours| self.quiet_words(hours))),
             ("notes", entry.notes.clone()),
             ("added", time(Some(entry.created_at))),
             ("changed", time(Some(entry.updated_at))),
@@ -265,6 +291,13 @@ impl Desk {
         }
     }
 
+    fn quiet_words(&self, hours: &QuietHours) -> String {
+        match hours.until(self.now(), self.times.zone()) {
+            Some(until) => format!("{hours} (now, until {})", self.times.full(until)),
+            None => hours.to_string(),
+        }
+    }
+
     async fn add(&self, add: &Add) -> anyhow::Result<()> {
         let fields = BTreeMap::from([
             ("key", add.key.as_deref().unwrap_or_default()),
@@ -274,6 +307,7 @@ impl Desk {
             ("department", add.department.as_deref().unwrap_or_default()),
             ("attention", add.attention.as_deref().unwrap_or_default()),
             ("notes", add.notes.as_deref().unwrap_or_default()),
+            ("quiet_hours", add.quiet_hours.as_deref().unwrap_or_default()),
         ]);
         let new = NewEntry::check(&fields, &self.numbers).map_err(|faults| Misuse(faults.join("\n")))?;
         let entry = new.into_entry(self.now());
@@ -381,6 +415,20 @@ impl Desk {
         ))
     }
 
+    async fn quiet(&self, key: &str, hours: Option<QuietHours>) -> anyhow::Result<()> {
+        let mut entry = self.entry(key).await?;
+        let now = self.now();
+        entry.set_quiet_hours(hours, now);
+        self.register.store.put_recipient(entry.clone(), &actor(), "recipient quiet hours", now).await?;
+        match &entry.quiet_hours {
+            Some(hours) => say(format_args!(
+                "{key} is not called {}. A call that is under way is not broken off.",
+                self.quiet_words(hours)
+            )),
+            None => say(format_args!("{key} may be called at any time.")),
+        }
+    }
+
     async fn import(&self, list: &Path) -> anyhow::Result<()> {
         let bytes =
             std::fs::read(list).map_err(|e| Misuse(format!("{} cannot be read: {e}", list.display())))?;
@@ -438,6 +486,7 @@ fn csv(entries: &[Entry]) -> String {
             text(&entry.department),
             text(&entry.attention),
             text(&entry.notes),
+            entry.quiet_hours.as_ref().map_or(String::new(), ToString::to_string),
         ];
         list.push_str(&fields.map(|field| quoted(&field)).join(","));
         list.push_str("\r\n");
@@ -460,7 +509,8 @@ mod tests {
 
     fn entries() -> Vec<Entry> {
         let numbers = NumberRules::new("US", &[]).unwrap();
-        let list = "name,number,notes\n\"Smith, \"\"Jo\"\"\",(212) 555-0100,call first\nMercy Radiology,+12125550199,\n";
+        let list = "name,number,notes,quiet_hours\n\"Smith, \"\"Jo\"\"\",(212) 555-0100,call first,\n\
+                    Mercy Radiology,+12125550199,,22:00-07:00 ; sat-sun America/Chicago\n";
         let new = register::import::import(list, &numbers).unwrap();
         new.into_iter().map(|entry| entry.into_entry(Timestamp::UNIX_EPOCH)).collect()
     }
@@ -470,9 +520,9 @@ mod tests {
         let list = csv(&entries());
         assert_eq!(
             list,
-            "key,name,number,organization,department,attention,notes\r\n\
-             smith-jo,\"Smith, \"\"Jo\"\"\",+12125550100,,,,call first\r\n\
-             mercy-radiology,Mercy Radiology,+12125550199,,,,\r\n"
+            "key,name,number,organization,department,attention,notes,quiet_hours\r\n\
+             smith-jo,\"Smith, \"\"Jo\"\"\",+12125550100,,,,call first,\r\n\
+             mercy-radiology,Mercy Radiology,+12125550199,,,,,\"22:00-07:00; Sat-Sun America/Chicago\"\r\n"
         );
         let numbers = NumberRules::new("US", &[]).unwrap();
         let again = register::import::import(&list, &numbers).unwrap();

@@ -97,6 +97,7 @@ async fn reload(path: &std::path::Path, running: Running) -> anyhow::Result<Runn
 
 /// What a file alone does not show: asked before the running daemon is stopped for the new one.
 async fn could_start(loaded: &faxbridge::config::Loaded) -> anyhow::Result<()> {
+    daemon::certificates(&loaded.config)?;
     let store = Store::open(&loaded.config.store.data_dir, "reload").await?;
     Ok(daemon::meet_providers(loaded, &store).await?)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use faxbridge::config::secret::SecretRef;
 use faxbridge::delivery::simulator::server::{self, Chaos, Options};
+use faxbridge::delivery::simulator::telnyx_public_key;
 use faxbridge::job;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,6 +31,9 @@ pub(crate) struct Arguments {
     /// File with the key under which webhooks are signed [default: a random one, so that nobody can check them]
     #[arg(long, value_name = "FILE")]
     webhook_key_file: Option<PathBuf>,
+    /// Where faxes of the InterFAX face are reported, as its control panel would have it [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    interfax_callback: Option<String>,
     /// How long a call lasts, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     call_time: u64,
@@ -57,6 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     options.listen = arguments.listen;
     options.call_time = Duration::from_millis(arguments.call_time);
     options.keep = arguments.keep;
+    options.interfax_callback = arguments.interfax_callback.clone();
     options.chaos = arguments.chaos.map(Chaos::new);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -68,6 +73,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         running.url(),
         arguments.record.display()
     ))?;
+    if arguments.webhook_key_file.is_some() {
+        say(format_args!("public key of the Telnyx face: {}", telnyx_public_key(&webhook_key)))?;
+    }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -24,6 +24,7 @@ pub(super) fn all(config: &Config, report: &mut Report<'_>) {
     values::retention(&config.retention, report);
     values::limits(&config.limits, report);
     values::policy(&config.policy, report);
+    known_providers(&at("policy").key("providers"), &config.policy.providers, config, report);
     values::cover(&config.cover, report);
     values::telemetry(&config.telemetry, report);
     ways::listeners(config, report);
@@ -34,6 +35,7 @@ pub(super) fn all(config: &Config, report: &mut Report<'_>) {
     rules::rules(config, report);
     outward::providers(config, report);
     outward::webhook(config, report);
+    outward::media(config, report);
     outward::receipt(config, report);
 }
 
@@ -80,6 +82,21 @@ fn known_sender(path: &Path, name: &str, config: &Config, report: &mut Report<'_
         return;
     }
     report.fault(path, unknown(name, "sender", "[[sender]]", config.sender.iter().map(|s| s.name.as_str())));
+}
+
+/// A fault for each of `names` that is no provider or stands there twice.
+fn known_providers(path: &Path, names: &[String], config: &Config, report: &mut Report<'_>) {
+    if report.is_spoiled(&at("provider")) {
+        return;
+    }
+    for (i, name) in names.iter().enumerate() {
+        if !config.provider.contains_key(name) {
+            let known = config.provider.keys().map(String::as_str);
+            report.fault(&path.nth(i), unknown(name, "provider", "[provider.NAME]", known));
+        } else if names.iter().take(i).any(|earlier| earlier == name) {
+            report.fault(&path.nth(i), format!("found {name:?} a second time; allowed: once"));
+        }
+    }
 }
 
 /// `found "x", which no [[sender]] is called; allowed: "a", "b"; did you mean "a"?`

@@ -24,6 +24,8 @@ pub enum ProviderKind {
     Faxplus,
     /// SRFax HTTP POST API.
     Srfax,
+    /// SignalWire fax, Compatibility API.
+    Signalwire,
     /// A HylaFAX or HylaFAX+ server, client protocol.
     Hylafax,
 }
@@ -55,6 +57,7 @@ impl ProviderKind {
             ProviderKind::Interfax => "interfax",
             ProviderKind::Faxplus => "faxplus",
             ProviderKind::Srfax => "srfax",
+            ProviderKind::Signalwire => "signalwire",
             ProviderKind::Hylafax => "hylafax",
         }
     }
@@ -101,6 +104,10 @@ impl ProviderKind {
                 url: Some("https://secure.srfax.com"),
                 ..plain
             },
+            // Each customer has an address of its own, https://SPACE.signalwire.com.
+            ProviderKind::Signalwire => {
+                Keys { needs: &["url", "account", "token", "from"], fetches: true, ..plain }
+            }
             ProviderKind::Hylafax => Keys { needs: &["url", "login"], takes: &["password", "from"], ..plain },
         }
     }
@@ -126,13 +133,13 @@ pub struct Provider {
     /// Base URL of the API without its version, `https`, or `http` on this machine; without a name or password in it.
     /// HylaFAX: `hylafax://host:4559`. Default: the vendor's.
     pub url: Option<String>,
-    /// Bearer token (simulator, telnyx, faxplus).
+    /// Token (simulator, telnyx, faxplus, signalwire).
     pub token: Option<SecretRef>,
     /// Name that goes with the password: sinch key id, phaxio API key, interfax user, hylafax user.
     pub login: Option<String>,
     /// Password: sinch key secret, phaxio API secret, interfax, srfax and hylafax password.
     pub password: Option<SecretRef>,
-    /// Whose account: sinch project id, telnyx `connection_id` of the Fax Application, srfax account number, faxplus member
+    /// Whose account: sinch project id, telnyx `connection_id` of the Fax Application, srfax account number, signalwire project id, faxplus member
     /// id (default `self`).
     pub account: Option<String>,
     /// The number that faxes come from, E.164. Default: `organization.fax`.

@@ -126,6 +126,7 @@ const SECTIONS: &[&str] = &[
     "cover",
     "provider",
     "webhook",
+    "media",
     "receipt",
     "telemetry",
 ];

@@ -48,6 +48,8 @@ pub struct Config {
     pub provider: BTreeMap<String, Provider>,
     /// Where providers report back; left out, they are polled only.
     pub webhook: Option<Webhook>,
+    /// Where providers fetch documents; left out, those that take no upload cannot be used.
+    pub media: Option<Media>,
     /// Mail out.
     pub receipt: Option<Receipt>,
     /// Log.
@@ -308,8 +310,9 @@ pub struct Rule {
     pub subject_on_cover: bool,
     /// Pages to send of the documents, as `1-3,7`. Default: all.
     pub pages: Option<String>,
-    /// Name of the provider. Default: the only one, or the first by name.
-    pub provider: Option<String>,
+    /// Names of the providers that may send it, in order. Default: `policy.providers`.
+    #[serde(default)]
+    pub providers: Vec<String>,
 }
 
 impl Rule {
@@ -330,8 +333,14 @@ pub struct Policy {
     pub deadline: Duration,
     /// A held job expires after this.
     pub hold_for: Duration,
+    /// Names of the providers that may send a fax whose rule names none, in order. Default: the first by name.
+    pub providers: Vec<String>,
     /// Calls per job that may ring the far end.
     pub calls: u32,
+    /// Calls to one number that may fail one after the other, over all jobs, before it is left alone.
+    pub number_calls: u32,
+    /// For how long it is then left alone.
+    pub number_rest: Duration,
     /// Divides every pause of the retry ladder; 1 in earnest, more in demos and tests.
     pub hurry: u32,
     /// First pause between two questions to a provider about a fax in transit.
@@ -353,7 +362,10 @@ impl Default for Policy {
             two_person: false,
             deadline: Duration::hours(24),
             hold_for: Duration::hours(72),
+            providers: Vec::new(),
             calls: 15,
+            number_calls: 15,
+            number_rest: Duration::minutes(60),
             hurry: 1,
             ask_first: Duration::seconds(15),
             ask_at_most: Duration::minutes(2),
@@ -409,8 +421,35 @@ impl Default for Cover {
 pub struct Webhook {
     /// Address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// URL under which providers reach that address from outside. Default: `http://` and the bound address.
+    /// URL under which providers reach that address from outside. Default: the bound address.
     pub public_url: Option<String>,
+    /// Certificate chain, PEM; with `tls_key` only TLS is spoken. Without, a reverse proxy in front has to.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key, PEM; with `tls_certificate` or not at all.
+    pub tls_key: Option<PathBuf>,
+}
+
+/// `[media]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Media {
+    /// Address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// URL under which providers reach that address from outside: `https`, or `http` on this machine.
+    pub public_url: String,
+    /// Certificate chain, PEM; with `tls_key` only TLS is spoken. Without, a reverse proxy in front has to.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key, PEM; with `tls_certificate` or not at all.
+    pub tls_key: Option<PathBuf>,
+    /// How long a provider has to fetch a document.
+    #[serde(default = "Media::default_valid_for")]
+    pub valid_for: Duration,
+}
+
+impl Media {
+    fn default_valid_for() -> Duration {
+        Duration::minutes(30)
+    }
 }
 
 /// `[receipt]`: mail out.

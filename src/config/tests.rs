@@ -36,12 +36,22 @@ fn uncommented() -> String {
 
 #[test]
 fn every_file_in_config_loads_without_faults_or_warnings_that_are_not_meant() {
-    for entry in std::fs::read_dir("config").unwrap() {
+    let entries = ["config", "config/providers"].map(|folder| std::fs::read_dir(folder).unwrap());
+    for entry in entries.into_iter().flatten() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let (loaded, warnings): (Loaded, &[&str]) = match name.as_str() {
             "faxbridge.toml" => (load(&path).unwrap_or_else(|faults| panic!("{faults}")), &[]),
             "demo.toml" => (good(&demo()), &["policy.hurry"]),
+            _ if path.starts_with("config/providers") => {
+                let loaded = load(&path).unwrap_or_else(|faults| panic!("{faults}"));
+                let kind = loaded.config.provider.values().map(|section| section.kind.as_str());
+                assert_eq!(kind.collect::<Vec<_>>(), [name.trim_end_matches(".toml")]);
+                (loaded, &[])
+            }
             other => panic!("config/{other} is in no test"),
         };
         let keys: Vec<&str> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
@@ -73,6 +83,7 @@ fn the_sample_has_every_key_of_every_section() {
         "cover",
         "provider.main",
         "webhook",
+        "media",
         "receipt",
         "telemetry",
     ];
@@ -86,7 +97,11 @@ fn the_sample_has_every_key_of_every_section() {
     let known: BTreeSet<String> = sections.iter().map(|s| s.split('.').next().unwrap().to_owned()).collect();
     assert_eq!(allowed(&format!("no_such_section = 1\n{SAMPLE}"), "no_such_section"), known);
 
-    let table: toml::Table = uncommented().parse().unwrap();
+    let mut table: toml::Table = uncommented().parse().unwrap();
+    // Each kind of provider has keys of its own: together the sample's show all.
+    let providers = table["provider"].as_table_mut().unwrap();
+    let all: toml::Table = providers.values().flat_map(|one| one.as_table().unwrap().clone()).collect();
+    providers.insert("main".to_owned(), toml::Value::Table(all));
     for section in sections {
         let header = if matches!(section, "sender" | "rule") {
             format!("\n[[{section}]]\n")
@@ -194,9 +209,8 @@ from = "Fax <fax@example.com>"
         r#"32: rule[2].recipient: is missing: the rule must capture {recipient} or {number}, or say recipient = or number ="#,
         r#"35: rule[2].require_sender[1]: found "desks", which no [[sender]] is called; allowed: "desk"; did you mean "desk"?"#,
         r#"36: rule[2].reference: uses {account}, which no pattern of this rule captures"#,
-        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, subject_on_cover, pages, provider"#,
-        r#"39: provider.main.token: the key is missing and has no default; `faxbridge config sample` shows what it means"#,
-        r#"40: provider.main.kind: found "pigeon"; allowed: simulator"#,
+        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, subject_on_cover, pages, providers"#,
+        r#"40: provider.main.kind: found "pigeon"; allowed: simulator, sinch, telnyx, phaxio, interfax, faxplus, srfax, signalwire, hylafax"#,
         r#"41: provider.main.url: found "ftp://x"; allowed: an https:// or http:// URL with a host, as "https://fax.example.com/api""#,
         r#"44: receipt.relay: found "mail.example.com"; allowed: host:port, as "mail.example.com:587" or "127.0.0.1:25""#,
         r#"45: receipt.from: found "Fax <fax@example.com>"; allowed: a mail address, as "jane@example.com", without a name"#,
@@ -278,8 +292,8 @@ fn single_faults_with_their_lines() {
             "11: folder.in.sender: found \"a\", but there is no [[sender]]; add the sender",
         ),
         (
-            "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nprovider = \"m\"",
-            "12: rule[1].provider: found \"m\", but there is no [provider.NAME]; add the provider",
+            "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nproviders = [\"m\"]",
+            "12: rule[1].providers[1]: found \"m\", but there is no [provider.NAME]; add the provider",
         ),
         (
             "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nsource = \"sftp:b\"",
@@ -305,6 +319,38 @@ fn single_faults_with_their_lines() {
             "[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"fax.example.com\"",
             "11: webhook.public_url: found \"fax.example.com\"; allowed: an https:// or http:// URL",
         ),
+        (
+            "[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"https://fax.example.com/?a=b\"",
+            "11: webhook.public_url: found \"https://fax.example.com/?a=b\"; allowed: a URL without ? and #",
+        ),
+        (
+            "[webhook]\nlisten = \"[::1]:1\"\ntls_key = \"/k\"",
+            "11: webhook.tls_key: stands alone; allowed: together with tls_certificate, or neither",
+        ),
+        (
+            "[media]\nlisten = \"[::1]:1\"",
+            "9: media.public_url: the key is missing and has no default; `faxbridge config sample` shows what it means",
+        ),
+        (
+            "[media]\nlisten = \"[::1]:1\"\npublic_url = \"http://fax.example.com\"",
+            "11: media.public_url: found \"http://fax.example.com\"; allowed: an https:// URL, since documents travel that way",
+        ),
+        (
+            "[media]\nlisten = \"[::1]:1\"\npublic_url = \"http://[::1]:1\"\ntls_certificate = \"/c\"",
+            "12: media.tls_certificate: stands alone; allowed: together with tls_key, or neither",
+        ),
+        (
+            "[media]\nlisten = \"[::1]:1\"\npublic_url = \"https://x\"\nvalid_for = \"30 s\"",
+            "12: media.valid_for: found 30 s; allowed: 1 min to 24 h",
+        ),
+        (
+            "[webhook]\nlisten = \"[::1]:1\"\n[media]\nlisten = \"[::1]:1\"\npublic_url = \"https://x\"",
+            "12: media.listen: found [::1]:1, which is taken by webhook.listen; allowed: another address or port",
+        ),
+        (
+            "[provider.a]\nkind = \"telnyx\"\naccount = \"1\"\ntoken = \"env:T\"\nfrom = \"+12125550101\"",
+            "10: provider.a.kind: kind = \"telnyx\" takes no upload, it fetches documents from us; add the section [media]",
+        ),
     ] {
         let found = faults(&format!("{}{added}\n", LEAST.trim_start_matches('\n').to_owned() + "\n"));
         assert_eq!(found.len(), 1, "{added}\n{}", found.join("\n"));
@@ -323,6 +369,7 @@ fn what_works_but_is_hardly_meant_is_a_warning() {
         ("[[sender]]\nname = \"a\"".to_owned(), "sender[1]", "has no addresses, no sftp_user and no folder"),
         ("[provider.a]\nkind = \"simulator\"\nurl = \"http://192.0.2.1\"\ntoken = \"env:T\"".to_owned(), "provider.a.url", "found http to another machine"),
         ("[provider.a]\nkind = \"simulator\"\nurl = \"https://x\"\ntoken = \"env:T\"\n[webhook]\nlisten = \"[::1]:0\"".to_owned(), "provider.a", "has no webhook_key"),
+        ("[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"http://fax.example.com\"".to_owned(), "webhook.public_url", "found http from another machine"),
         ("[[rule]]\nname = \"a\"\nrecipient = \"k\"\n[[rule]]\nname = \"b\"\nto = \"{number}@x\"".to_owned(), "rule[2].name", "can never match: \"a\" stands before it"),
         ("[policy]\nhurry = 2".to_owned(), "policy.hurry", "found 2: busy numbers are called again"),
         ("[limits]\nsubmission = \"900 MiB\"".to_owned(), "limits.worker_memory", "found 1 GiB, less than twice"),
@@ -364,6 +411,8 @@ fn secrets_are_looked_for_with_the_line_of_their_key() {
         "sender[2].password",
         "provider.main.token",
         "provider.main.webhook_key",
+        "provider.second.password",
+        "provider.third.password",
         "receipt.password",
     ];
     assert_eq!(keys, all);

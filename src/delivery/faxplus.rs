@@ -1,63 +1,425 @@
-//! The adapter for Fax.Plus REST API v3.
+//! The adapter for Fax.Plus (Alohi), REST API v3: <https://apidoc.fax.plus> (concepts/fax, endpoints/outbox/send-a-fax,
+//! endpoints/faxes/list-fax-records) and the models of the vendor's SDKs.
+//!
+//! A submit has two steps. The document is uploaded (`POST files`), which calls nobody: whatever happens there, the fax was
+//! certainly not sent. Only the order (`POST outbox`) can cause a call, and only it can leave a fax unknown. Both together
+//! have one timeout.
+//!
+//! A fax is found in the outbox until it has been sent, and under `faxes` afterwards, by the same id. Our reference travels
+//! as the comment, as its tag and as its text: the outbox shows both, the records under `faxes` have a comment of one text.
+//! Nobody promises that the one becomes the other. So a fax of that time to that number *without* any comment is not taken
+//! for a stranger's: then nothing is certain, and the question is left to a person.
+//!
+//! Pages that arrived are known for delivered faxes alone. Webhooks are set up once in the account (`POST /hooks`, or its
+//! web page) with the URL of our listener, are not signed, and so are hints. There is no field for a header line: the cover
+//! carries it. A file whose order was refused stays in the account; the API has no call that deletes files.
 
-use std::convert::Infallible;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, StatusCode, Url, multipart};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
+use super::http::{Answer, Http, Upload, broken_off, cut, not_sent, place, secret_header, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Hook, News, Order, Provider, Search, Secrets, Sought,
-    Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Document, HeaderLine, Hook, News, Order, Provider, Search,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
+use crate::job::{Cause, Outcome, Report};
 
-/// An account with Faxplus.
-pub struct Faxplus(Infallible);
+mod list;
+
+/// The status of an ended fax, in the bridge's words. What is not in here is `Cause::Unknown`. `LineTrouble` stands for every
+/// transmission that broke off; how far it came is judged apart.
+///
+/// `failed_fs_49` and `failed_fs_2` are in the vendor's models without a word of explanation. Their numbers look like
+/// those of FreeSWITCH: call dropped, and no answer to the first signals. Believed is only what leads to a person.
+pub(super) const CODES: &[(&str, Cause)] = &[
+    ("partially_sent", Cause::LineTrouble),
+    ("failed_fs_49", Cause::LineTrouble),
+    ("failed_user_busy", Cause::Busy),
+    ("failed_normal_clearing", Cause::Busy),
+    ("failed_no_answer", Cause::NoAnswer),
+    ("failed_unallocated_number", Cause::NotInService),
+    ("failed_invalid_number_format", Cause::NotInService),
+    ("failed_destination_not_supported", Cause::Blocked),
+    ("failed_to_send", Cause::ProviderTrouble),
+    ("failed_normal_temporary_failure", Cause::ProviderTrouble),
+    ("failed_internal_process_error", Cause::ProviderTrouble),
+    ("failed_office_converter_issue", Cause::DocumentRefused),
+    ("failed_separate_file_pages_issue", Cause::DocumentRefused),
+    ("failed_render_header_issue", Cause::DocumentRefused),
+    ("failed_mimetype_not_supported", Cause::DocumentRefused),
+    ("failed_image_preparation", Cause::DocumentRefused),
+    ("failed_unknown_converter_issue", Cause::DocumentRefused),
+    ("failed_convert_to_tiff_issue", Cause::DocumentRefused),
+    ("insufficient_credit", Cause::AccountTrouble),
+    ("failed", Cause::Unknown),
+    ("failed_fs_2", Cause::Unknown),
+];
+
+/// All files of one fax together.
+const DOCUMENT_AT_MOST: u64 = 150_000_000;
+
+/// Clocks differ; a list is asked from this long before the Attempt.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+
+/// An account with Fax.Plus.
+pub struct Faxplus {
+    name: String,
+    http: Http,
+    timeout: Duration,
+    authorization: HeaderValue,
+    /// `self`, or a member's id.
+    account: String,
+}
 
 impl Faxplus {
     /// The adapter for the account in `section`.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(_name: &str, _section: &config::Provider, _secrets: &Secrets) -> Result<Self, String> {
-        Err("kind: is not built yet".into())
+    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+        let bearer = Zeroizing::new(format!("Bearer {}", secrets.token.as_str()));
+        Ok(Faxplus {
+            name: name.to_owned(),
+            http: Http::new(section.url(), section.timeout.std())?,
+            timeout: section.timeout.std(),
+            authorization: secret_header("token", &bearer)?,
+            account: section.account.clone().unwrap_or_else(|| "self".into()),
+        })
+    }
+
+    fn url(&self, rest: &[&str]) -> Url {
+        let mut segments = vec!["v3", "accounts", self.account.as_str()];
+        segments.extend(rest);
+        self.http.url(&segments)
+    }
+
+    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
+        let request =
+            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
+        self.http.ask(request).await
+    }
+
+    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+        let Some(caller) = order.caller else {
+            return Err(not_sent(Cause::AccountTrouble, None, "from: is missing, and Fax.Plus needs it"));
+        };
+        let begun = Instant::now();
+        let path = self.upload(order.document, order.bytes).await?;
+        let body = json!({
+            "from": caller,
+            "to": [order.number.as_str()],
+            "files": [path],
+            "return_ids": true,
+            "comment": { "tags": [order.reference], "text": order.reference },
+            "options": {
+                // It is on unless it is turned off. Pages leave as they were made: what is improved for text spoils pictures.
+                "enhancement": false,
+                // Redials are ours to count.
+                "retry": { "count": 0, "delay": 0 },
+            },
+        });
+        let request = self
+            .http
+            .submits
+            .post(self.url(&["outbox"]))
+            .header(AUTHORIZATION, self.authorization.clone())
+            .timeout(self.timeout.saturating_sub(begun.elapsed()))
+            .json(&body);
+        let answer = self.http.submit(request, None).await?;
+        judge_order(&answer, order.number.as_str())
+    }
+
+    /// Stores the document in the account and returns the name that it got there. Nobody is called by that: no error in here
+    /// leaves anything unknown.
+    async fn upload(&self, document: Document, bytes: u64) -> Result<String, SubmitError> {
+        let (upload, part) = Upload::part(document, bytes)?;
+        let request = self
+            .http
+            .submits
+            .post(self.url(&["files"]))
+            .header(AUTHORIZATION, self.authorization.clone())
+            // The order itself must have time to be answered.
+            .timeout(self.timeout.saturating_mul(3) / 4)
+            .multipart(multipart::Form::new().part("fax_file", part));
+        match self.http.submit(request, Some(&upload)).await {
+            Ok(answer) => judge_upload(&answer),
+            Err(SubmitError::Unknown { detail }) => Err(upload_failed(None, &detail)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The entry of the outbox, or nothing where the API says that there is none.
+    async fn waiting(&self, id: &str) -> Result<Option<list::Waiting>, AskError> {
+        let answer = self.ask(Method::GET, self.url(&["outbox", id])).await?;
+        one_of(&answer, id, |entry: &list::Waiting| &entry.id)
+    }
+
+    /// The record of a fax that has left the outbox, or nothing where the API says that there is none.
+    async fn ended(&self, id: &str) -> Result<Option<list::Ended>, AskError> {
+        let answer = self.ask(Method::GET, self.url(&["faxes", id])).await?;
+        one_of(&answer, id, |fax: &list::Ended| &fax.id)
+    }
+
+    async fn stands(&self, id: &str) -> Result<Status, AskError> {
+        // In this order: between the two questions it can move only one way.
+        if self.waiting(id).await?.is_some() {
+            return Ok(Status::Working);
+        }
+        Ok(self.ended(id).await?.map_or(Status::NotThere, |fax| Status::Ended(report_of(&fax))))
+    }
+
+    async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let waiting: list::WaitingList = self.ask(Method::GET, self.url(&["outbox"])).await?.understood()?;
+        let from = sought.since.saturating_sub(CLOCKS_DIFFER).unwrap_or(Timestamp::MIN);
+        let mut url = self.url(&["faxes"]);
+        url.query_pairs_mut()
+            .append_pair("category", "sent")
+            // All times of this API are UTC and say no zone.
+            .append_pair("after", &from.strftime("%Y-%m-%d %H:%M:%S").to_string())
+            .append_pair("limit", &list::AT_ONCE.to_string());
+        let ended: list::EndedList = self.ask(Method::GET, url).await?.understood()?;
+        list::judge(&waiting.records, &ended.data.records, &sought)
+    }
+
+    async fn call_off(&self, id: &str) -> Result<Cancelled, AskError> {
+        let answer = self.ask(Method::DELETE, self.url(&["outbox", id])).await?;
+        if answer.status.is_success() {
+            return Ok(Cancelled::Stopped);
+        }
+        if says_not_there(&answer) {
+            let ended = self.ended(id).await?;
+            return Ok(if ended.is_some() { Cancelled::TooLate } else { Cancelled::NotThere });
+        }
+        // It is in the outbox and stays there: only what waits for its time can be taken out.
+        if answer.status.is_client_error() && error_of(&answer).is_some() {
+            return Ok(Cancelled::TooLate);
+        }
+        Err(AskError::Nonsense { detail: describe(&answer) })
+    }
+
+    async fn erase(&self, id: &str) -> Result<(), AskError> {
+        let answer = self.ask(Method::DELETE, self.url(&["faxes", id])).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        if !says_not_there(&answer) {
+            return Err(AskError::Nonsense { detail: describe(&answer) });
+        }
+        // Not among the ended ones: gone already, unless it has not ended.
+        match self.waiting(id).await? {
+            None => Ok(()),
+            Some(_) => Err(AskError::NoAnswer { detail: "it has not ended".into() }),
+        }
     }
 }
 
 impl Provider for Faxplus {
     fn name(&self) -> &str {
-        match self.0 {}
+        &self.name
     }
 
     fn capabilities(&self) -> Capabilities {
-        match self.0 {}
+        Capabilities {
+            finds_by_reference: true,
+            cancels: true,
+            deletes: true,
+            reports_remote_id: false,
+            reports_pages: true,
+            header: HeaderLine::Cover,
+            fetches: false,
+            signs_webhooks: false,
+            max_pages: None,
+            max_bytes: Some(DOCUMENT_AT_MOST),
+        }
     }
 
-    fn submit<'a>(&'a self, _order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        match self.0 {}
+    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
+        Box::pin(self.hand_over(order))
     }
 
-    fn status<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        match self.0 {}
+    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
+        Box::pin(self.stands(provider_ref))
     }
 
-    fn find<'a>(&'a self, _sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        match self.0 {}
+    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
+        Box::pin(self.look_for(sought))
     }
 
-    fn cancel<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        match self.0 {}
+    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
+        Box::pin(self.call_off(provider_ref))
     }
 
-    fn delete<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        match self.0 {}
+    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
+        Box::pin(self.erase(provider_ref))
     }
 
-    fn read_webhook(&self, _hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
-        match self.0 {}
+    /// The hook belongs to the account, not to the fax, so its URL names none. `data.id` is the id that the order
+    /// returned, except for a redial by Fax.Plus, which we turn off; an id that is not ours leads to no Job.
+    fn read_webhook(&self, hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
+        let told: Told =
+            serde_json::from_slice(hook.body).map_err(|error| WebhookRefusal::Malformed(place(&error)))?;
+        if told.hook.event != "fax_sent" {
+            return Ok(Vec::new());
+        }
+        hook.hint(Some(told.data.id).filter(|id| !id.is_empty()))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        match self.0 {}
+        Box::pin(async move {
+            let answer = self.ask(Method::GET, self.url(&["outbox"])).await;
+            answer
+                .and_then(|answer| answer.understood::<list::WaitingList>())
+                .map(|_| ())
+                .map_err(|error| CheckFault::of(&error, "token"))
+        })
     }
 }
+
+/// The answer to `POST files`.
+#[derive(Deserialize)]
+struct Stored {
+    path: String,
+}
+
+/// The answer to `POST outbox`: the id by destination.
+#[derive(Deserialize)]
+struct Ordered {
+    ids: BTreeMap<String, Value>,
+}
+
+/// A webhook, as far as it is read.
+#[derive(Deserialize)]
+struct Told {
+    hook: ToldHook,
+    data: ToldFax,
+}
+
+#[derive(Deserialize)]
+struct ToldHook {
+    event: String,
+}
+
+#[derive(Deserialize)]
+struct ToldFax {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    error: String,
+    description: String,
+}
+
+/// Code and text of what the API says is wrong; `None` when it is not the API that speaks.
+fn error_of(answer: &Answer) -> Option<(String, String)> {
+    let body: ApiError = answer.json().ok()?;
+    (!answer.status.is_success() && !body.error.is_empty()).then_some((body.error, body.description))
+}
+
+/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
+fn says_not_there(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND && error_of(answer).is_some()
+}
+
+fn describe(answer: &Answer) -> String {
+    answer.describe(error_of(answer).map(|(code, _)| code).as_deref())
+}
+
+/// The one thing that was asked for by its id.
+fn one_of<T: serde::de::DeserializeOwned>(
+    answer: &Answer,
+    id: &str,
+    id_of: impl Fn(&T) -> &String,
+) -> Result<Option<T>, AskError> {
+    if says_not_there(answer) {
+        return Ok(None);
+    }
+    let thing: T = answer.understood()?;
+    if id_of(&thing) == id {
+        Ok(Some(thing))
+    } else {
+        Err(AskError::Nonsense { detail: "the answer is about another fax".into() })
+    }
+}
+
+fn upload_failed(wait: Option<SignedDuration>, detail: &str) -> SubmitError {
+    not_sent(Cause::ProviderTrouble, wait, &format!("the document could not be uploaded: {detail}"))
+}
+
+/// What the answer to the upload says. That nobody was called is certain in any case.
+fn judge_upload(answer: &Answer) -> Result<String, SubmitError> {
+    if answer.status.is_success() {
+        let stored: Stored = answer.json().map_err(|detail| upload_failed(None, &detail))?;
+        return if stored.path.is_empty() {
+            Err(upload_failed(None, "the file got no name"))
+        } else {
+            Ok(stored.path)
+        };
+    }
+    let error = error_of(answer);
+    if answer.status == StatusCode::PAYLOAD_TOO_LARGE {
+        return Err(SubmitError::Refused(Report {
+            raw_code: Some(error.as_ref().map_or("413".into(), |(code, _)| cut(code))),
+            raw_text: error.as_ref().map(|(_, text)| cut(text)),
+            ..Report::bare(Outcome::of(Cause::DocumentRefused))
+        }));
+    }
+    let cause = error.as_ref().map_or(Cause::Unknown, |(code, _)| cause_of(code));
+    Err(match answer.refused(error, cause) {
+        SubmitError::Unknown { detail } => upload_failed(answer.wait(), &detail),
+        other => other,
+    })
+}
+
+/// What the answer to the order says about the one question: may it have left?
+fn judge_order(answer: &Answer, number: &str) -> Result<Taken, SubmitError> {
+    if answer.status.is_success() {
+        let ordered: Ordered = answer.json().map_err(unknown)?;
+        let id = ordered.ids.iter().find(|(to, _)| list::same_number(to, number)).map(|(_, id)| id);
+        return match id.and_then(Value::as_str).filter(|id| !id.is_empty()) {
+            Some(id) => Ok(Taken { provider_ref: id.to_owned() }),
+            None => Err(unknown("the answer names no fax to this number")),
+        };
+    }
+    let error = error_of(answer);
+    let cause = match &error {
+        _ if answer.status == StatusCode::PAYLOAD_TOO_LARGE => Cause::DocumentRefused,
+        Some((code, _)) => cause_of(code),
+        None => Cause::Unknown,
+    };
+    Err(answer.refused(error, cause))
+}
+
+fn report_of(fax: &list::Ended) -> Report {
+    let delivered = fax.status == "success";
+    let outcome = match cause_of(&fax.status) {
+        _ if delivered => Outcome::Delivered,
+        // The record counts the pages of the document, not those that arrived.
+        Cause::LineTrouble => Outcome::of(broken_off(None)),
+        cause => Outcome::of(cause),
+    };
+    Report {
+        outcome,
+        pages_sent: if delivered { fax.pages } else { None },
+        remote_id: None,
+        seconds: fax.duration,
+        raw_code: Some(cut(&fax.status)),
+        raw_text: fax.description.as_deref().filter(|text| !text.is_empty()).map(cut),
+    }
+}
+
+fn cause_of(code: &str) -> Cause {
+    CODES.iter().find(|(known, _)| *known == code).map_or(Cause::Unknown, |(_, cause)| *cause)
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, multipart};
@@ -128,6 +128,11 @@ impl Upload {
         Ok((upload, part))
     }
 
+    /// An upload whose body an adapter makes itself from [`exactly`], with this `broke`.
+    pub(super) fn watching(broke: Arc<AtomicBool>) -> Upload {
+        Upload { broke }
+    }
+
     /// Whether the document could not be read to its end.
     fn broke(&self) -> bool {
         self.broke.load(Ordering::Acquire)
@@ -135,19 +140,29 @@ impl Upload {
 }
 
 /// The document, which fails unless it has exactly `bytes` bytes; `broke` tells afterwards that it did fail.
+///
+/// Its last piece is held back until the document has come to its end: a body whose length is announced is whole for the server
+/// with its last byte, and what goes wrong after that would come too late.
 pub(super) fn exactly(
     document: Document,
     bytes: u64,
     broke: Arc<AtomicBool>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    let start = (document, bytes);
-    futures_util::stream::try_unfold(start, move |(mut document, left)| {
+    let document = document.try_filter(|chunk| std::future::ready(!chunk.is_empty())).boxed();
+    futures_util::stream::try_unfold(Some((document, bytes)), move |rest| {
         let broke = Arc::clone(&broke);
         async move {
+            let Some((mut document, left)) = rest else { return Ok(None) };
+            let longer = || std::io::Error::other("the document is longer than announced");
             let fault = match document.next().await {
                 Some(Ok(chunk)) => match left.checked_sub(chunk.len() as u64) {
-                    Some(left) => return Ok(Some((chunk, (document, left)))),
-                    None => std::io::Error::other("the document is longer than announced"),
+                    None => longer(),
+                    Some(0) => match document.next().await {
+                        None => return Ok(Some((chunk, None))),
+                        Some(Ok(_)) => longer(),
+                        Some(Err(fault)) => fault,
+                    },
+                    Some(left) => return Ok(Some((chunk, Some((document, left))))),
                 },
                 None if left == 0 => return Ok(None),
                 None => std::io::ErrorKind::UnexpectedEof.into(),

@@ -1,63 +1,331 @@
-//! The adapter for InterFAX REST API.
+//! The adapter for InterFAX (Upland), REST API (docs.uplandsoftware.com, `interfax/documentation/api/rest`: `send-fax`,
+//! `search-fax-list`, `cancel-fax`, `response-format`; `fax-status-codes`).
+//!
+//! The document is the body of the order, its options are the query, and the only thing that comes back is the name of the fax, in
+//! `Location`. Our reference travels as `reference` (up to 60 characters), by which [`Provider::find`] searches; the fax itself
+//! does not repeat it for certain, so number and time of what was found are compared.
+//!
+//! * Nothing signs its callbacks, and where they go is set in the control panel, not in the order: they are hints, and name the fax by
+//!   InterFAX' own number.
+//! * `hide` takes a fax out of lists and is not documented to erase anything, so this adapter deletes nothing: how long InterFAX
+//!   keeps images (14 days) is a setting of the account.
+//! * The header line is ours to word, but its placeholder for the time is documented nowhere outside the panel: the line that
+//!   the law wants stands on the cover.
 
-use std::convert::Infallible;
+use std::cmp::Ordering;
 
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
 
+use super::http::{Answer, Http, Upload, basic, cut, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Hook, News, Order, Provider, Search, Secrets, Sought,
-    Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
+use crate::job::{Cause, FaxNumber, Outcome, Report};
 
-/// An account with Interfax.
-pub struct Interfax(Infallible);
+mod codes;
+
+/// Clocks may differ by this much when a found fax is compared with what was sought.
+const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
+
+/// Longest `csid`.
+const CSID_AT_MOST: usize = 20;
+/// What the header line may take of who sends, so that the rest still fits a line.
+const SENDER_AT_MOST: usize = 50;
+
+/// What the API calls a fax that it does not know.
+const NO_SUCH_FAX: i64 = -1005;
+/// The account is out of credit; the fax is held for up to 24 hours.
+const OUT_OF_CREDIT: i64 = -22;
+
+/// An account with InterFAX.
+pub struct Interfax {
+    name: String,
+    http: Http,
+    authorization: HeaderValue,
+}
 
 impl Interfax {
     /// The adapter for the account in `section`.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(_name: &str, _section: &config::Provider, _secrets: &Secrets) -> Result<Self, String> {
-        Err("kind: is not built yet".into())
+    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+        let login = section.login.as_deref().ok_or("login: is missing")?;
+        Ok(Interfax {
+            name: name.to_owned(),
+            http: Http::new(section.url(), section.timeout.std())?,
+            authorization: basic(login, &secrets.password)?,
+        })
+    }
+
+    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+        let url = self.order_url(&order);
+        let (upload, body) = Upload::body(order.document, order.bytes);
+        let request = self
+            .http
+            .submits
+            .post(url)
+            .header(AUTHORIZATION, self.authorization.clone())
+            .header(CONTENT_TYPE, "application/pdf")
+            .header(CONTENT_LENGTH, order.bytes)
+            .body(body);
+        judge_submit(&self.http.submit(request, Some(&upload)).await?, &self.http)
+    }
+
+    /// Where the order goes, with all that it says. What it leaves out, the paper's size among it, is as set in the panel.
+    fn order_url(&self, order: &Order<'_>) -> Url {
+        let mut url = self.http.url(&["outbound", "faxes"]);
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("faxNumber", order.number.as_str())
+            .append_pair("reference", order.reference)
+            // It would redial by itself otherwise: calls that nobody counts.
+            .append_pair("retriesToPerform", "0")
+            .append_pair("pageHeader", &page_header(order.header, order.caller))
+            .append_pair("resolution", "fine")
+            .append_pair("rendering", "bw");
+        if let Some(caller) = order.caller.filter(|caller| caller.len() <= CSID_AT_MOST) {
+            query.append_pair("csid", caller);
+        }
+        drop(query);
+        url
+    }
+
+    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
+        let request =
+            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
+        self.http.ask(request).await
     }
 }
 
 impl Provider for Interfax {
     fn name(&self) -> &str {
-        match self.0 {}
+        &self.name
     }
 
     fn capabilities(&self) -> Capabilities {
-        match self.0 {}
+        Capabilities {
+            finds_by_reference: true,
+            cancels: true,
+            deletes: false,
+            reports_remote_id: true,
+            reports_pages: true,
+            header: HeaderLine::Cover,
+            fetches: false,
+            signs_webhooks: false,
+            max_pages: Some(100),
+            max_bytes: Some(20_000_000),
+        }
     }
 
-    fn submit<'a>(&'a self, _order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        match self.0 {}
+    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
+        Box::pin(self.hand_over(order))
     }
 
-    fn status<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        match self.0 {}
+    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
+        Box::pin(async move {
+            let url = self.http.url(&["outbound", "faxes", provider_ref]);
+            let answer = self.ask(Method::GET, url).await?;
+            if says_no_such_fax(&answer) {
+                return Ok(Status::NotThere);
+            }
+            let fax: Fax = answer.understood()?;
+            if fax.id.to_string() != provider_ref {
+                return Err(AskError::Nonsense { detail: "the answer is about another fax".into() });
+            }
+            if fax.status == OUT_OF_CREDIT {
+                tracing::warn!(
+                    provider = self.name,
+                    "{} is out of credit and holds a fax for up to 24 hours",
+                    self.name
+                );
+            }
+            Ok(fax.standing())
+        })
     }
 
-    fn find<'a>(&'a self, _sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        match self.0 {}
+    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
+        Box::pin(async move {
+            let mut url = self.http.url(&["outbound", "search"]);
+            url.query_pairs_mut().append_pair("reference", sought.reference).append_pair("limit", "100");
+            let list: Vec<Fax> = self.ask(Method::GET, url).await?.understood()?;
+            let since = sought.since.saturating_sub(CLOCKS).unwrap_or(Timestamp::MIN);
+            if list.iter().any(|fax| !fax.could_be(sought.number, since)) {
+                return Err(AskError::Nonsense { detail: "the list holds what was not asked for".into() });
+            }
+            // One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
+            let furthest = list.into_iter().min_by_key(|fax| match fax.status.cmp(&0) {
+                Ordering::Equal => 0,
+                Ordering::Less => 1,
+                Ordering::Greater => 2,
+            });
+            Ok(match furthest {
+                Some(fax) => {
+                    Search::Found(Found { status: fax.standing(), provider_ref: fax.id.to_string() })
+                }
+                None => Search::NotListed,
+            })
+        })
     }
 
-    fn cancel<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        match self.0 {}
+    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
+        Box::pin(async move {
+            let url = self.http.url(&["outbound", "faxes", provider_ref, "cancel"]);
+            let answer = self.ask(Method::POST, url).await?;
+            match answer.status {
+                // Whether it came before the call is for the status to tell.
+                StatusCode::OK => Ok(Cancelled::Asked),
+                // The same word for a fax that has ended and for one that never was.
+                _ if says_no_such_fax(&answer) => Ok(Cancelled::TooLate),
+                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
+            }
+        })
     }
 
     fn delete<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        match self.0 {}
+        Box::pin(std::future::ready(Err(AskError::Unsupported)))
     }
 
-    fn read_webhook(&self, _hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
-        match self.0 {}
+    fn read_webhook(&self, hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
+        let body = std::str::from_utf8(hook.body)
+            .map_err(|_| WebhookRefusal::Malformed("it is no form".to_owned()))?;
+        let mut form = self.http.url(&[]);
+        form.set_query(Some(body));
+        let value =
+            |sought: &str| form.query_pairs().find(|(name, _)| name == sought).map(|(_, value)| value);
+        // The panel sends news of received faxes to the same place, if told to.
+        if value("TransactionIDType").is_some_and(|kind| !kind.eq_ignore_ascii_case("outbound")) {
+            return Ok(Vec::new());
+        }
+        hook.hint(value("TransactionID").filter(|id| is_id(id)).map(std::borrow::Cow::into_owned))
     }
 
+    /// A search for one fax.
     fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        match self.0 {}
+        Box::pin(async move {
+            let mut url = self.http.url(&["outbound", "search"]);
+            url.query_pairs_mut().append_pair("limit", "1");
+            let answer = self.ask(Method::GET, url).await;
+            answer
+                .and_then(|answer| answer.understood::<Vec<Fax>>())
+                .map(|_| ())
+                .map_err(|error| CheckFault::of(&error, "password"))
+        })
     }
 }
+
+/// A fax, in InterFAX' words.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fax {
+    id: u64,
+    status: i64,
+    destination_fax: Option<String>,
+    submit_time: Option<String>,
+    pages_sent: Option<u32>,
+    duration: Option<u32>,
+    #[serde(rename = "remoteCSID")]
+    remote_id: Option<String>,
+}
+
+impl Fax {
+    /// How it stands: below zero it is on its way, zero is delivered, anything else failed for good. Also when the account is out
+    /// of credit: the fax is held and goes out when there is some.
+    fn standing(&self) -> Status {
+        let outcome = match self.status.cmp(&0) {
+            Ordering::Less => return Status::Working,
+            Ordering::Equal => Outcome::Delivered,
+            Ordering::Greater => Outcome::of(codes::cause_of(self.status, self.pages_sent)),
+        };
+        Status::Ended(Report {
+            outcome,
+            pages_sent: self.pages_sent,
+            remote_id: self.remote_id.as_deref().map(cut).filter(|id| !id.is_empty()),
+            seconds: self.duration,
+            raw_code: (self.status != 0).then(|| self.status.to_string()),
+            raw_text: None,
+        })
+    }
+
+    /// Whether it goes to that number and was not handed over before. Numbers come back as digits after the international prefix,
+    /// times in GMT without saying so.
+    fn could_be(&self, number: &FaxNumber, since: Timestamp) -> bool {
+        let time = self.submit_time.as_deref().and_then(|time| time.parse::<DateTime>().ok());
+        let digits = self.destination_fax.as_deref().and_then(|number| number.strip_prefix("00"));
+        digits == number.as_str().strip_prefix('+')
+            && time.and_then(|time| TimeZone::UTC.to_timestamp(time).ok()).is_some_and(|time| time >= since)
+    }
+}
+
+/// What the API says is wrong.
+#[derive(Deserialize)]
+struct ErrorView {
+    code: i64,
+    message: String,
+}
+
+/// What the API says is wrong; `None` when it is not the API that speaks.
+fn error_of(answer: &Answer) -> Option<ErrorView> {
+    if answer.status.is_success() { None } else { answer.json().ok() }
+}
+
+/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
+fn says_no_such_fax(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND && error_of(answer).is_some_and(|error| error.code == NO_SUCH_FAX)
+}
+
+fn describe(answer: &Answer) -> String {
+    answer.describe(error_of(answer).map(|error| error.code.to_string()).as_deref())
+}
+
+/// InterFAX' names for faxes are numbers.
+fn is_id(text: &str) -> bool {
+    (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The text of the header line. Braces would be placeholders.
+fn page_header(sender: &str, caller: Option<&str>) -> String {
+    let sender: String =
+        sender.chars().filter(|c| !c.is_control() && !"{}".contains(*c)).take(SENDER_AT_MOST).collect();
+    format!("From: {sender} {}  To: {{To}}  Pages: {{TotalPages}}", caller.unwrap_or_default())
+}
+
+/// What the answer to a submit says about the one question: may it have left?
+fn judge_submit(answer: &Answer, http: &Http) -> Result<Taken, SubmitError> {
+    if answer.status.is_success() {
+        return match id_in_location(answer, http) {
+            Some(id) if answer.status == StatusCode::CREATED => Ok(Taken { provider_ref: id }),
+            _ => Err(unknown(format!("{} that names no fax", answer.describe(None)))),
+        };
+    }
+    let error = error_of(answer);
+    let cause = match (answer.status, &error) {
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::PAYLOAD_TOO_LARGE, _) => Cause::DocumentRefused,
+        (_, Some(error)) => codes::cause_of_refusal(error.code),
+        (_, None) => Cause::Unknown,
+    };
+    if cause == Cause::AccountTrouble && answer.status.is_client_error() {
+        return Err(not_sent(cause, answer.wait(), &describe(answer)));
+    }
+    Err(answer.refused(error.map(|error| (error.code.to_string(), error.message)), cause))
+}
+
+/// The name of the fax that was made: the last step of `Location`, whose path is otherwise that of the order. The host may be
+/// another of InterFAX'.
+fn id_in_location(answer: &Answer, http: &Http) -> Option<String> {
+    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
+    let location = http.url(&[]).join(location).ok()?;
+    let id = location.path_segments()?.next_back().filter(|id| is_id(id))?;
+    (location.path() == http.url(&["outbound", "faxes", id]).path()).then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

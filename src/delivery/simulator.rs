@@ -20,6 +20,8 @@ use crate::job::{Cause, Outcome, Report};
 use wire::{ErrorBody, ErrorView, FaxList, FaxView, Standing};
 
 mod book;
+mod face;
+mod fetch;
 mod line;
 mod office;
 mod print;
@@ -28,6 +30,8 @@ pub mod server;
 pub mod signature;
 mod webhook;
 pub mod wire;
+
+pub use face::telnyx_public_key;
 
 /// The simulator's codes, in the bridge's words. What is not in here is `Cause::Unknown`.
 const CAUSES: &[(&str, Cause)] = &[

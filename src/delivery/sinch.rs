@@ -1,63 +1,410 @@
-//! The adapter for Sinch Fax API v3.
-
-use std::convert::Infallible;
+//! The adapter for Sinch Fax API v3 (developers.sinch.com/docs/fax/api-reference).
+//!
+//! * **Submit**: one multipart form, the document as its last part. Everything that has a default at the vendor's which
+//!   is not ours is sent in so many words, above all `maxRetries=0`: else Sinch redials three times before it tells us.
+//! * **Our reference** travels as the label `job`. How labels are written in a query is not documented well enough to
+//!   build on, so [`Provider::find`] lists by number and time, and picks by the label itself.
+//! * **No cancel**: the API has none.
+//! * **Webhooks are not signed**, and bring the document back. They are hints; of the body no more than the fax's name
+//!   is read, and that only if it is short.
+//! * **Pages**: `pagesSentSuccessfully` is the far end's count. A failure with confirmed pages is never tried again by
+//!   itself, whatever its code, and neither is trouble on the way without a confirmed count of none.
+//! * **Header**: printed on every page by Sinch. Its time is New York's, the vendor's default: an order does not say in
+//!   which zone the sender is.
 
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, StatusCode, Url, multipart};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
+use super::http::{Answer, Http, Upload, basic, cut, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Hook, News, Order, Provider, Search, Secrets, Sought,
-    Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
+use crate::job::{Cause, Outcome, Report};
+
+pub(super) mod codes;
+
+/// The vendor's limit of `headerText`, in characters.
+const HEADER_AT_MOST: usize = 50;
+
+/// The label that carries our reference.
+const LABEL: &str = "job";
+
+/// How far the vendor's clock may be behind ours.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(10);
+
+/// Faxes on one page of a list, and pages that are read before a list is called endless.
+const PAGE: usize = 500;
+const PAGES_AT_MOST: u32 = 20;
+
+/// A webhook longer than this is not read for the fax's name: what is long in it is the document.
+const WEBHOOK_READ: usize = 64 << 10;
 
 /// An account with Sinch.
-pub struct Sinch(Infallible);
+pub struct Sinch {
+    name: String,
+    http: Http,
+    authorization: HeaderValue,
+    project: String,
+}
 
 impl Sinch {
     /// The adapter for the account in `section`.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(_name: &str, _section: &config::Provider, _secrets: &Secrets) -> Result<Self, String> {
-        Err("kind: is not built yet".into())
+    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+        let project = section.account.as_deref().unwrap_or_default();
+        if !is_name(project) {
+            return Err("account: must be the id of the project, as the dashboard shows it".into());
+        }
+        Ok(Sinch {
+            name: name.to_owned(),
+            http: Http::new(section.url(), section.timeout.std())?,
+            authorization: basic(section.login.as_deref().unwrap_or_default(), &secrets.password)?,
+            project: project.to_owned(),
+        })
+    }
+
+    /// The URL of all faxes, or of what `below` names.
+    fn url(&self, below: &[&str]) -> Url {
+        let mut segments = vec!["v3", "projects", self.project.as_str(), "faxes"];
+        segments.extend(below);
+        self.http.url(&segments)
+    }
+
+    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+        let header: String = order.header.chars().take(HEADER_AT_MOST).collect();
+        let mut form = multipart::Form::new()
+            .text("to", order.number.as_str().to_owned())
+            .text("headerText", header)
+            .text("headerPageNumbers", "true")
+            .text("headerTimeZone", order.time_zone.to_owned())
+            .text("maxRetries", "0")
+            .text("resolution", "FINE")
+            .text(format!("labels[{LABEL}]"), order.reference.to_owned());
+        if let Some(caller) = order.caller {
+            form = form.text("from", caller.to_owned());
+        }
+        if let Some(url) = order.webhook_url {
+            form = form.text("callbackUrl", url.to_owned());
+            form = form.text("callbackUrlContentType", "application/json");
+        }
+        let (upload, part) = Upload::part(order.document, order.bytes)?;
+        let request = self
+            .http
+            .submits
+            .post(self.url(&[]))
+            .header(AUTHORIZATION, self.authorization.clone())
+            .multipart(form.part("file", part));
+        let answer = self.http.submit(request, Some(&upload)).await?;
+        judge_submit(&answer, order.reference)
+    }
+
+    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
+        let request =
+            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
+        self.http.ask(request).await
+    }
+
+    async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let since = sought.since.checked_sub(CLOCKS_APART).unwrap_or(Timestamp::MIN);
+        let mut url = self.url(&[]);
+        url.query_pairs_mut()
+            // "createTime>=TIME" once it is in the URL.
+            .append_pair("createTime>", &since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+            .append_pair("to", sought.number.as_str())
+            .append_pair("direction", "OUTBOUND")
+            .append_pair("pageSize", &PAGE.to_string());
+        let mut ours = Vec::new();
+        let mut page = None;
+        for read in 1..=PAGES_AT_MOST {
+            let mut url = url.clone();
+            if let Some(page) = page {
+                url.query_pairs_mut().append_pair("page", &u32::to_string(&page));
+            }
+            let list: FaxList = self.ask(Method::GET, url).await?.understood()?;
+            let full = list.faxes.len() >= PAGE;
+            let reference = Some(sought.reference);
+            for fax in list.faxes {
+                if fax.get("labels").and_then(|labels| labels.get(LABEL)).and_then(Value::as_str) == reference
+                {
+                    ours.push(
+                        serde_json::from_value(fax).map_err(|_| nonsense("a fax that cannot be read"))?,
+                    );
+                }
+            }
+            match (list.page, list.total_pages) {
+                (_, Some(total)) if read >= total => return furthest(ours),
+                (_, None) if !full => return furthest(ours),
+                // Whether the first page is 0 or 1 is not documented, so each says where the next one begins.
+                (Some(this), _) if page.is_none_or(|page| page == this) => page = this.checked_add(1),
+                _ => return Err(nonsense("another page than was asked for")),
+            }
+        }
+        Err(nonsense("a list without an end"))
     }
 }
 
 impl Provider for Sinch {
     fn name(&self) -> &str {
-        match self.0 {}
+        &self.name
     }
 
     fn capabilities(&self) -> Capabilities {
-        match self.0 {}
+        Capabilities {
+            finds_by_reference: true,
+            cancels: false,
+            deletes: true,
+            reports_remote_id: false,
+            reports_pages: true,
+            header: HeaderLine::Provider,
+            fetches: false,
+            signs_webhooks: false,
+            max_pages: None,
+            max_bytes: None,
+        }
     }
 
-    fn submit<'a>(&'a self, _order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        match self.0 {}
+    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
+        Box::pin(self.hand_over(order))
     }
 
-    fn status<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        match self.0 {}
+    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
+        Box::pin(async move {
+            let answer = self.ask(Method::GET, self.url(&[provider_ref])).await?;
+            if says_not_found(&answer) {
+                return Ok(Status::NotThere);
+            }
+            let fax: FaxView = answer.understood()?;
+            if fax.id != provider_ref {
+                return Err(nonsense("another fax"));
+            }
+            Ok(status_of(&fax))
+        })
     }
 
-    fn find<'a>(&'a self, _sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        match self.0 {}
+    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
+        Box::pin(self.look_for(sought))
     }
 
     fn cancel<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        match self.0 {}
+        Box::pin(std::future::ready(Err(AskError::Unsupported)))
     }
 
-    fn delete<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        match self.0 {}
+    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
+        Box::pin(async move {
+            let answer = self.ask(Method::DELETE, self.url(&[provider_ref, "file"])).await?;
+            match answer.status {
+                StatusCode::NO_CONTENT => Ok(()),
+                _ if says_not_found(&answer) => Ok(()),
+                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
+            }
+        })
     }
 
-    fn read_webhook(&self, _hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
-        match self.0 {}
+    fn read_webhook(&self, hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
+        hook.hint(named_in(hook.body))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        match self.0 {}
+        Box::pin(async move {
+            let mut url = self.url(&[]);
+            url.query_pairs_mut().append_pair("pageSize", "1");
+            let answer = self.ask(Method::GET, url).await;
+            if answer.as_ref().is_ok_and(says_not_found) {
+                let sentence = "Sinch knows no such project: put the project's id here".to_owned();
+                return Err(CheckFault { key: "account", sentence });
+            }
+            let listed = answer.and_then(|answer| answer.understood::<FaxList>());
+            // A wrong project is answered like a wrong password.
+            listed.map(|_| ()).map_err(|error| CheckFault::of(&error, "password"))
+        })
     }
 }
+
+/// A fax as the API shows it, as far as it is used.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FaxView {
+    id: String,
+    status: Standing,
+    number_of_pages: Option<u32>,
+    pages_sent_successfully: Option<u32>,
+    error_type: Option<String>,
+    error_code: Option<Value>,
+    error_message: Option<String>,
+    labels: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Standing {
+    Queued,
+    InProgress,
+    Completed,
+    Failure,
+}
+
+/// One page of a list. Its faxes are read one by one: a strange one is no reason not to find ours.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FaxList {
+    faxes: Vec<Value>,
+    page: Option<u32>,
+    total_pages: Option<u32>,
+}
+
+/// What the API says is wrong.
+struct Refusal {
+    code: String,
+    text: String,
+    /// The fields of the request that it names.
+    fields: Vec<String>,
+}
+
+/// Reads the vendor's error object and the other shape of its examples; `None` when it is not the API that speaks. The
+/// one has `code` as a number and `status`, the other `code` as digits and `error`, and the numbers are not always
+/// those of HTTP.
+fn refusal_in(answer: &Answer) -> Option<Refusal> {
+    if answer.status.is_success() {
+        return None;
+    }
+    let body: Map<String, Value> = answer.json().ok()?;
+    let code = whole(body.get("code")?)?;
+    let text = body.get("message")?.as_str()?;
+    let short = ["status", "error"].iter().find_map(|key| body.get(*key)?.as_str()).unwrap_or_default();
+    let details = match body.get("details") {
+        Some(Value::Array(details)) => details.as_slice(),
+        Some(details) => std::slice::from_ref(details),
+        None => &[],
+    };
+    let violations = details.iter().filter_map(|detail| detail.get("fieldViolations")?.as_array()).flatten();
+    let fields = violations.filter_map(|violation| violation.get("field")?.as_str()).map(cut).collect();
+    Some(Refusal { code: format!("{code} {short}").trim_end().to_owned(), text: text.to_owned(), fields })
+}
+
+/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
+fn says_not_found(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND && refusal_in(answer).is_some()
+}
+
+fn describe(answer: &Answer) -> String {
+    answer.describe(refusal_in(answer).map(|refusal| refusal.code).as_deref())
+}
+
+fn nonsense(what: &str) -> AskError {
+    AskError::Nonsense { detail: format!("the answer holds {what}") }
+}
+
+/// What the answer to a submit says about the one question: may it have left?
+fn judge_submit(answer: &Answer, reference: &str) -> Result<Taken, SubmitError> {
+    if answer.status.is_success() {
+        let fax: FaxView = answer.json().map_err(unknown)?;
+        let label = fax.labels.as_ref().and_then(|labels| labels.get(LABEL)).and_then(Value::as_str);
+        return if is_name(&fax.id) && label.is_none_or(|label| label == reference) {
+            Ok(Taken { provider_ref: fax.id })
+        } else {
+            Err(unknown("the answer is about another fax"))
+        };
+    }
+    if says_not_found(answer) {
+        // Nothing is wrong with the order: there is no such project, or no such service.
+        return Err(not_sent(Cause::AccountTrouble, None, &describe(answer)));
+    }
+    let refusal = refusal_in(answer);
+    let cause = refusal.as_ref().map_or(Cause::Unknown, |refusal| {
+        let names = |field: &str| refusal.fields.iter().any(|named| named == field);
+        match () {
+            () if names("file") => Cause::DocumentRefused,
+            // The provider will not dial it. That it is out of service was not found out by dialling.
+            () if names("to") => Cause::Blocked,
+            () => Cause::Unknown,
+        }
+    });
+    Err(answer.refused(refusal.map(|refusal| (refusal.code, refusal.text)), cause))
+}
+
+fn status_of(fax: &FaxView) -> Status {
+    let pages_sent = fax.pages_sent_successfully;
+    let code = fax.error_code.as_ref().and_then(whole);
+    let kind = fax.error_type.as_deref().unwrap_or_default();
+    let outcome = match fax.status {
+        Standing::Queued | Standing::InProgress => return Status::Working,
+        // "Completed" with fewer pages than the document has is no delivery.
+        Standing::Completed => match (pages_sent, fax.number_of_pages) {
+            (Some(sent), Some(whole)) if sent < whole => Outcome::of(Cause::PartlySent),
+            _ => Outcome::Delivered,
+        },
+        Standing::Failure => {
+            let cause = code.map_or(Cause::Unknown, |code| codes::cause_of(kind, code));
+            Outcome::of(codes::settle(cause, pages_sent))
+        }
+    };
+    let number = code.map_or(String::new(), |code| code.to_string());
+    let raw_code = cut(format!("{kind} {number}").trim());
+    Status::Ended(Report {
+        outcome,
+        pages_sent,
+        remote_id: None,
+        seconds: None,
+        raw_code: (!raw_code.is_empty()).then_some(raw_code),
+        raw_text: fax.error_message.as_deref().map(cut),
+    })
+}
+
+/// One Attempt is one submit, so there should be one fax. If not, the one that counts is what may be in a tray.
+fn furthest(faxes: Vec<FaxView>) -> Result<Search, AskError> {
+    let furthest = faxes.into_iter().min_by_key(|fax| match fax.status {
+        Standing::Completed => 0,
+        Standing::InProgress => 1,
+        Standing::Queued => 2,
+        Standing::Failure => 3,
+    });
+    match furthest {
+        Some(fax) if is_name(&fax.id) => {
+            Ok(Search::Found(Found { status: status_of(&fax), provider_ref: fax.id }))
+        }
+        Some(_) => Err(nonsense("a fax without a name")),
+        None => Ok(Search::NotListed),
+    }
+}
+
+/// The vendor's name of the fax that a webhook is about, if that is soon read.
+fn named_in(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Event {
+        fax: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    if body.len() > WEBHOOK_READ {
+        return None;
+    }
+    let event: Event = serde_json::from_slice(body).ok()?;
+    Some(event.fax.id).filter(|id| is_name(id))
+}
+
+/// Whether this can be the vendor's name of something: it becomes a segment of URLs.
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=100).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// A number that may have been written as text.
+pub(super) fn whole(value: &Value) -> Option<u32> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_u64().and_then(|number| u32::try_from(number).ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,63 +1,263 @@
-//! The adapter for Telnyx Programmable Fax, API v2.
+//! The adapter for Telnyx Programmable Fax, API v2 (developers.telnyx.com: `programmable-fax/send-a-fax-api`,
+//! `sending-commands`, `receiving-webhooks`; support article 4967498, "Fax API - Error List").
+//!
+//! Telnyx takes uploads too, but those carry neither our reference nor a webhook URL. So the order is JSON with
+//! [`Order::media_url`], where Telnyx fetches the document once it has taken the fax. Our reference travels as `client_state`
+//! (base64), which comes back in the fax and in every webhook; a list cannot be asked for it, so [`Provider::find`] reads the
+//! faxes to that number since the Attempt began and picks ours out.
+//!
+//! What Telnyx does not tell: pages and duration stand in the signed webhook `fax.delivered` only ([`wire::read_event`]), never in
+//! the fax itself; how far a broken transmission came stands nowhere, so none of those is tried again by itself. It prints no
+//! header line: the cover carries it. It never redials by itself.
 
-use std::convert::Infallible;
-
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde_json::json;
+use zeroize::Zeroizing;
 
+use super::http::{Answer, Http, not_sent, secret_header, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Hook, News, Order, Provider, Search, Secrets, Sought,
-    Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
+use crate::job::Cause;
+use signature::PublicKey;
+use wire::{Fax, FaxList, FaxOne};
+
+mod codes;
+mod signature;
+mod wire;
+
+/// Clocks may differ by this much when faxes are sought by time.
+const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
+
+/// Faxes on one page of a list, and pages that are read at most: far more than one number gets in an hour.
+const PAGE: usize = 100;
+const PAGES: usize = 10;
 
 /// An account with Telnyx.
-pub struct Telnyx(Infallible);
+pub struct Telnyx {
+    name: String,
+    http: Http,
+    authorization: HeaderValue,
+    /// Id of the Fax Application, which holds the outbound voice profile.
+    connection: String,
+    webhook_key: Option<PublicKey>,
+}
 
 impl Telnyx {
-    /// The adapter for the account in `section`.
+    /// The adapter for the account in `section`: `account` is the `connection_id`, `webhook_key` the account's public key.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(_name: &str, _section: &config::Provider, _secrets: &Secrets) -> Result<Self, String> {
-        Err("kind: is not built yet".into())
+    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+        let bearer = Zeroizing::new(format!("Bearer {}", secrets.token.as_str()));
+        Ok(Telnyx {
+            name: name.to_owned(),
+            http: Http::new(section.url(), section.timeout.std())?,
+            authorization: secret_header("token", &bearer)?,
+            connection: section.account.clone().ok_or("account: is missing")?,
+            webhook_key: secrets.webhook_key.as_ref().map(|text| PublicKey::read(text)).transpose()?,
+        })
+    }
+
+    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+        let Some(media_url) = order.media_url else {
+            let detail = "Telnyx fetches documents: it needs a section [media] where it can";
+            return Err(not_sent(Cause::ProviderTrouble, None, detail));
+        };
+        let Some(caller) = order.caller else {
+            return Err(not_sent(Cause::AccountTrouble, None, "Telnyx needs the number we call from"));
+        };
+        let client_state = STANDARD.encode(order.reference);
+        let mut body = json!({
+            "connection_id": self.connection,
+            "to": order.number.as_str(),
+            "from": caller,
+            "media_url": media_url,
+            "quality": "high",
+            "store_media": false,
+            "client_state": client_state,
+        });
+        if let (Some(url), Some(body)) = (order.webhook_url, body.as_object_mut()) {
+            body.insert("webhook_url".into(), json!(url));
+        }
+        let request = self
+            .http
+            .submits
+            .post(self.http.url(&["v2", "faxes"]))
+            .header(AUTHORIZATION, self.authorization.clone())
+            .json(&body);
+        judge_submit(&self.http.submit(request, None).await?, &client_state)
+    }
+
+    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
+        let request =
+            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
+        self.http.ask(request).await
+    }
+
+    /// One page of the faxes to the sought number.
+    async fn page(&self, sought: &Sought<'_>, number: usize) -> Result<FaxList, AskError> {
+        let since = sought.since.saturating_sub(CLOCKS).unwrap_or(Timestamp::MIN);
+        let mut url = self.http.url(&["v2", "faxes"]);
+        url.query_pairs_mut()
+            .append_pair("filter[created_at][gte]", &since.to_string())
+            .append_pair("filter[to][eq]", sought.number.as_str())
+            .append_pair("filter[direction][eq]", "outbound")
+            .append_pair("page[size]", &PAGE.to_string())
+            .append_pair("page[number]", &number.to_string());
+        self.ask(Method::GET, url).await?.understood()
     }
 }
 
 impl Provider for Telnyx {
     fn name(&self) -> &str {
-        match self.0 {}
+        &self.name
     }
 
     fn capabilities(&self) -> Capabilities {
-        match self.0 {}
+        Capabilities {
+            finds_by_reference: true,
+            cancels: true,
+            deletes: true,
+            reports_remote_id: false,
+            // By the webhook, where that can be believed.
+            reports_pages: self.webhook_key.is_some(),
+            header: HeaderLine::Cover,
+            fetches: true,
+            signs_webhooks: self.webhook_key.is_some(),
+            max_pages: Some(350),
+            max_bytes: Some(50_000_000),
+        }
     }
 
-    fn submit<'a>(&'a self, _order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        match self.0 {}
+    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
+        Box::pin(self.hand_over(order))
     }
 
-    fn status<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        match self.0 {}
+    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
+        Box::pin(async move {
+            let answer = self.ask(Method::GET, self.http.url(&["v2", "faxes", provider_ref])).await?;
+            if says_no_such_fax(&answer) {
+                return Ok(Status::NotThere);
+            }
+            let FaxOne { data: fax } = answer.understood()?;
+            if fax.id != provider_ref {
+                return Err(AskError::Nonsense { detail: "the answer is about another fax".into() });
+            }
+            Ok(fax.standing())
+        })
     }
 
-    fn find<'a>(&'a self, _sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        match self.0 {}
+    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
+        Box::pin(async move {
+            let client_state = STANDARD.encode(sought.reference);
+            let mut ours: Vec<Fax> = Vec::new();
+            for number in 1..=PAGES {
+                let list = self.page(&sought, number).await?;
+                let last = list.data.is_empty() || list.pages().is_some_and(|pages| pages <= number);
+                ours.extend(list.data.into_iter().filter(|fax| fax.is_ours(&client_state)));
+                if last {
+                    return furthest(ours);
+                }
+            }
+            // Ours may stand on a page that was not read.
+            if ours.is_empty() {
+                let detail = format!("more than {PAGES} pages of faxes to one number");
+                return Err(AskError::Nonsense { detail });
+            }
+            furthest(ours)
+        })
     }
 
-    fn cancel<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        match self.0 {}
+    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
+        Box::pin(async move {
+            let url = self.http.url(&["v2", "faxes", provider_ref, "actions", "cancel"]);
+            let answer = self.ask(Method::POST, url).await?;
+            match answer.status {
+                // "Accepted": the fax may go out all the same.
+                StatusCode::ACCEPTED => Ok(Cancelled::Asked),
+                StatusCode::UNPROCESSABLE_ENTITY if wire::error_of(&answer).is_some() => {
+                    Ok(Cancelled::TooLate)
+                }
+                _ if says_no_such_fax(&answer) => Ok(Cancelled::NotThere),
+                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
+            }
+        })
     }
 
-    fn delete<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        match self.0 {}
+    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
+        Box::pin(async move {
+            let answer = self.ask(Method::DELETE, self.http.url(&["v2", "faxes", provider_ref])).await?;
+            match answer.status {
+                StatusCode::NO_CONTENT => Ok(()),
+                _ if says_no_such_fax(&answer) => Ok(()),
+                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
+            }
+        })
     }
 
-    fn read_webhook(&self, _hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
-        match self.0 {}
+    fn read_webhook(&self, hook: &Hook<'_>, now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
+        let key = self.webhook_key.as_ref().ok_or(WebhookRefusal::NoKey)?;
+        key.verify(hook.headers, hook.body, now)?;
+        wire::read_event(hook.body)
     }
 
+    /// A list of one fax. Nothing that costs nothing names the Fax Application, so a wrong `account` shows at the first fax.
     fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        match self.0 {}
+        Box::pin(async move {
+            let mut url = self.http.url(&["v2", "faxes"]);
+            url.query_pairs_mut().append_pair("page[size]", "1");
+            let answer = self.ask(Method::GET, url).await;
+            answer
+                .and_then(|answer| answer.understood::<FaxList>())
+                .map(|_| ())
+                .map_err(|error| CheckFault::of(&error, "token"))
+        })
     }
 }
+
+/// One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
+fn furthest(faxes: Vec<Fax>) -> Result<Search, AskError> {
+    let Some(fax) = faxes.into_iter().min_by_key(Fax::distance) else { return Ok(Search::NotListed) };
+    if fax.id.is_empty() {
+        return Err(AskError::Nonsense { detail: "the list holds a fax without id".into() });
+    }
+    Ok(Search::Found(Found { status: fax.standing(), provider_ref: fax.id }))
+}
+
+/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
+fn says_no_such_fax(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND && wire::error_of(answer).is_some()
+}
+
+fn describe(answer: &Answer) -> String {
+    answer.describe(wire::error_of(answer).map(|error| error.code).as_deref())
+}
+
+/// What the answer to a submit says about the one question: may it have left?
+fn judge_submit(answer: &Answer, client_state: &str) -> Result<Taken, SubmitError> {
+    if answer.status.is_success() {
+        let FaxOne { data: fax } = answer.json().map_err(unknown)?;
+        return if fax.id.is_empty() || !fax.is_ours(client_state) {
+            Err(unknown("the answer is about another fax"))
+        } else {
+            Ok(Taken { provider_ref: fax.id })
+        };
+    }
+    let error = wire::error_of(answer);
+    let cause = error.as_ref().map_or(Cause::Unknown, |error| codes::cause_of_field(error.field()));
+    if cause == Cause::AccountTrouble && answer.status.is_client_error() {
+        return Err(not_sent(cause, answer.wait(), &describe(answer)));
+    }
+    Err(answer.refused(error.map(|error| (error.code, error.title)), cause))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -21,12 +21,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use super::http::Answer;
 use super::simulator::server::{Fax, Options, Running, serve};
-use super::simulator::signature;
+use super::simulator::{signature, telnyx_public_key};
 use super::{Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
-use crate::job::{FaxNumber, Report};
+use crate::job::{Cause, FaxNumber, Report};
 
 /// Token and password of every account at the simulator.
 pub(super) const TOKEN: &str = "token-of-the-test";
@@ -73,12 +74,17 @@ pub(super) fn section(keys: &str) -> config::Provider {
 
 /// The adapter for the account in a section of these `keys`, which shows `token` as its token and password.
 pub(super) fn adapter(keys: &str, token: &str) -> Result<Box<dyn Provider>, super::BuildError> {
+    let section = section(keys);
+    let webhook_key = match section.kind {
+        config::ProviderKind::Telnyx => telnyx_public_key(KEY).into_bytes(),
+        _ => KEY.to_vec(),
+    };
     let secrets = Secrets {
         token: Zeroizing::new(token.to_owned()),
         password: Zeroizing::new(token.to_owned()),
-        webhook_key: Some(Zeroizing::new(KEY.to_vec())),
+        webhook_key: Some(Zeroizing::new(webhook_key)),
     };
-    build("sim", &section(keys), &secrets)
+    build("sim", &section, &secrets)
 }
 
 /// Remembers what it was told to keep.
@@ -132,6 +138,7 @@ impl<'a> Slip<'a> {
             webhook_url: self.hook,
             caller: Some(CALLER),
             header: "Lakeside Family Clinic",
+            time_zone: "America/Chicago",
             keep: &self.kept,
         }
     }
@@ -281,4 +288,55 @@ pub(super) fn end_word(status: &Status) -> String {
 /// This moment.
 pub(super) fn now() -> Timestamp {
     SystemClock.now()
+}
+
+/// The cause that stands for a class of the fact tables (`fixtures/providers/`), before pages are looked at.
+pub(super) fn cause_of_class(class: &str) -> Cause {
+    match class {
+        "busy" => Cause::Busy,
+        "no_answer" => Cause::NoAnswer,
+        "voice" => Cause::Voice,
+        "not_a_fax" => Cause::NotAFax,
+        "invalid_number" => Cause::NotInService,
+        "blocked" => Cause::Blocked,
+        "transmission_error" => Cause::LineTrouble,
+        "document_rejected" => Cause::DocumentRefused,
+        "provider_unavailable" => Cause::ProviderTrouble,
+        "rate_limited" => Cause::RateLimited,
+        "auth_or_balance" => Cause::AccountTrouble,
+        "cancelled" => Cause::Cancelled,
+        "unknown" => Cause::Unknown,
+        other => panic!("{other:?} is no class"),
+    }
+}
+
+/// A server that gives these answers in turn, the last of them for ever, and what it was asked: `METHOD PATH?QUERY`,
+/// headers, body.
+pub(super) async fn tap(status: u16, bodies: &[&str]) -> (String, Inbox) {
+    let (sender, inbox) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let status = axum::http::StatusCode::from_u16(status).unwrap();
+    let answers: Vec<String> = bodies.iter().map(ToString::to_string).collect();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let router = Router::new()
+        .fallback(
+            async move |method: axum::http::Method, uri: axum::http::Uri, headers: HeaderMap, body: Bytes| {
+                let _ = sender.send(Arrived { url: format!("{method} {uri}"), headers, body });
+                let index = asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+                (status, answers[index].clone())
+            },
+        )
+        .layer(axum::extract::DefaultBodyLimit::disable());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    (url, inbox)
+}
+
+/// An answer as an adapter reads it, with `Retry-After` where `wait` says so.
+pub(super) fn answer(status: u16, wait: Option<i64>, body: &str) -> Answer {
+    Answer {
+        status: reqwest::StatusCode::from_u16(status).unwrap(),
+        headers: wait.map(|seconds| (reqwest::header::RETRY_AFTER, seconds.into())).into_iter().collect(),
+        body: body.as_bytes().to_vec(),
+    }
 }

@@ -34,14 +34,34 @@ pub enum AfterLast {
 pub struct RetryPolicy {
     /// Calls per Job that may ring the far end, over all causes.
     pub calls: u32,
+    /// Calls to one number, by whichever Jobs, that may fail one after the other before it is left alone.
+    pub number_calls: u32,
+    /// For how long it is then left alone.
+    pub number_rest: SignedDuration,
     /// Divides every pause: 1 in earnest, more in the demo and in tests.
     pub hurry: u32,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        RetryPolicy { calls: 15, hurry: 1 }
+        RetryPolicy { calls: 15, number_calls: 15, number_rest: SignedDuration::from_mins(60), hurry: 1 }
     }
+}
+
+/// How long a number is left alone after a call to it failed: as long as the Job that called waits itself (`pause`), so that
+/// the Jobs behind it do not ring an engaged line in its place; longer after too many failures in a row, `failed` with this
+/// one.
+#[must_use]
+pub fn number_rest(pause: SignedDuration, failed: u32, policy: &RetryPolicy) -> SignedDuration {
+    if failed % policy.number_calls.max(1) == 0 {
+        pause.max(hurried(policy.number_rest, policy))
+    } else {
+        pause
+    }
+}
+
+fn hurried(pause: SignedDuration, policy: &RetryPolicy) -> SignedDuration {
+    pause / i32::try_from(policy.hurry.max(1)).unwrap_or(i32::MAX)
 }
 
 /// What to do after a failed Attempt.
@@ -64,10 +84,11 @@ pub fn ladder(cause: Cause) -> Ladder {
         Cause::NotAFax => (&[10], AfterLast::Fail),
         Cause::LineTrouble => (&[1, 5, 15], AfterLast::Fail),
         Cause::RateLimited => (&[1, 2, 5], AfterLast::Repeat),
-        Cause::ProviderTrouble => (&[1, 2, 5, 10, 15], AfterLast::Repeat),
+        Cause::ProviderTrouble | Cause::NotTaken => (&[1, 2, 5, 10, 15], AfterLast::Repeat),
+        // The provider itself is left alone meanwhile (`delivery::health`); its Jobs are kept.
+        Cause::AccountTrouble => (&[1, 5, 15], AfterLast::Repeat),
         // Pages may be lying in a tray: only a person may have them printed a second time.
         Cause::PartlySent => (&[], AfterLast::Hold(Hold::PartlySent)),
-        Cause::AccountTrouble => (&[], AfterLast::Hold(Hold::Account)),
         Cause::Unknown => (&[], AfterLast::Hold(Hold::UnknownCause)),
         Cause::Unclear => (&[], AfterLast::Hold(Hold::Unclear)),
         Cause::Voice
@@ -88,10 +109,19 @@ pub fn rang(cause: Cause) -> bool {
         cause,
         Cause::RateLimited
             | Cause::ProviderTrouble
+            | Cause::NotTaken
             | Cause::AccountTrouble
             | Cause::DocumentRefused
+            | Cause::Cancelled
             | Cause::Expired
     )
+}
+
+/// Whether `cause` is the provider's own trouble, with which certainly nothing was sent: another provider may do better.
+/// An answer that was lost is not among them: what is known then is only the word of the provider that lost it.
+#[must_use]
+pub fn at_the_provider(cause: Cause) -> bool {
+    matches!(cause, Cause::RateLimited | Cause::ProviderTrouble | Cause::AccountTrouble)
 }
 
 /// What follows the failure of an Attempt for `cause`, the `nth` of that cause (1 for the first), after `calls` calls in
@@ -117,8 +147,7 @@ pub fn after(
         (None, AfterLast::Hold(hold)) => return Next::Hold(hold),
         (None, AfterLast::Repeat) => ladder.pauses.last().copied().unwrap_or(SignedDuration::from_mins(1)),
     };
-    let pause = pause / i32::try_from(policy.hurry.max(1)).unwrap_or(i32::MAX);
-    let pause = pause.max(wait.unwrap_or(SignedDuration::ZERO));
+    let pause = hurried(pause, policy).max(wait.unwrap_or(SignedDuration::ZERO));
     let jitter = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.0 };
     let spread = SignedDuration::try_from_secs_f64(pause.as_secs_f64() * 0.1 * jitter);
     Next::Again(pause.saturating_add(spread.unwrap_or(SignedDuration::ZERO)))
@@ -149,7 +178,6 @@ mod tests {
             (Cause::NotAFax, &[10], Next::Fail),
             (Cause::LineTrouble, &[1, 5, 15], Next::Fail),
             (Cause::PartlySent, &[], Next::Hold(Hold::PartlySent)),
-            (Cause::AccountTrouble, &[], Next::Hold(Hold::Account)),
             (Cause::Unknown, &[], Next::Hold(Hold::UnknownCause)),
             (Cause::Unclear, &[], Next::Hold(Hold::Unclear)),
             (Cause::Voice, &[], Next::Fail),
@@ -164,17 +192,28 @@ mod tests {
             assert_eq!(climb(*cause, 40), (pauses.to_vec(), Some(*end)), "{cause}");
         }
         assert_eq!(climb(Cause::ProviderTrouble, 8), (vec![1, 2, 5, 10, 15, 15, 15, 15], None));
+        assert_eq!(climb(Cause::NotTaken, 6), (vec![1, 2, 5, 10, 15, 15], None));
+        assert_eq!(climb(Cause::AccountTrouble, 4), (vec![1, 5, 15, 15], None));
         assert_eq!(climb(Cause::RateLimited, 5), (vec![1, 2, 5, 5, 5], None));
-        assert_eq!(table.len() + 2, Cause::ALL.len(), "every cause is in the table");
+        assert_eq!(table.len() + 4, Cause::ALL.len(), "every cause is in the table");
     }
 
     #[test]
     fn calls_that_ring_have_a_ceiling_over_all_causes() {
-        let policy = RetryPolicy { calls: 3, hurry: 1 };
+        let policy = RetryPolicy { calls: 3, ..RetryPolicy::default() };
         assert_eq!(after(Cause::Busy, 1, 3, None, &policy, 0.0), Next::Fail);
         assert!(matches!(after(Cause::Busy, 1, 2, None, &policy, 0.0), Next::Again(_)));
         assert!(matches!(after(Cause::ProviderTrouble, 9, 90, None, &policy, 0.0), Next::Again(_)));
         assert_eq!(after(Cause::PartlySent, 1, 3, None, &policy, 0.0), Next::Hold(Hold::PartlySent));
+    }
+
+    #[test]
+    fn a_number_is_left_alone_as_long_as_its_caller_and_for_an_hour_after_fifteen_failures() {
+        let policy = RetryPolicy::default();
+        let rest = |failed| number_rest(SignedDuration::from_mins(3), failed, &policy).as_mins();
+        assert_eq!([rest(1), rest(14), rest(15), rest(16), rest(30)], [3, 3, 60, 3, 60]);
+        let hurried = RetryPolicy { hurry: 60, ..policy };
+        assert_eq!(number_rest(SignedDuration::ZERO, 15, &hurried), SignedDuration::from_secs(60));
     }
 
     #[test]
@@ -193,7 +232,7 @@ mod tests {
 
     #[test]
     fn jitter_adds_at_most_a_tenth_and_hurry_divides() {
-        let policy = RetryPolicy { calls: 15, hurry: 60 };
+        let policy = RetryPolicy { hurry: 60, ..RetryPolicy::default() };
         assert_eq!(after(Cause::Busy, 1, 1, None, &policy, 0.0), Next::Again(SignedDuration::from_secs(3)));
         assert_eq!(
             after(Cause::Busy, 1, 1, None, &RetryPolicy::default(), 1.0),

@@ -9,6 +9,9 @@
 //! Held --person--> Queued | Cancelled | Delivered | Failed
 //! ```
 //!
+//! While a call may be under way, cancelling is a wish ([`Context::cancel`]): the provider is told, and the Job ends as what
+//! really became of it. The wish decides only what is ours to decide: that it is not tried again.
+//!
 //! A fax costs money and rings a telephone. So *Unclear goes back to Queued only on the provider's word or a person's*,
 //! never by time; and a pair of state and event that makes no sense is an error, not a shrug.
 
@@ -16,7 +19,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::retry::{self, Next, RetryPolicy};
-use super::{Cause, Hold, Outcome, Report};
+use super::{Cause, Hold, Outcome, Report, Sent};
+use crate::config::Absent;
 
 /// Where a Job stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +174,8 @@ pub enum Event {
     Cancel,
     /// A person states that it did arrive (true) or did not (false).
     Resolve(bool),
+    /// Not now, as in the recipient's quiet hours: it waits until then.
+    Postponed(Timestamp),
     /// Its time came and nothing else had happened: the deadline of a queued or held Job.
     Deadline,
 }
@@ -218,8 +224,57 @@ pub struct Context<'a> {
     pub retry: &'a RetryPolicy,
     /// Waiting for news.
     pub patience: &'a Patience,
+    /// The providers that may send it, in order, and the one that has it now.
+    pub route: &'a Route,
+    /// What follows when the provider does not know a fax whose answer was lost.
+    pub absent: Absent,
+    /// Calls to its number, by whichever Jobs, that failed since the last that did not.
+    pub number_failed: u32,
+    /// Whether a person wants it cancelled.
+    pub cancel: bool,
     /// A random number in 0..=1 that spreads retries.
     pub jitter: f64,
+}
+
+#[cfg(test)]
+impl Context<'static> {
+    /// One for tests, with every policy at its default, nothing tried before and one provider, `sim`.
+    pub(crate) fn plain(now: Timestamp, deadline: Timestamp) -> Context<'static> {
+        let route = Route { providers: vec!["sim".into()], current: "sim".into() };
+        Context {
+            now,
+            deadline,
+            hold_for: SignedDuration::from_hours(72),
+            try_for: SignedDuration::from_hours(24),
+            earlier: &[],
+            retry: Box::leak(Box::default()),
+            patience: Box::leak(Box::default()),
+            route: Box::leak(Box::new(route)),
+            absent: Absent::Resend,
+            number_failed: 0,
+            cancel: false,
+            jitter: 0.0,
+        }
+    }
+}
+
+/// The providers that may send a Job: always the same number, another one only where the one before certainly sent nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Names of the configuration, in order.
+    pub providers: Vec<String>,
+    /// The one that has it now.
+    pub current: String,
+}
+
+impl Route {
+    /// The one after the current, round and round; `None` where there is no other.
+    #[must_use]
+    pub fn next(&self) -> Option<&str> {
+        let place = self.providers.iter().position(|name| *name == self.current);
+        let next = place.map_or(0, |place| (place + 1) % self.providers.len());
+        self.providers.get(next).map(String::as_str).filter(|name| *name != self.current)
+    }
 }
 
 /// The next state, and what has to be done in the same transaction or right after it.
@@ -242,6 +297,13 @@ pub enum Effect {
     SuspendRecipient,
     /// A person answered: the register counts it, and suspends the entry at the second time.
     CountVoice,
+    /// A call to the number ended: it failed, and the number is left alone until then; or it did not fail.
+    Called {
+        /// Until when no Job calls it; `None` where it was reached.
+        rest: Option<Timestamp>,
+    },
+    /// The Job goes to this provider now.
+    Switch(String),
     /// Tell the sender that the Job is held, and why.
     TellHeld(Hold),
     /// Tries may go on until this instant: the time that a Job was held is not held against it.
@@ -287,7 +349,12 @@ pub fn step(state: &JobState, event: Event, context: &Context<'_>) -> Result<Ste
 fn queued(state: &JobState, event: Event, context: &Context<'_>) -> Result<Step, Impossible> {
     match event {
         Event::Claimed { .. } | Event::Deadline if context.now >= context.deadline => {
-            Ok(fail(Cause::Expired, Vec::new()))
+            // What kept it from being sent is the truth, if anything did.
+            let cause = context.earlier.last().copied().unwrap_or(Cause::Expired);
+            Ok(fail(cause, Vec::new()))
+        }
+        Event::Postponed(until) => {
+            Ok(Step { state: JobState::Queued { due: until.min(context.deadline) }, effects: Vec::new() })
         }
         Event::Claimed { attempt } => Ok(Step {
             state: JobState::Sending { attempt, since: context.now },
@@ -376,6 +443,10 @@ fn unclear(
             if doubt.absent_since.is_none() || context.now.duration_since(first) < context.patience.quiet {
                 return Ok(ask_again(Some(first)));
             }
+            // By the operator's word for this provider, its own word is not enough; unless it is to be cancelled anyway.
+            if context.absent == Absent::Hold && !context.cancel {
+                return Ok(give_up(context));
+            }
             Ok(never_got_it(attempt, context))
         }
         Event::NeverSent if provider_ref.is_none() => Ok(never_got_it(attempt, context)),
@@ -390,7 +461,7 @@ fn unclear(
 fn never_got_it(attempt: u32, context: &Context<'_>) -> Step {
     let report = Report {
         raw_text: Some("the provider has no fax with our reference".into()),
-        ..Report::bare(Outcome::Retry(Cause::ProviderTrouble))
+        ..Report::bare(Outcome::Retry(Cause::NotTaken))
     };
     ended(&report, None, attempt, None, context)
 }
@@ -429,7 +500,7 @@ fn ended(
     let mut effects = vec![Effect::CloseAttempt(report.clone())];
     let cause = match report.outcome {
         Outcome::Delivered => {
-            effects.push(Effect::Finished);
+            effects.extend([Effect::Called { rest: None }, Effect::Finished]);
             return Step { state: JobState::Delivered, effects };
         }
         Outcome::Unclear => return lost(attempt, provider_ref, context),
@@ -440,26 +511,52 @@ fn ended(
     match cause {
         Cause::NotInService => effects.push(Effect::SuspendRecipient),
         Cause::Voice => effects.push(Effect::CountVoice),
-        Cause::Cancelled => {
-            effects.push(Effect::Finished);
-            return Step { state: JobState::Cancelled, effects };
-        }
         _ => {}
     }
-    let nth = count(context.earlier.iter().filter(|earlier| **earlier == cause).count()) + 1;
-    let calls = count(context.earlier.iter().filter(|earlier| retry::rang(**earlier)).count())
-        + u32::from(retry::rang(cause));
-    match retry::after(cause, nth, calls, wait, context.retry, context.jitter) {
+    let next = after(cause, wait, context);
+    if retry::rang(cause) {
+        let pause = if let Next::Again(pause) = next { pause } else { SignedDuration::ZERO };
+        let rest = retry::number_rest(pause, context.number_failed.saturating_add(1), context.retry);
+        let rest = Some(context.now.saturating_add(rest).unwrap_or(Timestamp::MAX));
+        effects.push(Effect::Called { rest });
+    }
+    let sent = Sent::of(Outcome::of(cause), report.pages_sent);
+    if cause == Cause::Cancelled || (context.cancel && sent == Sent::Nothing) {
+        effects.push(Effect::Finished);
+        return Step { state: JobState::Cancelled, effects };
+    }
+    match next {
         Next::Again(pause) => {
             let due = context.now.saturating_add(pause).unwrap_or(context.deadline);
             if due >= context.deadline {
                 return fail(cause, effects);
+            }
+            if retry::at_the_provider(cause) {
+                effects.extend(context.route.next().map(|name| Effect::Switch(name.to_owned())));
             }
             Step { state: JobState::Queued { due }, effects }
         }
         Next::Hold(why) => hold(why, effects, context),
         Next::Fail => fail(cause, effects),
     }
+}
+
+/// What the ladder says. Where the trouble is the provider's and others are left to try, there is no pause: the ladder
+/// counts rounds through all of them.
+fn after(cause: Cause, wait: Option<SignedDuration>, context: &Context<'_>) -> Next {
+    let calls = count(context.earlier.iter().filter(|earlier| retry::rang(**earlier)).count())
+        + u32::from(retry::rang(cause));
+    let nth = if retry::at_the_provider(cause) {
+        let in_a_row = context.earlier.iter().rev().take_while(|c| retry::at_the_provider(**c)).count() + 1;
+        let providers = context.route.providers.len().max(1);
+        if in_a_row % providers != 0 {
+            return Next::Again(SignedDuration::ZERO);
+        }
+        count(in_a_row / providers)
+    } else {
+        count(context.earlier.iter().filter(|earlier| **earlier == cause).count()) + 1
+    };
+    retry::after(cause, nth, calls, wait, context.retry, context.jitter)
 }
 
 fn transit(attempt: u32, provider_ref: String, since: Timestamp, context: &Context<'_>) -> Step {
@@ -536,14 +633,12 @@ fn impossible(state: &JobState, event: &Event) -> Impossible {
         }
         Event::Hold(_) => ("held", ""),
         Event::Release => ("released", ": only a held job can be"),
-        Event::Cancel if matches!(state, JobState::Unclear { .. }) => {
-            ("cancelled", ": it may have been sent; find out and use `faxbridge job resolve`")
-        }
         Event::Cancel if state.open_attempt().is_some() => {
-            ("cancelled", ": a call may be under way; wait for its outcome")
+            ("cancelled", ": a call may be under way; the provider has to be told")
         }
         Event::Cancel => ("cancelled", ": it has ended already"),
         Event::Resolve(_) => ("resolved", ": only an unclear or held job can be"),
+        Event::Postponed(_) => ("postponed", ""),
         Event::Deadline => ("expired", ""),
     };
     Impossible { state: state.as_str(), event, advice }

@@ -63,8 +63,8 @@ pub struct PlannedJob {
     pub selection: Option<Selection>,
     /// Its cover.
     pub sheet: Sheet,
-    /// The provider it is for.
-    pub provider: String,
+    /// The providers that may send it, in order.
+    pub providers: Vec<String>,
 }
 
 /// Plans Submissions. Cheap to clone.
@@ -196,18 +196,8 @@ impl Planner {
             // Goes before what the register says: once the number is verified, nobody would look at the cover again.
             held = Some((Hold::Cover, sentence));
         }
-        let provider = route.provider.clone().or_else(|| self.config.provider.keys().next().cloned());
-        Ok(PlannedJob {
-            id,
-            entry,
-            number,
-            route,
-            trace,
-            held,
-            selection,
-            sheet,
-            provider: provider.unwrap_or_default(),
-        })
+        let providers = self.providers(&route);
+        Ok(PlannedJob { id, entry, number, route, trace, held, selection, sheet, providers })
     }
 
     /// The register's answer to what was asked for: entry and number as far as they are known, and why the Job is held.
@@ -251,6 +241,15 @@ impl Planner {
         Ok(slip.map_or(sentence.clone(), |slip| format!("{sentence} {slip}")))
     }
 
+    /// Who may send it: as its rule says, else as the policy does, else the first by name.
+    fn providers(&self, route: &Route) -> Vec<String> {
+        [&route.providers, &self.config.policy.providers]
+            .into_iter()
+            .find(|names| !names.is_empty())
+            .cloned()
+            .unwrap_or_else(|| self.config.provider.keys().take(1).cloned().collect())
+    }
+
     fn sender(&self, name: &str) -> Option<&Sender> {
         self.config.sender.iter().find(|sender| sender.name == name)
     }
@@ -274,6 +273,6 @@ fn direct(ask: Ask) -> Route {
         body_on_cover: false,
         subject_on_cover: true,
         pages: None,
-        provider: None,
+        providers: Vec::new(),
     }
 }

@@ -131,6 +131,7 @@ impl Accounts {
             cover_pages: packet.map_or(0, |packet| packet.cover_pages),
             sha256: packet.map(|packet| packet.document.sha256.clone()),
             rule: Some(job.rule),
+            cancel: job.cancel,
             attempts: attempts.into_iter().map(attempt).collect(),
             checklist,
         })
@@ -179,6 +180,8 @@ fn attempt(row: AttemptRow) -> AttemptAccount {
         started_at: row.started(),
         ended_at: row.ended(),
         cause: row.cause(),
+        sent: row.sent(),
+        copy: row.provider_copy().map(|copy| (copy, row.copy_deleted())),
         pages_sent: row.pages_sent.and_then(|pages| u32::try_from(pages).ok()),
         provider: row.provider,
         outcome: row.outcome,

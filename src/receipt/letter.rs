@@ -1,8 +1,13 @@
 //! The answer as a structure, from which text and HTML are rendered: both say the same.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
 use super::words::{self, Said, State, Times};
 use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Verdict};
 use crate::job::{Cause, JobState};
+use crate::store::ProviderCopy;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +146,7 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
         ("Number", job.number.as_ref().map(words::number_words)),
         ("Pages", pages),
         ("Rule", job.rule.clone()),
+        ("Cancelling", job.cancel.map(|wish| words::cancel_words(wish).to_owned())),
         ("Job", Some(job.job.to_string())),
         ("SHA-256 of the PDF", job.sha256.clone()),
     ]
@@ -192,7 +198,43 @@ fn footer(account: &Account, times: &Times) -> Vec<String> {
         account.organization
     );
     let machine = "A machine wrote this; an answer to it is read by nobody.".to_owned();
-    vec![documents, clean(&accepted), machine]
+    let mut lines = vec![documents];
+    lines.extend(copies(account, times).iter().map(|line| clean(line)));
+    lines.extend([clean(&accepted), machine]);
+    lines
+}
+
+/// What became of the documents that providers were given: one sentence for each provider.
+fn copies(account: &Account, times: &Times) -> Vec<String> {
+    let mut providers: BTreeMap<&str, (ProviderCopy, Option<Timestamp>)> = BTreeMap::new();
+    for attempt in account.jobs.iter().flat_map(|job| &job.attempts) {
+        let Some((copy, at)) = attempt.copy else { continue };
+        let worst = providers.entry(&attempt.provider).or_insert((copy, at));
+        // The order of the words is the order of comfort: one that is still there counts more than all that are gone.
+        match (copy, worst.0) {
+            (ProviderCopy::Deleted, ProviderCopy::Deleted) => worst.1 = worst.1.max(at),
+            (ProviderCopy::Deleted, _) => {}
+            (ProviderCopy::There, ProviderCopy::There | ProviderCopy::Kept) => {}
+            _ => *worst = (copy, at),
+        }
+    }
+    let sentence = |(name, (copy, at)): (&str, (ProviderCopy, Option<Timestamp>))| match (copy, at) {
+        (ProviderCopy::Deleted, Some(at)) => {
+            format!("The copy at the fax provider ({name}) was deleted at {}.", times.short(at))
+        }
+        (ProviderCopy::Deleted, None) => format!("The copy at the fax provider ({name}) was deleted."),
+        (ProviderCopy::Kept, _) => {
+            format!(
+                "The fax provider ({name}) keeps its copy by its own rules: it deletes nothing at our request."
+            )
+        }
+        (ProviderCopy::There, _) => {
+            format!(
+                "The copy at the fax provider ({name}) is not deleted yet; that is tried until it is done."
+            )
+        }
+    };
+    providers.into_iter().map(sentence).collect()
 }
 
 /// One line, no control characters: what came from outside must not forge lines of ours.

@@ -68,6 +68,7 @@ fn job_record(job: &JobAccount, account: &Account, times: &Times) -> Value {
         "cover_pages": job.cover_pages,
         "sha256": job.sha256,
         "rule": job.rule,
+        "cancel": job.cancel,
         "attempts": job.attempts.iter().map(attempt_record).collect::<Vec<_>>(),
         "checklist": job.checklist.iter().map(|check| {
             json!({"item": check.item, "ok": check.ok, "note": check.note})
@@ -84,10 +85,12 @@ fn attempt_record(attempt: &AttemptAccount) -> Value {
         "outcome": attempt.outcome,
         "cause": attempt.cause.map(crate::job::Cause::as_str),
         "words": words::outcome_words(attempt),
+        "sent": attempt.sent,
         "pages_sent": attempt.pages_sent,
         "remote_id": attempt.remote_id,
         "raw_code": attempt.raw_code,
         "raw_text": attempt.raw_text,
+        "copy": attempt.copy.map(|(copy, at)| json!({"state": copy, "deleted_at": at.map(|at| at.to_string())})),
     })
 }
 

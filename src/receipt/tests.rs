@@ -34,6 +34,7 @@ fn job(state: JobState, attempts: Vec<AttemptAccount>) -> JobAccount {
         cover_pages: 1,
         sha256: Some("ab".repeat(32)),
         rule: Some("named recipient".into()),
+        cancel: None,
         attempts,
         checklist: Vec::new(),
     }
@@ -51,6 +52,8 @@ fn attempt(n: u32, started: &str, ended: &str, cause: Option<Cause>) -> AttemptA
         remote_id: None,
         raw_code: None,
         raw_text: None,
+        sent: Some(if cause.is_some() { Sent::Nothing } else { Sent::All }),
+        copy: None,
     }
 }
 
@@ -58,6 +61,8 @@ fn delivered_attempt(n: u32, started: &str, ended: &str) -> AttemptAccount {
     AttemptAccount {
         pages_sent: Some(3),
         remote_id: Some("MERCY RAD".into()),
+        sent: Some(Sent::All),
+        copy: Some((ProviderCopy::Deleted, Some(at(ended)))),
         ..attempt(n, started, ended, None)
     }
 }

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, JobAccount};
 use crate::job::{Cause, FaxNumber, Hold, JobState};
+use crate::store::CancelWish;
 
 /// What is said about one Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +213,7 @@ fn failed(cause: Cause, job: &JobAccount, account: &Account, times: &Times) -> (
             not_sent(format!("the fax provider could not print the document for {who}{tries}")),
             format!("{stop} Make the PDF anew, for example by printing it into a PDF, and send that."),
         ),
-        Cause::RateLimited | Cause::ProviderTrouble => (
+        Cause::RateLimited | Cause::ProviderTrouble | Cause::NotTaken => (
             not_sent(format!("the fax provider was out of order until the time for the fax to {who} was up{tries}")),
             format!("{stop} {again}"),
         ),
@@ -345,6 +346,17 @@ pub fn hold_sentence(hold: Hold) -> &'static str {
     }
 }
 
+/// What came of a wish to cancel while a call may have been under way.
+pub(super) fn cancel_words(wish: CancelWish) -> &'static str {
+    match wish {
+        CancelWish::Wished => "asked for; the fax provider had not been told when it ended",
+        CancelWish::Stopped => "asked for; the fax provider stopped it in time",
+        CancelWish::Asked => "asked for; the fax provider noted it",
+        CancelWish::TooLate => "asked for, but it was too late",
+        CancelWish::Cannot => "asked for, but the fax provider cannot take back what it has",
+    }
+}
+
 /// The cause of one Attempt, in a few words.
 #[must_use]
 pub fn cause_words(cause: Cause) -> &'static str {
@@ -359,7 +371,8 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::PartlySent => "connection broke after some pages",
         Cause::DocumentRefused => "document refused by the provider",
         Cause::RateLimited => "provider asked us to slow down",
-        Cause::ProviderTrouble => "provider out of order, fax not taken",
+        Cause::ProviderTrouble => "provider out of order, nothing sent",
+        Cause::NotTaken => "answer lost, fax not taken",
         Cause::AccountTrouble => "problem with our account at the provider",
         Cause::Cancelled => "cancelled",
         Cause::Expired => "time was up",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::number::{self, NumberRules, shown};
-use super::{Entry, EntryState};
+use super::{Entry, EntryState, QuietHours};
 use crate::job::FaxNumber;
 
 /// Longest key; with `@` and a domain it still makes a short address.
@@ -33,11 +33,13 @@ pub struct NewEntry {
     pub typed: String,
     /// For the records desk.
     pub notes: Option<String>,
+    /// When it is not to be called.
+    pub quiet_hours: Option<QuietHours>,
 }
 
 impl NewEntry {
-    /// Checks the fields of an entry, by name: `key`, `name`, `number`, `organization`, `department`, `attention`, `notes`. Without a
-    /// key one is made from the name. Empty fields count as missing.
+    /// Checks the fields of an entry, by name: `key`, `name`, `number`, `organization`, `department`, `attention`, `notes`,
+    /// `quiet_hours`. Without a key one is made from the name. Empty fields count as missing.
     ///
     /// # Errors
     /// Every fault, as sentences.
@@ -64,9 +66,10 @@ impl NewEntry {
         };
         let typed = field("number").unwrap_or_default().to_owned();
         let number = number::parse(&typed, rules).map_err(|fault| fault.sentence);
+        let quiet_hours = field("quiet_hours").map(str::parse).transpose();
         let text = |name: &str| field(name).map(str::to_owned);
-        match (key, number) {
-            (Ok(key), Ok(number)) if faults.is_empty() => Ok(NewEntry {
+        match (key, number, quiet_hours) {
+            (Ok(key), Ok(number), Ok(quiet_hours)) if faults.is_empty() => Ok(NewEntry {
                 key,
                 name,
                 organization: text("organization"),
@@ -75,10 +78,12 @@ impl NewEntry {
                 number,
                 typed,
                 notes: text("notes"),
+                quiet_hours,
             }),
-            (key, number) => {
+            (key, number, quiet_hours) => {
                 faults.extend(key.err());
                 faults.extend(number.err());
+                faults.extend(quiet_hours.err());
                 Err(faults)
             }
         }
@@ -105,6 +110,7 @@ impl NewEntry {
             verified_at: None,
             valid_until: None,
             notes: self.notes,
+            quiet_hours: self.quiet_hours,
             voice_count: 0,
             created_at: now,
             updated_at: now,

@@ -6,7 +6,8 @@ use super::entry::NewEntry;
 use super::number::{NumberRules, shown};
 
 /// The columns that are known; `name` and `number` must be there.
-const COLUMNS: [&str; 7] = ["key", "name", "number", "organization", "department", "attention", "notes"];
+const COLUMNS: [&str; 8] =
+    ["key", "name", "number", "organization", "department", "attention", "notes", "quiet_hours"];
 
 /// A fault of the list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -207,6 +208,10 @@ mod tests {
                 ],
             ),
             ("name,number\n\u{4e2d},+12125550199", vec!["line 2: No key can be made"]),
+            (
+                "name,number,quiet_hours\nA,+12125550199,at night",
+                vec!["line 2: The quiet hours cannot be read"],
+            ),
             ("name,number\n\nA\"B,+12125550199", vec!["line 3: A quote stands inside"]),
             ("name,number\n\"A\"B,+12125550199", vec!["line 2: Text stands behind a closing quote"]),
             ("name,number\n\"A,+12125550199\n\n", vec!["line 2: A quote is opened here"]),

@@ -22,7 +22,7 @@ pub(super) struct Compiled {
     body_on_cover: bool,
     subject_on_cover: bool,
     pages: Option<String>,
-    provider: Option<String>,
+    providers: Vec<String>,
 }
 
 /// A pattern for an address: its halves are matched apart, so that no capture reaches over the `@` that counts.
@@ -157,7 +157,7 @@ fn one(rule: &Rule, report: &mut Report<'_>) -> Option<Compiled> {
         body_on_cover: rule.body_on_cover,
         subject_on_cover: rule.subject_on_cover,
         pages: rule.pages.clone(),
-        provider: rule.provider.clone(),
+        providers: rule.providers.clone(),
     })
 }
 
@@ -277,7 +277,7 @@ impl Compiled {
             body_on_cover: self.body_on_cover,
             subject_on_cover: self.subject_on_cover,
             pages: self.pages.clone(),
-            provider: self.provider.clone(),
+            providers: self.providers.clone(),
         }
     }
 

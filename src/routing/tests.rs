@@ -42,7 +42,7 @@ fn office() -> Rules {
         subject = "claim {claim} to {number}"
         reference = "C-{claim}"
         subject_on_cover = false
-        provider = "second"
+        providers = ["second"]
 
         [[rule]]
         name = "scans"
@@ -125,7 +125,10 @@ fn a_route_carries_what_its_rule_says() {
     assert_eq!(billing.pages.as_deref(), Some("1-3,7"));
     assert!(billing.subject_on_cover && !billing.body_on_cover);
     let claim = office().route(&mail("fax@example.com", "claim 4711 to +12125550199")).route.unwrap();
-    assert_eq!((claim.reference.as_deref(), claim.provider.as_deref()), (Some("C-4711"), Some("second")));
+    assert_eq!(
+        (claim.reference.as_deref(), claim.providers.as_slice()),
+        (Some("C-4711"), &["second".to_owned()][..])
+    );
     assert!(!claim.subject_on_cover);
 }
 

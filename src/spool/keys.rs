@@ -3,16 +3,18 @@
 //! Neither the master key nor a Submission's key is used directly: each purpose has a key of its own, derived with
 //! HKDF-SHA256 under a label, so that a value can never be taken for a wrapped key or a chunk of a document.
 //!
+//! Texts that must be known as ours again without being remembered are marked ([`Marker`]).
+//!
 //! A sealed value is one byte of version, 12 random bytes of nonce, the AES-256-GCM ciphertext and its tag.
 
 use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{hkdf, rand};
+use aws_lc_rs::{constant_time, hkdf, hmac, rand};
 use zeroize::Zeroizing;
 
-use super::SpoolError;
+use super::{SpoolError, hex};
 
 type KeyBytes = Zeroizing<[u8; 32]>;
 
@@ -49,6 +51,17 @@ impl MasterKey {
             }
         }
         Ok(MasterKey(key))
+    }
+
+    /// What marks texts for `purpose`: the same for the same key, in every process.
+    ///
+    /// # Errors
+    /// Where the derivation fails, which it has no reason to.
+    pub fn marker(&self, purpose: Purpose) -> Result<Marker, SpoolError> {
+        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(self.0.as_ref());
+        let info = [purpose.label()];
+        let output = extracted.expand(&info, hmac::HMAC_SHA256).map_err(|_| SpoolError::Cryptography)?;
+        Ok(Marker(hmac::Key::from(output)))
     }
 }
 
@@ -114,10 +127,54 @@ impl fmt::Debug for WrappedKey {
     }
 }
 
+/// What texts are marked for. A mark for one purpose is none for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// URLs that providers report to.
+    Webhook,
+    /// URLs that providers fetch documents from.
+    Media,
+}
+
+impl Purpose {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Purpose::Webhook => b"faxbridge 1 mark webhook",
+            Purpose::Media => b"faxbridge 1 mark media",
+        }
+    }
+}
+
+/// Marks texts as ours, so that they need not be remembered: HMAC-SHA256 under a key derived for one [`Purpose`].
+#[derive(Clone)]
+pub struct Marker(hmac::Key);
+
+impl Marker {
+    /// The mark of `text`: 64 hex digits that nobody without the master key can tell.
+    #[must_use]
+    pub fn mark(&self, text: &str) -> String {
+        hex(hmac::sign(&self.0, text.as_bytes()).as_ref())
+    }
+
+    /// Whether `mark` is that of `text`. How long that takes says nothing about how much of it is right.
+    #[must_use]
+    pub fn is_mark(&self, text: &str, mark: &str) -> bool {
+        constant_time::verify_slices_are_equal(self.mark(text).as_bytes(), mark.as_bytes()).is_ok()
+    }
+}
+
+impl fmt::Debug for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Marker")
+    }
+}
+
 /// What is derived from the master key, once.
 pub(super) struct MasterKeys {
     wrap: LessSafeKey,
     value: LessSafeKey,
+    webhook: Marker,
+    media: Marker,
 }
 
 impl MasterKeys {
@@ -125,7 +182,16 @@ impl MasterKeys {
         Ok(MasterKeys {
             wrap: derive(&master.0, &[], b"faxbridge 1 wrapped key")?,
             value: derive(&master.0, &[], b"faxbridge 1 master value")?,
+            webhook: master.marker(Purpose::Webhook)?,
+            media: master.marker(Purpose::Media)?,
         })
+    }
+
+    pub(super) fn marker(&self, purpose: Purpose) -> &Marker {
+        match purpose {
+            Purpose::Webhook => &self.webhook,
+            Purpose::Media => &self.media,
+        }
     }
 
     pub(super) fn wrap(&self, key: &SealKey) -> Result<WrappedKey, SpoolError> {

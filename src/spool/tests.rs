@@ -352,3 +352,24 @@ fn whoever_hands_over_files_keeps_leftovers_from_being_cleared_away() {
     drop(visit);
     assert!(rig.spool.alone().unwrap().is_some());
 }
+
+#[test]
+fn marks_are_those_of_another_implementation_and_of_one_purpose() {
+    // Python: hmac(hkdf(32 bytes of 7, b"faxbridge 1 mark ..."), b"main"), HKDF and HMAC with SHA-256, without a salt.
+    let known = [
+        (Purpose::Webhook, "d6e331bb26efbed568ac3e9681f294f73809462aa281c96148cfe0c8bc954594"),
+        (Purpose::Media, "11c801cd6452447f3c4bf19a156b80e68e13860429ddb02c674cb8d7fd7728ca"),
+    ];
+    let spool = Rig::new().spool;
+    for (purpose, mark) in known {
+        let marker = spool.marker(purpose);
+        assert_eq!(marker.mark("main"), mark);
+        assert_eq!(master(7).marker(purpose).unwrap().mark("main"), mark);
+        assert!(marker.is_mark("main", mark));
+        assert!(!master(8).marker(purpose).unwrap().is_mark("main", mark));
+        for (text, mark) in [("mainx", mark), ("", mark), ("main", ""), ("main", &mark[..63])] {
+            assert!(!marker.is_mark(text, mark), "{text} {mark}");
+        }
+    }
+    assert!(!spool.marker(Purpose::Webhook).is_mark("main", known[1].1));
+}

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::submissions::{Document, Verdict, insert_document};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
-use crate::job::{Cause, FaxNumber, JobId, JobState, SubmissionId};
+use crate::job::{Cause, FaxNumber, JobId, JobState, Outcome, Sent, SubmissionId, word_type};
 
 /// The pages of a Job, as they will leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct NewJob {
     pub number: Option<FaxNumber>,
     /// The rule that made it.
     pub rule: String,
-    /// The provider it is for.
-    pub provider: String,
+    /// The providers that may send it, in order; the first has it first.
+    pub route: Vec<String>,
     /// `Queued` or `Held`.
     pub state: JobState,
     /// No try starts after this.
@@ -57,8 +57,12 @@ pub struct Job {
     pub number: Option<FaxNumber>,
     /// The rule that made it.
     pub rule: String,
-    /// The provider it is for.
+    /// The provider that has it now.
     pub provider: String,
+    /// The providers that may send it, in order.
+    pub route: Vec<String>,
+    /// A person's wish to cancel it while a call may be under way, and what came of it.
+    pub cancel: Option<CancelWish>,
     /// Where it stands.
     pub state: JobState,
     /// When it was made.
@@ -74,6 +78,22 @@ pub struct Job {
     /// A change is saved only where the row still has this.
     pub version: i64,
 }
+
+word_type!(
+    /// What became of a person's wish to cancel a Job while a call may be under way.
+    CancelWish {
+        /// The provider has not been told yet.
+        Wished = "wished",
+        /// The provider says that it will certainly not be sent.
+        Stopped = "stopped",
+        /// The provider noted the wish; what happens shows whether it came in time.
+        Asked = "asked",
+        /// The provider says that it is too late.
+        TooLate = "too_late",
+        /// This provider cannot cancel.
+        Cannot = "cannot",
+    }
+);
 
 /// An Attempt as stored.
 #[derive(Debug, Clone, FromRow)]
@@ -108,19 +128,57 @@ pub struct AttemptRow {
     pub copy_deleted_at: Option<i64>,
     /// The provider's name for it, kept before the provider was told to send it.
     pub kept_ref: Option<String>,
+    /// Word of what became of the provider's copy.
+    pub copy: String,
 }
 
+word_type!(
+    /// What became of the document that a provider was given.
+    ProviderCopy {
+        /// Not deleted yet.
+        There = "there",
+        /// Deleted at our request.
+        Deleted = "deleted",
+        /// The provider deletes nothing at our request.
+        Kept = "kept",
+    }
+);
+
 impl AttemptRow {
+    /// What became of the provider's copy; `None` where it never had one, as far as is known.
+    #[must_use]
+    pub fn provider_copy(&self) -> Option<ProviderCopy> {
+        self.provider_ref.as_ref()?;
+        self.copy.parse().ok()
+    }
+
     /// The cause it failed for, if it did.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.cause.as_deref()?.parse().ok()
     }
 
+    /// Whether anything of the document reached the far end; `None` while it is under way.
+    #[must_use]
+    pub fn sent(&self) -> Option<Sent> {
+        let outcome = match (self.outcome.as_deref()?, self.cause()) {
+            ("delivered", _) => Outcome::Delivered,
+            (_, Some(cause)) => Outcome::of(cause),
+            (_, None) => Outcome::Unclear,
+        };
+        Some(Sent::of(outcome, self.pages_sent.map(count)))
+    }
+
     /// When the request was about to leave.
     #[must_use]
     pub fn started(&self) -> Timestamp {
         timestamp(self.started_at)
+    }
+
+    /// When the provider's copy was deleted.
+    #[must_use]
+    pub fn copy_deleted(&self) -> Option<Timestamp> {
+        self.copy_deleted_at.map(timestamp)
     }
 
     /// When its outcome was known.
@@ -152,6 +210,8 @@ pub(super) struct Row {
     number: Option<String>,
     rule: String,
     provider: String,
+    route: Option<String>,
+    cancel: Option<String>,
     detail: String,
     made_at: i64,
     deadline: i64,
@@ -179,7 +239,13 @@ impl TryFrom<Row> for Job {
             }),
             _ => None,
         };
+        let route = match &row.route {
+            Some(route) => serde_json::from_str(route).map_err(|e| bad(&e))?,
+            None => vec![row.provider.clone()],
+        };
         Ok(Job {
+            route,
+            cancel: row.cancel.map(|word| word.parse()).transpose().map_err(|e| bad(&e))?,
             id: id.parse().map_err(|e| bad(&e))?,
             submission: row.submission_id.parse().map_err(|e| bad(&e))?,
             n: count(row.n),
@@ -312,6 +378,72 @@ impl Store {
             .await?)
     }
 
+    /// A person wants a Job cancelled while a call may be under way: the provider is told as soon as it has a name for the
+    /// fax. False where no call is under way any more, or the wish was noted before.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn wish_to_cancel(&self, id: JobId, actor: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let actor = actor.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                // The version stays: the worker that has the Job in hand must be able to save what it finds.
+                let done = sqlx::query(
+                    "UPDATE job SET cancel = 'wished', news_at = $1, \
+                     wake_at = CASE WHEN state IN ('in_transit', 'unclear') AND wake_at > $1 THEN $1 ELSE wake_at END \
+                     WHERE id = $2 AND cancel IS NULL AND state IN ('sending', 'in_transit', 'unclear')",
+                )
+                .bind(millis(now))
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
+                let noted = done.rows_affected() > 0;
+                if noted {
+                    ledger::write(tx, now, ledger::Entry::new(&actor, "cancel wished").job(id)).await?;
+                }
+                Ok(noted)
+            })
+        })
+        .await
+    }
+
+    /// What came of the wish to cancel a Job.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn answer_cancel(
+        &self,
+        id: JobId,
+        answer: CancelWish,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE job SET cancel = $1 WHERE id = $2 AND cancel IS NOT NULL")
+                    .bind(answer.as_str())
+                    .bind(id.as_str())
+                    .execute(&mut *tx)
+                    .await?;
+                let entry = ledger::Entry::new("delivery", "cancel answered").detail(answer.as_str());
+                ledger::write(tx, now, entry.job(id)).await
+            })
+        })
+        .await
+    }
+
+    /// The wish to cancel a Job, as it stands now.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn cancel_wish(&self, id: JobId) -> Result<Option<CancelWish>, StoreError> {
+        let word: Option<Option<String>> = sqlx::query_scalar("SELECT cancel FROM job WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        let word = word.flatten().map(|word| word.parse()).transpose();
+        word.map_err(|e| StoreError::unreadable("job.cancel", e))
+    }
+
     /// One Attempt.
     ///
     /// # Errors
@@ -349,7 +481,7 @@ impl Store {
         .await
     }
 
-    /// Ended Attempts of final Jobs whose copy at the provider is not known to be deleted: (job, attempt, provider, its ref).
+    /// Ended Attempts of final Jobs whose copy at the provider has yet to be deleted: (job, attempt, provider, its ref).
     ///
     /// # Errors
     /// Where the database fails.
@@ -360,7 +492,7 @@ impl Store {
     ) -> Result<Vec<(JobId, u32, String, String)>, StoreError> {
         let rows: Vec<(String, i64, String, String)> = sqlx::query_as(
             "SELECT attempt.job_id, attempt.n, attempt.provider, attempt.provider_ref FROM attempt \
-             JOIN job ON job.id = attempt.job_id WHERE attempt.copy_deleted_at IS NULL \
+             JOIN job ON job.id = attempt.job_id WHERE attempt.copy = 'there' \
              AND attempt.provider_ref IS NOT NULL AND attempt.ended_at <= $1 AND job.wake_at IS NULL \
              ORDER BY attempt.ended_at LIMIT $2",
         )
@@ -376,24 +508,28 @@ impl Store {
             .collect()
     }
 
-    /// The provider's copy of an Attempt is gone.
+    /// What became of the provider's copy of an Attempt.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn record_copy_deleted(
+    pub async fn record_copy(
         &self,
         id: JobId,
         attempt: u32,
+        copy: ProviderCopy,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE attempt SET copy_deleted_at = $1 WHERE job_id = $2 AND n = $3")
-                    .bind(millis(now))
-                    .bind(id.as_str())
-                    .bind(i64::from(attempt))
-                    .execute(&mut *tx)
-                    .await?;
+                sqlx::query(
+                    "UPDATE attempt SET copy = $1, copy_deleted_at = $2 WHERE job_id = $3 AND n = $4",
+                )
+                .bind(copy.as_str())
+                .bind((copy == ProviderCopy::Deleted).then(|| millis(now)))
+                .bind(id.as_str())
+                .bind(i64::from(attempt))
+                .execute(&mut *tx)
+                .await?;
                 Ok(())
             })
         })
@@ -457,8 +593,8 @@ async fn insert_job(
     let packet = job.packet.as_ref();
     sqlx::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
-         deadline, document, pages, cover_pages, bytes, sha256, facts) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+         deadline, document, pages, cover_pages, bytes, sha256, facts, route) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
     )
     .bind(job.id.as_str())
     .bind(submission.as_str())
@@ -466,7 +602,7 @@ async fn insert_job(
     .bind(&job.recipient)
     .bind(job.number.as_ref().map(FaxNumber::as_str))
     .bind(&job.rule)
-    .bind(&job.provider)
+    .bind(job.route.first().map_or("", String::as_str))
     .bind(job.state.as_str())
     .bind(detail(&job.state)?)
     .bind(job.state.wake_at().map(millis))
@@ -478,6 +614,7 @@ async fn insert_job(
     .bind(packet.map(|p| p.document.bytes.cast_signed()))
     .bind(packet.map(|p| p.document.sha256.as_str()))
     .bind(&job.facts)
+    .bind(serde_json::to_string(&job.route).map_err(|e| StoreError::unreadable("job.route", e))?)
     .execute(&mut *tx)
     .await?;
     if let Some(packet) = packet {

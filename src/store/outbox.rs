@@ -1,7 +1,7 @@
 //! The outbox: answers to senders, made in the transaction that causes them and kept until they have left. And the two
 //! places where answers stay: signed receipts, and result files of SFTP users.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
@@ -61,9 +61,13 @@ pub struct ResultRow {
     pub made_at: i64,
 }
 
+/// A final answer waits so long for what becomes of the providers' copies: it is to tell that too.
+const COPIES_AT_MOST: SignedDuration = SignedDuration::from_secs(20);
+
 impl Store {
     /// Leases up to `limit` answers whose time has come: composed mails, or (with `mails` false) all that is still to be composed
-    /// or goes another way. The two are taken apart, so that a relay that does not answer keeps no answer from being written.
+    /// or goes another way. The two are taken apart, so that a relay that does not answer keeps no answer from being written. A final
+    /// answer is left to wait a little while a provider's copy of its documents is there.
     ///
     /// # Errors
     /// Where the database fails.
@@ -80,13 +84,18 @@ impl Store {
                 Ok(sqlx::query_as(
                     "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
                      (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
-                       AND (way = 'mail' AND body IS NOT NULL) = ($5 = 1) ORDER BY next_at LIMIT $4) RETURNING *",
+                       AND (way = 'mail' AND body IS NOT NULL) = ($5 = 1) \
+                       AND NOT (kind = 'final' AND body IS NULL AND made_at > $6 AND EXISTS (SELECT 1 FROM attempt \
+                         JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
+                         AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) \
+                       ORDER BY next_at LIMIT $4) RETURNING *",
                 )
                 .bind(node)
                 .bind(millis(lease_until))
                 .bind(millis(now))
                 .bind(i64::from(limit))
                 .bind(i64::from(mails))
+                .bind(millis(now.checked_sub(COPIES_AT_MOST).unwrap_or(Timestamp::MIN)))
                 .fetch_all(&mut *tx)
                 .await?)
             })

@@ -1,6 +1,53 @@
-//! Which provider stands behind a name.
+//! Which provider stands behind a name, and how it fares.
 
-use super::{Store, StoreError};
+use jiff::Timestamp;
+use sqlx::FromRow;
+
+use super::{Store, StoreError, ledger, millis, timestamp};
+use crate::job::{Cause, word_type};
+
+word_type!(
+    /// How a provider fares.
+    Condition {
+        /// It takes faxes.
+        Good = "good",
+        /// It is left alone for a while; its Jobs wait, or go another way.
+        Resting = "resting",
+    }
+);
+
+/// How a provider fares, as the daemon last saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderRow {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Good, or resting.
+    pub condition: Condition,
+    /// Why it rests.
+    pub cause: Option<Cause>,
+    /// The same as it told it, for the operator.
+    pub detail: Option<String>,
+    /// Since when it is so.
+    pub since: Option<Timestamp>,
+    /// When it is tried again.
+    pub rests_until: Option<Timestamp>,
+    /// Jobs that wait for it.
+    pub queued: u64,
+    /// Jobs that it has in hand, or may have.
+    pub in_hand: u64,
+}
+
+#[derive(FromRow)]
+struct Row {
+    name: String,
+    condition: String,
+    cause: Option<String>,
+    detail: Option<String>,
+    since: Option<i64>,
+    rests_until: Option<i64>,
+    queued: i64,
+    in_hand: i64,
+}
 
 impl Store {
     /// Notes that the provider `name` is reached at `url` from now on. Where it was reached elsewhere before and Jobs may still
@@ -37,6 +84,75 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 Ok(0)
+            })
+        })
+        .await
+    }
+
+    /// How every provider fares that a daemon has met, by name.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn providers(&self) -> Result<Vec<ProviderRow>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT name, condition, cause, detail, since, rests_until, \
+             (SELECT COUNT(*) FROM job WHERE job.provider = provider.name AND state = 'queued') AS queued, \
+             (SELECT COUNT(*) FROM job WHERE job.provider = provider.name \
+               AND state IN ('sending', 'in_transit', 'unclear')) AS in_hand \
+             FROM provider ORDER BY name",
+        )
+        .fetch_all(self.readers())
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let bad = |e| StoreError::unreadable(format!("provider {}", row.name), e);
+                Ok(ProviderRow {
+                    condition: row.condition.parse().map_err(bad)?,
+                    cause: row.cause.as_deref().map(str::parse).transpose().map_err(bad)?,
+                    detail: row.detail,
+                    since: row.since.map(timestamp),
+                    rests_until: row.rests_until.map(timestamp),
+                    queued: row.queued.unsigned_abs(),
+                    in_hand: row.in_hand.unsigned_abs(),
+                    name: row.name.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Notes how the provider `name` fares from now on: it rests for a cause until a time, or (`None`) it is well.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn note_condition(
+        &self,
+        name: &str,
+        rest: Option<(Cause, String, Timestamp)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let condition = if rest.is_some() { Condition::Resting } else { Condition::Good };
+                let (cause, detail, until) = match rest {
+                    Some((cause, detail, until)) => (Some(cause), Some(detail), Some(until)),
+                    None => (None, None, None),
+                };
+                sqlx::query(
+                    "UPDATE provider SET since = CASE WHEN condition = $1 AND since IS NOT NULL THEN since ELSE $2 END, \
+                     condition = $1, cause = $3, detail = $4, rests_until = $5 WHERE name = $6",
+                )
+                .bind(condition.as_str())
+                .bind(millis(now))
+                .bind(cause.map(Cause::as_str))
+                .bind(detail)
+                .bind(until.map(millis))
+                .bind(&name)
+                .execute(&mut *tx)
+                .await?;
+                let detail = cause.map_or(name.clone(), |cause| format!("{name}: {cause}"));
+                let event = if cause.is_some() { "provider rests" } else { "provider is well" };
+                ledger::write(tx, now, ledger::Entry::new("delivery", event).detail(detail)).await
             })
         })
         .await

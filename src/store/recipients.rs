@@ -27,6 +27,7 @@ struct Row {
     verified_at: Option<i64>,
     valid_until: Option<i64>,
     notes: Option<String>,
+    quiet_hours: Option<String>,
     voice_count: i64,
     created_at: i64,
     updated_at: i64,
@@ -37,8 +38,10 @@ impl TryFrom<Row> for Entry {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let what = format!("recipient {}", row.key);
+        let quiet_hours = row.quiet_hours.as_deref().map(str::parse).transpose();
         Ok(Entry {
             number: FaxNumber::from_e164(&row.number).map_err(|e| StoreError::unreadable(&what, e))?,
+            quiet_hours: quiet_hours.map_err(|e: String| StoreError::unreadable(&what, e))?,
             state: row.state.parse().map_err(|e| StoreError::unreadable(&what, e))?,
             key: row.key,
             name: row.name,
@@ -154,9 +157,9 @@ impl Store {
 async fn put(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO recipient (key, name, organization, department, attention, number, typed, csid, state, \
-         state_reason, verified_how, evidence, verified_by, second_by, verified_at, valid_until, notes, voice_count, \
-         created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+         state_reason, verified_how, evidence, verified_by, second_by, verified_at, valid_until, notes, quiet_hours, \
+         voice_count, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
     )
     .bind(&entry.key)
     .bind(&entry.name)
@@ -175,6 +178,7 @@ async fn put(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError>
     .bind(entry.verified_at.map(millis))
     .bind(entry.valid_until.map(millis))
     .bind(&entry.notes)
+    .bind(entry.quiet_hours.as_ref().map(ToString::to_string))
     .bind(i64::from(entry.voice_count))
     .bind(millis(entry.created_at))
     .bind(millis(entry.updated_at))
@@ -190,7 +194,8 @@ async fn record(
     entry: &Entry,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let detail = format!("{} {} {}", entry.key, entry.number, entry.state);
+    let quiet = entry.quiet_hours.as_ref().map_or(String::new(), |hours| format!(" quiet {hours}"));
+    let detail = format!("{} {} {}{quiet}", entry.key, entry.number, entry.state);
     ledger::write(tx, now, ledger::Entry::new(actor, event).detail(detail)).await
 }
 

@@ -1,14 +1,12 @@
-//! How Jobs move: claimed by workers under leases, changed only by a step of the state machine, woken by news.
-
-use std::collections::HashSet;
+//! How Jobs move: changed only by a step of the state machine, woken by news. Who is next stands in [`super::queue`].
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::jobs::{Job, Row, detail, finish_if_complete};
-use super::{Store, StoreError, ledger, millis, outbox, recipients, timestamp};
+use super::jobs::{Job, detail, finish_if_complete};
+use super::{Store, StoreError, ledger, millis, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
-use crate::job::{self, Cause, JobId, JobState, Report};
+use crate::job::{self, Cause, JobId, JobState, Report, SubmissionId};
 
 /// What became of an attempt to save a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,69 +20,6 @@ pub enum Saved {
 }
 
 impl Store {
-    /// Leases up to `limit` Jobs whose time has come, at most one per number.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn claim_due_jobs(
-        &self,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Job>, StoreError> {
-        let node = self.node.clone();
-        self.write(move |tx| {
-            Box::pin(async move {
-                // A queued Job waits while another Job is calling its number.
-                let due: Vec<(String, Option<String>, String)> = sqlx::query_as(
-                    "SELECT id, number, state FROM job WHERE wake_at <= $1 \
-                     AND (lease_until IS NULL OR lease_until <= $1) \
-                     AND NOT (state = 'queued' AND EXISTS (SELECT 1 FROM job AS other WHERE other.number = job.number \
-                       AND other.state IN ('sending', 'in_transit', 'unclear'))) \
-                     ORDER BY wake_at, id LIMIT $2",
-                )
-                .bind(millis(now))
-                .bind(i64::from(limit))
-                .fetch_all(&mut *tx)
-                .await?;
-                let mut lines = HashSet::new();
-                let mut jobs = Vec::new();
-                for (id, number, state) in due {
-                    if state == "queued" && !lines.insert(number) {
-                        continue;
-                    }
-                    let row: Row = sqlx::query_as(
-                        "UPDATE job SET lease_by = $1, lease_until = $2 WHERE id = $3 RETURNING *",
-                    )
-                    .bind(&node)
-                    .bind(millis(lease_until))
-                    .bind(id)
-                    .fetch_one(&mut *tx)
-                    .await?;
-                    // One row that cannot be read must not stop all others; it keeps its lease and is told each time.
-                    jobs.extend(super::told(Job::try_from(row)));
-                }
-                Ok(jobs)
-            })
-        })
-        .await
-    }
-
-    /// When the next Job must be looked at, leases included.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(
-            "SELECT MIN(CASE WHEN lease_until > wake_at THEN lease_until ELSE wake_at END) FROM job \
-             WHERE wake_at IS NOT NULL AND NOT (state = 'queued' AND EXISTS (SELECT 1 FROM job AS other \
-               WHERE other.number = job.number AND other.state IN ('sending', 'in_transit', 'unclear')))",
-        )
-        .fetch_one(self.readers())
-        .await?;
-        Ok(at.map(timestamp))
-    }
-
     /// Saves `step` where the row still has `job`'s version, with everything that follows from it. `keep_lease` is for the
     /// worker that goes on with the Job at once.
     ///
@@ -106,6 +41,13 @@ impl Store {
                 Box::pin(async move {
                     if !update_state(tx, id, version, &step.state, keep_lease, now).await? {
                         return Ok(Saved::Stale);
+                    }
+                    if before == "held" {
+                        // Whoever lets a Job go on that could not be cancelled in time wants it sent.
+                        sqlx::query("UPDATE job SET cancel = NULL WHERE id = $1 AND cancel IS NOT NULL")
+                            .bind(id.as_str())
+                            .execute(&mut *tx)
+                            .await?;
                     }
                     for effect in &step.effects {
                         match effect {
@@ -131,6 +73,12 @@ impl Store {
                             Effect::TellHeld(_) => {
                                 outbox::tell_held(tx, submission, id, version + 1, now).await?;
                             }
+                            Effect::Called { rest } => {
+                                if let Some(number) = &number {
+                                    queue::called(tx, number.as_str(), *rest).await?;
+                                }
+                            }
+                            Effect::Switch(to) => switch(tx, id, submission, &provider, to, now).await?,
                             Effect::Extend(until) => extend(tx, id, *until).await?,
                             Effect::Finished => {}
                         }
@@ -143,6 +91,9 @@ impl Store {
                         let entry =
                             ledger::Entry::new(&actor, "state").detail(detail).submission(submission).job(id);
                         ledger::write(tx, now, entry).await?;
+                    }
+                    if let (Some(number), None) = (&number, step.state.open_attempt()) {
+                        queue::unpark(tx, number.as_str()).await?;
                     }
                     if step.state.is_final() {
                         finish_if_complete(tx, submission, now).await?;
@@ -157,29 +108,9 @@ impl Store {
         }
     }
 
-    /// Gives up the lease on `job`, to be looked at again not before `at`.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn release_job(&self, id: JobId, at: Timestamp) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE job SET lease_by = NULL, lease_until = NULL, \
-                     wake_at = CASE WHEN wake_at < $1 THEN $1 ELSE wake_at END WHERE id = $2",
-                )
-                .bind(millis(at))
-                .bind(id.as_str())
-                .execute(&mut *tx)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
     /// A webhook said that there is news of the Attempt with `reference` or `provider_ref`: its Job is looked at now.
-    /// Returns the Job, or `None` if no open one is meant.
+    /// Returns the Job, or `None` if no open one is meant. What a signed webhook told (`told`) of pages and the like is kept:
+    /// some providers tell it nowhere else.
     ///
     /// # Errors
     /// Where the database fails.
@@ -188,26 +119,36 @@ impl Store {
         provider: &str,
         reference: Option<&str>,
         provider_ref: Option<&str>,
+        told: Option<Report>,
         now: Timestamp,
     ) -> Result<Option<JobId>, StoreError> {
-        let from_reference = reference.and_then(job::from_reference).map(|(job, _)| job);
-        let id = match (from_reference, provider_ref) {
-            (Some(id), _) => Some(id),
+        // Only an Attempt with this very provider: another's webhook has no say.
+        let known: Option<(String, i64)> = match (reference, provider_ref) {
+            (Some(reference), _) => {
+                sqlx::query_as("SELECT job_id, n FROM attempt WHERE reference = $2 AND provider = $1")
+                    .bind(provider)
+                    .bind(reference)
+                    .fetch_optional(self.readers())
+                    .await?
+            }
             (None, Some(provider_ref)) => {
-                let id: Option<String> = sqlx::query_scalar(
-                    "SELECT job_id FROM attempt WHERE provider = $1 AND provider_ref = $2 LIMIT 1",
+                sqlx::query_as(
+                    "SELECT job_id, n FROM attempt WHERE provider = $1 AND provider_ref = $2 LIMIT 1",
                 )
                 .bind(provider)
                 .bind(provider_ref)
                 .fetch_optional(self.readers())
-                .await?;
-                id.and_then(|id| id.parse().ok())
+                .await?
             }
             (None, None) => None,
         };
-        let Some(id) = id else { return Ok(None) };
+        let Some((id, n)) = known else { return Ok(None) };
+        let id: JobId = id.parse().map_err(|e| StoreError::unreadable("attempt.job_id", e))?;
         self.write(move |tx| {
             Box::pin(async move {
+                if let Some(told) = told {
+                    keep_told(tx, id, n, &told).await?;
+                }
                 // A Job whose request is still under way must not be looked at by another worker: only the time is noted,
                 // and the answer then finds it.
                 let done = sqlx::query(
@@ -236,7 +177,7 @@ async fn update_state(
     // News that came while the request was under way is looked at as soon as its answer is recorded.
     let done = sqlx::query(
         "UPDATE job SET state = $1, detail = $2, version = version + 1, \
-         wake_at = CASE WHEN $1 = 'in_transit' AND news_at IS NOT NULL THEN $3 ELSE $4 END, news_at = NULL, \
+         wake_at = CASE WHEN $1 = 'in_transit' AND news_at IS NOT NULL THEN $3 ELSE $4 END, news_at = NULL, parked = 0, \
          final_at = CASE WHEN $5 = 1 THEN $3 ELSE NULL END, \
          lease_by = CASE WHEN $6 = 1 THEN lease_by ELSE NULL END, \
          lease_until = CASE WHEN $6 = 1 THEN lease_until ELSE NULL END \
@@ -253,6 +194,39 @@ async fn update_state(
     .execute(&mut *tx)
     .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// What only a webhook tells, where nothing better is known yet.
+async fn keep_told(tx: &mut SqliteConnection, id: JobId, n: i64, told: &Report) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE attempt SET pages_sent = COALESCE(pages_sent, $1), seconds = COALESCE(seconds, $2), \
+         remote_id = COALESCE(remote_id, $3) WHERE job_id = $4 AND n = $5",
+    )
+    .bind(told.pages_sent.map(i64::from))
+    .bind(told.seconds.map(i64::from))
+    .bind(&told.remote_id)
+    .bind(id.as_str())
+    .bind(n)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+async fn switch(
+    tx: &mut SqliteConnection,
+    id: JobId,
+    submission: SubmissionId,
+    from: &str,
+    to: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET provider = $1 WHERE id = $2")
+        .bind(to)
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await?;
+    let entry = ledger::Entry::new("delivery", "provider").detail(format!("{from} -> {to}"));
+    ledger::write(tx, now, entry.submission(submission).job(id)).await
 }
 
 async fn extend(tx: &mut SqliteConnection, id: JobId, until: Timestamp) -> Result<(), StoreError> {
@@ -291,8 +265,8 @@ async fn close_attempt(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE attempt SET ended_at = $1, outcome = $2, cause = $3, pages_sent = $4, remote_id = $5, seconds = $6, \
-         raw_code = $7, raw_text = $8 \
+        "UPDATE attempt SET ended_at = $1, outcome = $2, cause = $3, pages_sent = COALESCE($4, pages_sent), \
+         remote_id = COALESCE($5, remote_id), seconds = COALESCE($6, seconds), raw_code = $7, raw_text = $8 \
          WHERE job_id = $9 AND ended_at IS NULL",
     )
     .bind(millis(now))

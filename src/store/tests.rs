@@ -1,9 +1,9 @@
 //! The store against a real database in a temporary folder: what is promised to be atomic, unique or once.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::*;
-use crate::job::state::{Effect, Event, Patience, Step, step};
+use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Report, SubmissionId};
 
 fn at(second: i64) -> Timestamp {
@@ -37,7 +37,7 @@ fn queued(n: u64, number: &str) -> NewJob {
         recipient: Some("mercy".into()),
         number: Some(FaxNumber::from_e164(number).unwrap()),
         rule: "r".into(),
-        provider: "sim".into(),
+        route: vec!["sim".into()],
         state: JobState::Queued { due: at(0) },
         deadline: at(86_400),
         packet: Some(PacketRow {
@@ -56,24 +56,14 @@ async fn with_jobs(store: &Store, n: u64, jobs: Vec<NewJob>) -> SubmissionId {
 }
 
 async fn advance(store: &Store, job: &Job, event: Event, now: i64) -> (Saved, Step) {
-    let patience = Patience::default();
-    let retry = crate::job::retry::RetryPolicy::default();
-    let context = crate::job::state::Context {
-        now: at(now),
-        deadline: job.deadline,
-        hold_for: SignedDuration::from_hours(72),
-        try_for: SignedDuration::from_hours(24),
-        earlier: &[],
-        retry: &retry,
-        patience: &patience,
-        jitter: 0.0,
-    };
+    let context = Context::plain(at(now), job.deadline);
     let step = step(&job.state, event, &context).unwrap();
     (store.save_step(job, step.clone(), "test", false, at(now)).await.unwrap(), step)
 }
 
 async fn claim(store: &Store, now: i64) -> Vec<Job> {
-    store.claim_due_jobs(at(now), at(now + 60), 10).await.unwrap()
+    let rooms = Rooms { providers: vec![("sim".into(), 10, 10), ("other".into(), 10, 10)], others: 10 };
+    store.claim_due_jobs(at(now), at(now + 60), rooms).await.unwrap()
 }
 
 #[tokio::test]
@@ -229,17 +219,17 @@ async fn news_wakes_the_job_also_when_it_comes_before_the_answer() {
     let job = claim(&store, 2).await.remove(0);
     advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
     let reference = crate::job::reference(job.id, 1);
-    assert_eq!(store.note_news("sim", Some(&reference), None, at(3)).await.unwrap(), Some(job.id));
+    assert_eq!(store.note_news("sim", Some(&reference), None, None, at(3)).await.unwrap(), Some(job.id));
     let job = store.job(job.id).await.unwrap().unwrap();
     advance(&store, &job, Event::Taken { provider_ref: "p7".into() }, 4).await;
     assert_eq!(store.next_wake().await.unwrap(), Some(at(4)), "asked at once, not after the usual pause");
     let job = store.job(job.id).await.unwrap().unwrap();
     advance(&store, &job, Event::StillGoing, 5).await;
     assert_eq!(store.next_wake().await.unwrap(), Some(at(20)));
-    assert_eq!(store.note_news("sim", None, Some("p7"), at(6)).await.unwrap(), Some(job.id));
+    assert_eq!(store.note_news("sim", None, Some("p7"), None, at(6)).await.unwrap(), Some(job.id));
     assert_eq!(store.next_wake().await.unwrap(), Some(at(6)));
-    assert_eq!(store.note_news("sim", None, Some("other"), at(6)).await.unwrap(), None);
-    assert_eq!(store.note_news("sim", Some("garbage"), None, at(6)).await.unwrap(), None);
+    assert_eq!(store.note_news("sim", None, Some("other"), None, at(6)).await.unwrap(), None);
+    assert_eq!(store.note_news("sim", Some("garbage"), None, None, at(6)).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -379,12 +369,200 @@ async fn the_first_fax_that_arrives_teaches_the_far_ends_identity() {
         (3, Outcome::Delivered, "ANOTHER", Some("MERCY RAD")),
     ] {
         with_jobs(&store, n, vec![queued(n, "+12125550101")]).await;
-        let job = claim(&store, 2).await.remove(0);
-        advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
+        let now = 10 * i64::try_from(n).unwrap();
+        let job = claim(&store, now).await.remove(0);
+        advance(&store, &job, Event::Claimed { attempt: 1 }, now).await;
         let job = store.job(job.id).await.unwrap().unwrap();
         let report = Report { remote_id: Some(identity.into()), ..Report::bare(outcome) };
-        advance(&store, &job, Event::Ended { report, wait: None }, 3).await;
+        advance(&store, &job, Event::Ended { report, wait: None }, now + 1).await;
         let csid = store.recipient("mercy").await.unwrap().unwrap().csid;
         assert_eq!(csid.as_deref(), learned);
     }
+}
+
+#[tokio::test]
+async fn five_hundred_jobs_to_one_number_keep_nobody_waiting_and_follow_one_by_one() {
+    let (_dir, store) = open().await;
+    let mut jobs: Vec<NewJob> = (1..=500).map(|n| queued(n, "+12125550101")).collect();
+    jobs.push(queued(501, "+12125550102"));
+    with_jobs(&store, 1, jobs).await;
+    let (mut order, mut other_at) = (Vec::new(), None);
+    let mut calling: Vec<Job> = Vec::new();
+    for now in (2..).step_by(10).take(1200) {
+        let rooms = Rooms { providers: vec![("sim".into(), 2, 0)], others: 0 };
+        let claimed = store.claim_due_jobs(at(now), at(now + 60), rooms).await.unwrap();
+        for job in calling.drain(..) {
+            let sent = store.job(job.id).await.unwrap().unwrap();
+            let done = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
+            advance(&store, &sent, done, now).await;
+        }
+        for job in claimed {
+            if job.number.as_ref().unwrap().as_str() == "+12125550102" {
+                other_at = Some(order.len());
+            } else {
+                order.push(job.n);
+            }
+            let (saved, _) = advance(&store, &job, Event::Claimed { attempt: 1 }, now).await;
+            assert!(matches!(saved, Saved::Done(_)), "no claim runs into a line that is taken");
+            calling.push(job);
+        }
+        if order.len() == 500 && calling.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(order, (1..=500).collect::<Vec<_>>(), "first come, first served");
+    assert!(other_at.is_some_and(|at| at < 10), "the one behind five hundred waits for them: {other_at:?}");
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_job_goes_on_whatever_becomes_of_it() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, (1..=4).map(|n| queued(n, "+12125550101")).collect()).await;
+    let first = claim(&store, 2).await.remove(0);
+    assert_eq!(claim(&store, 3).await.len(), 0, "the others are parked");
+    // A parked one is cancelled, the first one held before it was sent.
+    let parked = store.job(JobId::new(at(0), 2)).await.unwrap().unwrap();
+    advance(&store, &parked, Event::Cancel, 4).await;
+    advance(&store, &first, Event::Hold(Hold::Person), 5).await;
+    assert_eq!(claim(&store, 6).await.iter().map(|job| job.n).collect::<Vec<_>>(), [3]);
+    // A process that died with that one in hand: it comes again, then the last.
+    store.drop_own_leases().await.unwrap();
+    let third = claim(&store, 7).await.remove(0);
+    assert_eq!(third.n, 3);
+    advance(&store, &third, Event::Cancel, 8).await;
+    assert_eq!(claim(&store, 9).await.iter().map(|job| job.n).collect::<Vec<_>>(), [4]);
+}
+
+#[tokio::test]
+async fn a_number_that_was_busy_is_left_alone_by_those_behind() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, (1..=3).map(|n| queued(n, "+12125550101")).collect()).await;
+    let first = claim(&store, 2).await.remove(0);
+    advance(&store, &first, Event::Claimed { attempt: 1 }, 2).await;
+    let first = store.job(first.id).await.unwrap().unwrap();
+    let busy = Event::Ended { report: Report::bare(Outcome::Retry(Cause::Busy)), wait: None };
+    advance(&store, &first, busy, 10).await;
+    assert_eq!(store.failed_calls("+12125550101").await.unwrap(), 1);
+    assert!(claim(&store, 189).await.is_empty(), "three minutes are not over");
+    let next = claim(&store, 190).await;
+    assert_eq!(next.len(), 1, "then one of them, the others behind it");
+}
+
+#[tokio::test]
+async fn jobs_of_a_provider_that_rests_go_another_way_where_they_have_one() {
+    let (_dir, store) = open().await;
+    let with_route = |n, number: &str, route: &[&str]| NewJob {
+        route: route.iter().map(|name| (*name).to_owned()).collect(),
+        ..queued(n, number)
+    };
+    let jobs = vec![
+        with_route(1, "+12125550101", &["sim", "other"]),
+        with_route(2, "+12125550102", &["sim"]),
+        with_route(3, "+12125550103", &["sim", "other"]),
+    ];
+    with_jobs(&store, 1, jobs).await;
+    // The third had its answer lost, and only the provider's list says that it was never taken: no certainty.
+    let third = claim(&store, 2).await.into_iter().find(|job| job.n == 3).unwrap();
+    advance(&store, &third, Event::Claimed { attempt: 1 }, 2).await;
+    let third = store.job(third.id).await.unwrap().unwrap();
+    advance(&store, &third, Event::Lost, 3).await;
+    let third = store.job(third.id).await.unwrap().unwrap();
+    advance(&store, &third, Event::NeverSent, 4).await;
+    store.drop_own_leases().await.unwrap();
+    assert_eq!(store.reroute("sim", vec!["elsewhere".into()], at(500), 10).await.unwrap(), 0);
+    assert_eq!(store.reroute("sim", vec!["other".into()], at(500), 10).await.unwrap(), 1);
+    let provider = |n| {
+        let store = &store;
+        async move { store.job(JobId::new(at(0), n)).await.unwrap().unwrap().provider }
+    };
+    assert_eq!([provider(1).await, provider(2).await, provider(3).await], ["other", "sim", "sim"]);
+}
+
+#[tokio::test]
+async fn a_queue_whose_provider_has_no_room_still_expires() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101"), queued(2, "+12125550101")]).await;
+    let none = |now| {
+        let store = &store;
+        async move {
+            let rooms = Rooms { providers: vec![("sim".into(), 0, 0)], others: 10 };
+            store.claim_due_jobs(at(now), at(now + 60), rooms).await.unwrap().len()
+        }
+    };
+    assert_eq!(none(86_399).await, 0);
+    assert_eq!(none(86_400).await, 2);
+}
+
+#[tokio::test]
+async fn a_wish_to_cancel_is_kept_beside_the_state_and_goes_with_a_release() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    let job = claim(&store, 2).await.remove(0);
+    assert!(!store.wish_to_cancel(job.id, "test", at(2)).await.unwrap(), "nothing is under way");
+    advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
+    assert!(store.wish_to_cancel(job.id, "test", at(3)).await.unwrap());
+    assert!(!store.wish_to_cancel(job.id, "test", at(3)).await.unwrap(), "once is enough");
+    // The worker that has it in hand saves its answer all the same, and looks at it at once.
+    let sending = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!(sending.cancel, Some(CancelWish::Wished));
+    let (saved, _) = advance(&store, &sending, Event::Taken { provider_ref: "p".into() }, 4).await;
+    assert!(matches!(saved, Saved::Done(_)));
+    let job = claim(&store, 5).await.remove(0);
+    store.answer_cancel(job.id, CancelWish::TooLate, at(5)).await.unwrap();
+    assert_eq!(store.cancel_wish(job.id).await.unwrap(), Some(CancelWish::TooLate));
+    let partly = Event::Ended { report: Report::bare(Outcome::Retry(Cause::PartlySent)), wait: None };
+    advance(&store, &job, partly, 6).await;
+    let held = store.job(job.id).await.unwrap().unwrap();
+    advance(&store, &held, Event::Release, 7).await;
+    assert_eq!(store.cancel_wish(job.id).await.unwrap(), None, "whoever releases it wants it sent");
+}
+
+#[tokio::test]
+async fn what_only_a_webhook_tells_is_kept_whenever_it_comes() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    let job = claim(&store, 2).await.remove(0);
+    advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
+    let reference = crate::job::reference(job.id, 1);
+    let told = Report { pages_sent: Some(3), seconds: Some(40), ..Report::bare(Outcome::Delivered) };
+    store.note_news("other", Some(&reference), None, Some(told.clone()), at(3)).await.unwrap();
+    assert_eq!(
+        store.attempts(job.id).await.unwrap()[0].pages_sent,
+        None,
+        "of another provider: not believed"
+    );
+    store.note_news("sim", Some(&reference), None, Some(told), at(3)).await.unwrap();
+    let job = store.job(job.id).await.unwrap().unwrap();
+    let done = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
+    advance(&store, &job, done, 4).await;
+    let row = store.attempts(job.id).await.unwrap().remove(0);
+    assert_eq!((row.pages_sent, row.seconds, row.outcome.as_deref()), (Some(3), Some(40), Some("delivered")));
+}
+
+#[tokio::test]
+async fn quiet_hours_are_kept_and_a_row_that_cannot_be_read_says_which() {
+    let (_dir, store) = open().await;
+    let numbers = crate::register::number::NumberRules::new("US", &[]).unwrap();
+    let entry = |key: &str, hours: &str| {
+        let fields = [("key", key), ("name", "Mercy"), ("number", "+12125550101"), ("quiet_hours", hours)];
+        crate::register::NewEntry::check(&fields.into_iter().collect(), &numbers).unwrap().into_entry(at(0))
+    };
+    let mut entries = vec![entry("mercy", "22:00-07:00 America/Chicago"), entry("hope", "")];
+    store.add_recipients(entries.clone(), "test", at(0)).await.unwrap();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(store.recipients().await.unwrap(), entries);
+    store
+        .write(|tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE recipient SET quiet_hours = 'at night' WHERE key = 'mercy'")
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    let told = store.recipient("mercy").await.unwrap_err().to_string();
+    assert!(told.contains("recipient mercy") && told.contains("found \"night\""), "{told}");
+    assert_eq!(store.recipient("hope").await.unwrap().map(|entry| entry.key), Some("hope".into()));
 }

@@ -47,6 +47,7 @@ pub(crate) async fn submit(
         webhook_url: None,
         caller: Some("+12125550180"),
         header: "Lakeside Family Clinic",
+        time_zone: "America/New_York",
         keep: &kept,
     };
     let taken = office.submit(order).await;

@@ -189,6 +189,7 @@ impl Stage {
             verified_at: Some(now),
             valid_until: None,
             notes: None,
+            quiet_hours: None,
             voice_count: 0,
             created_at: now,
             updated_at: now,

@@ -118,10 +118,21 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
     let config = &loaded.config;
     if let Some(smtp) = &config.smtp {
         match (&smtp.tls_certificate, &smtp.tls_key) {
-            (Some(certificate), Some(key)) => tls(loaded, certificate, key, findings)?,
+            (Some(certificate), Some(key)) => tls(loaded, "smtp", certificate, key, findings)?,
             _ => findings.warn(
                 "[smtp] has no tls_certificate and tls_key: mail arrives unencrypted, and nobody can sign in",
             )?,
+        }
+    }
+    let webhook =
+        config.webhook.as_ref().map(|s| ("webhook", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
+    let media = config.media.as_ref().map(|s| ("media", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
+    for (section, certificate, key) in webhook.into_iter().chain(media) {
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => tls(loaded, section, certificate, key, findings)?,
+            _ => findings.ok(format_args!(
+                "[{section}] has no tls_certificate and tls_key: a reverse proxy in front has to do TLS"
+            ))?,
         }
     }
     if let Some(sftp) = &config.sftp {
@@ -147,21 +158,29 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
     }
 }
 
-fn tls(loaded: &Loaded, certificate: &Path, key: &Path, findings: &mut Findings) -> anyhow::Result<()> {
+fn tls(
+    loaded: &Loaded,
+    section: &str,
+    certificate: &Path,
+    key: &Path,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let fault = |sentence: String| loaded.fault(&format!("{section}.tls_certificate"), sentence);
     if let Err(error) = intake::smtp::server_config(certificate, key) {
-        return findings.fault(loaded.fault("smtp.tls_certificate", error.to_string()));
+        return findings.fault(fault(error.to_string()));
     }
     let end = CertificateDer::from_pem_file(certificate).ok().and_then(|certificate| not_after(&certificate));
-    let Some(end) = end else { return findings.ok("the TLS certificate and its key fit each other") };
+    let Some(end) = end else {
+        return findings.ok(format_args!("the TLS certificate of [{section}] and its key fit each other"));
+    };
     let (now, until) = (SystemClock.now(), Times::of(&loaded.config).full(end));
     if end <= now {
-        findings.fault(
-            loaded.fault("smtp.tls_certificate", format!("the certificate ended on {until}; renew it")),
-        )
+        findings.fault(fault(format!("the certificate ended on {until}; renew it")))
     } else if end.duration_since(now) < SOON {
-        findings.warn(loaded.fault("smtp.tls_certificate", format!("the certificate ends on {until}")))
+        findings.warn(fault(format!("the certificate ends on {until}")))
     } else {
-        findings.ok(format_args!("the TLS certificate and its key fit each other, until {until}"))
+        findings
+            .ok(format_args!("the TLS certificate of [{section}] and its key fit each other, until {until}"))
     }
 }
 

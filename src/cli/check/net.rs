@@ -4,9 +4,11 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use faxbridge::config::{self, Loaded};
+use faxbridge::config::{self, Loaded, ProviderKind};
 use faxbridge::daemon;
+use faxbridge::delivery::webhook::Hooks;
 use faxbridge::receipt::outbox;
+use faxbridge::spool::{MasterKey, Purpose};
 
 use super::Findings;
 use crate::cli::daemon_runs;
@@ -23,7 +25,8 @@ pub(super) fn listeners(loaded: &Loaded, findings: &mut Findings) -> anyhow::Res
     let smtp = config.smtp.iter().flat_map(|section| section.listen.iter().map(|at| ("smtp.listen", *at)));
     let sftp = config.sftp.iter().flat_map(|section| section.listen.iter().map(|at| ("sftp.listen", *at)));
     let webhook = config.webhook.iter().map(|section| ("webhook.listen", section.listen));
-    for (key, address) in smtp.chain(sftp).chain(webhook) {
+    let media = config.media.iter().map(|section| ("media.listen", section.listen));
+    for (key, address) in smtp.chain(sftp).chain(webhook).chain(media) {
         match try_to_listen(address) {
             Ok(()) => findings.ok(format_args!("{key}: {address} is free"))?,
             Err(error) => {
@@ -74,6 +77,38 @@ pub(super) async fn provider(
     if section.webhook_key.is_some() && loaded.config.webhook.is_none() {
         findings
             .warn(loaded.fault(&key("webhook_key"), "without a [webhook] section no webhook can arrive"))?;
+    }
+    Ok(())
+}
+
+/// Where each provider reports. The tokens in these URLs are no secrets of weight (who has one can make us ask the provider), but
+/// they have no place in a journal: from inside the unit only those are told that somebody has to type in.
+pub(super) fn hooks(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    let Some(section) = &config.webhook else { return Ok(()) };
+    if section.public_url.is_none() && section.listen.port() == 0 {
+        return findings.ok("where providers report is known when the daemon runs: webhook.listen leaves the port to the system");
+    }
+    // What is wrong with the key is told elsewhere.
+    let Ok(secret) = config.store.master_key.read_raw() else { return Ok(()) };
+    let Ok(marker) = MasterKey::from_bytes(secret.bytes()).and_then(|key| key.marker(Purpose::Webhook))
+    else {
+        return Ok(());
+    };
+    let hooks = Hooks::new(&daemon::webhook_base(section, section.listen), marker);
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    for (name, provider) in &config.provider {
+        let url = hooks.url_for(name, None);
+        match provider.kind {
+            ProviderKind::Hylafax => {}
+            ProviderKind::Interfax => {
+                findings.ok(format_args!(
+                    "the provider {name}: in its control panel, tell InterFAX to post to {url}"
+                ))?;
+            }
+            _ if journal => {}
+            _ => findings.ok(format_args!("the provider {name} is told with each fax to report to {url}"))?,
+        }
     }
     Ok(())
 }

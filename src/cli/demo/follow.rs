@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use faxbridge::clock::SharedClock;
 use faxbridge::job::{Hold, JobState};
-use faxbridge::store::{AttemptRow, Job, JobFilter, Store, Submission, SubmissionFilter};
+use faxbridge::store::{AttemptRow, Job, JobFilter, ProviderCopy, Store, Submission, SubmissionFilter};
 use mail_parser::MessageParser;
 
 use super::cases::{CASES, Case, Promise, Way};
@@ -95,9 +95,7 @@ impl Followed {
 
     /// Whether the provider has no copy any more.
     pub(super) fn copies_deleted(&self) -> bool {
-        self.attempts
-            .iter()
-            .all(|attempt| attempt.provider_ref.is_none() || attempt.copy_deleted_at.is_some())
+        self.attempts.iter().all(|attempt| attempt.provider_copy() != Some(ProviderCopy::There))
     }
 
     fn tell(&mut self, table: &Table, clock: &SharedClock) {

@@ -1,8 +1,8 @@
 //! A person's decisions about a job: each is an event of the state machine, saved where the row has not changed meanwhile.
 
-use faxbridge::delivery::worker::policies;
-use faxbridge::job::state::{Context, Event, step};
-use faxbridge::job::{Cause, Hold, JobState};
+use faxbridge::delivery::circumstances::Circumstances;
+use faxbridge::job::state::{Event, step};
+use faxbridge::job::{Hold, JobState};
 use faxbridge::receipt::{hold_sentence, number_words};
 use faxbridge::register;
 use faxbridge::register::number::NumberRules;
@@ -10,7 +10,7 @@ use faxbridge::routing::Ask;
 use faxbridge::store::{AttemptRow, Job, JobFilter, Saved};
 
 use super::Desk;
-use super::words::may_have_arrived;
+use super::words::{cancel_words, may_have_arrived};
 use crate::cli::listing::{count, say};
 use crate::cli::{Misuse, actor, daemon_runs};
 
@@ -40,8 +40,30 @@ impl Desk {
     }
 
     pub(super) async fn cancel(&self, id: &str) -> anyhow::Result<()> {
-        let job = self.apply(self.job(id).await?, &Event::Cancel).await?;
-        say(format_args!("Job {} is cancelled and will not be sent. Its sender is told.", job.id))
+        for _ in 0..TRIES {
+            let job = self.job(id).await?;
+            if job.state.open_attempt().is_none() {
+                let job = self.apply(job, &Event::Cancel).await?;
+                return say(format_args!(
+                    "Job {} is cancelled and will not be sent. Its sender is told.",
+                    job.id
+                ));
+            }
+            // A call may be under way: what is left is to tell the provider, and to hear what came of it.
+            let noted = self.bridge.store.wish_to_cancel(job.id, &actor(), self.now()).await?;
+            let job = self.job(id).await?;
+            let Some(wish) = job.cancel else { continue };
+            if noted {
+                say(format_args!(
+                    "Job {} is with {} already: the provider is told to stop it. It is not tried again. Whether the wish came in \
+                     time shows `faxbridge job show {}`.",
+                    job.id, job.provider, job.id
+                ))?;
+                return self.warn_without_daemon();
+            }
+            return say(format_args!("Job {}: {}.", job.id, cancel_words(wish, &job.provider)));
+        }
+        anyhow::bail!("job {id} changes faster than it can be cancelled; try again")
     }
 
     pub(super) async fn resolve(&self, id: &str, delivered: bool) -> anyhow::Result<()> {
@@ -136,22 +158,9 @@ impl Desk {
     async fn apply(&self, mut job: Job, event: &Event) -> anyhow::Result<Job> {
         for _ in 0..TRIES {
             let now = self.now();
-            let attempts = self.bridge.store.attempts(job.id).await?;
-            let earlier: Vec<Cause> = attempts.iter().filter_map(AttemptRow::cause).collect();
-            let config = &self.bridge.config;
-            let (retry, patience) = policies(&config.policy);
-            let context = Context {
-                now,
-                deadline: job.deadline,
-                hold_for: config.policy.hold_for.signed(),
-                try_for: config.policy.deadline.signed(),
-                earlier: &earlier,
-                retry: &retry,
-                patience: &patience,
-                // Nothing that a person decides leads into a pause.
-                jitter: 0.0,
-            };
-            let step = step(&job.state, event.clone(), &context)?;
+            let circumstances = Circumstances::of(&self.bridge.store, &self.bridge.config, &job).await?;
+            // Nothing that a person decides leads into a pause, so chance has no part in it.
+            let step = step(&job.state, event.clone(), &circumstances.context(now, 0.0))?;
             let state = step.state.clone();
             if let Saved::Done(version) =
                 self.bridge.store.save_step(&job, step, &actor(), false, now).await?
@@ -228,6 +237,8 @@ mod tests {
             number: Some(FaxNumber::from_e164("+12125550100").unwrap()),
             rule: "r".into(),
             provider: "main".into(),
+            route: vec!["main".into()],
+            cancel: None,
             state,
             made_at: at(0),
             deadline: at(100),

@@ -3,12 +3,12 @@
 use faxbridge::job::{Id, JobId, JobState, SubmissionId};
 use faxbridge::prepare::JobFacts;
 use faxbridge::receipt::number_words;
-use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, Submission, Verdict};
+use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, ProviderCopy, Submission, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Desk;
-use super::words::{attempt_words, state_words};
+use super::words::{attempt_words, cancel_words, state_words};
 use crate::cli::Misuse;
 use crate::cli::listing::{count, plain, say};
 use crate::cli::preview::shape::trace_words;
@@ -145,6 +145,9 @@ impl Desk {
         if let Some(sentence) = self.hold_words(job, submission) {
             self.line("held", &sentence)?;
         }
+        if let Some(wish) = job.cancel {
+            self.line("cancel", &cancel_words(wish, &job.provider))?;
+        }
         match &job.packet {
             Some(packet) => {
                 let pages = count(packet.pages as usize, "page");
@@ -155,6 +158,11 @@ impl Desk {
         }
         for warning in facts.map(|facts| facts.warnings.as_slice()).unwrap_or_default() {
             self.line("warning", warning)?;
+        }
+        if job.route.len() > 1 {
+            self.line("providers", &format!("{} in this order; now {}", job.route.join(", "), job.provider))?;
+        } else {
+            self.line("provider", &job.provider)?;
         }
         self.line("rule", &job.rule)?;
         for trace in facts.map(|facts| facts.trace.as_slice()).unwrap_or_default() {
@@ -221,6 +229,9 @@ impl Desk {
         };
         let there = match deleted {
             _ if copies.is_empty() => String::new(),
+            _ if copies.iter().any(|attempt| attempt.provider_copy() == Some(ProviderCopy::Kept)) => {
+                "; the provider keeps its copy, and deletes nothing at our request".to_owned()
+            }
             Some(last) if copies.iter().all(|attempt| attempt.copy_deleted_at.is_some()) => {
                 format!("; the provider's copy deleted {}", self.times.full(last))
             }
@@ -233,11 +244,32 @@ impl Desk {
     fn show_advice(&self, job: &Job) -> anyhow::Result<()> {
         let id = job.id;
         match &job.state {
-            JobState::Held { .. } => self.line("to do", &format!("faxbridge job release {id}, or cancel, or resolve")),
-            JobState::Unclear { .. } => self.line(
-                "to do",
-                &format!("nothing while the provider is asked; if you know: faxbridge job resolve {id} --delivered or --not-delivered"),
-            ),
+            JobState::Held { .. } => {
+                self.line("to do", &format!("faxbridge job release {id}, or cancel, or resolve"))
+            }
+            JobState::Unclear { since, absent_since, ask_at, .. } => {
+                let known = match absent_since {
+                    Some(at) => {
+                        format!("{} does not list it, first at {}", job.provider, self.times.full(*at))
+                    }
+                    None => format!("{} has said nothing about it", job.provider),
+                };
+                self.line(
+                    "unclear",
+                    &format!(
+                        "since {}; {known}; asked next at {}",
+                        self.times.full(*since),
+                        self.times.full(*ask_at)
+                    ),
+                )?;
+                self.line(
+                    "to do",
+                    &format!("nothing while the provider is asked; if you know: faxbridge job resolve {id} --delivered or --not-delivered"),
+                )
+            }
+            JobState::Sending { .. } | JobState::InTransit { .. } if job.cancel.is_none() => {
+                self.line("to do", &format!("nothing; to stop it: faxbridge job cancel {id}"))
+            }
             _ => Ok(()),
         }
     }
@@ -260,6 +292,7 @@ fn attempt_record(attempt: &AttemptRow) -> Value {
         "ended_at": attempt.ended().map(|at| at.to_string()),
         "outcome": attempt.outcome,
         "cause": attempt.cause,
+        "sent": attempt.sent(),
         "words": attempt_words(attempt),
         "pages_sent": attempt.pages_sent,
         "remote_id": attempt.remote_id,

@@ -2,7 +2,7 @@
 
 use faxbridge::job::JobState;
 use faxbridge::receipt::{cause_words, hold_sentence};
-use faxbridge::store::AttemptRow;
+use faxbridge::store::{AttemptRow, CancelWish};
 use jiff::Timestamp;
 
 use crate::cli::listing::Times;
@@ -24,6 +24,19 @@ pub(crate) fn state_words(state: &JobState, now: Timestamp, times: &Times) -> St
         JobState::Delivered => "delivered".to_owned(),
         JobState::Failed { cause } => format!("not delivered: {}", cause_words(*cause)),
         JobState::Cancelled => "cancelled, not sent".to_owned(),
+    }
+}
+
+/// What came of a wish to cancel.
+pub(crate) fn cancel_words(wish: CancelWish, provider: &str) -> String {
+    match wish {
+        CancelWish::Wished => format!("is to be cancelled; {provider} has not been told yet"),
+        CancelWish::Stopped => format!("was cancelled; {provider} says that it will not be sent"),
+        CancelWish::Asked => {
+            format!("is to be cancelled; {provider} noted it, and the outcome tells whether in time")
+        }
+        CancelWish::TooLate => format!("was to be cancelled, but {provider} says that it is too late"),
+        CancelWish::Cannot => format!("was to be cancelled, but {provider} cannot take back what it has"),
     }
 }
 
@@ -87,6 +100,7 @@ pub(super) mod tests {
             raw_text: None,
             copy_deleted_at: None,
             kept_ref: None,
+            copy: "there".into(),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Ways out: providers, their webhooks, the mail relay of receipts.
 
-use super::forms::{host_of, is_e164, is_this_machine, url};
+use super::forms::{Url, host_of, is_e164, is_this_machine, url};
 use super::values::mail_address;
 use super::{at_least_one, both_or_neither};
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
+use crate::config::units::Duration;
 use crate::config::{Config, Provider, ProviderKind, RelayTls};
 
 pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
@@ -30,6 +31,18 @@ pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
             at_least_one(&here.key("per_minute"), u64::from(per_minute), report);
         }
         at_least_one(&here.key("concurrency"), provider.concurrency as u64, report);
+        if provider.kind.keys().fetches
+            && config.media.is_none()
+            && !report.is_spoiled(&at("media"))
+            && !report.is_spoiled(&here.key("kind"))
+        {
+            let kind = provider.kind.as_str();
+            let sentence = format!(
+                "kind = \"{kind}\" takes no upload, it fetches documents from us; add the section [media], with listen and \
+                 public_url"
+            );
+            report.fault(&here.key("kind"), sentence);
+        }
         match (&provider.webhook_key, &config.webhook) {
             (Some(_), None) if !report.is_spoiled(&at("webhook")) => {
                 report.warn(&here.key("webhook_key"), "has no use without a section [webhook]");
@@ -100,12 +113,52 @@ fn address(here: &Path, provider: &Provider, report: &mut Report<'_>) {
 }
 
 pub(super) fn webhook(config: &Config, report: &mut Report<'_>) {
-    let Some(public) = config.webhook.as_ref().and_then(|webhook| webhook.public_url.as_deref()) else {
-        return;
-    };
-    if let Err(sentence) = url(public) {
-        report.fault(&at("webhook").key("public_url"), sentence);
+    let Some(webhook) = &config.webhook else { return };
+    let here = at("webhook");
+    let (certificate, key) = (webhook.tls_certificate.is_some(), webhook.tls_key.is_some());
+    both_or_neither(&here, ("tls_certificate", certificate), ("tls_key", key), report);
+    let Some(public) = webhook.public_url.as_deref() else { return };
+    match public_url(public) {
+        Err(sentence) => report.fault(&here.key("public_url"), sentence),
+        Ok(url) if !url.encrypted && !is_this_machine(&url.host) => {
+            let sentence = "found http from another machine: the tokens in webhook URLs, and the documents that some providers send \
+                 along, travel in clear; use https";
+            report.warn(&here.key("public_url"), sentence);
+        }
+        Ok(_) => {}
     }
+}
+
+pub(super) fn media(config: &Config, report: &mut Report<'_>) {
+    let Some(media) = &config.media else { return };
+    let here = at("media");
+    let (certificate, key) = (media.tls_certificate.is_some(), media.tls_key.is_some());
+    both_or_neither(&here, ("tls_certificate", certificate), ("tls_key", key), report);
+    match public_url(&media.public_url) {
+        Err(sentence) => report.fault(&here.key("public_url"), sentence),
+        Ok(url) if !url.encrypted && !is_this_machine(&url.host) => {
+            let sentence = format!(
+                "found {:?}; allowed: an https:// URL, since documents travel that way",
+                media.public_url
+            );
+            report.fault(&here.key("public_url"), sentence);
+        }
+        Ok(_) => {}
+    }
+    let allowed = Duration::minutes(1)..=Duration::hours(24);
+    if !allowed.contains(&media.valid_for) {
+        let sentence = format!("found {}; allowed: 1 min to 24 h", media.valid_for);
+        report.fault(&here.key("valid_for"), sentence);
+    }
+}
+
+/// A URL that paths are put behind.
+fn public_url(text: &str) -> Result<Url, String> {
+    let read = url(text)?;
+    if text.contains(['?', '#']) {
+        return Err(format!("found {text:?}; allowed: a URL without ? and #, since a path is put behind it"));
+    }
+    Ok(read)
 }
 
 pub(super) fn receipt(config: &Config, report: &mut Report<'_>) {

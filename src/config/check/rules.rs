@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use super::{known_sender, no_repeats, unknown};
+use super::{known_providers, known_sender, no_repeats, unknown};
 use crate::config::Config;
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
@@ -26,13 +26,7 @@ pub(super) fn rules(config: &Config, report: &mut Report<'_>) {
         for (j, sender) in rule.require_sender.iter().enumerate() {
             known_sender(&here.key("require_sender").nth(j), sender, config, report);
         }
-        if let Some(provider) = &rule.provider
-            && !config.provider.contains_key(provider)
-            && !report.is_spoiled(&at("provider"))
-        {
-            let known = config.provider.keys().map(String::as_str);
-            report.fault(&here.key("provider"), unknown(provider, "provider", "[provider.NAME]", known));
-        }
+        known_providers(&here.key("providers"), &rule.providers, config, report);
     }
     // Only all together show that one stands in the way of another; that wants every one of them to be right.
     let dead = Rules::compile(&config.rule).map(|rules| rules.dead()).unwrap_or_default();

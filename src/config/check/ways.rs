@@ -28,6 +28,7 @@ pub(super) fn listeners(config: &Config, report: &mut Report<'_>) {
         all.extend(list.iter().enumerate().map(|(i, address)| (path.nth(i), *address)));
     }
     all.extend(config.webhook.iter().map(|webhook| (at("webhook").key("listen"), webhook.listen)));
+    all.extend(config.media.iter().map(|media| (at("media").key("listen"), media.listen)));
     let mut seen: Vec<(&Path, SocketAddr)> = Vec::new();
     for (path, address) in &all {
         if let Some((first, _)) = seen.iter().find(|(_, other)| other == address && address.port() != 0) {

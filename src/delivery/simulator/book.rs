@@ -1,11 +1,12 @@
 //! What the simulator knows: every fax it took, which calls are under way, and what it must never see.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::face::Face;
 use super::script::Plan;
 use super::wire::{CallResult, FaxView, Standing};
 
@@ -14,6 +15,9 @@ use super::wire::{CallResult, FaxView, Standing};
 pub struct Fax {
     /// The simulator's name for it.
     pub id: String,
+    /// Which API it came by.
+    #[serde(default)]
+    pub face: Face,
     /// The client's name for it.
     pub reference: String,
     /// The number dialled, E.164.
@@ -40,6 +44,9 @@ pub struct Fax {
     pub printed: bool,
     /// Whether the client had its copy deleted.
     pub deleted: bool,
+    /// What else the order said, in the words of the API that it came by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
 }
 
 impl Fax {
@@ -180,6 +187,32 @@ impl Book {
         inner.faxes.get(id).filter(|entry| !entry.plan.forgotten).map(|entry| entry.fax.view())
     }
 
+    /// The whole fax of that name, unless it is one that the simulator forgets.
+    pub(super) fn fax(&self, id: &str) -> Option<Fax> {
+        let inner = self.lock();
+        inner.faxes.get(id).filter(|entry| !entry.plan.forgotten).map(|entry| entry.fax.clone())
+    }
+
+    /// The faxes that came by `face` and that `wanted` picks, oldest first, without those that lists do not show yet. For the
+    /// lists of APIs that cannot be asked by reference: each look at a list that lags counts.
+    pub(super) fn search(&self, face: Face, wanted: impl Fn(&Fax) -> bool) -> Vec<Fax> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut found = Vec::new();
+        for id in &inner.order {
+            let Some(entry) = inner.faxes.get_mut(id) else { continue };
+            if entry.fax.face != face || entry.plan.forgotten || !wanted(&entry.fax) {
+                continue;
+            }
+            if entry.list_lags > 0 {
+                entry.list_lags -= 1;
+            } else {
+                found.push(entry.fax.clone());
+            }
+        }
+        found
+    }
+
     /// The faxes with that reference, oldest first, without those that the list does not show yet.
     pub(super) fn list(&self, reference: &str) -> Vec<FaxView> {
         let mut inner = self.lock();
@@ -195,6 +228,27 @@ impl Book {
             }
         }
         views
+    }
+
+    /// Notes that the document was fetched, which came after its fax.
+    pub(super) fn fetched(&self, id: &str, bytes: u64, sha256: String) {
+        if let Some(entry) = self.lock().faxes.get_mut(id) {
+            entry.fax.bytes = bytes;
+            entry.fax.sha256 = sha256;
+        }
+    }
+
+    /// Ends a fax that is not to be dialled, unless it was cancelled. Returns it as it now stands.
+    pub(super) fn give_up(&self, id: &str, now: Timestamp, result: CallResult) -> Option<Fax> {
+        let mut inner = self.lock();
+        let fax = &mut inner.faxes.get_mut(id)?.fax;
+        if fax.status != Standing::Queued {
+            return None;
+        }
+        fax.status = Standing::Failed;
+        fax.result = Some(result);
+        fax.ended = Some(now);
+        Some(fax.clone())
     }
 
     /// Begins the call, unless the fax was cancelled. A second call to a number at once is noted, not hindered.
@@ -282,6 +336,13 @@ impl Book {
         Some(fax.clone())
     }
 
+    /// Notes `mark` among the details of a fax.
+    pub(super) fn mark(&self, id: &str, mark: &str) {
+        if let Some(entry) = self.lock().faxes.get_mut(id) {
+            entry.fax.details.insert(mark.to_owned(), String::new());
+        }
+    }
+
     /// All faxes still in the book, oldest first.
     pub(super) fn all(&self) -> Vec<Fax> {
         let inner = self.lock();
@@ -309,6 +370,7 @@ mod tests {
     fn fax(id: &str, reference: &str) -> Fax {
         Fax {
             id: id.into(),
+            face: Face::Own,
             reference: reference.into(),
             number: "+12125550100".into(),
             pages_announced: None,
@@ -322,6 +384,7 @@ mod tests {
             result: None,
             printed: false,
             deleted: false,
+            details: BTreeMap::new(),
         }
     }
 

@@ -67,6 +67,13 @@ impl Records {
         u32::try_from(pages.await.ok()??).ok().filter(|pages| *pages > 0)
     }
 
+    /// The document of fax `id`, if it is still there and has at most `at_most` bytes.
+    pub(super) async fn small_copy(&self, id: &str, at_most: u64) -> Option<Vec<u8>> {
+        let path = self.copy(id);
+        let size = tokio::fs::metadata(&path).await.ok()?.len();
+        if size > at_most { None } else { tokio::fs::read(path).await.ok() }
+    }
+
     /// Lets the document of fax `id` come out at the far end.
     pub(super) async fn print(&self, id: &str) -> io::Result<()> {
         let paper = self.dir.join(format!("{id}.pdf"));

@@ -10,10 +10,13 @@
 //! | `GET /v1/account` | 200 when the token is right |
 //! | `GET /v1/numbers` | what happens to which number ([`super::script`]); needs no token |
 //!
+//! Beside this API of its own it shows the faces of real providers ([`super::face`]).
+//!
 //! All but the last want `Authorization: Bearer TOKEN`. Other answers than 2xx carry `{"error": {"code", "message"}}`. The
 //! same reference sent twice is two faxes: like every provider we know, it has no idempotency. What it must never see (two
 //! calls to one number at once, a wrong page count) it notes as a [`Violation`].
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,12 +44,13 @@ pub use super::book::{Fax, Violation};
 pub use super::script::Chaos;
 
 use super::book::{Book, Cancel};
+use super::face::{self, Face};
 use super::line::{Cut, Lines};
-use super::office::Office;
+use super::office::{Office, Submitted, Took};
 use super::print::{Incoming, Records};
-use super::script::{self, Answer, Reports};
+use super::script::{self, Answer};
 use super::webhook::Reporter;
-use super::wire::{ErrorBody, ErrorView, FaxList, Standing};
+use super::wire::{ErrorBody, ErrorView, FaxList};
 use crate::clock::{SharedClock, SystemClock};
 use crate::job::{self, FaxNumber};
 
@@ -77,6 +81,8 @@ pub struct Options {
     pub keep: bool,
     /// Faxes kept in memory.
     pub remember: usize,
+    /// Where faxes of the InterFAX face are reported. That provider takes no URL with an order; its panel has one for all.
+    pub interfax_callback: Option<String>,
     /// Misbehaviour by chance.
     pub chaos: Option<Chaos>,
     /// Whom to ask for the time.
@@ -97,6 +103,7 @@ impl Options {
             webhook_pause: Duration::from_secs(1),
             keep: false,
             remember: 100_000,
+            interfax_callback: None,
             chaos: None,
             clock: Arc::new(SystemClock),
         }
@@ -207,6 +214,7 @@ fn open_counter(listener: TcpListener, office: &Arc<Office>) -> Counter {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_token));
     let router = guarded
+        .merge(face::routes(office))
         .route("/v1/numbers", get(async || Json(json!({ "numbers": script::TABLE }))))
         .fallback(async || error(StatusCode::NOT_FOUND, "path.unknown", "there is nothing here"))
         .with_state(Arc::clone(office));
@@ -238,7 +246,7 @@ async fn only_with_token(State(office): State<Arc<Office>>, request: Request, ne
 }
 
 /// Reads what the client still sends: it would otherwise see a reset in place of the answer.
-async fn drain(request: Request) {
+pub(super) async fn drain(request: Request) {
     let mut body = request.into_body().into_data_stream();
     let mut left = DOCUMENT_AT_MOST;
     while let Some(Ok(chunk)) = body.next().await {
@@ -265,7 +273,6 @@ async fn submit(
     ConnectInfo(line): ConnectInfo<Cut>,
     request: Request,
 ) -> Response {
-    let now = office.options.clock.now();
     let (mut form, id) = match read_form(&office, request).await {
         Ok(read) => read,
         Err(answer) => return *answer,
@@ -286,72 +293,30 @@ async fn submit(
             "the document is not the one that was announced",
         );
     }
-    let (nth, count) = office.book.count_try(&form.reference);
-    let mut plan = script::plan(&form.to, nth);
-    if let Some(chaos) = &office.options.chaos {
-        plan = chaos.spoil(plan, count);
-    }
-    if !plan.answer.takes() {
-        let what = json!({ "at": now, "event": "not_taken", "reference": form.reference, "number": form.to });
-        office.log(&what);
-        return refusal(plan.answer, &line);
-    }
-    let fax = Fax {
-        id: id.clone(),
+    let submitted = Submitted {
+        id,
+        face: Face::Own,
         reference: form.reference,
         number: form.to,
         pages_announced: form.pages,
-        pages: None,
-        bytes: document.bytes,
+        webhook_url: form.webhook_url,
+        document,
         sha256,
-        taken: now,
-        dialled: None,
-        ended: None,
-        status: Standing::Queued,
-        result: None,
-        printed: false,
-        deleted: false,
+        details: BTreeMap::new(),
     };
-    let view = fax.view();
-    let taken = json!({
-        "at": now, "event": "taken", "id": id, "reference": fax.reference, "number": fax.number, "sha256": fax.sha256,
-        "bytes": fax.bytes,
-    });
-    let Ok(fallen) = office.book.enter(fax, plan) else {
-        return wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "queue.full", "too many faxes are waiting");
-    };
-    document.keep();
-    office.log(&taken);
-    for id in fallen {
-        let _ = office.records.forget(&id).await;
-    }
-    let (told, hear) = oneshot::channel();
-    let mut closed = office.closed.clone();
-    let caller = Arc::clone(&office);
-    caller.busy.send_modify(|busy| *busy += 1);
-    // Not part of the request: the call goes on when the client hangs up.
-    tokio::spawn(async move {
-        tokio::select! {
-            () = caller.carry_out(id, plan, form.webhook_url) => {}
-            _ = closed.changed() => {}
+    match office.take(submitted).await {
+        Took::NotTaken(answer) => refusal(answer, &line),
+        Took::Full => {
+            wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "queue.full", "too many faxes are waiting")
         }
-        caller.busy.send_modify(|busy| *busy -= 1);
-        let _ = told.send(());
-    });
-    if plan.reports == Reports::BeforeTheAnswer {
-        // Ends when the webhook was taken, given up, or the simulator stopped.
-        let _ = tokio::time::timeout(Duration::from_secs(10), hear).await;
-    }
-    match plan.answer {
-        Answer::Late => tokio::time::sleep(office.options.late_by).await,
-        Answer::FailureTaken => {
-            return error(StatusCode::INTERNAL_SERVER_ERROR, "server.failure", "something went wrong");
+        Took::Taken(_, Answer::FailureTaken) => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, "server.failure", "something went wrong")
         }
-        Answer::ResetTaken => line.now(),
-        Answer::Garbage => return (StatusCode::OK, "<html><title>Welcome</title>").into_response(),
-        _ => {}
+        Took::Taken(fax, answer) => match face::disturbed(answer, &line) {
+            Some(response) => response,
+            None => (StatusCode::CREATED, Json(fax.view())).into_response(),
+        },
     }
-    (StatusCode::CREATED, Json(view)).into_response()
 }
 
 /// The answer to a submit that was not taken.
@@ -371,11 +336,7 @@ fn refusal(answer: Answer, line: &Cut) -> Response {
         Answer::NoBalance => {
             error(StatusCode::PAYMENT_REQUIRED, "account.no_balance", "the account has no balance")
         }
-        Answer::ResetUntaken => {
-            line.now();
-            StatusCode::IM_A_TEAPOT.into_response()
-        }
-        _ => (StatusCode::BAD_GATEWAY, "<html><title>502 Bad Gateway</title>").into_response(),
+        other => face::disturbed(other, line).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
     }
 }
 

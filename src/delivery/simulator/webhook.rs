@@ -6,8 +6,7 @@ use reqwest::Client;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::signature;
-use super::wire::{FaxView, Report};
+use super::book::Fax;
 use crate::clock::SharedClock;
 
 /// Tries per webhook; the pause doubles after each.
@@ -17,7 +16,7 @@ const TRIES: u32 = 5;
 const AT_ONCE: usize = 64;
 
 pub(super) struct Reporter {
-    client: Client,
+    pub(super) client: Client,
     key: Zeroizing<Vec<u8>>,
     clock: SharedClock,
     /// After the first failure.
@@ -36,13 +35,11 @@ impl Reporter {
         Ok(Reporter { client, key, clock, pause, slots: Semaphore::new(AT_ONCE) })
     }
 
-    /// Tells `url` how `fax` stands; false when nobody wanted to know.
-    pub(super) async fn tell(&self, url: &str, fax: &FaxView) -> bool {
-        let report = Report { event: "fax.ended".into(), fax: fax.clone() };
-        let Ok(body) = serde_json::to_vec(&report) else { return false };
+    /// Tells `url` how `fax` stands, in the words of the API that it came by; false when nobody wanted to know.
+    pub(super) async fn tell(&self, url: &str, fax: &Fax, document: Option<&[u8]>) -> bool {
         let mut pause = self.pause;
         for remaining in (0..TRIES).rev() {
-            if self.post(url, body.clone()).await {
+            if self.post(url, fax, document).await {
                 return true;
             }
             if remaining > 0 {
@@ -53,16 +50,20 @@ impl Reporter {
         false
     }
 
-    async fn post(&self, url: &str, body: Vec<u8>) -> bool {
+    /// Tells `url` once how `fax` stands on its way, where its API does that. Nobody depends on it.
+    pub(super) async fn progress(&self, url: &str, fax: &Fax) {
+        for message in fax.face.progress(fax, &self.key, self.clock.now()) {
+            let Ok(_slot) = self.slots.acquire().await else { return };
+            let _ = self.client.post(url).headers(message.headers).body(message.body).send().await;
+        }
+    }
+
+    async fn post(&self, url: &str, fax: &Fax, document: Option<&[u8]>) -> bool {
         let Ok(_slot) = self.slots.acquire().await else { return false };
-        // Signed anew each time: a late retry would otherwise be taken for a replay.
-        let signature = signature::sign(&self.key, self.clock.now(), &body);
-        let request = self
-            .client
-            .post(url)
-            .header("content-type", "application/json")
-            .header(signature::HEADER, signature)
-            .body(body);
+        // Made anew each time: with an old signature a late retry would be taken for a replay.
+        let message = fax.face.message(fax, document, url, &self.key, self.clock.now());
+        let Some(message) = message else { return false };
+        let request = self.client.post(url).headers(message.headers).body(message.body);
         request.send().await.is_ok_and(|response| response.status().is_success())
     }
 }

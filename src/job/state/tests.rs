@@ -6,25 +6,21 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
 }
 
-const RETRY: RetryPolicy = RetryPolicy { calls: 15, hurry: 1 };
-
-fn patience() -> Patience {
-    Patience::default()
-}
-
 /// A context at `now` seconds with a deadline a day after the start.
 fn run(state: &JobState, event: Event, now: i64, earlier: &[Cause]) -> Result<Step, Impossible> {
-    let patience = patience();
-    let context = Context {
-        now: at(now),
-        deadline: at(86_400),
-        hold_for: SignedDuration::from_hours(72),
-        try_for: SignedDuration::from_hours(24),
-        earlier,
-        retry: &RETRY,
-        patience: &patience,
-        jitter: 0.0,
-    };
+    run_with(state, event, now, earlier, |_| {})
+}
+
+/// The same, changed by `change`.
+fn run_with(
+    state: &JobState,
+    event: Event,
+    now: i64,
+    earlier: &[Cause],
+    change: impl FnOnce(&mut Context<'_>),
+) -> Result<Step, Impossible> {
+    let mut context: Context<'_> = Context { earlier, ..Context::plain(at(now), at(86_400)) };
+    change(&mut context);
     step(state, event, &context)
 }
 
@@ -55,12 +51,14 @@ fn events() -> Vec<(&'static str, Event)> {
         ("no answer", Event::NoAnswer),
         ("found", Event::Found { provider_ref: "p3".into() }),
         ("not there", Event::NotThere),
+        ("never sent", Event::NeverSent),
         ("cannot tell", Event::CannotTell),
         ("hold", Event::Hold(Hold::Person)),
         ("release", Event::Release),
         ("cancel", Event::Cancel),
         ("resolve yes", Event::Resolve(true)),
         ("resolve no", Event::Resolve(false)),
+        ("postponed", Event::Postponed(at(7200))),
         ("deadline", Event::Deadline),
     ]
 }
@@ -82,12 +80,14 @@ fn every_pair_of_state_and_event() {
         ("no answer",       ["-",         "-",         "in_transit", "unclear",    "-",         "-", "-", "-"]),
         ("found",           ["-",         "-",         "-",          "in_transit", "-",         "-", "-", "-"]),
         ("not there",       ["-",         "-",         "unclear",    "unclear",    "-",         "-", "-", "-"]),
+        ("never sent",      ["-",         "-",         "-",          "queued",     "-",         "-", "-", "-"]),
         ("cannot tell",     ["-",         "-",         "-",          "held",       "-",         "-", "-", "-"]),
         ("hold",            ["held",      "-",         "-",          "-",          "held",      "-", "-", "-"]),
         ("release",         ["-",         "-",         "-",          "-",          "queued",    "-", "-", "-"]),
         ("cancel",          ["cancelled", "-",         "-",          "-",          "cancelled", "-", "-", "-"]),
         ("resolve yes",     ["-",         "-",         "-",          "delivered",  "delivered", "-", "-", "-"]),
         ("resolve no",      ["-",         "-",         "-",          "failed",     "failed",    "-", "-", "-"]),
+        ("postponed",       ["queued",    "-",         "-",          "-",          "-",         "-", "-", "-"]),
         ("deadline",        ["-",         "-",         "-",          "-",          "failed",    "-", "-", "-"]),
     ];
     let events = events();
@@ -211,6 +211,9 @@ fn a_retry_that_would_come_after_the_deadline_fails_now_with_its_real_cause() {
     let queued = JobState::Queued { due: at(0) };
     let step = run(&queued, Event::Claimed { attempt: 1 }, 86_400, &[]).unwrap();
     assert_eq!(step.state, JobState::Failed { cause: Cause::Expired });
+    let step = run(&queued, Event::Deadline, 86_400, &[Cause::Busy, Cause::AccountTrouble]).unwrap();
+    assert_eq!(step.state, JobState::Failed { cause: Cause::AccountTrouble }, "what kept it from being sent");
+    let step = run(&queued, Event::Claimed { attempt: 1 }, 86_400, &[]).unwrap();
     assert!(!step.effects.contains(&Effect::OpenAttempt(1)));
 }
 
@@ -219,9 +222,125 @@ fn pages_that_went_out_are_never_sent_again_by_themselves() {
     let state = JobState::InTransit { attempt: 1, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
     for cause in [Cause::LineTrouble, Cause::Busy, Cause::ProviderTrouble, Cause::Unknown] {
         let report = Report { pages_sent: Some(1), ..Report::bare(Outcome::Retry(cause)) };
-        let step = run(&state, Event::Ended { report, wait: None }, 60, &[]).unwrap();
-        assert!(matches!(step.state, JobState::Held { hold: Hold::PartlySent, .. }), "{cause}");
+        let ended = Event::Ended { report, wait: None };
+        for cancel in [false, true] {
+            let change = |context: &mut Context<'_>| {
+                context.route = three_providers("main");
+                context.cancel = cancel;
+            };
+            let step = run_with(&state, ended.clone(), 60, &[], change).unwrap();
+            assert!(matches!(step.state, JobState::Held { hold: Hold::PartlySent, .. }), "{cause}");
+            assert!(!step.effects.iter().any(|effect| matches!(effect, Effect::Switch(_))), "{cause}");
+        }
     }
+}
+
+/// Three providers, of which `current` has the Job.
+fn three_providers(current: &str) -> &'static Route {
+    let providers = ["main", "second", "third"].map(str::to_owned).to_vec();
+    Box::leak(Box::new(Route { providers, current: current.to_owned() }))
+}
+
+#[test]
+fn another_provider_is_tried_at_once_where_the_first_certainly_sent_nothing() {
+    use Cause::{AccountTrouble, Busy, NotTaken, ProviderTrouble, RateLimited};
+    let after = |current: &str, cause, earlier: &[Cause]| {
+        let sending = JobState::Sending { attempt: 1, since: at(0) };
+        let event = Event::Ended { report: Report::bare(Outcome::of(cause)), wait: None };
+        let step = run_with(&sending, event, 0, earlier, |c| c.route = three_providers(current)).unwrap();
+        let to = step.effects.into_iter().find_map(|effect| match effect {
+            Effect::Switch(name) => Some(name),
+            _ => None,
+        });
+        let JobState::Queued { due } = step.state else { panic!("{:?}", step.state) };
+        (to, due.duration_since(at(0)).as_mins())
+    };
+    let to = |name: &str| Some(name.to_owned());
+    assert_eq!(after("main", ProviderTrouble, &[]), (to("second"), 0));
+    assert_eq!(after("second", AccountTrouble, &[ProviderTrouble]), (to("third"), 0));
+    assert_eq!(after("third", RateLimited, &[ProviderTrouble, AccountTrouble]), (to("main"), 1), "a round");
+    assert_eq!(after("main", ProviderTrouble, &[ProviderTrouble; 3]), (to("second"), 0));
+    assert_eq!(after("third", ProviderTrouble, &[ProviderTrouble; 5]), (to("main"), 2), "another round");
+    // What happened on the line says nothing about the provider, and a lost answer is no certainty.
+    assert_eq!(after("main", Busy, &[ProviderTrouble]), (None, 3));
+    assert_eq!(after("main", NotTaken, &[]), (None, 1));
+}
+
+#[test]
+fn a_route_goes_round() {
+    assert_eq!(three_providers("third").next(), Some("main"));
+    assert_eq!(three_providers("gone from the configuration").next(), Some("main"));
+    assert_eq!(Route { providers: vec!["a".into()], current: "a".into() }.next(), None);
+    assert_eq!(Route::default().next(), None);
+}
+
+#[test]
+fn a_wish_to_cancel_decides_what_is_ours_to_decide() {
+    let transit = JobState::InTransit { attempt: 1, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
+    let unclear = JobState::Unclear {
+        attempt: 1,
+        provider_ref: None,
+        since: at(0),
+        absent_since: Some(at(0)),
+        ask_at: at(0),
+    };
+    let state = |from: &JobState, event| {
+        run_with(from, event, 600, &[], |c| {
+            c.cancel = true;
+            c.absent = Absent::Hold;
+        })
+        .unwrap()
+        .state
+        .as_str()
+    };
+    let ended = |outcome| Event::Ended { report: Report::bare(outcome), wait: None };
+    assert_eq!(state(&transit, ended(Outcome::Retry(Cause::Busy))), "cancelled");
+    assert_eq!(state(&transit, ended(Outcome::Refused(Cause::Cancelled))), "cancelled");
+    assert_eq!(state(&transit, ended(Outcome::Delivered)), "delivered", "it was too late");
+    assert_eq!(state(&transit, ended(Outcome::Retry(Cause::PartlySent))), "held");
+    assert_eq!(state(&unclear, Event::NotThere), "cancelled");
+    assert_eq!(state(&unclear, Event::NoAnswer), "unclear");
+}
+
+#[test]
+fn where_absence_is_not_believed_a_person_decides() {
+    let unclear = JobState::Unclear {
+        attempt: 1,
+        provider_ref: None,
+        since: at(0),
+        absent_since: Some(at(0)),
+        ask_at: at(0),
+    };
+    let state = |absent, event| run_with(&unclear, event, 180, &[], |c| c.absent = absent).unwrap().state;
+    assert_eq!(state(Absent::Resend, Event::NotThere).as_str(), "queued");
+    assert!(matches!(state(Absent::Hold, Event::NotThere), JobState::Held { hold: Hold::Unclear, .. }));
+    assert_eq!(state(Absent::Hold, Event::NeverSent).as_str(), "queued", "this one is certain");
+}
+
+#[test]
+fn a_number_that_could_not_be_reached_is_left_alone_by_all() {
+    let transit = JobState::InTransit { attempt: 1, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
+    let rest = |outcome, failed| {
+        let event = Event::Ended { report: Report::bare(outcome), wait: None };
+        let step = run_with(&transit, event, 0, &[], |c| c.number_failed = failed).unwrap();
+        step.effects.into_iter().find_map(|effect| match effect {
+            Effect::Called { rest } => Some(rest.map(|rest| rest.duration_since(at(0)).as_mins())),
+            _ => None,
+        })
+    };
+    assert_eq!(rest(Outcome::Retry(Cause::Busy), 0), Some(Some(3)));
+    assert_eq!(rest(Outcome::Retry(Cause::Busy), 14), Some(Some(60)), "the fifteenth failure in a row");
+    assert_eq!(rest(Outcome::Delivered, 14), Some(None));
+    assert_eq!(rest(Outcome::Retry(Cause::ProviderTrouble), 14), None, "nobody's telephone rang");
+}
+
+#[test]
+fn quiet_hours_move_a_job_but_not_past_its_deadline() {
+    let due = |until| match run(&JobState::Queued { due: at(0) }, Event::Postponed(at(until)), 0, &[]) {
+        Ok(Step { state: JobState::Queued { due }, .. }) => due.duration_since(at(0)).as_secs(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([due(7200), due(100_000)], [7200, 86_400]);
 }
 
 #[test]
@@ -247,11 +366,10 @@ fn a_hold_that_nobody_decides_ends_with_the_truth() {
 #[test]
 fn impossible_pairs_say_what_to_do_instead() {
     let text = |state: &JobState, event| run(state, event, 60, &[]).unwrap_err().to_string();
-    let unclear =
-        JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) };
+    let sending = JobState::Sending { attempt: 1, since: at(0) };
     assert_eq!(
-        text(&unclear, Event::Cancel),
-        "a job that is unclear cannot be cancelled: it may have been sent; find out and use `faxbridge job resolve`"
+        text(&sending, Event::Cancel),
+        "a job that is sending cannot be cancelled: a call may be under way; the provider has to be told"
     );
     assert_eq!(
         text(&JobState::Delivered, Event::Cancel),

@@ -1,0 +1,88 @@
+//! What a decision about a Job depends on beside its state: gathered in one place, for the worker and for people.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::{Absent, Config};
+use crate::job::Cause;
+use crate::job::retry::RetryPolicy;
+use crate::job::state::{Context, Patience, Route};
+use crate::store::{AttemptRow, Job, Store, StoreError};
+
+/// All that [`Context`] borrows, as it stands now.
+#[derive(Debug)]
+pub struct Circumstances {
+    /// Every Attempt of the Job, in order.
+    pub attempts: Vec<AttemptRow>,
+    earlier: Vec<Cause>,
+    retry: RetryPolicy,
+    patience: Patience,
+    route: Route,
+    absent: Absent,
+    number_failed: u32,
+    cancel: bool,
+    deadline: Timestamp,
+    hold_for: SignedDuration,
+    try_for: SignedDuration,
+}
+
+impl Circumstances {
+    /// Looks up what `job` depends on.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn of(store: &Store, config: &Config, job: &Job) -> Result<Circumstances, StoreError> {
+        let attempts = store.attempts(job.id).await?;
+        let number_failed = match &job.number {
+            Some(number) => store.failed_calls(number.as_str()).await?,
+            None => 0,
+        };
+        let policy = &config.policy;
+        let provider = config.provider.get(&job.provider);
+        let quiet = provider.and_then(|provider| provider.quiet).unwrap_or(policy.quiet);
+        // A provider that is configured no more takes no further fax.
+        let configured = job.route.iter().filter(|name| config.provider.contains_key(*name));
+        Ok(Circumstances {
+            earlier: attempts.iter().filter_map(AttemptRow::cause).collect(),
+            attempts,
+            retry: RetryPolicy {
+                calls: policy.calls,
+                number_calls: policy.number_calls,
+                number_rest: policy.number_rest.signed(),
+                hurry: policy.hurry,
+            },
+            patience: Patience {
+                ask_first: policy.ask_first.signed(),
+                ask_at_most: policy.ask_at_most.signed(),
+                silent_after: policy.silent_after.signed(),
+                quiet: quiet.signed(),
+                unclear_at_most: policy.unclear_at_most.signed(),
+            },
+            route: Route { providers: configured.cloned().collect(), current: job.provider.clone() },
+            absent: provider.map_or(Absent::Hold, |provider| provider.absent),
+            number_failed,
+            cancel: store.cancel_wish(job.id).await?.is_some(),
+            deadline: job.deadline,
+            hold_for: policy.hold_for.signed(),
+            try_for: policy.deadline.signed(),
+        })
+    }
+
+    /// For a decision at `now`; `jitter` in 0..=1 spreads retries.
+    #[must_use]
+    pub fn context(&self, now: Timestamp, jitter: f64) -> Context<'_> {
+        Context {
+            now,
+            deadline: self.deadline,
+            hold_for: self.hold_for,
+            try_for: self.try_for,
+            earlier: &self.earlier,
+            retry: &self.retry,
+            patience: &self.patience,
+            route: &self.route,
+            absent: self.absent,
+            number_failed: self.number_failed,
+            cancel: self.cancel,
+            jitter,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The two lists of Fax.Plus, and what they say together about a fax of which only our reference is known. Pure.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::report_of;
+use crate::delivery::{AskError, Found, Search, Sought, Status};
+use crate::job::Outcome;
+
+/// Records that one question returns at most.
+pub(super) const AT_ONCE: usize = 50;
+
+/// `GET outbox`.
+#[derive(Deserialize)]
+pub(super) struct WaitingList {
+    pub(super) records: Vec<Waiting>,
+}
+
+/// A fax that is still in the outbox.
+#[derive(Deserialize)]
+pub(super) struct Waiting {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) to: Vec<String>,
+    #[serde(default)]
+    pub(super) comment: Value,
+}
+
+/// `GET faxes`.
+#[derive(Deserialize)]
+pub(super) struct EndedList {
+    pub(super) data: EndedRecords,
+}
+
+/// What `GET faxes` wraps.
+#[derive(Deserialize)]
+pub(super) struct EndedRecords {
+    pub(super) records: Vec<Ended>,
+}
+
+/// A fax that has left the outbox.
+#[derive(Deserialize)]
+pub(super) struct Ended {
+    pub(super) id: String,
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) to: Option<String>,
+    #[serde(default)]
+    pub(super) comment: Value,
+    #[serde(default)]
+    pub(super) pages: Option<u32>,
+    #[serde(default)]
+    pub(super) duration: Option<u32>,
+    #[serde(default)]
+    pub(super) description: Option<String>,
+}
+
+#[cfg(test)]
+impl Ended {
+    pub(super) fn with_status(status: &str) -> Ended {
+        serde_json::from_value(serde_json::json!({ "id": "f", "status": status })).unwrap()
+    }
+}
+
+/// Whose fax it is, going by its comment.
+#[derive(Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Another,
+    /// It says nothing.
+    Silent,
+}
+
+/// What both lists say about the fax that is sought.
+///
+/// # Errors
+/// [`AskError::Nonsense`] where it may be there without being told from others: then its absence is not proven.
+pub(super) fn judge(waiting: &[Waiting], ended: &[Ended], sought: &Sought<'_>) -> Result<Search, AskError> {
+    let is_ours = |comment: &Value| whose(comment, sought.reference) == Whose::Ours;
+    let waits = waiting.iter().filter(|fax| is_ours(&fax.comment)).map(|fax| (1, &fax.id, Status::Working));
+    let ends = ended.iter().filter(|fax| is_ours(&fax.comment)).map(|fax| {
+        let report = report_of(fax);
+        let rank = if report.outcome == Outcome::Delivered { 0 } else { 2 };
+        (rank, &fax.id, Status::Ended(report))
+    });
+    // One Attempt is one order, so there should be one. If not, the one that counts is what may be in a tray.
+    let furthest = waits.chain(ends).filter(|(_, id, _)| !id.is_empty()).min_by_key(|(rank, _, _)| *rank);
+    if let Some((_, id, status)) = furthest {
+        return Ok(Search::Found(Found { provider_ref: id.clone(), status }));
+    }
+    let number = sought.number.as_str();
+    let silent = |comment: &Value| whose(comment, sought.reference) == Whose::Silent;
+    if waiting.iter().any(|fax| silent(&fax.comment) && fax.to.iter().any(|to| same_number(to, number)))
+        || ended
+            .iter()
+            .any(|fax| silent(&fax.comment) && fax.to.as_deref().is_none_or(|to| same_number(to, number)))
+    {
+        let detail = "a fax to this number has no comment that tells whose it is";
+        return Err(AskError::Nonsense { detail: detail.into() });
+    }
+    if ended.len() >= AT_ONCE {
+        return Err(AskError::Nonsense { detail: "the list is full, and may go on".into() });
+    }
+    Ok(Search::NotListed)
+}
+
+/// Whose fax it is that carries `comment`: tags and text in the outbox, one text afterwards.
+fn whose(comment: &Value, reference: &str) -> Whose {
+    let mut texts: Vec<&str> = Vec::new();
+    match comment {
+        Value::String(text) => texts.push(text),
+        Value::Object(parts) => {
+            texts.extend(parts.get("text").and_then(Value::as_str));
+            let tags = parts.get("tags").and_then(Value::as_array);
+            texts.extend(tags.into_iter().flatten().filter_map(Value::as_str));
+        }
+        _ => {}
+    }
+    // Whole words: the reference of the first try begins that of the twelfth.
+    let word =
+        |text: &str| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|w| w == reference);
+    if texts.iter().any(|text| word(text)) {
+        Whose::Ours
+    } else if texts.iter().any(|text| !text.trim().is_empty()) {
+        Whose::Another
+    } else {
+        Whose::Silent
+    }
+}
+
+/// Whether two ways to write a number have the same digits.
+pub(super) fn same_number(one: &str, other: &str) -> bool {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    digits(one) == digits(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::delivery::testing::end_word;
+    use crate::job::FaxNumber;
+
+    fn judged(waiting: Value, ended: Value) -> String {
+        let waiting: Vec<Waiting> = serde_json::from_value(waiting).unwrap();
+        let ended: Vec<Ended> = serde_json::from_value(ended).unwrap();
+        let number = FaxNumber::from_e164("+12125550100").unwrap();
+        let sought = Sought { reference: "job-1", kept: None, number: &number, since: Timestamp::UNIX_EPOCH };
+        match judge(&waiting, &ended, &sought) {
+            Ok(Search::Found(found)) => format!("{} {}", found.provider_ref, end_word(&found.status)),
+            Ok(Search::NotListed) => "not listed".into(),
+            Ok(Search::NeverSent) => "never sent".into(),
+            Err(_) => "cannot tell".into(),
+        }
+    }
+
+    #[test]
+    fn what_two_lists_prove() {
+        let to = "+12125550100";
+        let sent = |comment: Value| json!([{"id": "f", "status": "success", "pages": 3, "to": to, "comment": comment}]);
+        let waits = |comment: Value| json!([{"id": "w", "to": [to], "comment": comment}]);
+        let none = || json!([]);
+        let table = [
+            (none(), none(), "not listed"),
+            (none(), sent(json!("job-1")), "f delivered 3"),
+            (none(), sent(json!({"tags": ["job-1"], "text": ""})), "f delivered 3"),
+            (none(), sent(json!("job-12")), "not listed"),
+            (none(), sent(json!("tags: x, job-1.")), "f delivered 3"),
+            // The comment was not carried over, or is somebody's who sets none: it may be ours.
+            (none(), sent(json!("")), "cannot tell"),
+            (none(), sent(Value::Null), "cannot tell"),
+            (none(), sent(json!({"tags": [], "text": " "})), "cannot tell"),
+            (none(), json!([{"id": "f", "status": "success", "to": "+1 (212) 555-0100"}]), "cannot tell"),
+            (none(), json!([{"id": "f", "status": "success"}]), "cannot tell"),
+            (none(), json!([{"id": "f", "status": "success", "to": "+12125550199"}]), "not listed"),
+            (waits(json!({"tags": ["job-1"]})), none(), "w working"),
+            (waits(Value::Null), none(), "cannot tell"),
+            (json!([{"id": "w", "to": ["+12125550199"]}]), none(), "not listed"),
+            (waits(json!({"text": "job-1"})), sent(json!("job-1")), "f delivered 3"),
+            (
+                waits(json!({"text": "job-1"})),
+                json!([{"id": "f", "status": "failed_user_busy", "comment": "job-1"}]),
+                "w working",
+            ),
+        ];
+        for (waiting, ended, expected) in table {
+            assert_eq!(judged(waiting.clone(), ended.clone()), expected, "{waiting} {ended}");
+        }
+    }
+
+    #[test]
+    fn a_full_list_proves_no_absence() {
+        let many = |n: usize| json!(vec![json!({"id": "f", "status": "success", "comment": "job-9"}); n]);
+        assert_eq!(judged(json!([]), many(AT_ONCE - 1)), "not listed");
+        assert_eq!(judged(json!([]), many(AT_ONCE)), "cannot tell");
+    }
+}

@@ -1,0 +1,355 @@
+//! The adapter for SignalWire fax, Compatibility API: <https://developer.signalwire.com> (compatibility-api/rest: faxes;
+//! common-fax-errors; rate-limits).
+//!
+//! SignalWire takes no upload: it is given a URL and fetches the document there once it has taken the fax. There is no field
+//! in which our reference comes back, and no list that could be searched for it; so a fax whose submit had no answer cannot be
+//! found again, and is left to a person ([`Capabilities::finds_by_reference`] is false).
+//!
+//! Callbacks go to the URL that comes with the order. How their signature is made is spelled out nowhere, so they are hints,
+//! and only their URL is read. Why a fax failed is told by a text alone: what is tried again by itself must be one of the
+//! known texts, word for word. Pages that arrived are known for delivered faxes alone.
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::http::{Answer, Http, basic, broken_off, cut, not_sent, unknown};
+use super::{
+    AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
+    Sought, Status, SubmitError, Taken, WebhookRefusal,
+};
+use crate::config;
+use crate::job::{Cause, Outcome, Report};
+
+/// Status and error text of an ended fax, in the bridge's words. What is not in here, nor has one of the [`T30`] words in
+/// its text, is `Cause::Unknown`. `LineTrouble` stands for every transmission that broke off; how far it came is judged
+/// apart. With a lost log entry nobody knows what was sent.
+pub(super) const CODES: &[((&str, &str), Cause)] = &[
+    (("busy", ""), Cause::Busy),
+    (("no-answer", ""), Cause::NoAnswer),
+    (("canceled", ""), Cause::Cancelled),
+    (("failed", "Connection Failed"), Cause::NotAFax),
+    (("failed", "Fax transmission not established"), Cause::NotAFax),
+    (("failed", "Timed out waiting for initial communication"), Cause::NotAFax),
+    (("failed", "Far end cannot receive at the resolution"), Cause::LineTrouble),
+    (("failed", "The call dropped prematurely"), Cause::LineTrouble),
+    (("failed", "No response after sending a page"), Cause::LineTrouble),
+    (("failed", "Document generation/loading error"), Cause::ProviderTrouble),
+    (("failed", "Log entry lost"), Cause::Unknown),
+];
+
+/// Words of the texts that tell of a transmission that broke off: steps and frames of T.30.
+const T30: &[&str] = &["dcn", "dcs", "tcf", "ecm", "hdlc", "train"];
+
+/// The API's code for credentials that are not right.
+const NOT_LET_IN: &str = "20003";
+
+/// A fax that is hardly anybody's.
+const NOBODYS: &str = "00000000-0000-4000-8000-000000000000";
+
+/// A project with SignalWire.
+pub struct Signalwire {
+    name: String,
+    http: Http,
+    authorization: HeaderValue,
+    /// The project's id.
+    project: String,
+}
+
+impl Signalwire {
+    /// The adapter for the project in `section`.
+    ///
+    /// # Errors
+    /// A sentence that begins with the key at fault.
+    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+        let project = section.account.clone().unwrap_or_default();
+        Ok(Signalwire {
+            name: name.to_owned(),
+            http: Http::new(section.url(), section.timeout.std())?,
+            authorization: basic(&project, &secrets.token)
+                .map_err(|fault| fault.replacen("password", "token", 1))?,
+            project,
+        })
+    }
+
+    fn url(&self, rest: &[&str]) -> Url {
+        let mut segments = vec!["api", "laml", "2010-04-01", "Accounts", self.project.as_str(), "Faxes"];
+        segments.extend(rest);
+        self.http.url(&segments)
+    }
+
+    /// These fields as a form (WHATWG URL, application/x-www-form-urlencoded), which is how a query is written too.
+    fn form(&self, fields: &[(&str, &str)]) -> String {
+        let mut carrier = self.http.url(&[]);
+        carrier.query_pairs_mut().clear().extend_pairs(fields);
+        carrier.query().unwrap_or_default().to_owned()
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        id: &str,
+        fields: Option<&[(&str, &str)]>,
+    ) -> Result<Answer, AskError> {
+        let mut request = self
+            .http
+            .questions
+            .request(method, self.url(&[id]))
+            .header(AUTHORIZATION, self.authorization.clone());
+        if let Some(fields) = fields {
+            request =
+                request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(self.form(fields));
+        }
+        self.http.ask(request).await
+    }
+
+    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+        let Some(caller) = order.caller else {
+            return Err(not_sent(Cause::AccountTrouble, None, "from: is missing, and SignalWire needs it"));
+        };
+        let Some(media) = order.media_url else {
+            let detail = "SignalWire fetches documents: it needs a section [media] where it can";
+            return Err(not_sent(Cause::AccountTrouble, None, detail));
+        };
+        let mut fields = vec![
+            ("To", order.number.as_str()),
+            ("From", caller),
+            ("MediaUrl", media),
+            ("Quality", "fine"),
+            // Else it keeps a copy for ever.
+            ("StoreMedia", "false"),
+        ];
+        if let Some(url) = order.webhook_url {
+            fields.extend([("StatusCallback", url), ("StatusCallbackMethod", "POST")]);
+        }
+        let request = self
+            .http
+            .submits
+            .post(self.url(&[]))
+            .header(AUTHORIZATION, self.authorization.clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(self.form(&fields));
+        judge_submit(&self.http.submit(request, None).await?)
+    }
+
+    async fn stands(&self, id: &str) -> Result<Status, AskError> {
+        let answer = self.ask(Method::GET, id, None).await?;
+        if says_not_there(&answer) {
+            return Ok(Status::NotThere);
+        }
+        let fax: Fax = answer.understood()?;
+        if fax.sid != id {
+            return Err(AskError::Nonsense { detail: "the answer is about another fax".into() });
+        }
+        fax.status()
+    }
+
+    async fn call_off(&self, id: &str) -> Result<Cancelled, AskError> {
+        let answer = self.ask(Method::POST, id, Some(&[("Status", "canceled")])).await?;
+        if says_not_there(&answer) {
+            return Ok(Cancelled::NotThere);
+        }
+        // Only what is in the queue can be taken out of it.
+        if answer.status.is_client_error() && error_of(&answer).is_some() {
+            return Ok(Cancelled::TooLate);
+        }
+        let fax: Fax = answer.understood()?;
+        Ok(if fax.sid == id && fax.status == "canceled" { Cancelled::Stopped } else { Cancelled::Asked })
+    }
+
+    async fn erase(&self, id: &str) -> Result<(), AskError> {
+        let answer = self.ask(Method::DELETE, id, None).await?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            _ if says_not_there(&answer) => Ok(()),
+            StatusCode::CONFLICT => Err(AskError::NoAnswer { detail: "it has not ended".into() }),
+            _ => Err(AskError::Nonsense { detail: describe(&answer) }),
+        }
+    }
+}
+
+impl Provider for Signalwire {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            finds_by_reference: false,
+            cancels: true,
+            deletes: true,
+            reports_remote_id: false,
+            reports_pages: true,
+            header: HeaderLine::Cover,
+            fetches: true,
+            signs_webhooks: false,
+            max_pages: None,
+            max_bytes: None,
+        }
+    }
+
+    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
+        Box::pin(self.hand_over(order))
+    }
+
+    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
+        Box::pin(self.stands(provider_ref))
+    }
+
+    fn find<'a>(&'a self, _sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
+        Box::pin(std::future::ready(Err(AskError::Unsupported)))
+    }
+
+    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
+        Box::pin(self.call_off(provider_ref))
+    }
+
+    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
+        Box::pin(self.erase(provider_ref))
+    }
+
+    /// The documented fields do not name the fax, so nothing of the body is read: the URL names it.
+    fn read_webhook(&self, hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
+        hook.hint(None)
+    }
+
+    /// Asks how a fax stands that is hardly ours: that there is none is as good an answer as any.
+    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
+        Box::pin(async move {
+            match self.ask(Method::GET, NOBODYS, None).await {
+                Ok(answer) if says_not_there(&answer) || answer.understood::<Fax>().is_ok() => Ok(()),
+                Ok(answer) => Err(CheckFault::of(&AskError::Nonsense { detail: describe(&answer) }, "token")),
+                Err(error) => Err(CheckFault::of(&error, "token")),
+            }
+        })
+    }
+}
+
+/// A fax, as far as it is read. Numbers come as numbers or as text.
+#[derive(Deserialize)]
+struct Fax {
+    sid: String,
+    status: String,
+    #[serde(default)]
+    num_pages: Value,
+    #[serde(default)]
+    duration: Value,
+    #[serde(default)]
+    error_code: Value,
+    #[serde(default)]
+    error_message: Option<String>,
+}
+
+impl Fax {
+    fn status(&self) -> Result<Status, AskError> {
+        let delivered = match self.status.as_str() {
+            "queued" | "processing" | "sending" => return Ok(Status::Working),
+            "delivered" => true,
+            "busy" | "no-answer" | "canceled" | "failed" => false,
+            other => {
+                let detail = format!("a status that no fax of ours can have: {}", cut(other));
+                return Err(AskError::Nonsense { detail });
+            }
+        };
+        let message = self.error_message.as_deref().unwrap_or_default().trim();
+        let outcome = match cause_of(&self.status, message) {
+            _ if delivered => Outcome::Delivered,
+            // What is counted then is the document's pages, for all that is known.
+            Cause::LineTrouble => Outcome::of(broken_off(None)),
+            cause => Outcome::of(cause),
+        };
+        let code = text(&self.error_code).unwrap_or_else(|| self.status.clone());
+        Ok(Status::Ended(Report {
+            outcome,
+            pages_sent: if delivered { count(&self.num_pages) } else { None },
+            remote_id: None,
+            seconds: count(&self.duration),
+            raw_code: Some(cut(&code)),
+            raw_text: Some(cut(message)).filter(|text| !text.is_empty()),
+        }))
+    }
+}
+
+/// A text that may have come as a number.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A number that may have come as text.
+fn count(value: &Value) -> Option<u32> {
+    text(value)?.parse().ok()
+}
+
+/// One error; the API gives it alone or in a list.
+#[derive(Deserialize)]
+struct ApiError {
+    code: Value,
+    message: String,
+}
+
+/// Code and text of what the API says is wrong; `None` when it is not the API that speaks.
+fn error_of(answer: &Answer) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Body {
+        List { errors: Vec<ApiError> },
+        One(ApiError),
+    }
+    if answer.status.is_success() {
+        return None;
+    }
+    let error = match answer.json().ok()? {
+        Body::List { errors } => errors.into_iter().next()?,
+        Body::One(error) => error,
+    };
+    Some((text(&error.code)?, error.message))
+}
+
+/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
+fn says_not_there(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND && error_of(answer).is_some()
+}
+
+fn describe(answer: &Answer) -> String {
+    answer.describe(error_of(answer).map(|(code, _)| code).as_deref())
+}
+
+/// What the answer to a submit says about the one question: may it have left?
+fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
+    if answer.status.is_success() {
+        let fax: Fax = answer.json().map_err(unknown)?;
+        return if fax.sid.is_empty() {
+            Err(unknown("the answer names no fax"))
+        } else {
+            Ok(Taken { provider_ref: fax.sid })
+        };
+    }
+    let error = error_of(answer);
+    if answer.status.is_client_error() && error.as_ref().is_some_and(|(code, _)| code == NOT_LET_IN) {
+        return Err(not_sent(Cause::AccountTrouble, None, &describe(answer)));
+    }
+    Err(answer.refused(error, Cause::Unknown))
+}
+
+fn cause_of(status: &str, message: &str) -> Cause {
+    let message = message.trim_end_matches('.');
+    let known = CODES.iter().find(|((known, text), _)| {
+        *known == status && (text.is_empty() || text.eq_ignore_ascii_case(message))
+    });
+    if let Some((_, cause)) = known {
+        return *cause;
+    }
+    let message = message.to_ascii_lowercase();
+    let broke = status == "failed" && T30.iter().any(|word| message.contains(word));
+    if broke { Cause::LineTrouble } else { Cause::Unknown }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! The adapter against the simulator's face of SignalWire, over real HTTP, and its judgements as tables.
+
+use axum::Router;
+use axum::routing::get as route_get;
+use futures_util::stream;
+use reqwest::header::RETRY_AFTER;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::delivery::simulator::script;
+use crate::delivery::testing::{
+    self, Arrived, REFERENCE, Slip, TOKEN, cause_of_class, end_word, hex_digest, now, pdf, word,
+};
+
+const TABLE: &str = include_str!("../../../fixtures/providers/signalwire.csv");
+
+fn keys(base: &str) -> String {
+    keys_with(base, 20_000)
+}
+
+fn keys_with(base: &str, timeout: u64) -> String {
+    format!(
+        "kind = \"signalwire\"\nurl = \"{base}/signalwire\"\naccount = \"e0d6a1b7\"\ntoken = \"env:T\"\n\
+         timeout = \"{timeout} ms\""
+    )
+}
+
+/// A simulator with the adapter, and in place of the bridge's own media host one that has a fax of three pages.
+struct Stage {
+    inner: testing::Stage,
+    media: String,
+}
+
+impl std::ops::Deref for Stage {
+    type Target = testing::Stage;
+
+    fn deref(&self) -> &testing::Stage {
+        &self.inner
+    }
+}
+
+impl Stage {
+    async fn set() -> Stage {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let media = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().route("/fax.pdf", route_get(async || pdf(3)));
+        tokio::spawn(axum::serve(listener, router).into_future());
+        Stage { inner: testing::Stage::set(keys, |_| {}).await, media }
+    }
+
+    async fn send(&self, number: &str, reference: &str) -> Result<Taken, SubmitError> {
+        self.send_by(self.adapter.as_ref(), number, reference, "/fax.pdf").await
+    }
+
+    async fn send_by(
+        &self,
+        adapter: &dyn Provider,
+        number: &str,
+        reference: &str,
+        path: &str,
+    ) -> Result<Taken, SubmitError> {
+        let (hook, media) = (format!("{}?ref={reference}", self.hook), format!("{}{path}", self.media));
+        let slip = Slip { hook: Some(&hook), media: Some(&media), ..Slip::new(number, reference, &pdf(3)) };
+        adapter.submit(slip.order(stream::empty())).await
+    }
+}
+
+/// For each ending: what the submits of one job come to, one after the other, and how each ends for whoever knows its id.
+///
+/// Not as the simulator's own API has it: what has no status of its own is told by texts, which do not tell a voice from a
+/// machine that is none for faxes (14), nor a number out of service or a refused call from one where nothing answered (15,
+/// 30); a 503 is no word of this API (25); no count of pages goes with what broke off (16, 28); a document that cannot be
+/// read may as well have been out of reach (31).
+const EXPECTED: &[(&str, &[(&str, &str)])] = &[
+    ("00", &[("taken", "delivered 3")]),
+    ("10", &[("taken", "retry busy 0"), ("taken", "delivered 3")]),
+    ("11", &[("taken", "retry busy 0"), ("taken", "retry busy 0"), ("taken", "delivered 3")]),
+    ("12", &[("taken", "retry busy 0"), ("taken", "retry busy 0"), ("taken", "retry busy 0")]),
+    ("13", &[("taken", "retry no_answer 0")]),
+    ("14", &[("taken", "retry not_a_fax 0")]),
+    ("15", &[("taken", "retry not_a_fax 0")]),
+    ("16", &[("taken", "retry partly_sent 0")]),
+    ("17", &[("refused unknown", "")]),
+    ("18", &[("not sent rate_limited 1s", ""), ("not sent rate_limited 1s", ""), ("taken", "delivered 3")]),
+    ("19", &[("unknown", "")]),
+    // 20 has a test of its own: its client must not wait long.
+    ("21", &[("taken", "delivered 3")]),
+    ("22", &[("taken", "delivered 3")]),
+    ("23", &[("taken", "delivered 3")]),
+    ("24", &[("unknown", "")]),
+    ("25", &[("unknown", ""), ("unknown", ""), ("taken", "delivered 3")]),
+    ("26", &[("unknown", "")]),
+    ("27", &[("taken", "retry not_a_fax 0"), ("taken", "retry not_a_fax 0")]),
+    ("28", &[("taken", "retry partly_sent 0"), ("taken", "delivered 3")]),
+    ("29", &[("taken", "retry unknown 0")]),
+    ("30", &[("taken", "retry not_a_fax 0")]),
+    ("31", &[("taken", "retry provider_trouble 0")]),
+    ("32", &[("not sent account_trouble", "")]),
+    ("33", &[("unknown", "")]),
+    ("34", &[("unknown", ""), ("taken", "delivered 3")]),
+    ("35", &[("taken", "working")]),
+    ("36", &[("taken", "working")]),
+    ("37", &[("taken", "not there")]),
+    ("38", &[("unknown", ""), ("taken", "delivered 3")]),
+];
+
+#[tokio::test]
+async fn every_line_of_the_table() {
+    let stage = Stage::set().await;
+    let endings = script::TABLE.iter().map(|row| row.ending).filter(|ending| *ending != "20");
+    let expected: Vec<&str> = EXPECTED.iter().map(|(ending, _)| *ending).collect();
+    assert_eq!(endings.collect::<Vec<_>>(), expected, "every line is tested");
+    for (ending, tries) in EXPECTED {
+        let number = format!("+121255501{ending}");
+        for (index, (submit, end)) in tries.iter().enumerate() {
+            let reference = format!("job{ending}-{}", index + 1);
+            let result = stage.send(&number, &reference).await;
+            assert_eq!(word(&result), *submit, "{reference}: {result:?}");
+            stage.simulator.idle().await;
+            if let Ok(taken) = &result {
+                let status = stage.adapter.status(&taken.provider_ref).await.unwrap();
+                assert_eq!(end_word(&status), *end, "{reference}");
+            }
+            let found = testing::find(stage.adapter.as_ref(), &reference, &number).await;
+            assert_eq!(found, Err(AskError::Unsupported));
+        }
+    }
+    assert_eq!(stage.simulator.violations(), []);
+    for fax in stage.simulator.faxes() {
+        assert_eq!(fax.sha256, hex_digest(&pdf(3)), "{fax:?}");
+        assert_eq!(stage.paper(&fax).is_some(), fax.printed, "{fax:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_later_than_the_client_waits_leaves_it_unknown_and_the_fax_is_there() {
+    let stage = Stage::set().await;
+    let hasty = testing::adapter(&keys_with(&stage.simulator.url(), 1_000), TOKEN).unwrap();
+    let result = stage.send_by(hasty.as_ref(), "+12125550120", REFERENCE, "/fax.pdf").await;
+    assert_eq!(word(&result), "unknown");
+    stage.simulator.idle().await;
+    assert!(stage.simulator.faxes()[0].printed);
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_fetched_ends_the_fax() {
+    let stage = Stage::set().await;
+    let taken = stage.send_by(stage.adapter.as_ref(), "+12125550100", REFERENCE, "/gone.pdf").await.unwrap();
+    stage.simulator.idle().await;
+    let status = stage.adapter.status(&taken.provider_ref).await.unwrap();
+    assert_eq!(end_word(&status), "retry provider_trouble 0");
+}
+
+#[tokio::test]
+async fn what_cannot_be_ordered_does_not_leave() {
+    let stage = Stage::set().await;
+    let bare = Slip::new("+12125550100", REFERENCE, b"");
+    let result = stage.adapter.submit(bare.order(stream::empty())).await;
+    assert_eq!(word(&result), "not sent account_trouble");
+    assert!(result.unwrap_err().to_string().contains("[media]"));
+    let media = format!("{}/fax.pdf", stage.media);
+    let slip = Slip { media: Some(&media), ..Slip::new("+12125550100", REFERENCE, b"") };
+    let order = Order { caller: None, ..slip.order(stream::empty()) };
+    assert_eq!(word(&stage.adapter.submit(order).await), "not sent account_trouble");
+    assert_eq!(stage.simulator.faxes(), []);
+}
+
+#[tokio::test]
+async fn callbacks_are_hints_by_their_url() {
+    let mut stage = Stage::set().await;
+    for (ending, times) in [("00", 1), ("12", 1), ("21", 2), ("22", 1), ("23", 0)] {
+        let reference = format!("job{ending}-1");
+        stage.send(&format!("+121255501{ending}"), &reference).await.unwrap();
+        if ending == "22" {
+            assert_eq!(stage.inbox.len(), 1, "it came before the answer");
+        }
+        stage.simulator.idle().await;
+        assert_eq!(stage.inbox.len(), times, "{ending}");
+        for _ in 0..times {
+            let arrived = stage.inner.inbox.recv().await.unwrap();
+            let news = stage.adapter.read_webhook(&arrived.hook(), now()).unwrap();
+            let hint =
+                News { provider_ref: None, reference: Some(reference.clone()), status: Status::Working };
+            assert_eq!(news, [hint], "whatever it says of the end");
+        }
+    }
+    let body = bytes::Bytes::from_static(b"FaxStatus=delivered");
+    let nameless = Arrived { url: String::new(), headers: axum::http::HeaderMap::new(), body };
+    let refusal = stage.adapter.read_webhook(&nameless.hook(), now());
+    assert!(matches!(refusal, Err(WebhookRefusal::Malformed(_))));
+}
+
+#[tokio::test]
+async fn cancelling_works_until_it_is_dialled() {
+    let stage = Stage::set().await;
+    let waiting = stage.send("+12125550135", "joba-1").await.unwrap().provider_ref;
+    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::Stopped));
+    assert_eq!(end_word(&stage.adapter.status(&waiting).await.unwrap()), "refused cancelled 0");
+    let hangs = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
+    stage.simulator.idle().await;
+    assert_eq!(stage.adapter.cancel(&hangs).await, Ok(Cancelled::TooLate));
+    let done = stage.send("+12125550100", "jobc-1").await.unwrap().provider_ref;
+    stage.simulator.idle().await;
+    assert_eq!(stage.adapter.cancel(&done).await, Ok(Cancelled::TooLate));
+    assert_eq!(stage.adapter.cancel(NOBODYS).await, Ok(Cancelled::NotThere));
+}
+
+#[tokio::test]
+async fn deleting_removes_the_fax_once_it_has_ended() {
+    let stage = Stage::set().await;
+    let copies = || std::fs::read_dir(stage.folder.path().join(".copies")).unwrap().count();
+    let id = stage.send("+12125550100", REFERENCE).await.unwrap().provider_ref;
+    stage.simulator.idle().await;
+    assert_eq!(copies(), 1);
+    for _ in 0..2 {
+        assert_eq!(stage.adapter.delete(&id).await, Ok(()), "gone already is well");
+    }
+    assert_eq!(copies(), 0);
+    assert_eq!(stage.adapter.status(&id).await, Ok(Status::NotThere));
+    let hangs = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
+    stage.simulator.idle().await;
+    assert!(matches!(stage.adapter.delete(&hangs).await, Err(AskError::NoAnswer { .. })));
+    assert_eq!(copies(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_token_or_project_is_trouble_with_the_account() {
+    let stage = Stage::set().await;
+    let base = keys(&stage.simulator.url());
+    let stranger = testing::adapter(&base, "wrong").unwrap();
+    let result = stage.send_by(stranger.as_ref(), "+12125550100", REFERENCE, "/fax.pdf").await;
+    assert_eq!(word(&result), "not sent account_trouble");
+    assert!(matches!(stranger.status("x").await, Err(AskError::Account { .. })));
+    assert_eq!(stranger.check().await.unwrap_err().key, "token");
+    assert_eq!(stage.adapter.check().await, Ok(()));
+    assert!(testing::adapter(&base, "a\nb").is_ok(), "whatever it is, it travels as base64");
+    assert_eq!(stage.simulator.faxes(), []);
+}
+
+#[tokio::test]
+async fn a_wrong_url_proves_nothing() {
+    let mut stage = Stage::set().await;
+    let lost = testing::adapter(&keys(&format!("{}/elsewhere", stage.simulator.url())), TOKEN).unwrap();
+    assert!(matches!(lost.status("x").await, Err(AskError::Nonsense { .. })));
+    assert!(matches!(lost.cancel("x").await, Err(AskError::Nonsense { .. })));
+    assert!(matches!(lost.delete("x").await, Err(AskError::Nonsense { .. })));
+    assert_eq!(lost.check().await.unwrap_err().key, "url");
+    let result = stage.send_by(lost.as_ref(), "+12125550100", REFERENCE, "/fax.pdf").await;
+    assert_eq!(word(&result), "unknown");
+    stage.inner.simulator.close().await;
+    assert_eq!(word(&stage.send("+12125550100", REFERENCE).await), "not sent provider_trouble");
+}
+
+#[tokio::test]
+async fn the_face_refuses_what_the_api_would_not_take() {
+    let stage = Stage::set().await;
+    let good =
+        [("To", "+12125550100"), ("From", "+12125550101"), ("MediaUrl", "https://media.example/a.pdf")];
+    let post = async |project: &str, body: String, kind: &str| {
+        let base = stage.simulator.url();
+        let url = format!("{base}/signalwire/api/laml/2010-04-01/Accounts/{project}/Faxes");
+        let request = reqwest::Client::new().post(url).header(AUTHORIZATION, basic("p", TOKEN).unwrap());
+        let answer = request.header(CONTENT_TYPE, kind).body(body).send().await.unwrap();
+        let status = answer.status();
+        let error: ApiError = answer.json().await.unwrap();
+        assert!(!error.message.is_empty() && error.code.is_number());
+        status.as_u16()
+    };
+    let form = "application/x-www-form-urlencoded";
+    let written = |fields: &[(&str, &str)]| {
+        let mut carrier = Url::parse("http://form/").unwrap();
+        carrier.query_pairs_mut().extend_pairs(fields);
+        carrier.query().unwrap().to_owned()
+    };
+    for (key, value) in [
+        ("To", "2125550100"),
+        ("From", ""),
+        ("MediaUrl", "/a.pdf"),
+        ("Quality", "best"),
+        ("StoreMedia", "no"),
+        ("Ttl", "4"),
+        ("StatusCallback", "hook"),
+        ("StatusCallbackMethod", "PUT"),
+        ("Header", "Clinic"),
+    ] {
+        let mut fields = good.to_vec();
+        fields.push((key, value));
+        assert_eq!(post("p", written(&fields), form).await, 422, "{key}={value}");
+    }
+    for missing in 0..good.len() {
+        let mut fields = good.to_vec();
+        fields.remove(missing);
+        assert_eq!(post("p", written(&fields), form).await, 422, "{fields:?}");
+    }
+    assert_eq!(post("p", "{}".into(), "application/json").await, 400);
+    assert_eq!(post("q", written(&good), form).await, 401, "another project's");
+    assert_eq!(stage.simulator.faxes(), []);
+}
+
+#[test]
+fn codes_are_those_of_the_fact_sheet() {
+    let lines: Vec<[&str; 3]> =
+        TABLE.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>().try_into().unwrap()).collect();
+    for [status, text, class] in &lines {
+        match *class {
+            "delivered" => {
+                assert_eq!(end(json!({"sid": "f", "status": status, "num_pages": "3"})), "delivered 3")
+            }
+            class => assert_eq!(cause_of(status, text), cause_of_class(class), "{status} {text}"),
+        }
+    }
+    for ((status, text), _) in CODES {
+        assert!(lines.iter().any(|line| line[..2] == [*status, *text]), "{status} {text}");
+    }
+}
+
+fn end(fax: Value) -> String {
+    let fax: Fax = serde_json::from_value(fax).unwrap();
+    fax.status().map_or("nonsense".into(), |status| end_word(&status))
+}
+
+#[test]
+fn faxes_and_how_they_end() {
+    let failed =
+        |text: &str| json!({"sid": "f", "status": "failed", "error_message": text, "num_pages": "3"});
+    let table = [
+        (json!({"sid": "f", "status": "processing"}), "working"),
+        (json!({"sid": "f", "status": "received"}), "nonsense"),
+        (json!({"sid": "f", "status": "delivered", "num_pages": null}), "delivered 0"),
+        (json!({"sid": "f", "status": "busy", "num_pages": "3"}), "retry busy 0"),
+        (failed("connection failed."), "retry not_a_fax 0"),
+        // Not word for word: not to be tried again by itself.
+        (failed("Connection Failed after page 2"), "retry unknown 0"),
+        (failed("Unexpected DCN while waiting for ECM"), "retry partly_sent 0"),
+        (failed("Received no response to DCS or TCF"), "retry partly_sent 0"),
+        (failed("Log entry lost"), "retry unknown 0"),
+        (failed(""), "retry unknown 0"),
+        (json!({"sid": "f", "status": "failed"}), "retry unknown 0"),
+    ];
+    for (fax, expected) in table {
+        assert_eq!(end(fax.clone()), expected, "{fax}");
+    }
+}
+
+#[test]
+fn answers_to_a_submit_and_what_they_prove() {
+    let table: &[(u16, Option<i64>, &str, &str)] = &[
+        (201, None, r#"{"sid":"f","status":"queued"}"#, "taken"),
+        (200, None, r#"{"sid":"f","status":"queued"}"#, "taken"),
+        (201, None, r#"{"sid":"","status":"queued"}"#, "unknown"),
+        (201, None, "{}", "unknown"),
+        (200, None, "<html>", "unknown"),
+        (302, None, "", "unknown"),
+        (400, None, r#"{"code":21201,"message":"no To","more_info":"","status":400}"#, "refused unknown"),
+        (422, None, r#"{"errors":[{"code":"x","message":"no To","more_info":""}]}"#, "refused unknown"),
+        (422, None, r#"{"errors":[]}"#, "unknown"),
+        (422, None, r#"{"code":null,"message":""}"#, "unknown"),
+        (400, None, r#"{"code":20003,"message":"Authentication Error"}"#, "not sent account_trouble"),
+        (500, None, r#"{"code":20003,"message":"Authentication Error"}"#, "unknown"),
+        (401, None, "", "not sent account_trouble"),
+        (404, None, "<html>", "unknown"),
+        (429, Some(7), "", "not sent rate_limited 7s"),
+        (500, None, "", "unknown"),
+        (503, Some(7), "", "unknown"),
+    ];
+    for (status, wait, body, expected) in table {
+        let answer = Answer {
+            status: StatusCode::from_u16(*status).unwrap(),
+            headers: wait.map(|seconds| (RETRY_AFTER, seconds.into())).into_iter().collect(),
+            body: body.as_bytes().to_vec(),
+        };
+        assert_eq!(word(&judge_submit(&answer)), *expected, "{status} {body}");
+    }
+}

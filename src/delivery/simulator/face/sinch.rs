@@ -1,0 +1,306 @@
+//! The face of Sinch Fax API v3 (developers.sinch.com/docs/fax/api-reference), as far as a bridge uses it.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `POST /v3/projects/{project}/faxes` | multipart form; 200 and the fax |
+//! | `GET /v3/projects/{project}/faxes` | the list: `createTime>=`, `createTime<=`, `to` (a beginning), `direction`, `status`, pages |
+//! | `GET .../faxes/{id}` | the fax |
+//! | `DELETE .../faxes/{id}/file` | 204, the stored document is gone |
+//!
+//! Narrower than the original: one number and one uploaded file per fax (no JSON, no `contentUrl`, no cover), webhooks
+//! as JSON only. Of the labels it keeps `job`. Any project goes; the vendor has no cancelling, so the own API's
+//! `/v1/faxes/{id}/cancel` plays the person at the dashboard.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use serde_json::{Value, json};
+
+use super::form::{Form, Question, Unread, Violation, complain, page_of, shows_password, wrong};
+use super::{Face, Message, disturbed};
+use crate::delivery::simulator::book::Fax;
+use crate::delivery::simulator::line::Cut;
+use crate::delivery::simulator::office::{Office, Submitted, Took};
+use crate::delivery::simulator::script::Answer;
+use crate::delivery::simulator::server::drain;
+use crate::delivery::simulator::wire::Standing;
+
+/// What the simulator's codes are called here: type, code, text. What is not in here is `FAX_ERROR` 9917, which the
+/// vendor does not have.
+const CODES: &[(&str, &str, u32, &str)] = &[
+    ("line.busy", "CALL_ERROR", 17, "Busy"),
+    ("line.no_answer", "CALL_ERROR", 16, "Ring timeout"),
+    // Nothing here tells a voice from a mute machine.
+    ("line.voice", "FAX_ERROR", 26, "Remote fax machine failed to respond"),
+    ("line.not_in_service", "CALL_ERROR", 34, "Number not operational"),
+    ("line.blocked", "FAX_ERROR", 133, "Number not permitted"),
+    ("fax.no_tone", "FAX_ERROR", 132, "No fax tone"),
+    ("fax.line_trouble", "FAX_ERROR", 12, "Training failed"),
+    ("fax.partly_sent", "CALL_ERROR", 11, "Call dropped"),
+    ("document.unreadable", "DOCUMENT_CONVERSION_ERROR", 133, "Could not normalise the PDF"),
+    ("cancelled", "FAX_ERROR", 75, "Cancelled by user"),
+];
+
+/// Fields of a submit.
+const FIELDS: &[&str] = &[
+    "to",
+    "from",
+    "headerText",
+    "headerPageNumbers",
+    "headerTimeZone",
+    "maxRetries",
+    "retryDelaySeconds",
+    "callbackUrl",
+    "callbackUrlContentType",
+    "imageConversionMethod",
+    "resolution",
+    "inProgressNotifications",
+    "serviceId",
+];
+
+/// Parameters of the list. `labels` is left out: how it is written in a query is not known.
+const PARAMETERS: &[&str] =
+    &["createTime>", "createTime<", "direction", "status", "to", "from", "serviceId", "pageSize", "page"];
+
+const STATUSES: &[&str] = &["QUEUED", "IN_PROGRESS", "COMPLETED", "FAILURE"];
+
+const JSON: &str = "application/json";
+
+/// What lies under `/sinch`.
+pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
+    Router::new()
+        .route("/v3/projects/{project}/faxes", post(submit).get(list))
+        .route("/v3/projects/{project}/faxes/{id}", get(show))
+        .route("/v3/projects/{project}/faxes/{id}/file", delete(delete_file))
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_password))
+}
+
+/// The webhook that reports how `fax` ended; unsigned, as the vendor's are.
+pub(super) fn message(fax: &Fax, document: Option<&[u8]>, now: Timestamp) -> Option<Message> {
+    let mut event = json!({ "event": "FAX_COMPLETED", "eventTime": now, "fax": view(fax) });
+    if let (Some(document), Some(event)) = (document, event.as_object_mut()) {
+        event.insert("files".into(), json!([{ "file": STANDARD.encode(document), "fileType": "PDF" }]));
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    Some(Message { headers, body: serde_json::to_vec(&event).ok()? })
+}
+
+async fn only_with_password(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
+    if shows_password(request.headers(), &office) {
+        return next.run(request).await;
+    }
+    drain(request).await;
+    // Without a body, as the vendor says.
+    StatusCode::UNAUTHORIZED.into_response()
+}
+
+async fn submit(
+    State(office): State<Arc<Office>>,
+    ConnectInfo(line): ConnectInfo<Cut>,
+    request: Request,
+) -> Response {
+    let Ok(id) = office.next_id() else { return trouble() };
+    let read = Form::read(&office, &id, &["file"], request).await;
+    let submitted = match read.and_then(|form| submitted(id, form).map_err(Unread::Wrong)) {
+        Ok(submitted) => submitted,
+        Err(Unread::Wrong(violation)) => return invalid(&violation),
+        Err(Unread::Disk(fault)) => return disk_trouble(&fault),
+    };
+    match office.take(submitted).await {
+        Took::NotTaken(answer) => refusal(answer, &line),
+        Took::Full => wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
+        Took::Taken(_, Answer::FailureTaken) => trouble(),
+        Took::Taken(fax, answer) => {
+            disturbed(answer, &line).unwrap_or_else(|| Json(view(&fax)).into_response())
+        }
+    }
+}
+
+/// The order in a form, if the vendor would accept it.
+fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
+    form.knows_only(FIELDS, &["labels"])?;
+    let number = form.number("to")?.ok_or_else(|| wrong("to", "is missing"))?.to_owned();
+    form.number("from")?;
+    form.short("headerText", 50)?;
+    for name in ["headerPageNumbers", "inProgressNotifications"] {
+        form.word(name, &["true", "false"])?;
+    }
+    if form.one("headerTimeZone")?.is_some_and(|zone| jiff::tz::TimeZone::get(zone).is_err()) {
+        return Err(wrong("headerTimeZone", "is no time zone"));
+    }
+    form.whole("maxRetries", 0..=5)?;
+    form.whole("retryDelaySeconds", 30..=300)?;
+    form.word("imageConversionMethod", &["HALFTONE", "MONOCHROME"])?;
+    form.word("resolution", &["FINE", "SUPERFINE"])?;
+    let webhook_url = form.url("callbackUrl")?.map(str::to_owned);
+    let kind = form.word("callbackUrlContentType", &["multipart/form-data", JSON])?;
+    if webhook_url.is_some() && kind != Some(JSON) {
+        return Err(wrong("callbackUrlContentType", format!("the simulator sends {JSON} only")));
+    }
+    let labels = form.entries("labels");
+    let reference = labels.iter().find(|(key, _)| *key == "job").map_or("", |(_, value)| *value).to_owned();
+    let received = form.document.take().ok_or_else(|| wrong("file", "there is no content to fax"))?;
+    Ok(Submitted {
+        details: BTreeMap::new(),
+        id,
+        face: Face::Sinch,
+        reference,
+        number,
+        pages_announced: None,
+        webhook_url,
+        document: received.document,
+        sha256: received.sha256,
+        details: BTreeMap::new(),
+    })
+}
+
+/// The answer to a submit that was not taken.
+fn refusal(answer: Answer, line: &Cut) -> Response {
+    match answer {
+        Answer::DocumentRefused => invalid(&wrong("file", "no pages can be made of it")),
+        Answer::RateLimited => wait_a_second(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded"),
+        Answer::Unavailable => wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
+        Answer::NoBalance => error(StatusCode::PAYMENT_REQUIRED, "Payment required"),
+        other => disturbed(other, line).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
+    }
+}
+
+async fn show(State(office): State<Arc<Office>>, Path((_, id)): Path<(String, String)>) -> Response {
+    let fax = office.book.fax(&id).filter(|fax| fax.face == Face::Sinch);
+    fax.map_or_else(no_such_fax, |fax| Json(view(&fax)).into_response())
+}
+
+async fn list(State(office): State<Arc<Office>>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    listed(&office, query).unwrap_or_else(|violation| invalid(&violation))
+}
+
+fn listed(office: &Office, query: Vec<(String, String)>) -> Result<Response, Violation> {
+    let asked = Question::new(query, PARAMETERS)?;
+    let (since, until) = (asked.read::<Timestamp>("createTime>")?, asked.read::<Timestamp>("createTime<")?);
+    let size = asked.whole("pageSize", 100, 1..=1000)?;
+    let page = asked.whole("page", 1, 1..=usize::MAX)?;
+    if asked.one("direction").is_some_and(|direction| direction != "OUTBOUND") {
+        return Err(wrong("direction", "the simulator sends only"));
+    }
+    if asked.one("status").is_some_and(|status| !STATUSES.contains(&status)) {
+        return Err(wrong("status", "must be a status"));
+    }
+    let faxes = office.book.search(Face::Sinch, |fax| {
+        since.is_none_or(|since| fax.taken >= since)
+            && until.is_none_or(|until| fax.taken <= until)
+            && asked.one("to").is_none_or(|start| fax.number.starts_with(start))
+            && asked.one("status").is_none_or(|status| word(fax.status) == status)
+    });
+    let views: Vec<Value> = page_of(&faxes, page, size).iter().map(view).collect();
+    Ok(Json(json!({
+        "faxes": views, "page": page, "pageSize": size, "totalItems": faxes.len(),
+        "totalPages": faxes.len().div_ceil(size),
+    }))
+    .into_response())
+}
+
+async fn delete_file(State(office): State<Arc<Office>>, Path((_, id)): Path<(String, String)>) -> Response {
+    match office.book.fax(&id) {
+        Some(fax) if fax.face == Face::Sinch && !fax.status.is_final() => {
+            return error(StatusCode::BAD_REQUEST, "Bad Request");
+        }
+        Some(fax) if fax.face == Face::Sinch && !fax.deleted => {}
+        _ => return no_such_fax(),
+    }
+    if let Err(fault) = office.records.delete(&id).await {
+        return disk_trouble(&fault);
+    }
+    if let Some(fax) = office.book.delete(&id) {
+        office.log(&json!({ "at": office.options.clock.now(), "event": "deleted", "id": id }));
+        if let Err(fault) = office.records.note(&fax).await {
+            return disk_trouble(&fault);
+        }
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+fn word(status: Standing) -> &'static str {
+    match status {
+        Standing::Queued => "QUEUED",
+        Standing::Sending => "IN_PROGRESS",
+        Standing::Delivered => "COMPLETED",
+        Standing::Failed | Standing::Cancelled => "FAILURE",
+    }
+}
+
+/// The fax in the vendor's words.
+fn view(fax: &Fax) -> Value {
+    let mut view = json!({
+        "id": fax.id, "direction": "OUTBOUND", "to": fax.number, "status": word(fax.status),
+        "maxRetries": 0, "retryDelaySeconds": 60, "retryCount": 0, "labels": { "job": fax.reference },
+        "createTime": fax.taken, "hasFile": !fax.deleted,
+    });
+    let Some(fields) = view.as_object_mut() else { return view };
+    if let Some(ended) = fax.ended {
+        fields.insert("completedTime".into(), json!(ended));
+        fields.insert("price".into(), json!({ "currencyCode": "USD", "amount": "0.0000" }));
+    }
+    if let Some(pages) = fax.pages {
+        fields.insert("numberOfPages".into(), json!(pages));
+    }
+    if let Some(result) = &fax.result {
+        fields.insert("pagesSentSuccessfully".into(), json!(result.pages_sent));
+    }
+    let code = fax.result.as_ref().map_or("cancelled", |result| result.code.as_str());
+    if matches!(fax.status, Standing::Failed | Standing::Cancelled) {
+        let known = CODES.iter().find(|(own, ..)| *own == code);
+        let (_, kind, number, text) = known.unwrap_or(&("", "FAX_ERROR", 9917, "General disturbance"));
+        fields.insert("errorType".into(), json!(kind));
+        fields.insert("errorCode".into(), json!(number));
+        fields.insert("errorMessage".into(), json!(text));
+    }
+    view
+}
+
+/// 422, in the form of the vendor's error object.
+fn invalid(violation: &Violation) -> Response {
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let violations = json!([{ "field": violation.field, "description": violation.what }]);
+    let body = json!({
+        "code": status.as_u16(), "status": "INVALID_ARGUMENT", "message": "Invalid parameters",
+        "details": [{ "type": "BadRequest", "fieldViolations": violations }],
+    });
+    (status, Json(body)).into_response()
+}
+
+/// Other errors, in the form of the vendor's examples: the code is text, and the short word is called `error`.
+fn error(status: StatusCode, short: &str) -> Response {
+    let message = format!("{short}: this is the simulator");
+    let body = json!({ "code": status.as_u16().to_string(), "error": short, "message": message });
+    (status, Json(body)).into_response()
+}
+
+fn no_such_fax() -> Response {
+    error(StatusCode::NOT_FOUND, "Not found")
+}
+
+fn trouble() -> Response {
+    error(StatusCode::INTERNAL_SERVER_ERROR, "Internal service error")
+}
+
+fn disk_trouble(fault: &io::Error) -> Response {
+    complain(fault);
+    trouble()
+}
+
+fn wait_a_second(status: StatusCode, short: &str) -> Response {
+    ([(RETRY_AFTER, "1")], error(status, short)).into_response()
+}

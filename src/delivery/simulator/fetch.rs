@@ -1,0 +1,51 @@
+//! Fetching documents that did not come with their order, as providers do that take a URL in place of the bytes: once, with
+//! no redirect, and only where the length is announced and kept.
+
+use axum::http::header::CONTENT_LENGTH;
+
+use super::book::Fax;
+use super::office::Office;
+use super::wire::CallResult;
+
+/// Largest document that is fetched; Telnyx' limit.
+const FETCHED_AT_MOST: u64 = 50_000_000;
+
+impl Office {
+    /// Fetches the document of `fax`, if it is still to be fetched.
+    ///
+    /// # Errors
+    /// How the fax ends without it.
+    pub(super) async fn fetch(&self, fax: &Fax) -> Result<(), CallResult> {
+        let Some(url) = fax.face.media(fax) else { return Ok(()) };
+        let failed = |code: &str, text: &str| CallResult {
+            code: code.to_owned(),
+            text: text.to_owned(),
+            pages_sent: 0,
+            seconds: 0,
+            remote_id: None,
+        };
+        let unreachable = |text: &str| failed("document.unreachable", text);
+        let request = self.reporter.client.get(url).send().await;
+        let mut response = request.map_err(|_| unreachable("no answer to the request for the document"))?;
+        if !response.status().is_success() {
+            return Err(unreachable("the document's URL did not answer 2xx"));
+        }
+        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let length: u64 =
+            length.and_then(|value| value.parse().ok()).ok_or_else(|| unreachable("no Content-Length"))?;
+        if length > FETCHED_AT_MOST {
+            return Err(failed("document.too_large", "the document is too large"));
+        }
+        let disk = |_| unreachable("the record folder fails");
+        let mut document = self.records.receive(&fax.id).await.map_err(disk)?;
+        while let Some(chunk) =
+            response.chunk().await.map_err(|_| unreachable("the document broke off on its way"))?
+        {
+            document.write(&chunk).await.map_err(disk)?;
+        }
+        let sha256 = document.finish().await.map_err(disk)?;
+        self.book.fetched(&fax.id, document.bytes, sha256);
+        document.keep();
+        Ok(())
+    }
+}

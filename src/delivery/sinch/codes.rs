@@ -1,0 +1,54 @@
+//! What Sinch's error codes mean (developers.sinch.com/docs/fax/api-reference/fax/error-messages).
+//!
+//! A code is nothing without its type: 133 is "number not permitted" as a `FAX_ERROR` and "the PDF could not be
+//! normalised" as a `DOCUMENT_CONVERSION_ERROR`. Phaxio, of the same house, uses the numbers of these two types too.
+
+use crate::delivery::http::broken_off;
+use crate::job::Cause;
+
+/// Type and codes, and what they come to. What is not in here is `Cause::Unknown`; so are the simulated 119 and 122,
+/// the type `GENERAL_ERROR` and the type `FATAL_ERROR`. [`settle`] has the last word: it knows about pages.
+#[rustfmt::skip]
+pub(in crate::delivery) const CODES: &[(&str, &[u32], Cause)] = &[
+    ("CALL_ERROR", &[17], Cause::Busy),
+    // Rang too long; nothing that is a fax machine answered.
+    ("CALL_ERROR", &[16, 30], Cause::NoAnswer),
+    // Hung up at once; incompatible destination.
+    ("CALL_ERROR", &[19, 32], Cause::NotAFax),
+    ("CALL_ERROR", &[34, 49], Cause::NotInService),
+    // Dropped: what the other calls never got to, this one may have.
+    ("CALL_ERROR", &[11], Cause::LineTrouble),
+    ("CALL_ERROR", &[15, 43], Cause::ProviderTrouble),
+    // No answer, maybe out of paper.
+    ("FAX_ERROR", &[48], Cause::NoAnswer),
+    // No fax tone; no response; timeouts at the start; hung up before receiving; incompatible.
+    ("FAX_ERROR", &[132, 26, 14, 13, 38, 31, 68], Cause::NotAFax),
+    ("FAX_ERROR", &[133], Cause::Blocked),
+    // Image size, resolution; the file is deleted; there are no pages.
+    ("FAX_ERROR", &[7, 25, 113, 117], Cause::DocumentRefused),
+    ("FAX_ERROR", &[6, 8, 10, 12, 18, 20, 21, 22, 28, 29, 41, 53, 60, 63, 77, 80, 82, 84, 131], Cause::LineTrouble),
+    // Telephony error.
+    ("FAX_ERROR", &[40, 44], Cause::ProviderTrouble),
+    // Insufficient funds.
+    ("FAX_ERROR", &[46], Cause::AccountTrouble),
+    ("FAX_ERROR", &[75, 76], Cause::Cancelled),
+    ("DOCUMENT_CONVERSION_ERROR", &[4, 54, 55, 57, 69, 128, 129, 130, 133], Cause::DocumentRefused),
+];
+
+/// What the code of a type means by itself.
+pub(in crate::delivery) fn cause_of(kind: &str, code: u32) -> Cause {
+    let row = CODES.iter().find(|(known, codes, _)| *known == kind && codes.contains(&code));
+    row.map_or(Cause::Unknown, |(.., cause)| *cause)
+}
+
+/// What it comes to, given the pages that the far end confirmed: may any of them lie in a tray?
+pub(in crate::delivery) fn settle(cause: Cause, pages_sent: Option<u32>) -> Cause {
+    match cause {
+        // Whatever the code says about the end of the call.
+        _ if pages_sent.is_some_and(|pages| pages > 0) => Cause::PartlySent,
+        // The provider's own trouble may have come in the middle of a page, unless it counted none.
+        Cause::LineTrouble => broken_off(pages_sent),
+        Cause::ProviderTrouble if pages_sent.is_none() => Cause::PartlySent,
+        cause => cause,
+    }
+}

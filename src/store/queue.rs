@@ -1,0 +1,330 @@
+//! Who is next: Jobs leased to workers, one call at a time per number, and no Job in the way of another.
+//!
+//! A claim must cost the same whether ten Jobs wait or a million. So it looks at each provider's own queue, only as far as
+//! that provider has room; and a Job whose number is being called, or is left alone for a while, is taken out of the queue
+//! (parked) the first time a claim meets it. The next of a number's parked Jobs returns to the queue whenever a Job of that
+//! number changes its state ([`unpark`]). A parked Job therefore always has somebody before it who will wake it.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+
+use super::jobs::{Job, Row};
+use super::{Store, StoreError, millis, told};
+use crate::job::JobId;
+
+/// How many Jobs a worker can take in hand now, for each provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rooms {
+    /// Name of the provider, Jobs to be sent, Jobs to be asked about.
+    pub providers: Vec<(String, u32, u32)>,
+    /// Jobs that need no provider: their time is up, or theirs is configured no more.
+    pub others: u32,
+}
+
+impl Store {
+    /// Leases Jobs whose time has come: of each provider no more than it has room for, of each number at most one.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn claim_due_jobs(
+        &self,
+        now: Timestamp,
+        lease_until: Timestamp,
+        rooms: Rooms,
+    ) -> Result<Vec<Job>, StoreError> {
+        let node = self.node.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let mut claimed = Claimed { node, now, lease_until, jobs: Vec::new() };
+                let mut names = Vec::new();
+                for (provider, sends, asks) in rooms.providers {
+                    let due: Vec<String> = sqlx::query_scalar(
+                        "SELECT id FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' AND provider = $1 \
+                         AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT $3",
+                    )
+                    .bind(&provider)
+                    .bind(millis(now))
+                    .bind(i64::from(asks))
+                    .fetch_all(&mut *tx)
+                    .await?;
+                    claimed.lease(tx, due).await?;
+                    if sends > 0 {
+                        let due = next_in_queue(tx, &provider, now, sends).await?;
+                        claimed.lease(tx, due).await?;
+                    }
+                    names.push(provider);
+                }
+                if rooms.others > 0 {
+                    let due = without_provider(tx, &names, now, rooms.others).await?;
+                    claimed.lease(tx, due).await?;
+                }
+                Ok(claimed.jobs)
+            })
+        })
+        .await
+    }
+
+    /// When the next Job must be looked at, leases included.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT MIN(at) FROM (\
+               SELECT MIN(CASE WHEN lease_until > wake_at THEN lease_until ELSE wake_at END) AS at FROM job \
+                 WHERE wake_at IS NOT NULL AND state <> 'queued' \
+               UNION ALL SELECT MIN(CASE WHEN lease_until > wake_at THEN lease_until ELSE wake_at END) FROM job \
+                 WHERE state = 'queued' AND parked = 0 \
+               UNION ALL SELECT MIN(deadline) FROM job WHERE state = 'queued') AS next",
+        )
+        .fetch_one(self.readers())
+        .await?;
+        Ok(at.map(super::timestamp))
+    }
+
+    /// Moves queued Jobs of `from`, which cannot be used now, to the next provider of their routes that `usable` names. Only
+    /// such as were never handed over, or of which the provider said for certain that nothing was sent. Returns how many.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn reroute(
+        &self,
+        from: &str,
+        usable: Vec<String>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let from = from.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let due: Vec<(String, String)> = sqlx::query_as(
+                    "SELECT id, route FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
+                     AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND route LIKE '%\",\"%' \
+                     AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id \
+                       AND attempt.n = (SELECT MAX(n) FROM attempt AS last WHERE last.job_id = job.id) \
+                       AND (attempt.cause IS NULL OR attempt.cause IN ('not_taken', 'partly_sent', 'unknown'))) \
+                     ORDER BY wake_at LIMIT $3",
+                )
+                .bind(&from)
+                .bind(millis(now))
+                .bind(i64::from(limit))
+                .fetch_all(&mut *tx)
+                .await?;
+                let mut moved = 0;
+                for (id, route) in due {
+                    let route: Vec<String> =
+                        serde_json::from_str(&route).map_err(|e| StoreError::unreadable("job.route", e))?;
+                    let Some(to) = route.iter().find(|name| **name != from && usable.contains(name)) else {
+                        continue;
+                    };
+                    let done = sqlx::query("UPDATE job SET provider = $1, version = version + 1 WHERE id = $2")
+                        .bind(to)
+                        .bind(id)
+                        .execute(&mut *tx)
+                        .await?;
+                    moved += done.rows_affected();
+                }
+                Ok(moved)
+            })
+        })
+        .await
+    }
+
+    /// Gives up the lease on `job`, to be looked at again not before `at`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn release_job(&self, id: JobId, at: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE job SET lease_by = NULL, lease_until = NULL, \
+                     wake_at = CASE WHEN wake_at < $1 THEN $1 ELSE wake_at END WHERE id = $2",
+                )
+                .bind(millis(at))
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Calls to `number` that failed since the last that did not.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn failed_calls(&self, number: &str) -> Result<u32, StoreError> {
+        let failed: Option<i64> = sqlx::query_scalar("SELECT failed FROM line WHERE number = $1")
+            .bind(number)
+            .fetch_optional(self.readers())
+            .await?;
+        Ok(failed.map_or(0, super::count))
+    }
+}
+
+/// What a claim has leased so far.
+struct Claimed {
+    node: String,
+    now: Timestamp,
+    lease_until: Timestamp,
+    jobs: Vec<Job>,
+}
+
+impl Claimed {
+    async fn lease(&mut self, tx: &mut SqliteConnection, ids: Vec<String>) -> Result<(), StoreError> {
+        for id in ids {
+            let row: Option<Row> = sqlx::query_as(
+                "UPDATE job SET lease_by = $1, lease_until = $2 WHERE id = $3 \
+                 AND (lease_until IS NULL OR lease_until <= $4) RETURNING *",
+            )
+            .bind(&self.node)
+            .bind(millis(self.lease_until))
+            .bind(id)
+            .bind(millis(self.now))
+            .fetch_optional(&mut *tx)
+            .await?;
+            // One row that cannot be read must not stop all others; it keeps its lease and is told each time.
+            self.jobs.extend(row.and_then(|row| told(Job::try_from(row))));
+        }
+        Ok(())
+    }
+}
+
+/// The first `room` Jobs in the queue of `provider` whose lines are free; those before them whose lines are not are parked.
+async fn next_in_queue(
+    tx: &mut SqliteConnection,
+    provider: &str,
+    now: Timestamp,
+    room: u32,
+) -> Result<Vec<String>, StoreError> {
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    let mut numbers = HashSet::new();
+    let mut chosen: Vec<String> = Vec::new();
+    // What is parked is gone from the queue, so a second look sees what comes after it. The rest waits for the next claim.
+    for _ in 0..4 {
+        let due: Vec<(String, Option<String>, bool, Option<i64>)> = sqlx::query_as(
+            "SELECT id, number, EXISTS (SELECT 1 FROM job AS other WHERE other.number = job.number \
+               AND other.state IN ('sending', 'in_transit', 'unclear')), \
+               (SELECT rest_until FROM line WHERE line.number = job.number AND line.rest_until > $2) \
+             FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 AND wake_at <= $2 \
+             AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at, id LIMIT $3",
+        )
+        .bind(provider)
+        .bind(millis(now))
+        .bind(i64::try_from(room.saturating_mul(2).saturating_add(32)).unwrap_or(i64::MAX))
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut blocked = 0;
+        for (id, number, taken, rest) in due {
+            if chosen.len() >= room {
+                break;
+            }
+            if chosen.contains(&id) {
+                continue;
+            }
+            let Some(number) = number else {
+                chosen.push(id);
+                continue;
+            };
+            if taken || numbers.contains(&number) {
+                park(tx, &id).await?;
+                blocked += 1;
+            } else if let Some(rest) = rest {
+                // This one waits for the line in the queue; those of the same number behind it wait for this one.
+                numbers.insert(number);
+                sqlx::query("UPDATE job SET wake_at = $1 WHERE id = $2")
+                    .bind(rest)
+                    .bind(&id)
+                    .execute(&mut *tx)
+                    .await?;
+                blocked += 1;
+            } else {
+                numbers.insert(number);
+                chosen.push(id);
+            }
+        }
+        if blocked == 0 || chosen.len() >= room {
+            break;
+        }
+    }
+    Ok(chosen)
+}
+
+/// Queued Jobs whose deadline has passed, wherever they wait, and Jobs of providers that are not among `names`.
+async fn without_provider(
+    tx: &mut SqliteConnection,
+    names: &[String],
+    now: Timestamp,
+    room: u32,
+) -> Result<Vec<String>, StoreError> {
+    let mut ids: Vec<String> = sqlx::query_scalar(
+        "SELECT id FROM job WHERE state = 'queued' AND deadline <= $1 \
+         AND (lease_until IS NULL OR lease_until <= $1) ORDER BY deadline LIMIT $2",
+    )
+    .bind(millis(now))
+    .bind(i64::from(room))
+    .fetch_all(&mut *tx)
+    .await?;
+    let providers: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT provider FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' \
+             UNION SELECT DISTINCT provider FROM job WHERE state = 'queued' AND parked = 0",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    for gone in providers.iter().filter(|provider| !names.contains(provider)) {
+        let due: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM job WHERE wake_at <= $1 AND provider = $2 AND parked = 0 \
+             AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at LIMIT $3",
+        )
+        .bind(millis(now))
+        .bind(gone)
+        .bind(i64::from(room))
+        .fetch_all(&mut *tx)
+        .await?;
+        ids.extend(due);
+    }
+    Ok(ids)
+}
+
+async fn park(tx: &mut SqliteConnection, id: &str) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET parked = 1 WHERE id = $1").bind(id).execute(&mut *tx).await?;
+    Ok(())
+}
+
+/// Lets the first of the parked Jobs to `number` back into the queue; called whenever a Job of that number changes. Where its
+/// line is taken all the same, the next claim parks it again.
+pub(super) async fn unpark(tx: &mut SqliteConnection, number: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE job SET parked = 0 WHERE id = (SELECT id FROM job WHERE number = $1 AND parked = 1 \
+         ORDER BY wake_at, id LIMIT 1)",
+    )
+    .bind(number)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// A call to `number` ended: it is left alone until `rest`, or it was reached.
+pub(super) async fn called(
+    tx: &mut SqliteConnection,
+    number: &str,
+    rest: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let Some(rest) = rest else {
+        sqlx::query("DELETE FROM line WHERE number = $1").bind(number).execute(&mut *tx).await?;
+        return Ok(());
+    };
+    sqlx::query(
+        "INSERT INTO line (number, failed, rest_until) VALUES ($1, 1, $2) \
+         ON CONFLICT (number) DO UPDATE SET failed = line.failed + 1, rest_until = excluded.rest_until",
+    )
+    .bind(number)
+    .bind(millis(rest))
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
