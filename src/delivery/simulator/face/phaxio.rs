@@ -189,7 +189,6 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
         webhook_url,
         document: received.document,
         sha256: received.sha256,
-        details: BTreeMap::new(),
     })
 }
 

@@ -203,7 +203,6 @@ async fn queue(office: &Arc<Office>, line: &Cut, fields: &Fields) -> Response {
         webhook_url: fields.get("sNotifyURL").cloned(),
         document,
         sha256,
-        details: BTreeMap::new(),
     };
     match office.take(submitted).await {
         Took::NotTaken(answer) => refusal(answer, line),
