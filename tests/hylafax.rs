@@ -143,6 +143,18 @@ async fn a_page_is_through(stage: &Stage, rig: &Rig, number: &str) {
         .await;
 }
 
+async fn a_try_ends_in(stage: &Stage, number: &str, cause: &str) {
+    stage
+        .until_in(PATIENCE, PAUSE, &format!("a try that ends in {cause}"), async || {
+            let jobs = stage.jobs().await;
+            let job =
+                jobs.into_iter().find(|job| job.number.as_ref().is_some_and(|n| n.as_str() == number))?;
+            let tries = stage.store.attempts(job.id).await.unwrap();
+            tries.iter().any(|attempt| attempt.cause.as_deref() == Some(cause)).then_some(())
+        })
+        .await;
+}
+
 async fn job(stage: &Stage, number: &str) -> Job {
     let jobs = stage.jobs().await;
     let job = jobs.into_iter().find(|job| job.number.as_ref().is_some_and(|n| n.as_str() == number));
@@ -248,15 +260,7 @@ async fn hylafax_is_killed_in_mid_call() {
     a_page_is_through(&stage, &rig, first).await;
     rig.order("kill");
     let waits = fax(&stage, third, 1).await;
-    stage
-        .until_in(PATIENCE, PAUSE, "a try while it is down", async || {
-            let jobs = stage.jobs().await;
-            let job =
-                jobs.into_iter().find(|job| job.number.as_ref().is_some_and(|n| n.as_str() == third))?;
-            let tries = stage.store.attempts(job.id).await.unwrap();
-            tries.iter().any(|attempt| attempt.cause.as_deref() == Some("provider_trouble")).then_some(())
-        })
-        .await;
+    a_try_ends_in(&stage, third, "provider_trouble").await;
     rig.order("start");
     for (mail, number, pages) in [(&mail, first, 3), (&waits, third, 2)] {
         let told = receipt(&stage, mail).await;
@@ -403,37 +407,21 @@ async fn the_wire_breaks() {
     assert!(said.contains("provider.office.url"), "{said}");
     stage.start().await;
     let first = fax(&stage, numbers[0], 1).await;
-    stage
-        .until("a try with nobody there", async || {
-            let jobs = stage.jobs().await;
-            let tries = stage.store.attempts(jobs.first()?.id).await.unwrap();
-            tries.iter().any(|attempt| attempt.cause.as_deref() == Some("provider_trouble")).then_some(())
-        })
-        .await;
+    a_try_ends_in(&stage, numbers[0], "provider_trouble").await;
     let cuts = plan.map(|(number, cut, _)| (number, cut));
     cutter::wire(&address, rig.port, &cuts).await;
 
     // Then somebody does, and does not know the password.
-    let told = notice(&stage, &first).await;
-    assert!(told.text.contains("Held"), "{}", told.text);
-    assert_eq!(causes(&stage, numbers[0]).await.pop().as_deref(), Some("account_trouble"));
+    a_try_ends_in(&stage, numbers[0], "account_trouble").await;
     let said = fault(&stage).await;
     assert!(said.contains("provider.office.password"), "{said}");
     assert!(!said.contains("wrong horse"), "{said}");
 
-    // The operator mends it and releases what was held.
+    // The operator mends it.
     assert!(stage.daemon().stop().await.success());
     std::fs::write(stage.path("hylafax.password"), "correct horse").unwrap();
-    stage.start().await;
-    let held = job(&stage, numbers[0]).await;
     let tried = attempts(&stage, numbers[0]).await.len();
-    let config = stage.path("faxbridge.toml").to_str().unwrap().to_owned();
-    let released = tokio::process::Command::new(support::daemon::PROGRAM)
-        .args(["job", "release", "--config", &config, held.id.as_str()])
-        .output()
-        .await
-        .unwrap();
-    assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+    stage.start().await;
     let mut mails = vec![first];
     for number in &numbers[1..] {
         mails.push(fax(&stage, number, 1).await);
