@@ -8,8 +8,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
 
+#[path = "hylafax/adapter.rs"]
+mod adapter;
 #[path = "hylafax/cutter.rs"]
 mod cutter;
+#[path = "hylafax/letter.rs"]
+mod letter;
 #[path = "hylafax/rig.rs"]
 mod rig;
 mod support;
@@ -18,21 +22,16 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use faxbridge::clock::{Clock, SystemClock};
-use faxbridge::delivery::{
-    self, Cancelled, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken,
-};
-use faxbridge::job::{Cause, FaxNumber, Outcome};
+use faxbridge::delivery::{Cancelled, Search, Status, SubmitError, Taken};
+use faxbridge::job::{Cause, Outcome};
 use faxbridge::store::{AttemptRow, Job};
-use futures_util::future::BoxFuture;
-use futures_util::{StreamExt, stream};
-use lopdf::content::{Content, Operation};
-use lopdf::{Document, Object, Stream, dictionary};
 use serde_json::Value;
 use support::sink::Letter;
 use support::{Stage, documents, smtp};
 
+use adapter::{adapter, find, submit};
 use cutter::Cut;
+use letter::letter;
 use rig::Rig;
 
 const CONFIG: &str = r#"
@@ -118,60 +117,6 @@ async fn fax(stage: &Stage, number: &str, pages: u32) -> String {
     message_id
 }
 
-/// A letter whose pages differ from one another all over.
-fn letter(pages: u32) -> Vec<u8> {
-    let mut document = Document::with_version("1.5");
-    let tree = document.new_object_id();
-    let font = document
-        .add_object(dictionary! { "Type" => "Font", "Subtype" => "Type1", "BaseFont" => "Helvetica-Bold" });
-    let resources = document.add_object(dictionary! { "Font" => dictionary! { "F1" => font } });
-    let mut kids = Vec::new();
-    for page in 1..=pages {
-        let mut operations = vec![Operation::new("BT", vec![])];
-        for line in 0..20 {
-            let size = 12 + i64::from((line * 7 + page * 5) % 16);
-            let text = format!(
-                "page {page} of the referral, line {line} {}",
-                "#".repeat((page * line) as usize % 9)
-            );
-            let from_left = 60 + i64::from((line * 31 + page * 47) % 120);
-            operations.extend([
-                Operation::new("Tf", vec!["F1".into(), size.into()]),
-                Operation::new(
-                    "Tm",
-                    vec![
-                        1.into(),
-                        0.into(),
-                        0.into(),
-                        1.into(),
-                        from_left.into(),
-                        (720 - i64::from(line) * 34).into(),
-                    ],
-                ),
-                Operation::new("Tj", vec![Object::string_literal(text)]),
-            ]);
-        }
-        operations.push(Operation::new("ET", vec![]));
-        let content =
-            document.add_object(Stream::new(dictionary! {}, Content { operations }.encode().unwrap()));
-        kids.push(Object::from(
-            document.add_object(dictionary! { "Type" => "Page", "Parent" => tree, "Contents" => content }),
-        ));
-    }
-    document.objects.insert(
-        tree,
-        Object::Dictionary(dictionary! {
-            "Type" => "Pages", "Count" => i64::from(pages), "Kids" => kids, "Resources" => resources,
-            "MediaBox" => vec![0.into(), 0.into(), 612.into(), 792.into()],
-        }),
-    );
-    let catalog = document.add_object(dictionary! { "Type" => "Catalog", "Pages" => tree });
-    document.trailer.set("Root", catalog);
-    let mut bytes = Vec::new();
-    document.save_to(&mut bytes).unwrap();
-    bytes
-}
-
 /// Waits for the final receipt.
 async fn receipt(stage: &Stage, message_id: &str) -> Letter {
     let what = format!("a final receipt for {message_id}");
@@ -195,6 +140,18 @@ async fn notice(stage: &Stage, message_id: &str) -> Letter {
 async fn a_page_is_through(stage: &Stage, rig: &Rig, number: &str) {
     stage
         .until_in(PATIENCE, PAUSE, "a confirmed page", async || rig.knows_of_a_page(number).then_some(()))
+        .await;
+}
+
+async fn a_try_ends_in(stage: &Stage, number: &str, cause: &str) {
+    stage
+        .until_in(PATIENCE, PAUSE, &format!("a try that ends in {cause}"), async || {
+            let jobs = stage.jobs().await;
+            let job =
+                jobs.into_iter().find(|job| job.number.as_ref().is_some_and(|n| n.as_str() == number))?;
+            let tries = stage.store.attempts(job.id).await.unwrap();
+            tries.iter().any(|attempt| attempt.cause.as_deref() == Some(cause)).then_some(())
+        })
         .await;
 }
 
@@ -303,15 +260,7 @@ async fn hylafax_is_killed_in_mid_call() {
     a_page_is_through(&stage, &rig, first).await;
     rig.order("kill");
     let waits = fax(&stage, third, 1).await;
-    stage
-        .until_in(PATIENCE, PAUSE, "a try while it is down", async || {
-            let jobs = stage.jobs().await;
-            let job =
-                jobs.into_iter().find(|job| job.number.as_ref().is_some_and(|n| n.as_str() == third))?;
-            let tries = stage.store.attempts(job.id).await.unwrap();
-            tries.iter().any(|attempt| attempt.cause.as_deref() == Some("provider_trouble")).then_some(())
-        })
-        .await;
+    a_try_ends_in(&stage, third, "provider_trouble").await;
     rig.order("start");
     for (mail, number, pages) in [(&mail, first, 3), (&waits, third, 2)] {
         let told = receipt(&stage, mail).await;
@@ -416,57 +365,6 @@ async fn faxes_are_cancelled_deleted_and_never_anothers() {
     assert!(!rig.has_a_job("cancelled-1") && !rig.has_a_job("cancelled-2"));
 }
 
-/// The adapter itself, without a daemon.
-fn adapter(port: u16) -> Box<dyn Provider> {
-    let keys = format!(
-        "kind = \"hylafax\"\nurl = \"hylafax://127.0.0.1:{port}\"\nlogin = \"faxbridge\"\n\
-         password = \"env:NEVER_READ\"\ntimeout = \"40 s\""
-    );
-    let secrets =
-        Secrets { password: zeroize::Zeroizing::new("correct horse".to_owned()), ..Secrets::default() };
-    delivery::build("office", &toml::from_str(&keys).unwrap(), &secrets).unwrap()
-}
-
-/// Hands over a fax of one page; returns what came of it, and the name that was kept.
-async fn submit(
-    office: &dyn Provider,
-    number: &str,
-    reference: &str,
-) -> (Result<Taken, SubmitError>, Option<String>) {
-    #[derive(Default)]
-    struct Kept(std::sync::Mutex<Option<String>>);
-    impl Keep for Kept {
-        fn keep<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), String>> {
-            *self.0.lock().unwrap() = Some(provider_ref.to_owned());
-            Box::pin(std::future::ready(Ok(())))
-        }
-    }
-    let document = letter(1);
-    let number = FaxNumber::from_e164(number).unwrap();
-    let kept = Kept::default();
-    let order = Order {
-        reference,
-        number: &number,
-        pages: 1,
-        bytes: document.len() as u64,
-        sha256: "",
-        document: stream::iter([Ok(document.into())]).boxed(),
-        media_url: None,
-        webhook_url: None,
-        caller: Some("+12125550180"),
-        header: "Lakeside Family Clinic",
-        time_zone: "America/New_York",
-        keep: &kept,
-    };
-    let taken = office.submit(order).await;
-    (taken, kept.0.into_inner().unwrap())
-}
-
-async fn find(office: &dyn Provider, number: &str, reference: &str, kept: Option<&str>) -> Search {
-    let number = FaxNumber::from_e164(number).unwrap();
-    office.find(Sought { reference, kept, number: &number, since: SystemClock.now() }).await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_is_killed_around_the_request() {
     let rig = office();
@@ -509,37 +407,21 @@ async fn the_wire_breaks() {
     assert!(said.contains("provider.office.url"), "{said}");
     stage.start().await;
     let first = fax(&stage, numbers[0], 1).await;
-    stage
-        .until("a try with nobody there", async || {
-            let jobs = stage.jobs().await;
-            let tries = stage.store.attempts(jobs.first()?.id).await.unwrap();
-            tries.iter().any(|attempt| attempt.cause.as_deref() == Some("provider_trouble")).then_some(())
-        })
-        .await;
+    a_try_ends_in(&stage, numbers[0], "provider_trouble").await;
     let cuts = plan.map(|(number, cut, _)| (number, cut));
     cutter::wire(&address, rig.port, &cuts).await;
 
     // Then somebody does, and does not know the password.
-    let told = notice(&stage, &first).await;
-    assert!(told.text.contains("Held"), "{}", told.text);
-    assert_eq!(causes(&stage, numbers[0]).await.pop().as_deref(), Some("account_trouble"));
+    a_try_ends_in(&stage, numbers[0], "account_trouble").await;
     let said = fault(&stage).await;
     assert!(said.contains("provider.office.password"), "{said}");
     assert!(!said.contains("wrong horse"), "{said}");
 
-    // The operator mends it and releases what was held.
+    // The operator mends it.
     assert!(stage.daemon().stop().await.success());
     std::fs::write(stage.path("hylafax.password"), "correct horse").unwrap();
-    stage.start().await;
-    let held = job(&stage, numbers[0]).await;
     let tried = attempts(&stage, numbers[0]).await.len();
-    let config = stage.path("faxbridge.toml").to_str().unwrap().to_owned();
-    let released = tokio::process::Command::new(support::daemon::PROGRAM)
-        .args(["job", "release", "--config", &config, held.id.as_str()])
-        .output()
-        .await
-        .unwrap();
-    assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+    stage.start().await;
     let mut mails = vec![first];
     for number in &numbers[1..] {
         mails.push(fax(&stage, number, 1).await);

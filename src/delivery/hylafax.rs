@@ -28,6 +28,10 @@
 //! Done jobs stay until faxqclean takes them, 15 minutes by its own default and 35 days on Debian. This relies on the 15
 //! minutes. A job is taken for ours only when its JOBINFO is our reference; no other is ever suspended, killed or deleted.
 //!
+//! One call can be made twice by HylaFAX itself: it writes down that it called when the first page is confirmed. If it loses
+//! power before, it calls again when it starts, and no client can know. (After the first page it does not: the one dial is used
+//! up. Its daemons alone may die at any time; the call goes on without them.)
+//!
 //! # What HylaFAX does with the pages
 //!
 //! It prints the header line on every page (TAGLINE). It makes the pages with Ghostscript on paper of one size, letter where
@@ -37,8 +41,6 @@
 //! The protocol has no encryption, no webhooks and no billing. [`Provider::delete`] removes the job; the document itself lies
 //! in HylaFAX's `docq` until faxqclean finds it without a job, an hour by its default.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -47,10 +49,9 @@ use reqwest::Url;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::http::exactly;
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Document, Found, HeaderLine, Hook, News, Order, Provider,
-    Search, Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config;
@@ -341,19 +342,6 @@ fn handle(provider_ref: &str) -> Result<Handle, AskError> {
 
 fn moved() -> AskError {
     AskError::NoAnswer { detail: "the job moved while it was looked at".into() }
-}
-
-/// The document with the mark that it could not be read to its end.
-fn whole(
-    document: Document,
-    bytes: u64,
-) -> (impl futures_util::Stream<Item = std::io::Result<bytes::Bytes>>, Arc<AtomicBool>) {
-    let broke = Arc::new(AtomicBool::new(false));
-    (exactly(document, bytes, Arc::clone(&broke)), broke)
-}
-
-fn broke(mark: &AtomicBool) -> bool {
-    mark.load(Ordering::Acquire)
 }
 
 /// Text that hfaxd reads as it is.

@@ -263,6 +263,9 @@ mod tests {
 
     use super::*;
 
+    /// Lines, and the replies that they are: codes with their texts.
+    type Row = (&'static str, &'static [(u16, &'static [&'static str])]);
+
     fn read(lines: &str) -> Result<Vec<(u16, Vec<String>)>, &'static str> {
         let mut unfinished = Unfinished::default();
         let mut replies = Vec::new();
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn replies_as_hfaxd_writes_them() {
-        let table: &[(&str, &[(u16, &[&str])])] = &[
+        let table: &[Row] = &[
             (
                 "220 vm server (HylaFAX (tm) Version 6.0.7) ready.\r\n",
                 &[(220, &["vm server (HylaFAX (tm) Version 6.0.7) ready."])],

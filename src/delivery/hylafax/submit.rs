@@ -1,12 +1,14 @@
 //! How a fax is handed over: the document, the job's number, its parameters, and JSUBM.
 
-use super::session::{Broken, Reply, Session, quoted};
-use super::{Hylafax, Outside, broke, whole};
-use crate::delivery::http::{cut, not_sent, unknown};
-use crate::delivery::{Order, SubmitError, Taken};
-use crate::job::{Cause, Outcome, Report};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::look::Handle;
+use super::session::{Broken, Reply, Session, quoted};
+use super::{Hylafax, Outside};
+use crate::delivery::http::{cut, exactly, not_sent, unknown};
+use crate::delivery::{Order, SubmitError, Taken};
+use crate::job::{Cause, Outcome, Report};
 
 /// Minutes that a job may wait for a free line before HylaFAX gives it up; a minute more for every page.
 const WAITS_FOR_A_LINE: u32 = 60;
@@ -72,9 +74,10 @@ async fn upload(session: &mut Session, order: Order<'_>) -> Result<String, Submi
     expect(&started, "STOT", &[125, 150])?;
     let file = file_name(started.text())
         .ok_or_else(|| not_sent(Cause::ProviderTrouble, None, "STOT: no name for the document"))?;
-    let (document, mark) = whole(order.document, order.bytes);
+    let broke = Arc::new(AtomicBool::new(false));
+    let document = exactly(order.document, order.bytes, Arc::clone(&broke));
     let stored = session.transfer(data, document).await;
-    if broke(&mark) {
+    if broke.load(Ordering::Acquire) {
         let detail = "the document could not be read to its end";
         return Err(not_sent(Cause::ProviderTrouble, None, detail));
     }

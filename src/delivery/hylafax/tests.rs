@@ -259,7 +259,8 @@ async fn what_is_found_by_a_kept_number() {
     let blank = "500 Cannot set job 7; invalid or corrupted job description file.";
     let many = "213 Document preparation failed: line 1\r\nSTATE 200 DONE";
     // Script, minutes since the attempt, answer, whether anything was deleted.
-    let table: &[(&[(&str, &str)], i64, &str, bool)] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], i64, &'a str, bool);
+    let table: &[Row<'_>] = &[
         (&[], 0, "found working", false),
         (&[("JPARM STATE", "213 DONE"), ("JPARM NPAGES", "213 3")], 600, "found delivered 3", false),
         (
