@@ -10,7 +10,7 @@
 //!   not be placed, so nothing was sent; it is not trusted for the codes that say "dropped". Every other trouble on the
 //!   way leaves it open, and a person decides. So does `partialsuccess`, which a fax to one number should never be.
 //! * **Header**: printed on every page by Phaxio.
-//! * **Webhooks** are signed; see [`webhook`] for what that is worth.
+//! * **Webhooks** are signed; see `phaxio::webhook` for what that is worth.
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};

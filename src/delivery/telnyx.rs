@@ -6,7 +6,7 @@
 //! (base64), which comes back in the fax and in every webhook; a list cannot be asked for it, so [`Provider::find`] reads the
 //! faxes to that number since the Attempt began and picks ours out.
 //!
-//! What Telnyx does not tell: pages and duration stand in the signed webhook `fax.delivered` only ([`wire::read_event`]), never in
+//! What Telnyx does not tell: pages and duration stand in the signed webhook `fax.delivered` only (`telnyx::wire`), never in
 //! the fax itself; how far a broken transmission came stands nowhere, so none of those is tried again by itself. It prints no
 //! header line: the cover carries it. It never redials by itself.
 

@@ -3,7 +3,7 @@
 //! The order is the promise: the Attempt is committed before the request leaves, so that a crash at any point afterwards
 //! finds a Job that says "something may have been sent", and the provider is asked by reference before anything else is
 //! done. Workers hold Jobs by leases, never by open transactions; what a step changes is saved only where the row is still
-//! as it was read. Which Job changes how is decided in [`crate::job::state`] alone; this file and [`carry`] only carry it
+//! as it was read. Which Job changes how is decided in [`crate::job::state`] alone; this file and `worker::carry` only carry it
 //! out.
 //!
 //! Here stands who is taken in hand: of each provider as many as it has room for ([`super::health`]), so that a provider that

@@ -10,7 +10,7 @@
 //! | `GET /v1/account` | 200 when the token is right |
 //! | `GET /v1/numbers` | what happens to which number ([`super::script`]); needs no token |
 //!
-//! Beside this API of its own it shows the faces of real providers ([`super::face`]).
+//! Beside this API of its own it shows the faces of real providers (`simulator::face`).
 //!
 //! All but the last want `Authorization: Bearer TOKEN`. Other answers than 2xx carry `{"error": {"code", "message"}}`. The
 //! same reference sent twice is two faxes: like every provider we know, it has no idempotency. What it must never see (two
