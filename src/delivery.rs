@@ -442,7 +442,7 @@ impl fmt::Debug for Secrets {
 
 /// A provider's section that no adapter can be made from.
 #[derive(Debug, thiserror::Error)]
-#[error("provider.{name}: {fault}")]
+#[error("{fault}")]
 pub struct BuildError {
     /// The provider's name in the configuration.
     pub name: String,
