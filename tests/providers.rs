@@ -269,3 +269,20 @@ async fn nobody_is_called_in_quiet_hours() {
     assert!(said.status.success(), "{}", clients::said(&said));
     assert!(receipt(&stage, "<8@clinic.example>").await.contains("Cancelled"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_tell_is_shown_to_a_person_and_closed_on_that_word() {
+    // Ending 37: the provider takes it, and then says that it has no such fax.
+    let stage = stage(&["+12125550137"], |_| {}).await;
+    mail(&stage, "<9@clinic.example>", "+12125550137@fax.example").await;
+    let doubtful = job(&stage, "an unclear job", |job| job.state.as_str() == "unclear").await;
+    let said = stage.command("job", &["resolve", doubtful.id.as_str()]).await;
+    let said = clients::said(&said);
+    for known in ["unclear     since", "try 1", "simulator", "--not-delivered"] {
+        assert!(said.contains(known), "{known} is not in {said}");
+    }
+    let said = stage.command("job", &["resolve", doubtful.id.as_str(), "--delivered"]).await;
+    assert!(said.status.success(), "{}", clients::said(&said));
+    let receipt = receipt(&stage, "<9@clinic.example>").await;
+    assert!(receipt.contains("A person stated that it arrived"), "{receipt}");
+}

@@ -62,8 +62,8 @@ enum What {
         /// The job's id
         id: String,
     },
-    /// States what became of a job that is unclear or held
-    #[command(group = clap::ArgGroup::new("end").required(true))]
+    /// Shows what is known of a job that is unclear or held, and takes a person's word on what became of it
+    #[command(group = clap::ArgGroup::new("end"))]
     Resolve {
         /// The job's id
         id: String,
@@ -103,7 +103,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         What::Hold { id } => desk.hold(&id).await,
         What::Release { id, send_again } => desk.release(&id, send_again).await,
         What::Cancel { id } => desk.cancel(&id).await,
-        What::Resolve { id, delivered, .. } => desk.resolve(&id, delivered).await,
+        What::Resolve { id, delivered, not_delivered } => {
+            desk.resolve(&id, (delivered || not_delivered).then_some(delivered)).await
+        }
     }
 }
 

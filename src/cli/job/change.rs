@@ -66,7 +66,18 @@ impl Desk {
         anyhow::bail!("job {id} changes faster than it can be cancelled; try again")
     }
 
-    pub(super) async fn resolve(&self, id: &str, delivered: bool) -> anyhow::Result<()> {
+    /// Takes a person's word; without one, shows what it should be about.
+    pub(super) async fn resolve(&self, id: &str, delivered: Option<bool>) -> anyhow::Result<()> {
+        let Some(delivered) = delivered else {
+            self.show(id, false).await?;
+            let job = self.job(id).await?;
+            return match &job.state {
+                JobState::Unclear { .. } | JobState::Held { .. } => say(format_args!(
+                    "\nTelephone the recipient, then state what arrived: faxbridge job resolve {id} --delivered, or --not-delivered."
+                )),
+                _ => say("\nThere is nothing to resolve: only an unclear or held job can be."),
+            };
+        };
         let job = self.apply(self.job(id).await?, &Event::Resolve(delivered)).await?;
         let word = if delivered { "delivered" } else { "not delivered, and is not sent again" };
         say(format_args!("Job {} is closed as {word}, on your word. Its sender is told.", job.id))
