@@ -136,10 +136,37 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::delivery::testing::end_word;
+    use crate::delivery::testing::{cause_of_class, end_word};
 
     fn facts(state: &str, code: u16, text: &str, pages: u32, dials: u32) -> Facts {
         Facts { state: state.into(), code: Some(code), text: text.into(), pages, pages_in_all: 4, dials }
+    }
+
+    #[test]
+    fn the_codes_are_those_of_the_fact_sheet_but_where_the_real_server_taught_better() {
+        let sheet = include_str!("../../../fixtures/providers/hylafax.csv");
+        let mut known = 0;
+        for line in sheet.lines().skip(1) {
+            let mut fields = line.split(',').skip(1);
+            let (code, class) = (fields.next().unwrap(), fields.next().unwrap());
+            let number: u16 = code.trim_start_matches('E').parse().unwrap();
+            let expected = match (number, class) {
+                // Seen after a page too: what was printed is not known.
+                (100 | 101, _) => Cause::PartlySent,
+                // Zero confirmed pages are no proof that none was printed.
+                (_, "transmission_error") => Cause::PartlySent,
+                // The server's own rules for dialling do not take the number; nothing says that it is out of service.
+                (327, _) => Cause::Blocked,
+                (_, class) => cause_of_class(class),
+            };
+            assert_eq!(cause(&facts("FAILED", number, "", 0, 1)), expected, "{code}");
+            known += 1;
+        }
+        // What the table has beside the sheet: 102, the one code between two of its ranges.
+        let listed: u16 = CODES.iter().map(|(first, last, _)| last - first + 1).sum();
+        let twice = 2; // 122 and 126 lie within a range, too
+        assert_eq!(listed - twice, known + 1);
+        assert_eq!(cause(&facts("FAILED", 999, "", 0, 1)), Cause::Unknown);
     }
 
     /// As read from the real server (tests/hylafax), where `; too many attempts` stands behind.
