@@ -1,4 +1,7 @@
-//! Story: the daemon is killed, again and again, at chance moments and at every named step, while a fax provider misbehaves.
+//! Story: the daemon is killed, again and again, at chance moments and at every named step, while its fax providers misbehave.
+//!
+//! There is a provider of each kind that speaks HTTP, all of them faces of one simulator, and routes of one and of two
+//! providers. HylaFAX has a test of its own (`tests/hylafax.rs`).
 //!
 //! Afterwards, measured from the outside (what clients were promised, what the simulator printed, what the sink and the
 //! result folders hold) and from the store:
@@ -27,6 +30,8 @@ mod kills;
 mod load;
 #[path = "crash/person.rs"]
 mod person;
+#[path = "crash/providers.rs"]
+mod providers;
 mod support;
 
 use std::time::Duration;
@@ -34,9 +39,9 @@ use std::time::Duration;
 use faxbridge::delivery::simulator::server::Chaos;
 use faxbridge::job;
 use support::Stage;
-use support::stage::BASE;
 
 use load::{Clients, Submission};
+use providers::Outside;
 
 const CONFIG: &str = r#"
 [smtp]
@@ -66,16 +71,6 @@ receipts_to = "billing@clinic.example"
 [[sender]]
 name = "scans"
 receipts_to = "desk@clinic.example"
-
-[[rule]]
-name = "number in the address"
-source = "smtp"
-to = "{number}@fax.clinic.example"
-
-[[rule]]
-name = "number in the file name"
-file = "{account}_{number}.pdf"
-reference = "{account}"
 
 [retention]
 documents = "2 s"
@@ -117,14 +112,16 @@ async fn nothing_is_lost_and_nothing_is_sent_twice_however_often_it_is_killed() 
     let count = setting("FAXBRIDGE_CRASH_SUBMISSIONS", 2000);
     println!("FAXBRIDGE_CRASH_SEED={seed}: {kills} kills over {count} submissions");
 
-    let config = format!("{}{CONFIG}", BASE.replace("timeout = \"3 s\"", "timeout = \"1 s\""));
-    let mut stage = Stage::with(&config, |simulator| {
+    let mut chance = Chance(seed);
+    let outside = Outside::choose(&mut chance);
+    let mut stage = Stage::with(&outside.config(CONFIG), |simulator| {
         simulator.call_time = Duration::from_millis(5);
         simulator.late_by = Duration::from_secs(2);
         simulator.chaos = Some(Chaos::new(seed));
+        simulator.interfax_callback = Some(outside.hook("interfax"));
     })
     .await;
-    let mut chance = Chance(seed);
+    outside.enrol(&stage).await;
     let submissions: Vec<Submission> = (0..count).map(|n| Submission::draw(n, &mut chance)).collect();
     load::register(&stage, &submissions).await;
     let mut clients = Clients::start(&stage, &submissions);
@@ -134,9 +131,11 @@ async fn nothing_is_lost_and_nothing_is_sent_twice_however_often_it_is_killed() 
     clients.tell(Some(&stage));
     clients.release_all();
     println!("killed {killed}; now everything comes to its end");
+    killed.print_providers(&stage);
     load::all_promised(&stage, &mut clients).await;
     let decisions = person::settle(&stage).await;
     check::all(&stage, &submissions, &decisions).await;
     assert!(stage.daemon().stop().await.success(), "it stops in order:\n{}", stage.log_tail());
     killed.every_step_was_hit(kills);
+    killed.every_provider_was_hit(&stage, kills);
 }

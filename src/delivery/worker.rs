@@ -97,8 +97,8 @@ impl Worker {
             }
             nap = BLOCKED;
             for job in claimed {
-                // Its request is under way here and the machine slept so long that its lease ran out: the claim was a
-                // longer lease, and must not be taken for the leftovers of a crash.
+                // Whatever is in hand is not leased again: neither when its step is saved and its hand not free yet, nor when
+                // the machine slept so long that the lease ran out during its request.
                 let Some(held) = hands.take(&job, now) else { continue };
                 let (worker, hands) = (Arc::clone(&self), Arc::clone(&hands));
                 tasks.spawn(async move {

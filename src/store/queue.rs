@@ -21,6 +21,8 @@ pub struct Rooms {
     pub providers: Vec<(String, u32, u32)>,
     /// Jobs that need no provider: their time is up, or theirs is configured no more.
     pub others: u32,
+    /// Jobs that the worker still has in hand: whatever their rows say, they are not leased to it a second time.
+    pub in_hand: HashSet<JobId>,
 }
 
 impl Store {
@@ -37,7 +39,8 @@ impl Store {
         let node = self.node.clone();
         self.write(move |tx| {
             Box::pin(async move {
-                let mut claimed = Claimed { node, now, lease_until, jobs: Vec::new() };
+                let mut claimed =
+                    Claimed { node, now, lease_until, in_hand: rooms.in_hand, jobs: Vec::new() };
                 let mut names = Vec::new();
                 for (provider, sends, asks) in rooms.providers {
                     let due: Vec<String> = sqlx::query_scalar(
@@ -182,12 +185,16 @@ struct Claimed {
     node: String,
     now: Timestamp,
     lease_until: Timestamp,
+    in_hand: HashSet<JobId>,
     jobs: Vec<Job>,
 }
 
 impl Claimed {
     async fn lease(&mut self, tx: &mut SqliteConnection, ids: Vec<String>) -> Result<(), StoreError> {
         for id in ids {
+            if id.parse().is_ok_and(|id: JobId| self.in_hand.contains(&id)) {
+                continue;
+            }
             let row: Option<Row> = sqlx::query_as(
                 "UPDATE job SET lease_by = $1, lease_until = $2 WHERE id = $3 \
                  AND (lease_until IS NULL OR lease_until <= $4) RETURNING *",

@@ -65,9 +65,14 @@ async fn wake(store: &Store, now: i64) -> Option<Timestamp> {
     store.next_wake(["sim", "other"].into_iter(), at(now)).await.unwrap()
 }
 
+/// Room for more than any test has.
+fn rooms() -> Rooms {
+    let providers = vec![("sim".into(), 10, 10), ("other".into(), 10, 10)];
+    Rooms { providers, others: 10, ..Rooms::default() }
+}
+
 async fn claim(store: &Store, now: i64) -> Vec<Job> {
-    let rooms = Rooms { providers: vec![("sim".into(), 10, 10), ("other".into(), 10, 10)], others: 10 };
-    store.claim_due_jobs(at(now), at(now + 60), rooms).await.unwrap()
+    store.claim_due_jobs(at(now), at(now + 60), rooms()).await.unwrap()
 }
 
 #[tokio::test]
@@ -393,7 +398,7 @@ async fn five_hundred_jobs_to_one_number_keep_nobody_waiting_and_follow_one_by_o
     let (mut order, mut other_at) = (Vec::new(), None);
     let mut calling: Vec<Job> = Vec::new();
     for now in (2..).step_by(10).take(1200) {
-        let rooms = Rooms { providers: vec![("sim".into(), 2, 0)], others: 0 };
+        let rooms = Rooms { providers: vec![("sim".into(), 2, 0)], ..Rooms::default() };
         let claimed = store.claim_due_jobs(at(now), at(now + 60), rooms).await.unwrap();
         for job in calling.drain(..) {
             let sent = store.job(job.id).await.unwrap().unwrap();
@@ -483,13 +488,28 @@ async fn jobs_of_a_provider_that_rests_go_another_way_where_they_have_one() {
 }
 
 #[tokio::test]
+async fn what_is_still_in_hand_is_not_leased_again_and_can_be_once_it_is_not() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101"), queued(2, "+12125550102")]).await;
+    let one = claim(&store, 2).await.remove(0);
+    advance(&store, &one, Event::Claimed { attempt: 1 }, 2).await;
+    let one = store.job(one.id).await.unwrap().unwrap();
+    // Unclear, and to be asked about at once; the task that saved this is not quite at its end.
+    advance(&store, &one, Event::Lost, 3).await;
+    let still = Rooms { in_hand: [one.id].into(), ..rooms() };
+    assert!(store.claim_due_jobs(at(3), at(63), still).await.unwrap().is_empty());
+    let claimed = claim(&store, 3).await;
+    assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [one.id]);
+}
+
+#[tokio::test]
 async fn a_queue_whose_provider_has_no_room_still_expires() {
     let (_dir, store) = open().await;
     with_jobs(&store, 1, vec![queued(1, "+12125550101"), queued(2, "+12125550101")]).await;
     let none = |now| {
         let store = &store;
         async move {
-            let rooms = Rooms { providers: vec![("sim".into(), 0, 0)], others: 10 };
+            let rooms = Rooms { providers: vec![("sim".into(), 0, 0)], others: 10, ..Rooms::default() };
             store.claim_due_jobs(at(now), at(now + 60), rooms).await.unwrap().len()
         }
     };

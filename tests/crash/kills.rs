@@ -1,13 +1,16 @@
 //! The lives of the daemon, each ended by SIGKILL: by ourselves at a moment of chance, or by itself at a named step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
 use faxbridge::crash::STEPS;
+use faxbridge::job::{JobState, reference};
+use faxbridge::store::JobFilter;
 
 use super::Chance;
 use super::load::Clients;
+use super::providers;
 use super::support::Stage;
 
 /// A step that is not reached within this is passed over, and the daemon killed where it is.
@@ -15,11 +18,31 @@ const STEP_AT_MOST: Duration = Duration::from_secs(4);
 /// Longest life that ends by chance, in milliseconds; starting takes a part of it.
 const LIFE: u64 = 1600;
 
+/// The steps that a fax passes over HTTP: only HylaFAX names a fax before anything is sent.
+fn steps() -> Vec<&'static str> {
+    STEPS.iter().copied().filter(|step| *step != "handle.kept").collect()
+}
+
 /// How it was killed.
 #[derive(Debug, Default)]
 pub(crate) struct Killed {
     by_chance: u64,
     at: BTreeMap<&'static str, u64>,
+    /// Attempts that were open with no answer on disk, and their providers.
+    sending: Vec<(String, String)>,
+    /// Faxes that had ended at the provider when it was not on disk yet, by provider.
+    ended: BTreeMap<String, u64>,
+}
+
+/// What kills met at one provider.
+#[derive(Debug, Default, Clone, Copy)]
+struct Met {
+    /// Attempts that no request followed.
+    attempts: u64,
+    /// Requests whose answer was not recorded.
+    requests: u64,
+    /// Outcomes that were not recorded.
+    outcomes: u64,
 }
 
 impl Killed {
@@ -29,8 +52,62 @@ impl Killed {
 
     /// Fails where a named step was never the last one; not asked of short runs.
     pub(crate) fn every_step_was_hit(&self, kills: u64) {
-        let missed: Vec<&&str> = STEPS.iter().filter(|step| !self.at.contains_key(**step)).collect();
+        let missed: Vec<&str> = steps().into_iter().filter(|step| !self.at.contains_key(step)).collect();
         assert!(kills < 4 * STEPS.len() as u64 || missed.is_empty(), "never killed at {missed:?}");
+    }
+
+    /// Fails where a provider had no fax in hand at any kill; not asked of short runs.
+    pub(crate) fn every_provider_was_hit(&self, stage: &Stage, kills: u64) {
+        let met = self.met(stage);
+        let missed: Vec<&str> = met
+            .iter()
+            .filter(|(_, met)| met.attempts + met.requests == 0 || met.outcomes == 0)
+            .map(|(name, _)| *name)
+            .collect();
+        assert!(kills < 100 || missed.is_empty(), "faxes of these were hardly hit: {missed:?}");
+    }
+
+    pub(crate) fn print_providers(&self, stage: &Stage) {
+        for (name, Met { attempts, requests, outcomes }) in self.met(stage) {
+            println!(
+                "{name}: killed {attempts} times between attempt and request, {requests} between request and record, \
+                 {outcomes} between outcome and record"
+            );
+        }
+    }
+
+    fn met(&self, stage: &Stage) -> BTreeMap<&'static str, Met> {
+        let mut all: BTreeMap<&str, Met> = providers::names().map(|name| (name, Met::default())).collect();
+        let known: HashSet<String> = stage.simulator.faxes().into_iter().map(|fax| fax.reference).collect();
+        for (reference, provider) in &self.sending {
+            let met = all.get_mut(provider.as_str()).unwrap();
+            if known.contains(reference) { met.requests += 1 } else { met.attempts += 1 }
+        }
+        for (provider, times) in &self.ended {
+            all.get_mut(provider.as_str()).unwrap().outcomes += times;
+        }
+        all
+    }
+
+    /// Notes what the dead daemon had in hand.
+    async fn note(&mut self, stage: &Stage) {
+        let open = JobFilter { open: true, ..JobFilter::default() };
+        let faxes = stage.simulator.faxes();
+        let ended: HashSet<&str> =
+            faxes.iter().filter(|fax| fax.ended.is_some()).map(|fax| fax.reference.as_str()).collect();
+        for job in stage.store.jobs(&open, 100_000).await.unwrap() {
+            match job.state {
+                JobState::Sending { attempt, .. } => {
+                    self.sending.push((reference(job.id, attempt), job.provider));
+                }
+                JobState::InTransit { attempt, .. }
+                    if ended.contains(reference(job.id, attempt).as_str()) =>
+                {
+                    *self.ended.entry(job.provider).or_default() += 1;
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -44,11 +121,12 @@ impl fmt::Display for Killed {
 /// Lets the daemon live `kills` times; each life gets its share of the load.
 pub(crate) async fn run(stage: &mut Stage, clients: &Clients, kills: u64, chance: &mut Chance) -> Killed {
     let mut killed = Killed::default();
+    let steps = steps();
     let share = (clients.left() as u64).div_ceil(kills.max(1));
     for life in 0..kills {
         clients.release(share);
         // Every other life ends at a step, and the steps take turns.
-        let step = (life % 2 == 1).then(|| STEPS[usize::try_from(life / 2).unwrap() % STEPS.len()]);
+        let step = (life % 2 == 1).then(|| steps[usize::try_from(life / 2).unwrap() % steps.len()]);
         let environment = step.map(|step| ("FAXBRIDGE_CRASH_AT", format!("{step}:{}", 1 + chance.below(6))));
         let at_most = match step {
             Some(_) => STEP_AT_MOST,
@@ -65,6 +143,7 @@ pub(crate) async fn run(stage: &mut Stage, clients: &Clients, kills: u64, chance
                 killed.by_chance += 1;
             }
         }
+        killed.note(stage).await;
     }
     killed
 }

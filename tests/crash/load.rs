@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, TryAcquireError, watch};
 use tokio::task::JoinSet;
 
 use super::Chance;
+use super::providers::{ROUTES, Route};
 use super::support::{Stage, documents, smtp};
 
 /// Mail programs at once.
@@ -34,6 +35,7 @@ pub(crate) enum Way {
 pub(crate) struct Submission {
     pub(crate) n: u64,
     pub(crate) way: Way,
+    pub(crate) route: Route,
     /// The numbers it is for; their last digits say what the simulator does.
     pub(crate) numbers: Vec<String>,
     /// Whether the numbers stand in the register.
@@ -61,6 +63,7 @@ impl Submission {
         Submission {
             n,
             way,
+            route: ROUTES[usize::try_from(chance.below(ROUTES.len() as u64)).unwrap()],
             numbers,
             verified: chance.below(60) != 0,
             broken: chance.below(60) == 0,
@@ -74,9 +77,14 @@ impl Submission {
         format!("<{}@clinic.example>", self.n)
     }
 
+    /// Where a mail for `number` goes.
+    fn address(&self, number: &str) -> String {
+        format!("{number}@{}.clinic.example", self.route.name)
+    }
+
     /// Name of a drop.
     pub(crate) fn file(&self) -> String {
-        format!("{}_{}.pdf", self.n, self.numbers[0])
+        format!("{}_{}_{}.pdf", self.route.name, self.n, self.numbers[0])
     }
 
     /// What stands on its page.
@@ -89,17 +97,24 @@ impl Submission {
     }
 }
 
+/// Endings that have their script at the simulator. Not 32: an account without money stops its provider for everybody, and keeps
+/// all jobs until their deadline. Not 37: that provider takes a fax and then says that it never had it. Where the crash came
+/// before its answer, its word is all there is, and it is false.
+const SCRIPTED: [u64; 27] = [
+    10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 33, 34, 35, 36,
+    38,
+];
+
 /// A number of its own for most; a few share one, and wait for each other.
 fn number(n: u64, which: u64, chance: &mut Chance) -> String {
     const AREAS: [&str; 10] = ["212", "312", "415", "617", "713", "206", "303", "404", "503", "602"];
     if chance.below(20) == 0 {
         return format!("+1{}5550190", AREAS[usize::try_from(n % 10).unwrap()]);
     }
-    // Most are spoilt by chance only; the others have an ending of the simulator's table. Not 37: that provider takes a fax and
-    // then says that it never had it. Where the crash came before its answer, its word is all there is, and it is false.
+    // Most are spoilt by chance only; the others have an ending of the simulator's table.
     let ending = match chance.below(10) {
         0..7 => 40 + chance.below(60),
-        _ => [10 + chance.below(27), 38][usize::from(chance.below(28) == 27)],
+        _ => SCRIPTED[usize::try_from(chance.below(SCRIPTED.len() as u64)).unwrap()],
     };
     let area = AREAS[usize::try_from(n % 10).unwrap()];
     format!("+1{area}{:03}{:02}{ending:02}", 222 + n / 500 + 300 * which, (n / 10) % 50 + 50 * which % 50)
@@ -271,7 +286,7 @@ impl Shared {
     async fn mail(self: Arc<Self>) {
         while let Some(submission) = self.mails.next().await {
             let to: Vec<String> =
-                submission.numbers.iter().map(|number| format!("{number}@fax.clinic.example")).collect();
+                submission.numbers.iter().map(|number| submission.address(number)).collect();
             let to: Vec<&str> = to.iter().map(String::as_str).collect();
             let document = submission.document();
             let from = "jane@clinic.example";

@@ -48,6 +48,11 @@ tls = "none"
 from = "fax@clinic.example"
 "#;
 
+/// The master key of every stage.
+pub(crate) const MASTER_KEY: [u8; 32] = [7; 32];
+/// Under what the simulator signs webhooks.
+pub(crate) const WEBHOOK_KEY: &[u8] = b"webhook-key-of-the-tests";
+
 /// How long something that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
@@ -77,12 +82,11 @@ impl Stage {
         let dir = tempfile::Builder::new().prefix("faxbridge-story-").tempdir().unwrap();
         let at = dir.path();
         std::fs::DirBuilder::new().mode(0o700).create(at.join("data")).unwrap();
-        write_secret(&at.join("master.key"), &[7; 32]);
+        write_secret(&at.join("master.key"), &MASTER_KEY);
         write_secret(&at.join("provider.token"), b"token-of-the-tests");
-        write_secret(&at.join("webhook.key"), b"webhook-key-of-the-tests");
+        write_secret(&at.join("webhook.key"), WEBHOOK_KEY);
         make_ssh_key(at).await;
-        let mut options =
-            simulator::Options::new(at.join("faxed"), "token-of-the-tests", b"webhook-key-of-the-tests");
+        let mut options = simulator::Options::new(at.join("faxed"), "token-of-the-tests", WEBHOOK_KEY);
         options.call_time = Duration::from_millis(20);
         options.webhook_pause = Duration::from_millis(100);
         options.keep = true;

@@ -42,10 +42,11 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use super::book::{Fax, Violation};
+pub use super::face::Face;
 pub use super::script::Chaos;
 
 use super::book::{Book, Cancel};
-use super::face::{self, Face};
+use super::face;
 use super::line::{Cut, Lines};
 use super::office::{Office, Submitted, Took};
 use super::print::{Incoming, Records};

@@ -63,7 +63,8 @@ impl Hands {
         let providers = inner.providers.iter_mut().map(|(name, desk)| {
             (name.clone(), desk.health.room(now), desk.at_once.saturating_sub(desk.asking))
         });
-        Rooms { providers: providers.collect(), others: OTHERS }
+        let providers = providers.collect();
+        Rooms { providers, others: OTHERS, in_hand: inner.jobs.clone() }
     }
 
     /// Takes `job` in hand; `None` where it is already.
