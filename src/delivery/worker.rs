@@ -24,7 +24,7 @@ use super::media::Media;
 use super::webhook::Hooks;
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::job::Cause;
+use crate::job::{Cause, JobId};
 use crate::spool::Spool;
 use crate::store::{Condition, Job, Rooms, Store};
 
@@ -98,12 +98,16 @@ impl Worker {
             nap = BLOCKED;
             for job in claimed {
                 // Its request is under way here and the machine slept so long that its lease ran out: the claim was a
-                // longer lease, and must not be taken for the leftovers of a crash.
+                // longer lease, and must not be taken for the leftovers of a crash. Or its step was just saved, and it was
+                // claimed for the next one before it was put down.
                 let Some(held) = hands.take(&job, now) else { continue };
                 let (worker, hands) = (Arc::clone(&self), Arc::clone(&hands));
                 tasks.spawn(async move {
+                    let id = job.id;
                     worker.carry_on(job, &hands).await;
-                    drop(held);
+                    if held.put_down() {
+                        worker.give_up_lease(id).await;
+                    }
                     // The freed hand may let the next Job go.
                     worker.wake.notify_one();
                 });
@@ -121,6 +125,13 @@ impl Worker {
                 tracing::error!(error = %error, "due jobs could not be claimed: {error}");
                 Vec::new()
             }
+        }
+    }
+
+    /// Gives up a claim that found the Job still in hand: nobody else would look at it before that lease runs out.
+    async fn give_up_lease(&self, id: JobId) {
+        if let Err(error) = self.store.release_job(id, self.clock.now()).await {
+            tracing::error!(job.id = %id, error = %error, "the lease on job {id} could not be given up: {error}");
         }
     }
 

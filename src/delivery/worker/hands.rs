@@ -1,6 +1,7 @@
 //! Which Jobs this process has in hand, and how much more each provider can be given.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -17,8 +18,8 @@ const OTHERS: u32 = 32;
 pub(super) struct Hands(Mutex<Inner>);
 
 struct Inner {
-    /// Whatever their leases say.
-    jobs: HashSet<JobId>,
+    /// Whatever their leases say; with whether they were claimed once more meanwhile.
+    jobs: HashMap<JobId, Arc<AtomicBool>>,
     providers: BTreeMap<String, Desk>,
 }
 
@@ -36,6 +37,7 @@ pub(super) struct Held {
     job: JobId,
     provider: String,
     errand: Errand,
+    claimed_again: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Hands {
             Desk { health, asking: 0, at_once }
         };
         let providers = config.provider.iter().map(|(name, section)| (name.clone(), desk(section))).collect();
-        Hands(Mutex::new(Inner { jobs: HashSet::new(), providers }))
+        Hands(Mutex::new(Inner { jobs: HashMap::new(), providers }))
     }
 
     /// How many Jobs can be taken in hand now.
@@ -66,7 +68,7 @@ impl Hands {
         Rooms { providers: providers.collect(), others: OTHERS }
     }
 
-    /// Takes `job` in hand; `None` where it is already.
+    /// Takes `job`, which was claimed, in hand; `None` where it is already, which then learns of it ([`Held::put_down`]).
     pub(super) fn take(self: &Arc<Self>, job: &Job, now: Timestamp) -> Option<Held> {
         let errand = match &job.state {
             JobState::Queued { .. } if now < job.deadline => Errand::Send,
@@ -74,9 +76,12 @@ impl Hands {
             _ => Errand::Decide,
         };
         let mut inner = self.lock();
-        if !inner.jobs.insert(job.id) {
+        if let Some(claimed_again) = inner.jobs.get(&job.id) {
+            claimed_again.store(true, Ordering::Release);
             return None;
         }
+        let claimed_again = Arc::new(AtomicBool::new(false));
+        inner.jobs.insert(job.id, Arc::clone(&claimed_again));
         if let Some(desk) = inner.providers.get_mut(&job.provider) {
             match errand {
                 Errand::Send => desk.health.begin(now),
@@ -84,7 +89,8 @@ impl Hands {
                 Errand::Decide => {}
             }
         }
-        Some(Held { all: Arc::clone(self), job: job.id, provider: job.provider.clone(), errand })
+        let (all, provider) = (Arc::clone(self), job.provider.clone());
+        Some(Held { all, job: job.id, provider, errand, claimed_again })
     }
 
     /// Draws the conclusion from what `provider` answered.
@@ -106,6 +112,16 @@ impl Hands {
     }
 }
 
+impl Held {
+    /// The Job is out of hand. True where it was claimed meanwhile, for nobody: its lease has to be given up.
+    pub(super) fn put_down(self) -> bool {
+        let claimed_again = Arc::clone(&self.claimed_again);
+        // From here on a claim finds it free.
+        drop(self);
+        claimed_again.load(Ordering::Acquire)
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         let mut inner = self.all.lock();
@@ -117,5 +133,44 @@ impl Drop for Held {
                 Errand::Decide => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::job::SubmissionId;
+
+    #[test]
+    fn who_is_claimed_again_while_in_hand_is_told_of() {
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let inner = Inner { jobs: HashMap::new(), providers: BTreeMap::new() };
+        let hands = Arc::new(Hands(Mutex::new(inner)));
+        let job = |n| Job {
+            id: JobId::new(now, n),
+            submission: SubmissionId::new(now, n),
+            n: 1,
+            recipient: None,
+            number: None,
+            rule: "r".into(),
+            provider: "it".into(),
+            route: vec!["it".into()],
+            cancel: None,
+            state: JobState::Queued { due: now },
+            made_at: now,
+            deadline: now + SignedDuration::from_hours(1),
+            final_at: None,
+            packet: None,
+            facts: Vec::new(),
+            version: 1,
+        };
+        let (first, second) = (hands.take(&job(1), now).unwrap(), hands.take(&job(2), now).unwrap());
+        assert!(hands.take(&job(1), now).is_none());
+        assert!(!second.put_down());
+        assert!(first.put_down(), "its lease would keep everybody from it");
+        let again = hands.take(&job(1), now).unwrap();
+        assert!(!again.put_down());
     }
 }
