@@ -32,7 +32,7 @@ use jiff::SignedDuration;
 
 use bench::Bench;
 use proxy::Fault;
-use table::{CASES, Case, Ending, Hooks, Trouble};
+use table::{Case, Ending, Hooks, Trouble, cells};
 use vendors::{
     FAXPLUS_ORDER, FAXPLUS_UPLOAD, INTERFAX, PHAXIO, SIGNALWIRE, SIMULATOR, SINCH, SRFAX, TELNYX, Vendor,
 };
@@ -89,26 +89,27 @@ async fn signalwire() {
 
 /// All cells of an adapter, at once.
 async fn row(vendor: &'static Vendor) {
-    let cells = CASES.iter().map(async |case| {
+    let cases = cells(vendor);
+    let cells = cases.iter().map(async |case| {
         let panicked = AssertUnwindSafe(cell(vendor, case)).catch_unwind().await.err()?;
         let text = match panicked.downcast::<String>() {
             Ok(text) => *text,
             Err(other) => other.downcast_ref::<&str>().map_or("a panic", |text| *text).to_owned(),
         };
-        Some(format!("{}: {text}", case.name))
+        Some(format!("{}: {text}", case.title()))
     });
     let wrong: Vec<String> = join_all(cells).await.into_iter().flatten().collect();
-    let (few, many) = (wrong.len(), CASES.len());
+    let (few, many) = (wrong.len(), cases.len());
     assert!(wrong.is_empty(), "{}: {few} of {many} cells:\n{}", vendor.name, wrong.join("\n"));
 }
 
-async fn cell(vendor: &'static Vendor, case: &'static Case) {
+async fn cell(vendor: &'static Vendor, case: &Case) {
     let ending = case.ending(vendor);
     let story = ending.story(case.takes());
     let number = FaxNumber::from_e164(case.number()).unwrap();
     // Long enough for a busy machine, where it is not itself the fault.
     let timeout = if case.trouble == Trouble::Wire(Fault::Withheld) { "2 s" } else { "30 s" };
-    let (mut bench, worker) = Bench::new(vendor, number, timeout).await;
+    let (mut bench, worker) = Bench::new(vendor, number, timeout, case.routed).await;
     let begun = bench.now();
     assert_eq!(
         worker.providers["it"].capabilities().finds_by_reference,
@@ -118,6 +119,7 @@ async fn cell(vendor: &'static Vendor, case: &'static Case) {
     if let Trouble::Wire(fault) = case.trouble {
         bench.proxy.fault(Some(fault));
     }
+    bench.proxy.question_fault(case.asked.map(|(_, fault)| fault));
     if case.trouble != Trouble::Nobody {
         bench.proxy.open();
     }
@@ -132,7 +134,9 @@ async fn cell(vendor: &'static Vendor, case: &'static Case) {
     assert_eq!(rest.job.state.as_str(), story.rests_as, "right after it: {}", bench.path().await);
     let waits = rest.next.map_or(0, |next| next.duration_since(begun).as_secs());
     assert!(story.waits.contains(&waits), "waits for {waits} s");
-    fares(&bench, ending).await;
+    if case.asked.is_none() {
+        fares(&bench, ending).await;
+    }
 
     // It lasts, and is over.
     while bench.now().duration_since(begun) < SignedDuration::from_mins(case.minutes) {
@@ -140,8 +144,11 @@ async fn cell(vendor: &'static Vendor, case: &'static Case) {
         bench.pass(&rest);
         rest = bench.rest().await;
     }
-    fares(&bench, ending).await;
+    if case.asked.is_none() {
+        fares(&bench, ending).await;
+    }
     bench.proxy.fault(None);
+    bench.proxy.question_fault(None);
     bench.proxy.open();
 
     // And all is well in the end.
@@ -163,7 +170,7 @@ async fn cell(vendor: &'static Vendor, case: &'static Case) {
 
 /// How the provider must fare in the trouble.
 async fn fares(bench: &Bench, ending: Ending) {
-    let row = bench.provider().await;
+    let row = bench.provider("it").await;
     match ending {
         Ending::NotSent(Cause::RateLimited, seconds) => {
             assert_eq!((row.condition, row.cause), (Condition::Resting, Some(Cause::RateLimited)));
@@ -171,7 +178,10 @@ async fn fares(bench: &Bench, ending: Ending) {
             let rests = row.rests_until.unwrap().duration_since(bench.now()).as_secs();
             assert_eq!(rests, if seconds == 90 { 90 } else { 10 });
         }
-        Ending::Rests(Cause::AccountTrouble) => {
+        Ending::Switched(cause @ Cause::RateLimited) => {
+            assert_eq!((row.condition, row.cause), (Condition::Resting, Some(cause)));
+        }
+        Ending::Rests(Cause::AccountTrouble) | Ending::Switched(Cause::AccountTrouble) => {
             assert_eq!((row.condition, row.cause), (Condition::Resting, Some(Cause::AccountTrouble)));
         }
         // Five failures make it rest; less do not.
@@ -197,18 +207,30 @@ async fn ended_well(bench: &Bench, case: &Case, ending: Ending) {
         assert!((2..=12).contains(&repeated), "{repeated} tries for nothing in {} minutes", case.minutes);
     }
     assert!(bench.store.uncomposed(bench.submission).await.unwrap(), "the sender is told");
-    assert_eq!(bench.provider().await.condition, Condition::Good);
+    let switched = matches!(ending, Ending::Switched(_));
+    if !switched && case.asked.is_none() {
+        assert_eq!(bench.provider("it").await.condition, Condition::Good);
+    }
 
     // What was asked of the provider, and what it did.
     let attempts = bench.store.attempts(bench.job).await.unwrap();
-    let unheard = if case.trouble == Trouble::Nobody { attempts.len() - 1 } else { 0 };
-    assert_eq!(bench.proxy.seen(), attempts.len() - unheard, "one request for each attempt");
+    let (last, before) = attempts.split_last().unwrap();
+    assert_eq!(last.provider, if switched { "other" } else { "it" });
+    let unheard = if case.trouble == Trouble::Nobody { before.len() } else { 0 };
+    let heard = attempts.len() - unheard - usize::from(switched);
+    assert_eq!(bench.proxy.seen(), heard, "one request for each attempt");
     let faxes = bench.simulator.faxes();
     assert_eq!(faxes.len(), 1, "{faxes:?}");
     assert_eq!(faxes[0].job(), bench.job.as_str());
     assert_eq!(faxes[0].sha256, bench::paper_hash());
     assert!(faxes[0].printed && faxes[0].result.as_ref().is_some_and(|result| result.code == "ok"));
     assert_eq!(bench.simulator.violations(), []);
+    let reports = match case.trouble {
+        Trouble::Webhook(Hooks::Twice) => 2,
+        Trouble::Webhook(Hooks::Never) => 0,
+        _ => 1,
+    };
+    assert_eq!(bench.webhooks(), reports, "webhooks were believed");
     if ending == Ending::NotTaken {
         let looked_for = attempts[0].ended().unwrap().duration_since(attempts[0].started());
         assert!(looked_for >= QUIET, "sent again after {looked_for:#}");

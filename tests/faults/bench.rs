@@ -45,6 +45,15 @@ url = "URL"
 timeout = "TIMEOUT"
 "#;
 
+/// A provider with which all is well.
+const OTHER: &str = r#"
+[provider.other]
+kind = "simulator"
+url = "SIMULATOR"
+token = "file:DIR/token"
+webhook_key = "file:DIR/webhook.key"
+"#;
+
 const TOKEN: &str = "token-of-the-tests";
 const KEY: &[u8] = b"webhook-key-of-the-tests";
 const PAPER: &str = "fixtures/three-pages.pdf";
@@ -77,7 +86,7 @@ pub(crate) struct Bench {
     desk: Option<(Desk, TcpListener)>,
     stop: watch::Sender<bool>,
     working: JoinHandle<()>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A Job with which nothing happens until time goes by.
@@ -93,6 +102,7 @@ impl Bench {
         vendor: &'static Vendor,
         number: FaxNumber,
         timeout: &'static str,
+        routed: bool,
     ) -> (Bench, Worker) {
         let dir = TempDir::new().unwrap();
         let clock = Arc::new(Hand(Mutex::new(Timestamp::from_second(1_795_000_000).unwrap())));
@@ -125,11 +135,14 @@ impl Bench {
         let proxy = Proxy::new(Arc::clone(&simulator), TOKEN, vendor.submits);
 
         let url = format!("http://{}{}", proxy.address, vendor.face);
-        let config = configuration(vendor, &url, timeout, dir.path());
+        let config = configuration(vendor, dir.path(), &[&url, timeout, &simulator.url()], routed);
         let providers = build_providers(&config).unwrap();
-        store.meet_provider("it", &config.provider["it"].identity()).await.unwrap();
+        for (name, section) in &config.provider {
+            store.meet_provider(name, &section.identity()).await.unwrap();
+        }
+        let route: &[&str] = if routed { &["it", "other"] } else { &["it"] };
         let now = clock.now();
-        let (submission, job) = enter_job(&store, &spool, number, now).await;
+        let (submission, job) = enter_job(&store, &spool, number, route, now).await;
         let (wake, (stop, stopped)) = (Arc::new(Notify::new()), watch::channel(false));
         let desk = Desk {
             hooks: hooks.clone(),
@@ -170,7 +183,7 @@ impl Bench {
             desk: Some((desk, at_hooks)),
             stop,
             working,
-            _dir: dir,
+            dir,
         };
         (bench, worker)
     }
@@ -195,9 +208,17 @@ impl Bench {
         self.clock.now()
     }
 
-    /// How the provider fares.
-    pub(crate) async fn provider(&self) -> ProviderRow {
-        self.store.providers().await.unwrap().remove(0)
+    /// How a provider fares; `it` is the one in the matrix.
+    pub(crate) async fn provider(&self, name: &str) -> ProviderRow {
+        let rows = self.store.providers().await.unwrap();
+        rows.into_iter().find(|row| row.name == name).unwrap()
+    }
+
+    /// How many webhooks were sent and taken.
+    pub(crate) fn webhooks(&self) -> usize {
+        let log = std::fs::read_to_string(self.dir.path().join("faxed/calls.jsonl")).unwrap();
+        let events = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        events.filter(|event| event["event"] == "webhook" && event["taken"] == true).count()
     }
 
     /// The states that the Job went through, as the ledger has them.
@@ -289,7 +310,7 @@ impl Bench {
             return Some(Rest { job, next: Some(own) });
         }
         // It is due and waits for a provider that rests.
-        let until = self.provider().await.rests_until.filter(|until| *until > now)?;
+        let until = self.provider(&job.provider).await.rests_until.filter(|until| *until > now)?;
         matches!(job.state, JobState::Queued { .. }).then_some(Rest { job, next: Some(until) })
     }
 }
@@ -301,10 +322,12 @@ async fn port() -> (TcpListener, String) {
     (listener, base)
 }
 
-fn configuration(vendor: &Vendor, url: &str, timeout: &str, dir: &Path) -> Config {
-    let text = format!("{CONFIG}{}", vendor.keys)
+fn configuration(vendor: &Vendor, dir: &Path, [url, timeout, simulator]: &[&str; 3], routed: bool) -> Config {
+    let other = if routed { OTHER } else { "" };
+    let text = format!("{CONFIG}{}{other}", vendor.keys)
         .replace("URL", url)
         .replace("TIMEOUT", timeout)
+        .replace("SIMULATOR", simulator)
         .replace("DIR", dir.to_str().unwrap());
     toml::from_str(&text).unwrap()
 }
@@ -322,7 +345,13 @@ async fn register(simulator: &Running, target: &str) {
 }
 
 /// A Job that waits for its turn, to a number that is verified.
-async fn enter_job(store: &Store, spool: &Spool, number: FaxNumber, now: Timestamp) -> (SubmissionId, JobId) {
+async fn enter_job(
+    store: &Store,
+    spool: &Spool,
+    number: FaxNumber,
+    route: &[&str],
+    now: Timestamp,
+) -> (SubmissionId, JobId) {
     let entry = Entry {
         key: "mercy".into(),
         name: "Mercy Hospital".into(),
@@ -370,7 +399,7 @@ async fn enter_job(store: &Store, spool: &Spool, number: FaxNumber, now: Timesta
         recipient: Some("mercy".into()),
         number: Some(number),
         rule: "r".into(),
-        route: vec!["it".into()],
+        route: route.iter().map(ToString::to_string).collect(),
         state: JobState::Queued { due: now },
         deadline: now + SignedDuration::from_hours(24),
         packet: Some(PacketRow { document, pages: 3, cover_pages: 0 }),

@@ -1,5 +1,5 @@
 //! What stands between an adapter and the simulator: it passes everything on, and does one thing wrong with the request that
-//! may cause a call.
+//! may cause a call, or with the questions that follow.
 //!
 //! Every connection carries one request: what is passed on says `Connection: close`, so answers end with their connection and
 //! need not be understood.
@@ -53,18 +53,21 @@ pub(crate) struct Said {
     pub(crate) status: u16,
     /// A header line, or nothing.
     pub(crate) header: &'static str,
+    pub(crate) body: &'static str,
 }
 
-const PAGE: &str = "<html><head><title>Gateway</title></head><body>Please come again.</body></html>";
+/// What a gateway says in place of the API.
+pub(crate) const PAGE: &str =
+    "<html><head><title>Gateway</title></head><body>Please come again.</body></html>";
 
 impl Said {
     fn bytes(self) -> Vec<u8> {
-        let Said { status, header } = self;
+        let Said { status, header, body } = self;
         let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
         format!(
             "HTTP/1.1 {status} Said\r\nContent-Type: text/html\r\n{header}Connection: close\r\n\
-             Content-Length: {}\r\n\r\n{PAGE}",
-            PAGE.len()
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
         )
         .into_bytes()
     }
@@ -93,6 +96,7 @@ struct Inner {
     secret: &'static str,
     submits: Submits,
     fault: Mutex<Option<Fault>>,
+    question_fault: Mutex<Option<Fault>>,
     seen: AtomicUsize,
 }
 
@@ -101,17 +105,28 @@ impl Proxy {
     pub(crate) fn new(simulator: Arc<Running>, secret: &'static str, submits: Submits) -> Proxy {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let (fault, seen) = (Mutex::default(), AtomicUsize::new(0));
         Proxy {
             address: socket.local_addr().unwrap(),
             closed: Mutex::new(Some(socket)),
-            inner: Arc::new(Inner { simulator, secret, submits, fault, seen }),
+            inner: Arc::new(Inner {
+                simulator,
+                secret,
+                submits,
+                fault: Mutex::default(),
+                question_fault: Mutex::default(),
+                seen: AtomicUsize::new(0),
+            }),
         }
     }
 
-    /// Does this wrong from now on, or nothing.
+    /// Does this wrong from now on with requests that may cause a call, or nothing.
     pub(crate) fn fault(&self, fault: Option<Fault>) {
         *self.inner.fault.lock().unwrap() = fault;
+    }
+
+    /// Does this wrong from now on with questions, or nothing.
+    pub(crate) fn question_fault(&self, fault: Option<Fault>) {
+        *self.inner.question_fault.lock().unwrap() = fault;
     }
 
     /// How many requests that may cause a call have come so far.
@@ -137,11 +152,13 @@ impl Proxy {
 impl Inner {
     async fn pass(&self, mut client: TcpStream) -> std::io::Result<()> {
         let mut request = Request::begin(&mut client).await?;
-        let fault = if self.is_submit(&request) {
-            self.seen.fetch_add(1, Ordering::SeqCst);
-            *self.fault.lock().unwrap()
-        } else {
-            None
+        let fault = match self.errand(&request) {
+            Errand::Submit => {
+                self.seen.fetch_add(1, Ordering::SeqCst);
+                *self.fault.lock().unwrap()
+            }
+            Errand::Question => *self.question_fault.lock().unwrap(),
+            Errand::Other => None,
         };
         if fault == Some(Fault::ResetUnread) {
             return client.set_zero_linger();
@@ -172,12 +189,18 @@ impl Inner {
         }
     }
 
-    fn is_submit(&self, request: &Request) -> bool {
+    fn errand(&self, request: &Request) -> Errand {
         let mut words = request.head.split(' ');
         let (method, target) = (words.next(), words.next().unwrap_or_default());
         let path = target.split('?').next().unwrap_or_default();
         let body = String::from_utf8_lossy(&request.body);
-        method == Some("POST") && path == self.submits.path && body.contains(self.submits.body)
+        match method {
+            Some("GET") => Errand::Question,
+            Some("POST") if path == self.submits.path && body.contains(self.submits.body) => Errand::Submit,
+            // Where one URL takes everything.
+            Some("POST") if path == self.submits.path => Errand::Question,
+            _ => Errand::Other,
+        }
     }
 
     async fn forward(&self, request: &Request) -> std::io::Result<Vec<u8>> {
@@ -189,6 +212,12 @@ impl Inner {
         server.read_to_end(&mut answer).await?;
         Ok(answer)
     }
+}
+
+enum Errand {
+    Submit,
+    Question,
+    Other,
 }
 
 struct Request {

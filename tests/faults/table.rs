@@ -4,13 +4,18 @@ use std::ops::RangeInclusive;
 
 use faxbridge::job::Cause;
 
-use super::proxy::{Fault, Said};
+use super::proxy::{Fault, PAGE, Said};
 use super::vendors::{Reports, Vendor};
 
 /// Something that goes wrong, always with the first submit.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Case {
-    pub(crate) name: &'static str,
+    name: &'static str,
     pub(crate) trouble: Trouble,
+    /// What goes wrong with the questions that follow.
+    pub(crate) asked: Option<(&'static str, Fault)>,
+    /// Whether the Job may go another way: over a provider with which all is well.
+    pub(crate) routed: bool,
     /// For so many minutes; 0: until the Job waits for the first time.
     pub(crate) minutes: i64,
     /// What is right then.
@@ -48,8 +53,12 @@ pub(crate) enum Ending {
     NotSent(Cause, i64),
     /// The same, again and again until the trouble is over; the provider rests meanwhile.
     Rests(Cause),
+    /// The same, and it goes the other way of its route at once.
+    Switched(Cause),
     /// The answer was lost; the fax is found by its reference and followed to its end.
     Found,
+    /// The same, once questions are answered again. Until then nothing is concluded.
+    FoundLate,
     /// Nobody can know whether it was taken. It is not found, and not found again after the quiet time; then it is sent again.
     NotTaken,
     /// Nobody can know, and nobody can be asked: a person decides.
@@ -57,23 +66,23 @@ pub(crate) enum Ending {
 }
 
 const fn says(status: u16, header: &'static str) -> Trouble {
-    Trouble::Wire(Fault::Says(Said { status, header }))
+    Trouble::Wire(Fault::Says(Said { status, header, body: PAGE }))
 }
 
 const fn takes_and_says(status: u16) -> Trouble {
-    Trouble::Wire(Fault::SaysTaken(Said { status, header: "" }))
+    Trouble::Wire(Fault::SaysTaken(Said { status, header: "", body: PAGE }))
 }
 
 const fn case(name: &'static str, trouble: Trouble, minutes: i64, ending: Ending) -> Case {
-    Case { name, trouble, minutes, ending }
+    Case { name, trouble, asked: None, routed: false, minutes, ending }
 }
 
 use Cause::{AccountTrouble, ProviderTrouble, RateLimited};
-use Ending::{Delivered, Found, Held, NotSent, NotTaken, Rests};
+use Ending::{Delivered, Found, FoundLate, Held, NotSent, NotTaken, Rests, Switched};
 
 /// What goes wrong, and what is right for an adapter of which [`otherwise`] says nothing.
 #[rustfmt::skip]
-pub(crate) const CASES: &[Case] = &[
+const CASES: &[Case] = &[
     case("connection refused", Trouble::Nobody, 0, NotSent(ProviderTrouble, 60)),
     case("down for an hour", Trouble::Nobody, 60, Rests(ProviderTrouble)),
     case("reset before the body is read", Trouble::Wire(Fault::ResetUnread), 0, NotTaken),
@@ -95,6 +104,49 @@ pub(crate) const CASES: &[Case] = &[
     case("webhook never", Trouble::Webhook(Hooks::Never), 0, Delivered(15)),
 ];
 
+/// What goes wrong with questions, for ten minutes, after the answer to the submit was lost or while the call is awaited. It is
+/// never news: nothing follows from it.
+#[rustfmt::skip]
+const ASKED: &[(&str, Fault)] = &[
+    ("reset", Fault::ResetUnread),
+    ("reset in the answer", Fault::ResetInAnswer),
+    ("the JSON breaks off", Fault::Truncated),
+    ("401, the API's own", Fault::Stranger),
+    ("404 of a proxy", Fault::Says(Said { status: 404, header: "", body: PAGE })),
+    ("429", Fault::Says(Said { status: 429, header: "Retry-After: 90", body: PAGE })),
+    ("500", Fault::Says(Said { status: 500, header: "", body: PAGE })),
+    ("200 with garbage", Fault::Says(Said { status: 200, header: "", body: PAGE })),
+    ("200 with an empty object", Fault::Says(Said { status: 200, header: "", body: "{}" })),
+];
+
+/// What also goes wrong where the Job may go another way.
+const ROUTED: &[&str] = &[
+    "connection refused",
+    "reset before the body is read",
+    "reset after it was taken",
+    "429 with Retry-After",
+    "401, the API's own",
+    "500, not taken",
+];
+
+/// Every cell of an adapter.
+pub(crate) fn cells(vendor: &Vendor) -> Vec<Case> {
+    let mut cells = CASES.to_vec();
+    // With an upload nothing can be lost, and nothing is asked.
+    if vendor.name != "faxplus, upload" {
+        let lost = case("answer lost", Trouble::Wire(Fault::ResetTaken), 10, FoundLate);
+        let taken = case("taken", Trouble::Webhook(Hooks::Never), 10, Delivered(15));
+        for fault in ASKED {
+            cells.extend([lost, taken].map(|case| Case { asked: Some(*fault), ..case }));
+        }
+    }
+    // Who cannot be asked is not asked.
+    cells.retain(|case| vendor.name != "signalwire" || case.ending != FoundLate);
+    let routed = CASES.iter().filter(|case| ROUTED.contains(&case.name));
+    cells.extend(routed.map(|case| Case { routed: true, minutes: 0, ..*case }));
+    cells
+}
+
 /// What is right for this adapter in particular, and why.
 fn otherwise(vendor: &Vendor, case: &Case) -> Option<(Ending, &'static str)> {
     match (vendor.name, case.ending) {
@@ -113,7 +165,16 @@ fn otherwise(vendor: &Vendor, case: &Case) -> Option<(Ending, &'static str)> {
 
 impl Case {
     pub(crate) fn ending(&self, vendor: &Vendor) -> Ending {
-        otherwise(vendor, self).map_or(self.ending, |(ending, _)| ending)
+        match otherwise(vendor, self).map_or(self.ending, |(ending, _)| ending) {
+            // An answer that was lost goes nowhere else: what is known then is only the word of who lost it.
+            NotSent(cause, _) | Rests(cause) if self.routed => Switched(cause),
+            ending => ending,
+        }
+    }
+
+    pub(crate) fn title(&self) -> String {
+        let asked = self.asked.map_or(String::new(), |(name, _)| format!(", asked: {name}"));
+        format!("{}{asked}{}", self.name, if self.routed { ", another way" } else { "" })
     }
 
     /// A number with which the simulator does what is meant with webhooks.
@@ -176,6 +237,16 @@ impl Ending {
                 "queued > sending > queued AGAIN > sending > in_transit > delivered",
                 &[cause.as_str(), "delivered"],
             ),
+            Switched(cause) => told(
+                "delivered",
+                0..=0,
+                "queued > sending > queued > sending > in_transit > delivered",
+                &[cause.as_str(), "delivered"],
+            ),
+            FoundLate => {
+                let path = "queued > sending > unclear > in_transit > delivered";
+                told("unclear", 15..=15, path, &["delivered"])
+            }
             Found => {
                 let path = "queued > sending > unclear > in_transit > delivered";
                 told("in_transit", 15..=15, path, &["delivered"])
