@@ -3,12 +3,13 @@
 //!
 //! For each cell: nothing is lost (the fax is delivered in the end, or a person is asked), nothing goes out twice (counted at
 //! the simulator), each Attempt has the right cause, and the step right after the fault is the right one. Time is a clock
-//! that is moved on by hand, from one step of the Job to its next.
+//! that is moved on by hand, from one step of the Job to its next. After a lost answer it can also be cancelled.
 //!
 //! HylaFAX is not of this kind: it speaks no HTTP, and its faults are in `tests/hylafax.rs`. There, `the_wire_breaks` covers
 //! the refused connection ("a try with nobody there"), the wrong password (the 401), the reset before it is taken (`Cut::InParameters`,
 //! `Cut::BeforeJsubm`), the reset after it was taken (`Cut::BeforeReply`) and in the answer (`Cut::InReply`). An answer that never comes
-//! is `Cut::Unnoticed`. It has no webhooks, rate limits or bodies of answers.
+//! is `Cut::Unnoticed`, in `hylafax_is_killed_in_mid_call`. It has no webhooks, rate limits or
+//! bodies of answers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the test")]
 
@@ -30,7 +31,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 
-use bench::Bench;
+use bench::{Bench, Rest};
 use proxy::Fault;
 use table::{Case, Ending, Hooks, Trouble, cells};
 use vendors::{
@@ -39,7 +40,7 @@ use vendors::{
 
 /// No cell has business later than this.
 const LONGEST: SignedDuration = SignedDuration::from_hours(3);
-/// The document's pages are asked about again only after this.
+/// Before that much time is over, absence at a provider proves nothing (`policy.quiet`).
 const QUIET: SignedDuration = SignedDuration::from_mins(3);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,16 +91,23 @@ async fn signalwire() {
 /// All cells of an adapter, at once.
 async fn row(vendor: &'static Vendor) {
     let cases = cells(vendor);
-    let cells = cases.iter().map(async |case| {
-        let panicked = AssertUnwindSafe(cell(vendor, case)).catch_unwind().await.err()?;
+    let mut all: Vec<_> = cases.iter().map(|case| (case.title(), cell(vendor, case).boxed_local())).collect();
+    if vendor.name != "faxplus, upload" {
+        for fault in [Fault::ResetUnread, Fault::ResetTaken] {
+            all.push((format!("cancelled after {fault:?}"), cancelled(vendor, fault).boxed_local()));
+        }
+    }
+    let many = all.len();
+    let cells = all.into_iter().map(async |(title, cell)| {
+        let panicked = AssertUnwindSafe(cell).catch_unwind().await.err()?;
         let text = match panicked.downcast::<String>() {
             Ok(text) => *text,
             Err(other) => other.downcast_ref::<&str>().map_or("a panic", |text| *text).to_owned(),
         };
-        Some(format!("{}: {text}", case.title()))
+        Some(format!("{title}: {text}"))
     });
     let wrong: Vec<String> = join_all(cells).await.into_iter().flatten().collect();
-    let (few, many) = (wrong.len(), cases.len());
+    let few = wrong.len();
     assert!(wrong.is_empty(), "{}: {few} of {many} cells:\n{}", vendor.name, wrong.join("\n"));
 }
 
@@ -165,6 +173,45 @@ async fn cell(vendor: &'static Vendor, case: &Case) {
         rest = bench.rest().await;
     }
     ended_well(&bench, case, ending).await;
+    bench.stop().await;
+}
+
+/// A person wants it cancelled after its answer was lost: it is not sent again on anybody's word, and where the provider has it and
+/// can cancel, it is not sent at all.
+async fn cancelled(vendor: &'static Vendor, fault: Fault) {
+    // It stays in the provider's queue.
+    let number = FaxNumber::from_e164("+12125550135").unwrap();
+    let (mut bench, worker) = Bench::new(vendor, number, "30 s", false).await;
+    let can = worker.providers["it"].capabilities();
+    if !can.finds_by_reference || (fault.takes() && !can.cancels) {
+        return;
+    }
+    bench.proxy.fault(Some(fault));
+    bench.proxy.open();
+    bench.start(worker);
+    bench.take_webhooks();
+    let begun = bench.now();
+    let mut rest = bench.rest().await;
+    bench.proxy.fault(None);
+    bench.wish_to_cancel().await;
+    rest = Rest { next: None, ..rest };
+    while !rest.job.state.is_final() {
+        if rest.next.is_some() {
+            bench.pass(&rest);
+        }
+        rest = bench.rest().await;
+        assert!(bench.now().duration_since(begun) < LONGEST, "it takes too long: {}", bench.path().await);
+    }
+    let (path, tries) = match fault.takes() {
+        true => ("queued > sending > unclear > in_transit > cancelled", ["cancelled"]),
+        false => ("queued > sending > unclear > cancelled", ["not_taken"]),
+    };
+    assert_eq!((bench.path().await.as_str(), bench.tries().await), (path, tries.map(String::from).to_vec()));
+    let faxes = bench.simulator.faxes();
+    assert_eq!((bench.proxy.seen(), faxes.len()), (1, usize::from(fault.takes())));
+    assert!(faxes.iter().all(|fax| fax.dialled.is_none()), "{faxes:?}");
+    let told = bench.store.uncomposed(bench.submission).await.unwrap();
+    assert!(told, "the sender is told");
     bench.stop().await;
 }
 

@@ -261,6 +261,12 @@ impl Bench {
         self.wake.notify_one();
     }
 
+    /// A person wants the Job cancelled while a call may be under way.
+    pub(crate) async fn wish_to_cancel(&self) {
+        assert!(self.store.wish_to_cancel(self.job, "the tests", self.now()).await.unwrap());
+        self.wake.notify_one();
+    }
+
     /// A person decides about a held Job.
     pub(crate) async fn decide(&self, event: Event) {
         let job = self.store.job(self.job).await.unwrap().unwrap();
