@@ -28,7 +28,8 @@
 //! | [`SubmitError::Unknown`] | nothing | the Job is Unclear; the provider is asked by reference |
 //!
 //! A connection that could not be opened is `NotSent`. Once one byte of the request may have left, only a well-formed
-//! answer of the provider's own API counts as its word: a timeout, a reset, a 500, 502 or 504, an answer that cannot be
+//! answer of the provider's own API counts as its word, and 401, 402, 403 and 429, which whoever guards its door gives before
+//! the order is read: a timeout, a reset, a 500, 502 or 504, an answer that cannot be
 //! read, all are `Unknown`, because providers do accept faxes and then fail to say so. No provider offers a proven
 //! idempotency key: to submit the same reference twice is to send two faxes.
 //!

@@ -420,6 +420,8 @@ impl Sent {
         match (pages_sent, cause) {
             (Some(1..), _) => Sent::Some,
             (_, Cause::PartlySent | Cause::Unknown | Cause::Unclear) => Sent::Perhaps,
+            // Broken off by whoever cancelled it: nobody says how far it had come.
+            (None, Cause::Cancelled) => Sent::Perhaps,
             _ => Sent::Nothing,
         }
     }

@@ -38,6 +38,8 @@ const COPY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 const COPY_NEVER: SignedDuration = SignedDuration::from_hours(24);
 /// Between two looks for copies to be deleted: a final answer waits for what becomes of them.
 const COPY_ROUND: Duration = Duration::from_millis(500);
+/// What is known of a telephone line is of no use this long after its rest.
+const LINES: SignedDuration = SignedDuration::from_hours(24);
 /// Copies that providers are asked to delete at once.
 const COPIES_AT_ONCE: usize = 8;
 
@@ -166,6 +168,7 @@ impl Retention {
         }
         let results = now.checked_sub(self.config.retention.results.signed()).unwrap_or(Timestamp::MIN);
         self.store.expire_results(results).await?;
+        self.store.forget_lines(now.checked_sub(LINES).unwrap_or(Timestamp::MIN)).await?;
         Ok(())
     }
 

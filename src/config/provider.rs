@@ -1,4 +1,4 @@
-//! `[provider.NAME]`: which fax API, how to sign in, and how much of it. One shape for all kinds; [`ProviderKind::KEYS`]
+//! `[provider.NAME]`: which fax API, how to sign in, and how much of it. One shape for all kinds; [`ProviderKind::keys`]
 //! says which keys each kind needs and takes.
 
 use serde::{Deserialize, Serialize};
@@ -123,11 +123,10 @@ impl ProviderKind {
 }
 
 /// What follows when a provider does not know a fax whose submit had no answer, after the quiet time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Absent {
     /// It is sent again.
-    #[default]
     Resend,
     /// It is held for a person.
     Hold,
@@ -165,9 +164,8 @@ pub struct Provider {
     pub concurrency: usize,
     /// Faxes handed over per minute at most.
     pub per_minute: Option<u32>,
-    /// What follows when it does not know a fax whose submit had no answer.
-    #[serde(default)]
-    pub absent: Absent,
+    /// What follows when it does not know a fax whose submit had no answer. Default: see [`Provider::absent`].
+    pub absent: Option<Absent>,
     /// How long its list may lag behind, instead of `policy.quiet`.
     pub quiet: Option<Duration>,
 }
@@ -178,6 +176,14 @@ impl Provider {
     }
     fn default_concurrency() -> usize {
         8
+    }
+
+    /// What follows when it does not know a fax whose submit had no answer: it is sent again, but held where nobody promises
+    /// that the provider's list shows a fax that still waits (srfax).
+    #[must_use]
+    pub fn absent(&self) -> Absent {
+        let usual = if self.kind == ProviderKind::Srfax { Absent::Hold } else { Absent::Resend };
+        self.absent.unwrap_or(usual)
     }
 
     /// Where its API is; empty where nobody said.

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{Absent, Config};
+use crate::config::{self, Absent, Config};
 use crate::job::Cause;
 use crate::job::retry::RetryPolicy;
 use crate::job::state::{Context, Patience, Route};
@@ -18,6 +18,7 @@ pub struct Circumstances {
     patience: Patience,
     route: Route,
     absent: Absent,
+    doubt: bool,
     number_failed: u32,
     cancel: bool,
     deadline: Timestamp,
@@ -43,6 +44,7 @@ impl Circumstances {
         let configured = job.route.iter().filter(|name| config.provider.contains_key(*name));
         Ok(Circumstances {
             earlier: attempts.iter().filter_map(AttemptRow::cause).collect(),
+            doubt: attempts.iter().any(AttemptRow::is_doubtful),
             attempts,
             retry: RetryPolicy {
                 calls: policy.calls,
@@ -58,7 +60,7 @@ impl Circumstances {
                 unclear_at_most: policy.unclear_at_most.signed(),
             },
             route: Route { providers: configured.cloned().collect(), current: job.provider.clone() },
-            absent: provider.map_or(Absent::Hold, |provider| provider.absent),
+            absent: provider.map_or(Absent::Hold, config::Provider::absent),
             number_failed,
             cancel: store.cancel_wish(job.id).await?.is_some(),
             deadline: job.deadline,
@@ -80,6 +82,7 @@ impl Circumstances {
             patience: &self.patience,
             route: &self.route,
             absent: self.absent,
+            doubt: self.doubt,
             number_failed: self.number_failed,
             cancel: self.cancel,
             jitter,

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, Upload, broken_off, cut, not_sent, place, secret_header};
+use super::http::{Answer, Http, Upload, after_call, cut, not_sent, place, secret_header};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Document, HeaderLine, Hook, News, Order, Provider, Search,
     Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
@@ -192,6 +192,10 @@ impl Faxplus {
     }
 
     async fn call_off(&self, id: &str) -> Result<Cancelled, AskError> {
+        // It can be taken out while it waits; what an answer to that means during the call, the vendor does not say.
+        if self.waiting(id).await?.is_some_and(|fax| fax.status.as_deref() == Some("sending")) {
+            return Ok(Cancelled::TooLate);
+        }
         let answer = self.ask(Method::DELETE, self.url(&["outbox", id])).await?;
         if answer.status.is_success() {
             return Ok(Cancelled::Stopped);
@@ -314,8 +318,9 @@ fn report_of(fax: &list::Ended) -> Report {
     let outcome = match cause_of(&fax.status) {
         _ if delivered => Outcome::Delivered,
         // The record counts the pages of the document, not those that arrived.
-        Cause::LineTrouble => Outcome::of(broken_off(None)),
-        cause => Outcome::of(cause),
+        // Its queue was too full to call at all.
+        cause if fax.status == "failed_to_send" => Outcome::of(cause),
+        cause => Outcome::of(after_call(cause, None)),
     };
     Report {
         outcome,

@@ -126,6 +126,10 @@ impl Health {
     /// Draws the conclusion from a submit.
     pub fn note(&mut self, seen: Seen, now: Timestamp) -> Change {
         let Seen::Trouble { cause, wait } = seen else {
+            // One that began before the rest says nothing about its end.
+            if self.resting.as_ref().is_some_and(|rest| rest.until > now) {
+                return Change::None;
+            }
             let was_resting = self.resting.take().is_some();
             (self.failures, self.rests) = (0, 0);
             return if was_resting { Change::Well } else { Change::None };
@@ -146,8 +150,10 @@ impl Health {
         let pause = pause.max(wait.unwrap_or(SignedDuration::ZERO));
         self.rests = self.rests.saturating_add(1);
         let rest = Rest { cause, until: now.saturating_add(pause).unwrap_or(Timestamp::MAX) };
-        // Answers of those that were under way when it began add nothing to it.
-        if self.resting.as_ref().is_some_and(|old| old.until > now && old.cause == cause) {
+        // Answers of those that were under way when it began add nothing to it, unless they want more of it.
+        if self.resting.as_ref().is_some_and(|old| {
+            old.until > now && (old.cause == cause && wait.is_none() || old.until >= rest.until)
+        }) {
             self.rests = self.rests.saturating_sub(1);
             return Change::None;
         }
@@ -158,12 +164,19 @@ impl Health {
     /// Adds what the rate allows since the last look; at most a second's worth, or one, is saved up.
     fn fill(&mut self, now: Timestamp) {
         let Some(per_minute) = self.per_minute else { return };
-        let millis = i64::try_from(now.duration_since(self.filled_at).as_millis()).unwrap_or(0).max(0);
+        let millis = i64::try_from(now.duration_since(self.filled_at).as_millis()).unwrap_or(0);
+        // A clock that was set back must not stop it until it has caught up.
+        if millis < 0 {
+            self.filled_at = now;
+            return;
+        }
         let more = millis.saturating_mul(i64::from(per_minute)) / 60;
-        if more > 0 || millis > 60_000 {
+        if more > 0 {
             let most = (i64::from(per_minute).saturating_mul(1000) / 60).max(1000);
             self.allowance = self.allowance.saturating_add(more).min(most);
-            self.filled_at = now;
+            // Only as far as it was credited: what is left of the division counts the next time.
+            let credited = SignedDuration::from_millis(more.saturating_mul(60) / i64::from(per_minute));
+            self.filled_at = self.filled_at.saturating_add(credited).unwrap_or(now);
         }
     }
 }
@@ -252,6 +265,31 @@ mod tests {
         slow.begin(at(0));
         slow.end();
         assert_eq!([slow.room(at(30)), slow.room(at(61))], [0, 1]);
+    }
+
+    #[test]
+    fn what_began_before_a_rest_neither_ends_nor_shortens_it() {
+        let mut health = new();
+        health.note(trouble(Cause::AccountTrouble), at(0));
+        assert_eq!(health.note(Seen::Well, at(1)), Change::None);
+        for n in 0..9 {
+            assert_eq!(health.note(trouble(Cause::ProviderTrouble), at(2 + n)), Change::None);
+        }
+        assert_eq!(health.rest(), Some(&Rest { cause: Cause::AccountTrouble, until: at(300) }));
+        assert_eq!(health.note(Seen::Well, at(300)), Change::Well);
+    }
+
+    #[test]
+    fn a_rate_is_kept_by_small_steps_and_after_the_clock_was_set_back() {
+        let mut slow = Health::new(8, Some(1), 1, at(0));
+        slow.begin(at(0));
+        slow.end();
+        let tenths = |n: i64| at(0).saturating_add(SignedDuration::from_millis(n * 100)).unwrap();
+        let first = (1..1000).find(|n| slow.room(tenths(*n)) == 1);
+        assert!(first.is_some_and(|n| (600..=602).contains(&n)), "{first:?} tenths of a second");
+        slow.begin(at(61));
+        slow.end();
+        assert_eq!([slow.room(at(-3600)), slow.room(at(-3539))], [0, 1]);
     }
 
     #[test]

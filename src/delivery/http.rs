@@ -20,6 +20,9 @@ use crate::job::{Cause, Outcome, Report};
 /// An answer longer than this is not of a fax API.
 const ANSWER_AT_MOST: usize = 4 << 20;
 
+/// Longest wait that a provider may ask for.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+
 /// What a provider tells in words is kept up to this length.
 const TEXT_AT_MOST: usize = 300;
 
@@ -195,10 +198,11 @@ impl Answer {
         Ok(Answer { status, headers, body })
     }
 
-    /// How long the provider asks us to wait (Retry-After in seconds, RFC 9110 section 10.2.3).
+    /// How long the provider asks us to wait (Retry-After in seconds, RFC 9110 section 10.2.3); an hour at most, since who
+    /// writes a time of day there must not stop us for decades.
     pub(super) fn wait(&self) -> Option<SignedDuration> {
         let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
-        Some(SignedDuration::from_secs(i64::from(seconds)))
+        Some(SignedDuration::from_secs(i64::from(seconds)).min(LONGEST_WAIT))
     }
 
     /// The body as JSON, whatever the status.
@@ -238,18 +242,26 @@ impl Answer {
     pub(super) fn refused(&self, refusal: Option<(String, String)>, cause: Cause) -> SubmitError {
         let detail = self.describe(refusal.as_ref().map(|(code, _)| code.as_str()));
         match self.status.as_u16() {
+            // The API forbids this very order, and says why.
+            403 if refusal.is_some() && cause != Cause::Unknown && cause != Cause::AccountTrouble => {
+                Self::refusal(refusal.unwrap_or_default(), cause)
+            }
             401..=403 => not_sent(Cause::AccountTrouble, None, &detail),
             429 => not_sent(Cause::RateLimited, self.wait(), &detail),
             400..=499 => match refusal {
-                Some((code, text)) => SubmitError::Refused(Report {
-                    raw_code: Some(cut(&code)),
-                    raw_text: Some(cut(&text)),
-                    ..Report::bare(Outcome::of(cause))
-                }),
+                Some(refusal) => Self::refusal(refusal, cause),
                 None => unknown(detail),
             },
             _ => unknown(detail),
         }
+    }
+
+    fn refusal((code, text): (String, String), cause: Cause) -> SubmitError {
+        SubmitError::Refused(Report {
+            raw_code: Some(cut(&code)),
+            raw_text: Some(cut(&text)),
+            ..Report::bare(Outcome::of(cause))
+        })
     }
 }
 
@@ -315,8 +327,14 @@ pub(super) fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_AT_MOST).collect()
 }
 
-/// What a transmission that broke off came to. Only the far end's confirmed count of none lets it be tried again by itself:
-/// anything else may lie in a tray.
-pub(super) fn broken_off(pages_sent: Option<u32>) -> Cause {
-    if pages_sent == Some(0) { Cause::LineTrouble } else { Cause::PartlySent }
+/// What a failure of a call comes to, given the pages that the far end confirmed: may any of them lie in a tray? Only a
+/// confirmed count of none lets a transmission that broke off, or the provider's own trouble, be tried again by itself. Not
+/// for failures that certainly come before the call.
+pub(super) fn after_call(cause: Cause, pages_sent: Option<u32>) -> Cause {
+    match (cause, pages_sent) {
+        // Whatever the code says about the end of the call.
+        (_, Some(1..)) => Cause::PartlySent,
+        (Cause::LineTrouble | Cause::ProviderTrouble, None) => Cause::PartlySent,
+        _ => cause,
+    }
 }

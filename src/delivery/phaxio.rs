@@ -1,8 +1,7 @@
 //! The adapter for Phaxio API v2.1 (phaxio.com/docs, now of Sinch).
 //!
 //! * **Submit**: one multipart form, the document as its last part. An envelope that says `success: false` is a
-//!   refusal, also under HTTP 200. 503 is one of the vendor's documented answers, so with its envelope it is the word
-//!   that nothing was taken.
+//!   refusal, also under HTTP 200. 5xx, the documented 503 among them, says nothing.
 //! * **Redials** are a setting of the account and cannot be turned off by us: set them to none there.
 //! * **Our reference** travels as the tag `job`, by which the list can be asked.
 //! * **Cancel** is a wish: the API notes it, and the status tells whether it came in time.
@@ -20,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, Upload, basic, broken_off, cut, not_sent, unknown};
+use super::http::{Answer, Http, Upload, after_call, basic, cut, not_sent, unknown};
 use super::sinch::{codes, whole};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
@@ -342,7 +341,6 @@ fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
         }
         // Nothing is wrong with the order: the URL is, or the account.
         (404, Some(_)) => Err(not_sent(Cause::AccountTrouble, None, &detail)),
-        (503, Some(_)) => Err(not_sent(Cause::ProviderTrouble, answer.wait(), &detail)),
         (_, refusal) => Err(answer.refused(refusal, Cause::Unknown)),
     }
 }
@@ -378,11 +376,12 @@ fn status_of(fax: &FaxView) -> Result<Status, AskError> {
 fn cause_of(kind: &str, code: Option<u32>) -> Cause {
     let Some(code) = code else { return Cause::Unknown };
     if let Some((_, of_sinch)) = SHARED.iter().find(|(ours, _)| *ours == kind) {
-        return codes::settle(codes::cause_of(of_sinch, code), None);
+        return after_call(codes::cause_of(of_sinch, code), None);
     }
     let row = CODES.iter().find(|(known, codes, _)| *known == kind && codes.contains(&code));
     match row.map_or(Cause::Unknown, |(.., cause)| *cause) {
-        Cause::LineTrouble => broken_off(None),
+        // By the vendor's definition the call was not placed; not trusted where the code says that it was dropped.
+        Cause::LineTrouble => after_call(Cause::LineTrouble, None),
         cause => cause,
     }
 }

@@ -16,7 +16,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{Answer, Http, basic, broken_off, cut, not_sent, unknown};
+use super::http::{Answer, Http, after_call, basic, cut, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal,
@@ -258,7 +258,7 @@ impl Fax {
         let outcome = match cause_of(&self.status, message) {
             _ if delivered => Outcome::Delivered,
             // What is counted then is the document's pages, for all that is known.
-            Cause::LineTrouble => Outcome::of(broken_off(None)),
+            Cause::LineTrouble => Outcome::of(after_call(Cause::LineTrouble, None)),
             cause => Outcome::of(cause),
         };
         let code = text(&self.error_code).unwrap_or_else(|| self.status.clone());

@@ -9,7 +9,7 @@
 //!   is read, and that only if it is short.
 //! * **Pages**: `pagesSentSuccessfully` is the far end's count. A failure with confirmed pages is never tried again by
 //!   itself, whatever its code, and neither is trouble on the way without a confirmed count of none.
-//! * **Header**: printed on every page by Sinch. Its time is New York's, the vendor's default: an order does not say in
+//! * **Header**: printed on every page by Sinch. Its time is the office's, the vendor's default: an order does not say in
 //!   which zone the sender is.
 
 use futures_util::future::BoxFuture;
@@ -19,7 +19,7 @@ use reqwest::{Method, StatusCode, Url, multipart};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::http::{Answer, Http, Upload, basic, cut, not_sent, unknown};
+use super::http::{Answer, Http, Upload, after_call, basic, cut, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
     Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
@@ -343,7 +343,7 @@ fn status_of(fax: &FaxView) -> Status {
         },
         Standing::Failure => {
             let cause = code.map_or(Cause::Unknown, |code| codes::cause_of(kind, code));
-            Outcome::of(codes::settle(cause, pages_sent))
+            Outcome::of(after_call(cause, pages_sent))
         }
     };
     let number = code.map_or(String::new(), |code| code.to_string());

@@ -76,7 +76,7 @@ pub enum JobState {
         /// Why.
         cause: Cause,
     },
-    /// A person cancelled it before it was sent. Final.
+    /// A person cancelled it; its Attempts tell whether something may have been sent before. Final.
     Cancelled,
 }
 
@@ -228,6 +228,8 @@ pub struct Context<'a> {
     pub route: &'a Route,
     /// What follows when the provider does not know a fax whose answer was lost.
     pub absent: Absent,
+    /// Whether an earlier Attempt may have been sent, for all that is certain: then no other provider has a part in it.
+    pub doubt: bool,
     /// Calls to its number, by whichever Jobs, that failed since the last that did not.
     pub number_failed: u32,
     /// Whether a person wants it cancelled.
@@ -251,6 +253,7 @@ impl Context<'static> {
             patience: Box::leak(Box::default()),
             route: Box::leak(Box::new(route)),
             absent: Absent::Resend,
+            doubt: false,
             number_failed: 0,
             cancel: false,
             jitter: 0.0,
@@ -443,8 +446,8 @@ fn unclear(
             if doubt.absent_since.is_none() || context.now.duration_since(first) < context.patience.quiet {
                 return Ok(ask_again(Some(first)));
             }
-            // By the operator's word for this provider, its own word is not enough; unless it is to be cancelled anyway.
-            if context.absent == Absent::Hold && !context.cancel {
+            // By the operator's word for this provider, its own word is not enough.
+            if context.absent == Absent::Hold {
                 return Ok(give_up(context));
             }
             Ok(never_got_it(attempt, context))
@@ -505,7 +508,11 @@ fn ended(
         }
         Outcome::Unclear => return lost(attempt, provider_ref, context),
         // Whatever the provider calls it: where a page may lie in a tray, the document is not sent twice by itself.
-        Outcome::Retry(_) if report.pages_sent.is_some_and(|pages| pages > 0) => Cause::PartlySent,
+        Outcome::Retry(_) | Outcome::Refused(Cause::Cancelled)
+            if report.pages_sent.is_some_and(|pages| pages > 0) =>
+        {
+            Cause::PartlySent
+        }
         Outcome::Retry(cause) | Outcome::Refused(cause) => cause,
     };
     match cause {
@@ -521,7 +528,8 @@ fn ended(
         effects.push(Effect::Called { rest });
     }
     let sent = Sent::of(Outcome::of(cause), report.pages_sent);
-    if cause == Cause::Cancelled || (context.cancel && sent == Sent::Nothing) {
+    // Stopped by whoever wished it; what a provider calls cancelled without our wish is a failure like any other.
+    if context.cancel && (cause == Cause::Cancelled || sent == Sent::Nothing) {
         effects.push(Effect::Finished);
         return Step { state: JobState::Cancelled, effects };
     }
@@ -531,7 +539,7 @@ fn ended(
             if due >= context.deadline {
                 return fail(cause, effects);
             }
-            if retry::at_the_provider(cause) {
+            if retry::at_the_provider(cause) && !context.doubt {
                 effects.extend(context.route.next().map(|name| Effect::Switch(name.to_owned())));
             }
             Step { state: JobState::Queued { due }, effects }
@@ -548,7 +556,7 @@ fn after(cause: Cause, wait: Option<SignedDuration>, context: &Context<'_>) -> N
         + u32::from(retry::rang(cause));
     let nth = if retry::at_the_provider(cause) {
         let in_a_row = context.earlier.iter().rev().take_while(|c| retry::at_the_provider(**c)).count() + 1;
-        let providers = context.route.providers.len().max(1);
+        let providers = if context.doubt { 1 } else { context.route.providers.len().max(1) };
         if in_a_row % providers != 0 {
             return Next::Again(SignedDuration::ZERO);
         }

@@ -137,6 +137,7 @@ fn unclear() -> Account {
     let lost = AttemptAccount {
         outcome: Some("unclear".into()),
         cause: None,
+        sent: Some(Sent::Perhaps),
         ..attempt(1, "14:06:00", "15:07:00", None)
     };
     account(vec![job(JobState::Failed { cause: Cause::Unclear }, vec![lost])])
@@ -254,17 +255,23 @@ fn there_are_whole_sentences_for_every_end() {
 fn what_an_earlier_try_left_behind_is_told() {
     let partly = || AttemptAccount {
         pages_sent: Some(2),
+        sent: Some(Sent::Some),
         ..attempt(1, "14:06:00", "14:08:00", Some(Cause::PartlySent))
     };
     let lost = || AttemptAccount {
         outcome: Some("unclear".into()),
         cause: None,
+        sent: Some(Sent::Perhaps),
         ..attempt(1, "14:06:00", "15:07:00", None)
     };
     let last = delivered_attempt(2, "15:20:00", "15:22:00");
     let table = [
-        (JobState::Cancelled, vec![partly()], "was not sent. But pages 1-2 were through in an earlier try."),
-        (JobState::Cancelled, vec![lost()], "was not sent. But an earlier try may have arrived."),
+        (
+            JobState::Cancelled,
+            vec![partly()],
+            "is not tried again. But pages 1-2 were through in an earlier try.",
+        ),
+        (JobState::Cancelled, vec![lost()], "is not tried again. But an earlier try may have arrived."),
         (JobState::Cancelled, vec![], "was not sent."),
         (JobState::Failed { cause: Cause::Expired }, vec![lost()], "But an earlier try may have arrived."),
         (

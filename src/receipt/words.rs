@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, JobAccount};
-use crate::job::{Cause, FaxNumber, Hold, JobState};
+use crate::job::{Cause, FaxNumber, Hold, JobState, Sent};
 use crate::store::CancelWish;
 
 /// What is said about one Job.
@@ -106,7 +106,11 @@ pub(super) fn about(job: &JobAccount, account: &Account, times: &Times) -> Said 
         JobState::Delivered => delivered(job, times),
         JobState::Failed { cause } => failed(*cause, job, account, times),
         JobState::Cancelled => (
-            format!("Cancelled: the fax to {} was not sent.", whom(job)),
+            if job.attempts.iter().all(|attempt| attempt.sent == Some(Sent::Nothing)) {
+                format!("Cancelled: the fax to {} was not sent.", whom(job))
+            } else {
+                format!("Cancelled: the fax to {} is not tried again.", whom(job))
+            },
             "Somebody cancelled it, and it will not be tried again.".to_owned(),
         ),
         JobState::Held { hold, until } => held(*hold, *until, job, times),
@@ -148,7 +152,7 @@ fn residue(job: &JobAccount) -> Option<String> {
     match pages {
         Some(1) => Some(format!("But page 1 was through in an earlier try{twice}.")),
         Some(pages) => Some(format!("But pages 1-{pages} were through in an earlier try{twice}.")),
-        None if earlier.iter().any(|attempt| attempt.outcome.as_deref() == Some("unclear")) => {
+        None if earlier.iter().any(|attempt| matches!(attempt.sent, Some(Sent::Perhaps | Sent::Some))) => {
             Some(format!("But an earlier try may have arrived{twice}."))
         }
         None => None,
@@ -226,7 +230,7 @@ fn failed(cause: Cause, job: &JobAccount, account: &Account, times: &Times) -> (
             format!("{stop} Tell whoever runs the fax bridge."),
         ),
         Cause::Cancelled => {
-            (format!("Cancelled: the fax to {who} was not sent."), "It will not be tried again.".to_owned())
+            (not_sent(format!("the fax provider cancelled the fax to {who}, and nobody here had asked for that")), format!("{stop} {again}"))
         }
         Cause::Expired => {
             let why = match &job.hold_sentence {
@@ -353,6 +357,7 @@ pub(super) fn cancel_words(wish: CancelWish) -> &'static str {
         CancelWish::Stopped => "asked for; the fax provider stopped it in time",
         CancelWish::Asked => "asked for; the fax provider noted it",
         CancelWish::TooLate => "asked for, but it was too late",
+        CancelWish::NotThere => "asked for, but the fax provider says that it has no such fax",
         CancelWish::Cannot => "asked for, but the fax provider cannot take back what it has",
     }
 }

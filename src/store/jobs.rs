@@ -90,6 +90,8 @@ word_type!(
         Asked = "asked",
         /// The provider says that it is too late.
         TooLate = "too_late",
+        /// The provider has no such fax.
+        NotThere = "not_there",
         /// This provider cannot cancel.
         Cannot = "cannot",
     }
@@ -167,6 +169,15 @@ impl AttemptRow {
             (_, None) => Outcome::Unclear,
         };
         Some(Sent::of(outcome, self.pages_sent.map(count)))
+    }
+
+    /// Whether it ended, and was for all that is certain perhaps sent: the answer was lost and only the provider's list says
+    /// that it was never taken, pages went out, or nobody knows.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.ended_at.is_some()
+            && self.outcome.as_deref() != Some("delivered")
+            && (self.cause() == Some(Cause::NotTaken) || self.sent() != Some(Sent::Nothing))
     }
 
     /// When the request was about to leave.

@@ -2,8 +2,8 @@
 //!
 //! A claim must cost the same whether ten Jobs wait or a million. So it looks at each provider's own queue, only as far as
 //! that provider has room; and a Job whose number is being called, or is left alone for a while, is taken out of the queue
-//! (parked) the first time a claim meets it. The next of a number's parked Jobs returns to the queue whenever a Job of that
-//! number changes its state ([`unpark`]). A parked Job therefore always has somebody before it who will wake it.
+//! (parked) the first time a claim meets it. The next of a number's parked Jobs returns to the queue of its provider whenever
+//! a Job of that number changes and no call is under way any more ([`unpark`]). A parked Job therefore always has somebody before it who will wake it.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::{Job, Row};
-use super::{Store, StoreError, millis, told};
-use crate::job::JobId;
+use super::{Store, StoreError, ledger, millis, told};
+use crate::job::{JobId, SubmissionId};
 
 /// How many Jobs a worker can take in hand now, for each provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Store {
             Box::pin(async move {
                 let mut claimed =
                     Claimed { node, now, lease_until, in_hand: rooms.in_hand, jobs: Vec::new() };
-                let mut names = Vec::new();
+                let (mut names, mut numbers) = (Vec::new(), HashSet::new());
                 for (provider, sends, asks) in rooms.providers {
                     let due: Vec<String> = sqlx::query_scalar(
                         "SELECT id FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' AND provider = $1 \
@@ -54,7 +54,7 @@ impl Store {
                     .await?;
                     claimed.lease(tx, due).await?;
                     if sends > 0 {
-                        let due = next_in_queue(tx, &provider, now, sends).await?;
+                        let due = next_in_queue(tx, &provider, now, sends, &mut numbers).await?;
                         claimed.lease(tx, due).await?;
                     }
                     names.push(provider);
@@ -87,7 +87,7 @@ impl Store {
                 "SELECT MIN(at) FROM (SELECT * FROM (SELECT wake_at AS at FROM job WHERE state = 'queued' AND parked = 0 \
                    AND provider = $1 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at, id LIMIT 1) AS sends \
                  UNION ALL SELECT * FROM (SELECT wake_at AS at FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' \
-                   AND provider = $1 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT 1) AS asks) AS both",
+                   AND provider = $1 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT 1) AS asks) AS first",
             )
             .bind(provider)
             .bind(millis(now))
@@ -98,8 +98,8 @@ impl Store {
         Ok(next.map(super::timestamp))
     }
 
-    /// Moves queued Jobs of `from`, which cannot be used now, to the next provider of their routes that `usable` names. Only
-    /// such as were never handed over, or of which the provider said for certain that nothing was sent. Returns how many.
+    /// Moves queued Jobs of `from`, which cannot be used now, to the first provider of their routes that `usable` names. Only
+    /// such as were never handed over, or of which every provider said for certain that nothing was sent. Returns how many.
     ///
     /// # Errors
     /// Where the database fails.
@@ -113,32 +113,34 @@ impl Store {
         let from = from.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                let due: Vec<(String, String)> = sqlx::query_as(
-                    "SELECT id, route FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
-                     AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND route LIKE '%\",\"%' \
+                // Those with no way out must not fill the look; that a name within another's fits too is sorted out below.
+                let ways: Vec<String> = (0..usable.len()).map(|n| format!("route LIKE ${}", n + 4)).collect();
+                let ways = if ways.is_empty() { "1 = 0".to_owned() } else { ways.join(" OR ") };
+                let sql = format!(
+                    "SELECT id, submission_id, route FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
+                     AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND ({ways}) \
                      AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id \
-                       AND attempt.n = (SELECT MAX(n) FROM attempt AS last WHERE last.job_id = job.id) \
-                       AND (attempt.cause IS NULL OR attempt.cause IN ('not_taken', 'partly_sent', 'unknown'))) \
-                     ORDER BY wake_at LIMIT $3",
-                )
-                .bind(&from)
-                .bind(millis(now))
-                .bind(i64::from(limit))
-                .fetch_all(&mut *tx)
-                .await?;
+                       AND (attempt.cause IS NULL OR attempt.cause IN ('not_taken', 'partly_sent', 'unknown', 'unclear'))) \
+                     ORDER BY wake_at, id LIMIT $3"
+                );
+                let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                    .bind(&from)
+                    .bind(millis(now))
+                    .bind(i64::from(limit));
+                for name in &usable {
+                    query = query.bind(format!("%\"{name}\"%"));
+                }
+                let due: Vec<(String, String, String)> = query.fetch_all(&mut *tx).await?;
                 let mut moved = 0;
-                for (id, route) in due {
+                for (id, submission, route) in due {
                     let route: Vec<String> =
                         serde_json::from_str(&route).map_err(|e| StoreError::unreadable("job.route", e))?;
-                    let Some(to) = route.iter().find(|name| **name != from && usable.contains(name)) else {
-                        continue;
-                    };
-                    let done = sqlx::query("UPDATE job SET provider = $1, version = version + 1 WHERE id = $2")
-                        .bind(to)
-                        .bind(id)
-                        .execute(&mut *tx)
-                        .await?;
-                    moved += done.rows_affected();
+                    let Some(to) = route.iter().find(|name| usable.contains(name)) else { continue };
+                    let id: JobId = id.parse().map_err(|e| StoreError::unreadable("job.id", e))?;
+                    let submission =
+                        submission.parse().map_err(|e| StoreError::unreadable("job.submission_id", e))?;
+                    switch(tx, id, submission, &from, to, now).await?;
+                    moved += 1;
                 }
                 Ok(moved)
             })
@@ -161,6 +163,23 @@ impl Store {
                 .bind(id.as_str())
                 .execute(&mut *tx)
                 .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Forgets lines that nobody has called since `before`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn forget_lines(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM line WHERE rest_until < $1")
+                    .bind(millis(before))
+                    .execute(&mut *tx)
+                    .await?;
                 Ok(())
             })
         })
@@ -213,14 +232,15 @@ impl Claimed {
 }
 
 /// The first `room` Jobs in the queue of `provider` whose lines are free; those before them whose lines are not are parked.
+/// `numbers` are those that this claim has chosen or passed over already.
 async fn next_in_queue(
     tx: &mut SqliteConnection,
     provider: &str,
     now: Timestamp,
     room: u32,
+    numbers: &mut HashSet<String>,
 ) -> Result<Vec<String>, StoreError> {
     let room = usize::try_from(room).unwrap_or(usize::MAX);
-    let mut numbers = HashSet::new();
     let mut chosen: Vec<String> = Vec::new();
     // What is parked is gone from the queue, so a second look sees what comes after it. The rest waits for the next claim.
     for _ in 0..4 {
@@ -322,17 +342,40 @@ async fn park(tx: &mut SqliteConnection, id: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lets the first of the parked Jobs to `number` back into the queue; called whenever a Job of that number changes. Where its
-/// line is taken all the same, the next claim parks it again.
+/// Lets the first of the parked Jobs to `number` back into the queue of each provider; called whenever a Job of that number
+/// changes and no call of it is under way. Of each provider, since one that rests must not keep the number from the
+/// others. Those that find the line taken all the same are parked again by the next claim.
 pub(super) async fn unpark(tx: &mut SqliteConnection, number: &str) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE job SET parked = 0 WHERE id = (SELECT id FROM job WHERE number = $1 AND parked = 1 \
-         ORDER BY wake_at, id LIMIT 1)",
+        "WITH RECURSIVE waits (name) AS (SELECT MIN(provider) FROM job WHERE number = $1 AND parked = 1 \
+           UNION ALL SELECT (SELECT MIN(provider) FROM job WHERE number = $1 AND parked = 1 \
+             AND provider > waits.name) FROM waits WHERE waits.name IS NOT NULL) \
+         UPDATE job SET parked = 0 WHERE id IN (SELECT (SELECT id FROM job AS head WHERE head.number = $1 \
+           AND head.parked = 1 AND head.provider = waits.name ORDER BY head.wake_at, head.id LIMIT 1) \
+           FROM waits WHERE waits.name IS NOT NULL)",
     )
     .bind(number)
     .execute(&mut *tx)
     .await?;
     Ok(())
+}
+
+/// Gives a Job to another provider.
+pub(super) async fn switch(
+    tx: &mut SqliteConnection,
+    id: JobId,
+    submission: SubmissionId,
+    from: &str,
+    to: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET provider = $1 WHERE id = $2")
+        .bind(to)
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await?;
+    let entry = ledger::Entry::new("delivery", "provider").detail(format!("{from} -> {to}"));
+    ledger::write(tx, now, entry.submission(submission).job(id)).await
 }
 
 /// A call to `number` ended: it is left alone until `rest`, or it was reached.

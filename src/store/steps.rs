@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::jobs::{Job, detail, finish_if_complete};
 use super::{Store, StoreError, ledger, millis, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
-use crate::job::{self, Cause, JobId, JobState, Report, SubmissionId};
+use crate::job::{self, Cause, JobId, JobState, Report};
 
 /// What became of an attempt to save a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,9 @@ impl Store {
                                     queue::called(tx, number.as_str(), *rest).await?;
                                 }
                             }
-                            Effect::Switch(to) => switch(tx, id, submission, &provider, to, now).await?,
+                            Effect::Switch(to) => {
+                                queue::switch(tx, id, submission, &provider, to, now).await?
+                            }
                             Effect::Extend(until) => extend(tx, id, *until).await?,
                             Effect::Finished => {}
                         }
@@ -210,23 +212,6 @@ async fn keep_told(tx: &mut SqliteConnection, id: JobId, n: i64, told: &Report) 
     .execute(&mut *tx)
     .await?;
     Ok(())
-}
-
-async fn switch(
-    tx: &mut SqliteConnection,
-    id: JobId,
-    submission: SubmissionId,
-    from: &str,
-    to: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE job SET provider = $1 WHERE id = $2")
-        .bind(to)
-        .bind(id.as_str())
-        .execute(&mut *tx)
-        .await?;
-    let entry = ledger::Entry::new("delivery", "provider").detail(format!("{from} -> {to}"));
-    ledger::write(tx, now, entry.submission(submission).job(id)).await
 }
 
 async fn extend(tx: &mut SqliteConnection, id: JobId, until: Timestamp) -> Result<(), StoreError> {

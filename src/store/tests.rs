@@ -443,6 +443,23 @@ async fn what_waits_behind_a_job_goes_on_whatever_becomes_of_it() {
 }
 
 #[tokio::test]
+async fn a_provider_that_rests_does_not_keep_a_number_from_the_others() {
+    let (_dir, store) = open().await;
+    let to = |n, provider: &str| NewJob { route: vec![provider.to_owned()], ..queued(n, "+12125550101") };
+    with_jobs(&store, 1, vec![to(1, "sim"), to(2, "other"), to(3, "sim")]).await;
+    let first = claim(&store, 2).await.remove(0);
+    advance(&store, &first, Event::Claimed { attempt: 1 }, 2).await;
+    assert!(claim(&store, 3).await.iter().all(|job| job.n == 1), "the others are parked");
+    let first = store.job(first.id).await.unwrap().unwrap();
+    let done = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
+    advance(&store, &first, done, 4).await;
+    // The second in line is for a provider that takes nothing now.
+    let rooms = Rooms { providers: vec![("sim".into(), 10, 10), ("other".into(), 0, 0)], ..Rooms::default() };
+    let claimed = store.claim_due_jobs(at(5), at(65), rooms).await.unwrap();
+    assert_eq!(claimed.iter().map(|job| job.n).collect::<Vec<_>>(), [3]);
+}
+
+#[tokio::test]
 async fn a_number_that_was_busy_is_left_alone_by_those_behind() {
     let (_dir, store) = open().await;
     with_jobs(&store, 1, (1..=3).map(|n| queued(n, "+12125550101")).collect()).await;

@@ -306,7 +306,13 @@ impl Bench {
         if job.state.is_final() || matches!(job.state, JobState::Held { .. }) {
             return Some(Rest { job, next: None });
         }
-        let (own, all) = (job.state.wake_at()?, self.store.next_wake().await.unwrap()?);
+        let (own, all) = (
+            job.state.wake_at()?,
+            self.store
+                .next_wake(self.config.provider.keys().map(String::as_str), self.now())
+                .await
+                .unwrap()?,
+        );
         // Otherwise a lease is on it, or there is news.
         if own.as_millisecond() != all.as_millisecond() {
             return None;

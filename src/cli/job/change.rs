@@ -43,11 +43,17 @@ impl Desk {
         for _ in 0..TRIES {
             let job = self.job(id).await?;
             if job.state.open_attempt().is_none() {
-                let job = self.apply(job, &Event::Cancel).await?;
-                return say(format_args!(
-                    "Job {} is cancelled and will not be sent. Its sender is told.",
-                    job.id
-                ));
+                match self.apply(job, &Event::Cancel).await {
+                    Ok(job) => {
+                        return say(format_args!(
+                            "Job {} is cancelled and will not be sent. Its sender is told.",
+                            job.id
+                        ));
+                    }
+                    // The daemon was faster, and a call may be under way now.
+                    Err(_) if self.job(id).await?.state.open_attempt().is_some() => continue,
+                    Err(error) => return Err(error),
+                }
             }
             // A call may be under way: what is left is to tell the provider, and to hear what came of it.
             let noted = self.bridge.store.wish_to_cancel(job.id, &actor(), self.now()).await?;

@@ -1,6 +1,6 @@
 //! Where a job stands, in words.
 
-use faxbridge::job::JobState;
+use faxbridge::job::{JobState, Sent};
 use faxbridge::receipt::{cause_words, hold_sentence};
 use faxbridge::store::{AttemptRow, CancelWish};
 use jiff::Timestamp;
@@ -36,6 +36,7 @@ pub(crate) fn cancel_words(wish: CancelWish, provider: &str) -> String {
             format!("is to be cancelled; {provider} noted it, and the outcome tells whether in time")
         }
         CancelWish::TooLate => format!("was to be cancelled, but {provider} says that it is too late"),
+        CancelWish::NotThere => format!("was to be cancelled, but {provider} says that it has no such fax"),
         CancelWish::Cannot => format!("was to be cancelled, but {provider} cannot take back what it has"),
     }
 }
@@ -68,9 +69,7 @@ pub(super) fn attempt_words(attempt: &AttemptRow) -> String {
 
 /// Whether pages of this try may be lying at the far end.
 pub(super) fn may_have_arrived(attempt: &AttemptRow) -> bool {
-    attempt.outcome.as_deref().is_none_or(|outcome| outcome == "unclear" || outcome == "delivered")
-        || attempt.pages_sent.is_some_and(|pages| pages > 0)
-        || attempt.cause() == Some(faxbridge::job::Cause::PartlySent)
+    attempt.sent() != Some(Sent::Nothing)
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub(super) struct WaitingList {
 pub(super) struct Waiting {
     pub(super) id: String,
     #[serde(default)]
+    pub(super) status: Option<String>,
+    #[serde(default)]
     pub(super) to: Vec<String>,
     #[serde(default)]
     pub(super) comment: Value,
@@ -102,7 +104,7 @@ pub(super) fn judge(waiting: &[Waiting], ended: &[Ended], sought: &Sought<'_>) -
         let detail = "a fax to this number has no comment that tells whose it is";
         return Err(AskError::Nonsense { detail: detail.into() });
     }
-    if ended.len() >= AT_ONCE {
+    if ended.len() >= AT_ONCE || waiting.len() >= AT_ONCE {
         return Err(AskError::Nonsense { detail: "the list is full, and may go on".into() });
     }
     Ok(Search::NotListed)

@@ -1,7 +1,7 @@
 //! What InterFAX' numbers mean.
 
-use crate::delivery::http::broken_off;
-use crate::job::{Cause, Outcome};
+use crate::delivery::http::after_call;
+use crate::job::Cause;
 
 /// Statuses above zero, in the bridge's words (docs.uplandsoftware.com, `interfax`: `fax-status-codes`). What is not in here is
 /// `Cause::Unknown`. `LineTrouble` stands for a transmission that broke off, see [`cause_of`]. 403 is a cancelled fax, not the
@@ -93,7 +93,7 @@ pub(super) const CODES: &[(i64, Cause)] = &[
 const REFUSALS: &[(i64, Cause)] = &[
     // A developer's account, which may only send to its own number.
     (-111, Cause::AccountTrouble),
-    (-112, Cause::NotInService),
+    (-112, Cause::Blocked),
     (-123, Cause::DocumentRefused),
 ];
 
@@ -101,11 +101,7 @@ const REFUSALS: &[(i64, Cause)] = &[
 /// by itself.
 pub(super) fn cause_of(status: i64, pages_sent: Option<u32>) -> Cause {
     let cause = CODES.iter().find(|(known, _)| *known == status).map_or(Cause::Unknown, |(_, cause)| *cause);
-    let some_arrived = pages_sent.is_some_and(|pages| pages > 0);
-    match Outcome::of(cause) {
-        Outcome::Retry(_) if some_arrived || cause == Cause::LineTrouble => broken_off(pages_sent),
-        _ => cause,
-    }
+    after_call(cause, pages_sent)
 }
 
 /// Why an order was refused.

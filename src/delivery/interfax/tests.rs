@@ -307,7 +307,7 @@ fn answers_to_a_submit_and_what_they_prove() {
         (302, "https://rest.example/base/outbound/faxes/1", "", "unknown"),
         (400, "", said, "refused unknown"),
         (400, "", "<html>", "unknown"),
-        (400, "", r#"{"code":-112,"message":"m"}"#, "refused not_in_service"),
+        (400, "", r#"{"code":-112,"message":"m"}"#, "refused blocked"),
         (400, "", r#"{"code":-123,"message":"m"}"#, "refused document_refused"),
         (400, "", r#"{"code":-111,"message":"m"}"#, "not sent account_trouble"),
         (500, "", r#"{"code":-111,"message":"m"}"#, "unknown"),

@@ -57,14 +57,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("22", &[("taken", "delivered 3")]),
     ("23", &[("taken", "delivered 3")]),
     ("24", &[("unknown", "delivered 3")]),
-    (
-        "25",
-        &[
-            ("not sent provider_trouble 1s", ""),
-            ("not sent provider_trouble 1s", ""),
-            ("taken", "delivered 3"),
-        ],
-    ),
+    ("25", &[("unknown", ""), ("unknown", ""), ("taken", "delivered 3")]),
     ("27", &[("taken", "retry not_a_fax 0"), ("taken", "retry not_a_fax 0")]),
     // No page was sent, but the API cannot say so: a person decides.
     ("28", &[("taken", "retry partly_sent 0"), ("taken", "delivered 3")]),
@@ -515,8 +508,8 @@ fn answers_to_a_submit_and_what_they_prove() {
         (429, Some(7), no, "not sent rate_limited 7s"),
         (500, None, no, "unknown"),
         (502, None, "", "unknown"),
-        (503, Some(7), no, "not sent provider_trouble 7s"),
-        (503, None, no, "not sent provider_trouble"),
+        (503, Some(7), no, "unknown"),
+        (503, None, no, "unknown"),
         (503, Some(7), "<html>", "unknown"),
         (504, None, no, "unknown"),
     ];

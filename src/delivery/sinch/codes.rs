@@ -3,11 +3,10 @@
 //! A code is nothing without its type: 133 is "number not permitted" as a `FAX_ERROR` and "the PDF could not be
 //! normalised" as a `DOCUMENT_CONVERSION_ERROR`. Phaxio, of the same house, uses the numbers of these two types too.
 
-use crate::delivery::http::broken_off;
 use crate::job::Cause;
 
 /// Type and codes, and what they come to. What is not in here is `Cause::Unknown`; so are the simulated 119 and 122,
-/// the type `GENERAL_ERROR` and the type `FATAL_ERROR`. [`settle`] has the last word: it knows about pages.
+/// the type `GENERAL_ERROR` and the type `FATAL_ERROR`. `http::after_call` has the last word: it knows about pages.
 #[rustfmt::skip]
 pub(in crate::delivery) const CODES: &[(&str, &[u32], Cause)] = &[
     ("CALL_ERROR", &[17], Cause::Busy),
@@ -39,16 +38,4 @@ pub(in crate::delivery) const CODES: &[(&str, &[u32], Cause)] = &[
 pub(in crate::delivery) fn cause_of(kind: &str, code: u32) -> Cause {
     let row = CODES.iter().find(|(known, codes, _)| *known == kind && codes.contains(&code));
     row.map_or(Cause::Unknown, |(.., cause)| *cause)
-}
-
-/// What it comes to, given the pages that the far end confirmed: may any of them lie in a tray?
-pub(in crate::delivery) fn settle(cause: Cause, pages_sent: Option<u32>) -> Cause {
-    match cause {
-        // Whatever the code says about the end of the call.
-        _ if pages_sent.is_some_and(|pages| pages > 0) => Cause::PartlySent,
-        // The provider's own trouble may have come in the middle of a page, unless it counted none.
-        Cause::LineTrouble => broken_off(pages_sent),
-        Cause::ProviderTrouble if pages_sent.is_none() => Cause::PartlySent,
-        cause => cause,
-    }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::CODES;
-use crate::delivery::http::{broken_off, cut};
+use crate::delivery::http::{after_call, cut};
 use crate::delivery::{AskError, Found, Search, Status};
 use crate::job::{Cause, Outcome, Report};
 
@@ -53,7 +53,9 @@ impl Record {
         let outcome = match known {
             _ if !failed => Outcome::Delivered,
             Some(cause) => Outcome::of(cause),
-            None if pages.is_some_and(|pages| pages > 0) => Outcome::of(broken_off(pages)),
+            None if pages.is_some_and(|pages| pages > 0) => {
+                Outcome::of(after_call(Cause::LineTrouble, pages))
+            }
             None => Outcome::of(Cause::Unknown),
         };
         Ok(Status::Ended(Report {

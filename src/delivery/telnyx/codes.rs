@@ -1,6 +1,6 @@
 //! What Telnyx' words for a failure mean.
 
-use crate::delivery::http::broken_off;
+use crate::delivery::http::after_call;
 use crate::job::Cause;
 
 /// `failure_reason`, in the bridge's words (support article 4967498 and the models of the vendor's SDKs). What is not in here is
@@ -47,17 +47,21 @@ pub(super) const CODES: &[(&str, Cause)] = &[
 
 /// The field of an order that was refused, and what that means.
 const FIELDS: &[(&str, Cause)] = &[
-    ("to", Cause::NotInService),
+    // Not out of service for all that is known: nobody was called.
+    ("to", Cause::Blocked),
     ("media_url", Cause::DocumentRefused),
     ("connection_id", Cause::AccountTrouble),
     ("from", Cause::AccountTrouble),
 ];
 
-/// Why a fax failed. How far a broken transmission came is not told, so it may have printed pages.
+/// Reasons of provider trouble that come before a far end has answered: the document was not fetched, the call not set up.
+const BEFORE_THE_CALL: &[&str] = &["file_download_failed", "destination_unreachable", "service_unavailable"];
+
+/// Why a fax failed. How far a transmission came is never told, so it may have printed pages.
 pub(super) fn cause_of(reason: &str) -> Cause {
     match CODES.iter().find(|(known, _)| *known == reason) {
-        Some((_, Cause::LineTrouble)) => broken_off(None),
-        Some((_, cause)) => *cause,
+        Some((known, cause)) if BEFORE_THE_CALL.contains(known) => *cause,
+        Some((_, cause)) => after_call(*cause, None),
         None => Cause::Unknown,
     }
 }

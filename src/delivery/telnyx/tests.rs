@@ -400,7 +400,7 @@ fn answers_to_a_submit_and_what_they_prove() {
         (404, None, bare, "refused unknown"),
         (404, None, "<html>", "unknown"),
         (404, None, r#"{"errors":[]}"#, "unknown"),
-        (422, None, &wrong("to"), "refused not_in_service"),
+        (422, None, &wrong("to"), "refused blocked"),
         (422, None, &wrong("media_url"), "refused document_refused"),
         (422, None, &wrong("connection_id"), "not sent account_trouble"),
         (422, None, &wrong("from"), "not sent account_trouble"),

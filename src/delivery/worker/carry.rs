@@ -130,6 +130,13 @@ impl Worker {
         let (Some(number), Some(packet)) = (&job.number, &job.packet) else {
             return not_sent(Cause::DocumentRefused, None, "the job has no number or no packet");
         };
+        let can = provider.capabilities();
+        if can.max_pages.is_some_and(|most| packet.pages > most)
+            || can.max_bytes.is_some_and(|most| packet.document.bytes > most)
+        {
+            let sentence = "the packet is larger than this provider takes";
+            return not_sent(Cause::DocumentRefused, None, sentence);
+        }
         let document = match self.document(job, &packet.document.name).await {
             Ok(document) => document,
             Err(error) => {
@@ -139,7 +146,7 @@ impl Worker {
         };
         let reference = job::reference(job.id, attempt);
         let webhook_url = self.hooks.as_ref().map(|hooks| hooks.url_for(&job.provider, Some(&reference)));
-        let media = self.media.as_ref().filter(|_| provider.capabilities().fetches);
+        let media = self.media.as_ref().filter(|_| can.fetches);
         let media_url = media.map(|media| media.url_for(&reference, self.clock.now()));
         let order = Order {
             reference: &reference,
@@ -208,7 +215,7 @@ impl Worker {
             Ok(Status::Ended(report)) => {
                 if report.outcome.cause() == Some(Cause::AccountTrouble) {
                     let seen = Seen::Trouble { cause: Cause::AccountTrouble, wait: None };
-                    self.note(hands, &job.provider, seen, report.raw_text.as_deref().unwrap_or("no balance"))
+                    self.note(hands, &job.provider, seen, report.raw_code.as_deref().unwrap_or("no balance"))
                         .await;
                 }
                 Event::Ended { report, wait: None }
@@ -227,16 +234,17 @@ impl Worker {
     /// Passes on a person's wish to cancel, and records what the provider made of it. What follows from it at once, if
     /// anything does; else the fax is asked about as ever, and what became of it is the truth.
     async fn cancel(&self, job: &Job, provider: &dyn Provider, provider_ref: &str) -> Option<Event> {
-        let asked = match provider.cancel(provider_ref).await {
-            Err(AskError::Unsupported) => Ok(Cancelled::NotThere),
-            asked => asked,
-        };
-        let answer = match asked {
+        let answer = match provider.cancel(provider_ref).await {
+            Err(AskError::Unsupported) => CancelWish::Cannot,
             Ok(Cancelled::Stopped) => CancelWish::Stopped,
             Ok(Cancelled::Asked) => CancelWish::Asked,
             Ok(Cancelled::TooLate) => CancelWish::TooLate,
-            Ok(Cancelled::NotThere) => CancelWish::Cannot,
-            Err(error) => return Some(no_answer(job, &error)),
+            Ok(Cancelled::NotThere) => CancelWish::NotThere,
+            Err(error) => {
+                // The wish stays and is passed on again at the next look; how the fax stands is asked all the same.
+                tracing::warn!(job.id = %job.id, error = %error, "job {} could not be cancelled yet: {error}", job.id);
+                return None;
+            }
         };
         if let Err(error) = self.store.answer_cancel(job.id, answer, self.clock.now()).await {
             tracing::error!(job.id = %job.id, error = %error, "job {}: {error}", job.id);
@@ -245,7 +253,8 @@ impl Worker {
         tracing::info!(job.id = %job.id, "job {}: {} says to the wish to cancel: {answer}", job.id, provider.name());
         (answer == CancelWish::Stopped).then(|| {
             let raw_text = Some("cancelled before it was sent".to_owned());
-            let report = Report { raw_text, ..Report::bare(Outcome::of(Cause::Cancelled)) };
+            let report =
+                Report { raw_text, pages_sent: Some(0), ..Report::bare(Outcome::of(Cause::Cancelled)) };
             Event::Ended { report, wait: None }
         })
     }

@@ -267,6 +267,34 @@ fn another_provider_is_tried_at_once_where_the_first_certainly_sent_nothing() {
 }
 
 #[test]
+fn after_a_doubt_no_other_provider_has_a_part_in_it() {
+    let sending = JobState::Sending { attempt: 2, since: at(0) };
+    let event = Event::Ended { report: Report::bare(Outcome::Retry(Cause::ProviderTrouble)), wait: None };
+    let step = run_with(&sending, event, 0, &[Cause::NotTaken], |c| {
+        c.route = three_providers("main");
+        c.doubt = true;
+    })
+    .unwrap();
+    assert_eq!(step.state, JobState::Queued { due: at(60) });
+    assert!(!step.effects.iter().any(|effect| matches!(effect, Effect::Switch(_))));
+}
+
+#[test]
+fn what_a_provider_cancels_by_itself_is_a_failure() {
+    let transit = JobState::InTransit { attempt: 1, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
+    let end = |pages_sent, cancel| {
+        let report = Report { pages_sent, ..Report::bare(Outcome::of(Cause::Cancelled)) };
+        let event = Event::Ended { report, wait: None };
+        run_with(&transit, event, 60, &[], |c| c.cancel = cancel).unwrap().state
+    };
+    assert_eq!(end(None, false), JobState::Failed { cause: Cause::Cancelled });
+    assert_eq!(end(None, true), JobState::Cancelled);
+    for cancel in [false, true] {
+        assert!(matches!(end(Some(2), cancel), JobState::Held { hold: Hold::PartlySent, .. }));
+    }
+}
+
+#[test]
 fn a_route_goes_round() {
     assert_eq!(three_providers("third").next(), Some("main"));
     assert_eq!(three_providers("gone from the configuration").next(), Some("main"));
@@ -298,7 +326,12 @@ fn a_wish_to_cancel_decides_what_is_ours_to_decide() {
     assert_eq!(state(&transit, ended(Outcome::Refused(Cause::Cancelled))), "cancelled");
     assert_eq!(state(&transit, ended(Outcome::Delivered)), "delivered", "it was too late");
     assert_eq!(state(&transit, ended(Outcome::Retry(Cause::PartlySent))), "held");
-    assert_eq!(state(&unclear, Event::NotThere), "cancelled");
+    assert_eq!(
+        state(&unclear, Event::NotThere),
+        "held",
+        "its absence is not believed, with or without a wish"
+    );
+    assert_eq!(state(&unclear, Event::NeverSent), "cancelled");
     assert_eq!(state(&unclear, Event::NoAnswer), "unclear");
 }
 

@@ -6,7 +6,7 @@ ALTER TABLE attempt ADD COLUMN kept_ref TEXT;  -- the provider's name for it, ke
 ALTER TABLE attempt ADD COLUMN copy TEXT NOT NULL DEFAULT 'there';
 UPDATE attempt SET copy = 'deleted' WHERE copy_deleted_at IS NOT NULL;
 DROP INDEX attempt_copy;
-CREATE INDEX attempt_copy ON attempt (ended_at) WHERE copy = 'there';
+CREATE INDEX attempt_copy ON attempt (ended_at) WHERE copy = 'there' AND provider_ref IS NOT NULL;
 
 ALTER TABLE job ADD COLUMN route TEXT;         -- providers in order, as JSON; NULL: the one it has
 ALTER TABLE job ADD COLUMN cancel TEXT;        -- a person's wish to cancel it while a call may be under way, and what came of it
@@ -16,7 +16,7 @@ ALTER TABLE job ADD COLUMN parked BIGINT NOT NULL DEFAULT 0;
 
 DROP INDEX job_wake;
 CREATE INDEX job_queue ON job (provider, wake_at, id) WHERE state = 'queued' AND parked = 0;
-CREATE INDEX job_parked ON job (number, wake_at, id) WHERE parked = 1;
+CREATE INDEX job_parked ON job (number, provider, wake_at, id) WHERE parked = 1;
 CREATE INDEX job_expiry ON job (deadline) WHERE state = 'queued';
 CREATE INDEX job_asked ON job (provider, wake_at) WHERE wake_at IS NOT NULL AND state <> 'queued';
 
