@@ -138,6 +138,8 @@ async fn story(stage: &Stage, job: &Job) {
 /// Every call has an Attempt that was there first, of the same number and the same bytes, with a provider of its route.
 async fn never_blind(stage: &Stage, jobs: &[Job]) {
     let jobs: HashMap<JobId, &Job> = jobs.iter().map(|job| (job.id, job)).collect();
+    let mut calls: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut by: HashMap<JobId, HashSet<&str>> = HashMap::new();
     for fax in stage.simulator.faxes() {
         let (id, n) = from_reference(&fax.reference).unwrap();
         let job = jobs[&id];
@@ -147,6 +149,8 @@ async fn never_blind(stage: &Stage, jobs: &[Job]) {
         assert!(attempt.started() <= fax.taken, "attempt {} was opened after its call", fax.reference);
         assert_eq!(job.number.as_ref().map(FaxNumber::as_str), Some(fax.number.as_str()));
         assert_eq!(attempt.provider, provider_of(&fax));
+        *calls.entry(provider_of(&fax)).or_default() += 1;
+        by.entry(id).or_default().insert(provider_of(&fax));
         let route = ROUTES.iter().find(|route| route.rules().contains(&job.rule)).expect("a rule of ours");
         assert!(route.providers.contains(&attempt.provider.as_str()), "{} by {route:?}", attempt.provider);
         // Some fetch the document after they have taken the fax, if the daemon lives then.
@@ -154,6 +158,8 @@ async fn never_blind(stage: &Stage, jobs: &[Job]) {
             assert_eq!(job.packet.as_ref().map(|packet| &packet.document.sha256), Some(&fax.sha256));
         }
     }
+    let two = by.values().filter(|providers| providers.len() > 1).count();
+    println!("calls by provider: {calls:?}; {two} jobs by two");
 }
 
 /// What came out at a number is what was sent there: a cover, and the page with the mark.

@@ -29,9 +29,9 @@ pub(crate) struct Killed {
     by_chance: u64,
     at: BTreeMap<&'static str, u64>,
     /// Attempts that were open with no answer on disk, and their providers.
-    sending: Vec<(String, String)>,
-    /// Faxes that had ended at the provider when it was not on disk yet, by provider.
-    ended: BTreeMap<String, u64>,
+    sending: HashSet<(String, String)>,
+    /// Attempts that had ended at the provider when that was not on disk yet, and their providers.
+    ended: HashSet<(String, String)>,
 }
 
 /// What kills met at one provider.
@@ -70,8 +70,8 @@ impl Killed {
     pub(crate) fn print_providers(&self, stage: &Stage) {
         for (name, Met { attempts, requests, outcomes }) in self.met(stage) {
             println!(
-                "{name}: killed {attempts} times between attempt and request, {requests} between request and record, \
-                 {outcomes} between outcome and record"
+                "{name}: killed with {attempts} faxes between attempt and request, {requests} between request and \
+                 record, {outcomes} between outcome and record"
             );
         }
     }
@@ -83,8 +83,8 @@ impl Killed {
             let met = all.get_mut(provider.as_str()).unwrap();
             if known.contains(reference) { met.requests += 1 } else { met.attempts += 1 }
         }
-        for (provider, times) in &self.ended {
-            all.get_mut(provider.as_str()).unwrap().outcomes += times;
+        for (_, provider) in &self.ended {
+            all.get_mut(provider.as_str()).unwrap().outcomes += 1;
         }
         all
     }
@@ -98,12 +98,12 @@ impl Killed {
         for job in stage.store.jobs(&open, 100_000).await.unwrap() {
             match job.state {
                 JobState::Sending { attempt, .. } => {
-                    self.sending.push((reference(job.id, attempt), job.provider));
+                    self.sending.insert((reference(job.id, attempt), job.provider));
                 }
                 JobState::InTransit { attempt, .. }
                     if ended.contains(reference(job.id, attempt).as_str()) =>
                 {
-                    *self.ended.entry(job.provider).or_default() += 1;
+                    self.ended.insert((reference(job.id, attempt), job.provider));
                 }
                 _ => {}
             }
