@@ -116,11 +116,13 @@ pub(crate) const FAXPLUS_ORDER: Vendor = Vendor {
     reports: Reports::Registered,
 };
 
+/// Told to resend what its list does not show, as all others do; by itself it holds that for a person (`tests/crash.rs`).
 pub(crate) const SRFAX: Vendor = Vendor {
     name: "srfax",
     face: "/srfax",
     keys: r#"
         kind = "srfax"
+        absent = "resend"
         account = "12345"
         password = "file:DIR/token"
         mail = "fax@clinic.example"
