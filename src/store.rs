@@ -10,6 +10,8 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+mod attempts;
+mod cancel;
 mod jobs;
 mod ledger;
 mod media;
@@ -21,7 +23,9 @@ mod sqlite;
 mod steps;
 mod submissions;
 
-pub use jobs::{AttemptRow, CancelWish, Job, JobFilter, NewJob, PacketRow, ProviderCopy};
+pub use attempts::{AttemptRow, ProviderCopy};
+pub use cancel::CancelWish;
+pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
 pub use media::Fetch;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};

@@ -79,7 +79,7 @@ impl Store {
                                 }
                             }
                             Effect::Switch(to) => {
-                                queue::switch(tx, id, submission, &provider, to, now).await?
+                                queue::switch(tx, id, submission, &provider, to, now).await?;
                             }
                             Effect::Extend(until) => extend(tx, id, *until).await?,
                             Effect::Finished => {}
