@@ -372,20 +372,3 @@ async fn the_peer_tells_each_kind_of_fault() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
-
-/// The same requests to another judge, as Prism with a vendor's own description, which is not ours to publish:
-/// `CONTRACT_URL=http://127.0.0.1:4010 CONTRACT_OF=telnyx`, then
-/// `cargo test --test contract another_judge -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "needs a mock of the API, at CONTRACT_URL"]
-async fn another_judge() {
-    let url = std::env::var("CONTRACT_URL").expect("where it is");
-    let vendor = match std::env::var("CONTRACT_OF").expect("sinch or telnyx").as_str() {
-        "sinch" => SINCH,
-        "telnyx" => TELNYX,
-        other => panic!("no contract with {other}"),
-    };
-    for (what, result) in everything(vendor.adapter(&url).as_ref(), &vendor).await {
-        println!("{what}: {result:?}");
-    }
-}
