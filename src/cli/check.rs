@@ -1,7 +1,8 @@
 //! `faxbridge check`: the configuration, and everything it points to.
 //!
 //! It looks, and changes nothing: no lock is taken, no folder, key or database is made, so that it can run beside a daemon and
-//! before the first start. What a first `serve` would make is said.
+//! before the first start. What a first `serve` would make is said. Exit status 2 where the configuration or what lies on this
+//! machine is at fault, 1 where only a provider or the relay does not answer or let us in.
 
 use std::fmt;
 
@@ -48,6 +49,8 @@ struct Findings {
     json: bool,
     warnings: usize,
     faults: usize,
+    /// Faults among them that lie outside of this machine, and need not keep a daemon from starting.
+    outside: usize,
 }
 
 impl Findings {
@@ -61,6 +64,12 @@ impl Findings {
 
     fn fault(&mut self, sentence: impl fmt::Display) -> anyhow::Result<()> {
         self.tell(Level::Fault, &sentence.to_string())
+    }
+
+    /// A provider or relay that is down, or does not let us in: mails must be taken all the same.
+    fn outside(&mut self, sentence: impl fmt::Display) -> anyhow::Result<()> {
+        self.outside += 1;
+        self.fault(sentence)
     }
 
     fn tell(&mut self, level: Level, sentence: &str) -> anyhow::Result<()> {
@@ -83,7 +92,7 @@ impl Findings {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let path = &arguments.file.config;
-    let mut findings = Findings { json: arguments.json, warnings: 0, faults: 0 };
+    let mut findings = Findings { json: arguments.json, warnings: 0, faults: 0, outside: 0 };
     match config::load(path) {
         Err(faults) => {
             findings.all(Level::Warning, &faults.warnings)?;
@@ -97,8 +106,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     let summary = format!("{}, {}.", count(findings.faults, "fault"), count(findings.warnings, "warning"));
-    if findings.faults > 0 {
+    if findings.faults > findings.outside {
         return Err(Misuse(summary).into());
+    }
+    if findings.faults > 0 {
+        anyhow::bail!("{summary} They lie outside of this machine: `faxbridge serve` starts all the same.");
     }
     if arguments.json { Ok(()) } else { say(summary) }
 }

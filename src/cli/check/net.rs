@@ -72,7 +72,7 @@ pub(super) async fn provider(
     };
     match provider.check().await {
         Ok(()) => findings.ok(format_args!("the provider {name} lets us in"))?,
-        Err(fault) => findings.fault(loaded.fault(&key(fault.key), fault.sentence))?,
+        Err(fault) => findings.outside(loaded.fault(&key(fault.key), fault.sentence))?,
     }
     if section.webhook_key.is_some() && loaded.config.webhook.is_none() {
         findings
@@ -125,10 +125,10 @@ pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::R
         Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),
         Ok(Some((relay, _))) => match tokio::time::timeout(PATIENCE, relay.check()).await {
             Ok(Ok(())) => findings.ok("the mail relay takes our greeting"),
-            Ok(Err(error)) => findings.fault(loaded.fault("receipt.relay", error.to_string())),
+            Ok(Err(error)) => findings.outside(loaded.fault("receipt.relay", error.to_string())),
             Err(_) => {
                 let sentence = format!("the relay did not answer within {} s", PATIENCE.as_secs());
-                findings.fault(loaded.fault("receipt.relay", sentence))
+                findings.outside(loaded.fault("receipt.relay", sentence))
             }
         },
     }
