@@ -279,8 +279,19 @@ pub struct Sought<'a> {
     pub kept: Option<&'a str>,
     /// The number that was to be dialled.
     pub number: &'a FaxNumber,
-    /// When the Attempt was opened, by our clock. Allow for clocks that differ by minutes.
+    /// When the Attempt was opened, by our clock.
     pub since: Timestamp,
+}
+
+/// How far a provider's clock and ours may be apart.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(10);
+
+impl Sought<'_> {
+    /// From when on, by whosever clock, the fax can have been made.
+    #[must_use]
+    pub fn earliest(&self) -> Timestamp {
+        self.since.checked_sub(CLOCKS_APART).unwrap_or(Timestamp::MIN)
+    }
 }
 
 /// What a search by reference came to.

@@ -17,7 +17,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, Url, multipart};
 use serde::Deserialize;
@@ -67,9 +67,6 @@ pub(super) const CODES: &[(&str, Cause)] = &[
 
 /// All files of one fax together.
 const DOCUMENT_AT_MOST: u64 = 150_000_000;
-
-/// Clocks differ; a list is asked from this long before the Attempt.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// An account with Fax.Plus.
 pub struct Faxplus {
@@ -180,7 +177,7 @@ impl Faxplus {
 
     async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
         let waiting: list::WaitingList = self.ask(Method::GET, self.url(&["outbox"])).await?.understood()?;
-        let from = sought.since.saturating_sub(CLOCKS_DIFFER).unwrap_or(Timestamp::MIN);
+        let from = sought.earliest();
         let mut url = self.url(&["faxes"]);
         url.query_pairs_mut()
             .append_pair("category", "sent")

@@ -15,9 +15,9 @@
 use std::cmp::Ordering;
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -31,9 +31,6 @@ use crate::config;
 use crate::job::{Cause, FaxNumber, Outcome, Report};
 
 mod codes;
-
-/// Clocks may differ by this much when a found fax is compared with what was sought.
-const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
 
 /// Longest `csid`.
 const CSID_AT_MOST: usize = 20;
@@ -165,7 +162,7 @@ impl Provider for Interfax {
             let mut url = self.http.url(&["outbound", "search"]);
             url.query_pairs_mut().append_pair("reference", sought.reference).append_pair("limit", "100");
             let list: Vec<Fax> = self.ask(Method::GET, url).await?.understood()?;
-            let since = sought.since.saturating_sub(CLOCKS).unwrap_or(Timestamp::MIN);
+            let since = sought.earliest();
             if list.iter().any(|fax| !fax.could_be(sought.number, since)) {
                 return Err(AskError::Nonsense { detail: "the list holds what was not asked for".into() });
             }

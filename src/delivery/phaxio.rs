@@ -12,7 +12,7 @@
 //! * **Webhooks** are signed; see `phaxio::webhook` for what that is worth.
 
 use futures_util::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode, Url, multipart};
 use serde::Deserialize;
@@ -58,9 +58,6 @@ const HEADER_AT_MOST: usize = 50;
 
 /// The tag that carries our reference.
 const LABEL: &str = "job";
-
-/// How far the vendor's clock may be behind ours.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(10);
 
 /// Faxes on one page of a list, and pages that are read before a list is called endless.
 const PAGE: usize = 100;
@@ -125,7 +122,7 @@ impl Phaxio {
     }
 
     async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
-        let since = sought.since.checked_sub(CLOCKS_APART).unwrap_or(Timestamp::MIN);
+        let since = sought.earliest();
         let mut url = self.url(&[]);
         url.query_pairs_mut()
             .append_pair(&format!("tag[{LABEL}]"), sought.reference)

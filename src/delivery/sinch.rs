@@ -13,7 +13,7 @@
 //!   which zone the sender is.
 
 use futures_util::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode, Url, multipart};
 use serde::Deserialize;
@@ -34,9 +34,6 @@ const HEADER_AT_MOST: usize = 50;
 
 /// The label that carries our reference.
 const LABEL: &str = "job";
-
-/// How far the vendor's clock may be behind ours.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(10);
 
 /// Faxes on one page of a list, and pages that are read before a list is called endless.
 const PAGE: usize = 500;
@@ -113,7 +110,7 @@ impl Sinch {
     }
 
     async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
-        let since = sought.since.checked_sub(CLOCKS_APART).unwrap_or(Timestamp::MIN);
+        let since = sought.earliest();
         let mut url = self.url(&[]);
         url.query_pairs_mut()
             // "createTime>=TIME" once it is in the URL.

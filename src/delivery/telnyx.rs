@@ -13,7 +13,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::json;
@@ -32,9 +32,6 @@ use wire::{Fax, FaxList, FaxOne};
 mod codes;
 mod signature;
 mod wire;
-
-/// Clocks may differ by this much when faxes are sought by time.
-const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
 
 /// Faxes on one page of a list, and pages that are read at most: far more than one number gets in an hour.
 const PAGE: usize = 100;
@@ -104,7 +101,7 @@ impl Telnyx {
 
     /// One page of the faxes to the sought number.
     async fn page(&self, sought: &Sought<'_>, number: usize) -> Result<FaxList, AskError> {
-        let since = sought.since.saturating_sub(CLOCKS).unwrap_or(Timestamp::MIN);
+        let since = sought.earliest();
         let mut url = self.http.url(&["v2", "faxes"]);
         url.query_pairs_mut()
             .append_pair("filter[created_at][gte]", &since.to_string())

@@ -22,9 +22,10 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::http::Answer;
+use super::simulator::script;
 use super::simulator::server::{Fax, Options, Running, serve};
 use super::simulator::{signature, telnyx_public_key};
-use super::{Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
+use super::{Found, Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
 use crate::job::{Cause, FaxNumber, Report};
@@ -254,6 +255,49 @@ impl Stage {
         let Status::Ended(report) = found.status.clone() else { panic!("it has not ended: {found:?}") };
         assert_eq!(self.adapter.status(&found.provider_ref).await.unwrap(), found.status);
         report
+    }
+
+    /// The fax with that reference, if the provider lists it.
+    pub(super) async fn listed(&self, reference: &str, number: &str) -> Option<Found> {
+        match find(self.adapter.as_ref(), reference, number).await.unwrap() {
+            Search::Found(found) => Some(found),
+            Search::NotListed => None,
+            Search::NeverSent => panic!("this provider cannot know that"),
+        }
+    }
+
+    /// Sends to each ending of the simulator's table (but 20 and 26, which are about time). `expected` says for each what
+    /// the submits of one job come to, one after the other, and how each of them ends.
+    pub(super) async fn every_line_of_the_table(&self, expected: &[(&str, &[(&str, &str)])]) {
+        let endings =
+            script::TABLE.iter().map(|row| row.ending).filter(|ending| !["20", "26"].contains(ending));
+        let tested: Vec<&str> = expected.iter().map(|(ending, _)| *ending).collect();
+        assert_eq!(tested, endings.collect::<Vec<_>>(), "every line is tested");
+        for (ending, tries) in expected {
+            let number = format!("+121255501{ending}");
+            for (index, (submit, end)) in tries.iter().enumerate() {
+                let reference = format!("job{ending}-{}", index + 1);
+                let result = self.send(&number, &reference).await;
+                assert_eq!(word(&result), *submit, "{reference}: {result:?}");
+                self.simulator.idle().await;
+                let found = self.listed(&reference, &number).await;
+                let ended = found.as_ref().map_or(String::new(), |found| end_word(&found.status));
+                assert_eq!(ended, *end, "{reference}");
+                let Ok(taken) = result else { continue };
+                let status = self.adapter.status(&taken.provider_ref).await.unwrap();
+                match found {
+                    Some(found) => {
+                        assert_eq!((taken.provider_ref, status), (found.provider_ref, found.status));
+                    }
+                    None => assert_eq!(status, Status::NotThere, "{reference}"),
+                }
+            }
+        }
+        assert_eq!(self.simulator.violations(), []);
+        for fax in self.simulator.faxes() {
+            assert_eq!(self.paper(&fax), fax.printed.then(|| pdf(3)), "{fax:?}");
+            assert_eq!(fax.sha256, hex_digest(&pdf(3)), "{fax:?}");
+        }
     }
 
     pub(super) fn paper(&self, fax: &Fax) -> Option<Vec<u8>> {

@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use super::answer::ApiError;
 use super::*;
-use crate::delivery::simulator::script;
 use crate::delivery::testing::{
-    self, Arrived, REFERENCE, Slip, Stage, TOKEN, cause_of_class, end_word, hex_digest, now, pdf, send, word,
+    self, Arrived, REFERENCE, Slip, Stage, TOKEN, cause_of_class, now, pdf, send, word,
 };
 
 const TABLE: &str = include_str!("../../../fixtures/providers/faxplus.csv");
@@ -87,38 +86,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
 #[tokio::test]
 async fn every_line_of_the_table() {
     let stage = stage().await;
-    let endings = script::TABLE.iter().map(|row| row.ending).filter(|ending| !["20", "26"].contains(ending));
-    let expected: Vec<&str> = EXPECTED.iter().map(|(ending, _)| *ending).collect();
-    assert_eq!(endings.collect::<Vec<_>>(), expected, "every line is tested");
-    for (ending, tries) in EXPECTED {
-        let number = format!("+121255501{ending}");
-        for (index, (submit, end)) in tries.iter().enumerate() {
-            let reference = format!("job{ending}-{}", index + 1);
-            let result = stage.send(&number, &reference).await;
-            assert_eq!(word(&result), *submit, "{reference}: {result:?}");
-            stage.simulator.idle().await;
-            let found = match testing::find(stage.adapter.as_ref(), &reference, &number).await.unwrap() {
-                Search::Found(found) => Some(found),
-                Search::NotListed => None,
-                Search::NeverSent => panic!("this provider cannot know that"),
-            };
-            let ended = found.as_ref().map_or(String::new(), |found| end_word(&found.status));
-            assert_eq!(ended, *end, "{reference}");
-            if let (Ok(taken), Some(found)) = (&result, &found) {
-                assert_eq!(taken.provider_ref, found.provider_ref);
-                assert_eq!(stage.adapter.status(&taken.provider_ref).await.unwrap(), found.status);
-            }
-            if *ending == "37" {
-                let id = result.unwrap().provider_ref;
-                assert_eq!(stage.adapter.status(&id).await.unwrap(), Status::NotThere);
-            }
-        }
-    }
-    assert_eq!(stage.simulator.violations(), []);
-    for fax in stage.simulator.faxes() {
-        assert_eq!(fax.sha256, hex_digest(&pdf(3)), "{fax:?}");
-        assert_eq!(stage.paper(&fax).is_some(), fax.printed, "{fax:?}");
-    }
+    stage.every_line_of_the_table(EXPECTED).await;
 }
 
 #[tokio::test]

@@ -7,9 +7,8 @@ use base64::Engine as _;
 
 use super::*;
 use crate::delivery::phaxio::form;
-use crate::delivery::simulator::script;
 use crate::delivery::testing::{
-    self, REFERENCE, Stage, TOKEN, adapter, cause_of_class, end_word, hex_digest, now, pdf, send, tap, word,
+    self, REFERENCE, Stage, TOKEN, adapter, cause_of_class, end_word, now, pdf, send, tap, word,
 };
 
 /// The section of the account at the simulator at `url`.
@@ -68,34 +67,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
 #[tokio::test]
 async fn every_line_of_the_table() {
     let stage = Stage::set(keys, |_| {}).await;
-    let tested: BTreeSet<&str> = EXPECTED.iter().map(|(ending, _)| *ending).chain(["20", "26"]).collect();
-    assert_eq!(script::TABLE.iter().map(|row| row.ending).collect::<BTreeSet<_>>(), tested);
-    for (ending, tries) in EXPECTED {
-        let number = format!("+121255501{ending}");
-        for (index, (submit, end)) in tries.iter().enumerate() {
-            let reference = format!("job{ending}-{}", index + 1);
-            let result = stage.send(&number, &reference).await;
-            assert_eq!(word(&result), *submit, "{reference}: {result:?}");
-            stage.simulator.idle().await;
-            let found = find(stage.adapter.as_ref(), &reference, &number).await;
-            assert_eq!(
-                found.as_ref().map_or(String::new(), |found| end_word(&found.status)),
-                *end,
-                "{reference}"
-            );
-            let Ok(taken) = result else { continue };
-            let status = stage.adapter.status(&taken.provider_ref).await.unwrap();
-            match found {
-                Some(found) => assert_eq!((taken.provider_ref, status), (found.provider_ref, found.status)),
-                None => assert_eq!(status, Status::NotThere),
-            }
-        }
-    }
-    assert_eq!(stage.simulator.violations(), []);
-    for fax in stage.simulator.faxes() {
-        assert_eq!(stage.paper(&fax), fax.printed.then(|| pdf(3)), "{fax:?}");
-        assert_eq!(fax.sha256, hex_digest(&pdf(3)));
-    }
+    stage.every_line_of_the_table(EXPECTED).await;
 }
 
 #[tokio::test]

@@ -9,9 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::record::cause_of;
 use super::*;
-use crate::delivery::simulator::script;
 use crate::delivery::testing::{
-    self, Arrived, REFERENCE, Slip, Stage, TOKEN, cause_of_class, end_word, hex_digest, now, pdf, send, word,
+    self, Arrived, REFERENCE, Slip, Stage, TOKEN, cause_of_class, end_word, now, pdf, send, word,
 };
 
 const TABLE: &str = include_str!("../../../fixtures/providers/srfax.csv");
@@ -72,40 +71,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
 #[tokio::test]
 async fn every_line_of_the_table() {
     let stage = stage().await;
-    let endings = script::TABLE.iter().map(|row| row.ending).filter(|ending| !["20", "26"].contains(ending));
-    let expected: Vec<&str> = EXPECTED.iter().map(|(ending, _)| *ending).collect();
-    assert_eq!(endings.collect::<Vec<_>>(), expected, "every line is tested");
-    for (ending, tries) in EXPECTED {
-        let number = format!("+121255501{ending}");
-        for (index, (submit, end)) in tries.iter().enumerate() {
-            let reference = format!("job{ending}-{}", index + 1);
-            let result = stage.send(&number, &reference).await;
-            assert_eq!(word(&result), *submit, "{reference}: {result:?}");
-            stage.simulator.idle().await;
-            let found = match testing::find(stage.adapter.as_ref(), &reference, &number).await.unwrap() {
-                Search::Found(found) => Some(found),
-                Search::NotListed => None,
-                Search::NeverSent => panic!("this provider cannot know that"),
-            };
-            let ended = found.as_ref().map_or(String::new(), |found| end_word(&found.status));
-            assert_eq!(ended, *end, "{reference}");
-            match (&result, &found) {
-                (Ok(taken), Some(found)) => {
-                    assert_eq!(taken.provider_ref, found.provider_ref);
-                    assert_eq!(stage.adapter.status(&taken.provider_ref).await.unwrap(), found.status);
-                }
-                (Ok(taken), None) => {
-                    assert_eq!(stage.adapter.status(&taken.provider_ref).await, Ok(Status::NotThere));
-                }
-                (Err(_), _) => {}
-            }
-        }
-    }
-    assert_eq!(stage.simulator.violations(), []);
-    for fax in stage.simulator.faxes() {
-        assert_eq!(fax.sha256, hex_digest(&pdf(3)), "{fax:?}");
-        assert_eq!(stage.paper(&fax).is_some(), fax.printed, "{fax:?}");
-    }
+    stage.every_line_of_the_table(EXPECTED).await;
 }
 
 #[tokio::test]

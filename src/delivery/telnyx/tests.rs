@@ -13,6 +13,8 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::net::TcpListener;
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::delivery::simulator::script;
 use crate::delivery::simulator::server::Options;
