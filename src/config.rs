@@ -90,6 +90,18 @@ impl Config {
             let present = all.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
             secrets.extend(present.map(|(key, secret)| (at.key(key).to_string(), secret)));
         }
+        for (name, mailbox) in &self.imap {
+            let key = source::at("imap").key(name).key("password").to_string();
+            secrets.extend(mailbox.password.iter().map(|secret| (key.clone(), secret)));
+        }
+        for (name, oauth) in &self.oauth {
+            let at = source::at("oauth").key(name);
+            let all = [("client_secret", &oauth.client_secret), ("refresh_token", &oauth.refresh_token)];
+            let present = all.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
+            secrets.extend(present.map(|(key, secret)| (at.key(key).to_string(), secret)));
+        }
+        let dkim = self.receipt.as_ref().and_then(|receipt| receipt.dkim_key.as_ref());
+        secrets.extend(dkim.map(|s| ("receipt.dkim_key".to_owned(), s)));
         let password = self.receipt.as_ref().and_then(|receipt| receipt.password.as_ref());
         secrets.extend(password.map(|s| ("receipt.password".to_owned(), s)));
         secrets

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{constant_time, digest};
@@ -15,13 +14,14 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::clock::SharedClock;
-use crate::config::{Config, Network, Sender};
+use crate::config::{Config, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Store, SubmissionFilter};
 
 pub mod folder;
+pub mod proof;
 mod refusal;
 mod sealed;
 pub mod sftp;
@@ -30,13 +30,15 @@ pub mod smtp;
 mod testing;
 
 pub use refusal::Refusal;
-pub use sealed::{ResultFile, SubmissionFacts};
+pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A mail over SMTP.
+    /// A mail over SMTP or LMTP.
     Smtp,
+    /// A mail out of the mailbox of this name.
+    Imap(String),
     /// A file over SFTP, by this user.
     Sftp(String),
     /// A file in the watched folder of this name.
@@ -49,6 +51,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Smtp => f.write_str("smtp"),
+            Source::Imap(name) => write!(f, "imap:{name}"),
             Source::Sftp(user) => write!(f, "sftp:{user}"),
             Source::Folder(name) => write!(f, "folder:{name}"),
             Source::Cli => f.write_str("cli"),
@@ -63,6 +66,10 @@ pub struct Arrival {
     pub source: Source,
     /// Name of the configuration's sender.
     pub sender: String,
+    /// What proved that a mail is this sender's.
+    pub proof: Option<Proof>,
+    /// What a client asked to be told, by DSN parameters of its mail.
+    pub dsn: Option<Dsn>,
     /// Envelope sender of a mail.
     pub envelope_from: Option<String>,
     /// Envelope recipients of a mail; on the command line, the addresses or keys asked for.
@@ -73,6 +80,24 @@ pub struct Arrival {
     pub body_sha256: Option<String>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
+}
+
+impl Arrival {
+    /// One of which nothing more is known yet.
+    #[must_use]
+    pub fn new(source: Source, sender: String) -> Self {
+        Arrival {
+            source,
+            sender,
+            proof: None,
+            dsn: None,
+            envelope_from: None,
+            envelope_to: Vec::new(),
+            message_id: None,
+            body_sha256: None,
+            file: None,
+        }
+    }
 }
 
 /// The answer to an arrival.
@@ -142,6 +167,9 @@ impl Draft {
     pub fn written(&self) -> u64 {
         self.writer.written()
     }
+
+    /// Keeps a copy of what is written from now on in memory, for [`Intake::prove`].
+    pub fn keep_copy(&mut self) {}
 }
 
 fn too_large(limit: u64) -> Refusal {
@@ -251,6 +279,8 @@ impl Intake {
             envelope_from: arrival.envelope_from.clone(),
             envelope_to: arrival.envelope_to.clone(),
             file: arrival.file.clone(),
+            proof: arrival.proof,
+            dsn: arrival.dsn.clone(),
             ..SubmissionFacts::default()
         };
         let new = NewSubmission {
@@ -283,35 +313,6 @@ impl Intake {
         }
     }
 
-    /// Which sender writes as `from`: by its `login`, or by address from a trusted network.
-    ///
-    /// # Errors
-    /// Where none may.
-    pub fn mail_sender(&self, from: &str, login: Option<&str>, peer: IpAddr) -> Result<String, Refusal> {
-        let config = &self.inner.config;
-        if let Some(login) = login {
-            let sender = config.sender.iter().find(|sender| sender.login.as_deref() == Some(login));
-            return match sender {
-                Some(sender) if sender.addresses.is_empty() || writes_from(sender, from) => {
-                    Ok(sender.name.clone())
-                }
-                _ => Err(Refusal::permanent(
-                    "5.7.1",
-                    format!("The account {login} may not send faxes as {from}."),
-                )),
-            };
-        }
-        let trusted = config.sender.iter().zip(&self.inner.networks).find(|(sender, networks)| {
-            writes_from(sender, from) && networks.iter().any(|network| network.contains(peer))
-        });
-        trusted.map(|(sender, _)| sender.name.clone()).ok_or_else(|| {
-            Refusal::permanent(
-                "5.7.1",
-                format!("{from} is not known here as a sender of faxes from your network; sign in, or ask the administrator to be added."),
-            )
-        })
-    }
-
     /// The sender whose account this is, if the password is right. Takes the same time for any wrong password.
     #[must_use]
     pub fn login(&self, login: &str, password: &[u8]) -> Option<String> {
@@ -335,7 +336,7 @@ impl Intake {
         if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
             return Ok(());
         }
-        Err(Refusal::permanent("5.1.1", format!("{to} is not an address that is faxed here.")))
+        Err(not_faxed_here(to))
     }
 
     /// The SFTP user of this name.
@@ -405,6 +406,10 @@ impl Intake {
     }
 }
 
+fn not_faxed_here(to: &str) -> Refusal {
+    Refusal::permanent("5.1.1", format!("{to} is not an address that is faxed here."))
+}
+
 /// Whether `from` is one of the sender's addresses or in one of its domains.
 #[must_use]
 pub fn writes_from(sender: &Sender, from: &str) -> bool {
@@ -448,6 +453,8 @@ mod tests {
         Arrival {
             source: Source::Smtp,
             sender: "front desk".into(),
+            proof: Some(Proof::Network),
+            dsn: None,
             envelope_from: Some("jane@example.com".into()),
             envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
             message_id: message_id.map(str::to_owned),
@@ -460,6 +467,8 @@ mod tests {
         Arrival {
             source: Source::Sftp("billing".into()),
             sender: "billing".into(),
+            proof: None,
+            dsn: None,
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,

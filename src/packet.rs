@@ -107,6 +107,21 @@ pub struct MailFacts {
     pub date: Option<jiff::Timestamp>,
     /// Why this is the mail of a machine that must not be answered or faxed; `None` for mail of people.
     pub auto_submitted: Option<String>,
+    /// Addresses of To and Cc with their display names, at most 500.
+    #[serde(default)]
+    pub addressees: Vec<Addressee>,
+    /// Header fields whose names begin with `X-FAX-`, as name (lower case, without that) and value; at most 50.
+    #[serde(default)]
+    pub fax_fields: Vec<(String, String)>,
+}
+
+/// An address of To or Cc.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addressee {
+    /// Display name.
+    pub name: Option<String>,
+    /// Address.
+    pub address: String,
 }
 
 /// One part of a mail, or the file itself.
@@ -148,6 +163,15 @@ pub enum PartKind {
     Other,
 }
 
+/// What stands before the documents in a packet: PDFs that were drawn here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Front<'a> {
+    /// The cover.
+    pub cover: Option<&'a [u8]>,
+    /// The mail's text as pages.
+    pub body: Option<&'a [u8]>,
+}
+
 /// What [`Bench::make`] made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
@@ -155,6 +179,9 @@ pub struct Made {
     pub pages: u32,
     /// How many of them are cover.
     pub cover_pages: u32,
+    /// First and last page of the mail's text, where that is faxed as pages.
+    #[serde(default)]
+    pub body: Option<(u32, u32)>,
     /// For each of [`Contents::parts`], its first and last page in the final PDF; `None` when no page of it is there.
     pub parts: Vec<Option<(u32, u32)>>,
     /// What a careful sender would like to know: a cover field was cut, a PDF carried attachments that are not faxed.

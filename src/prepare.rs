@@ -19,7 +19,7 @@ use crate::crash::reached;
 use crate::intake::SubmissionFacts;
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
-use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
+use crate::packet::{self, Bench, Contents, Front, Input, Sink, Workshop, WorkshopError};
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
 use crate::store::{Document, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
 
@@ -323,7 +323,10 @@ impl Preparer {
                 return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
             };
             let mut sink = Spooled(self.spool.create(table.from.key).await?);
-            match bench.make(cover, job.selection.as_ref(), &mut sink).await {
+            match bench
+                .make(Front { cover: Some(cover), body: None }, job.selection.as_ref(), &mut sink)
+                .await
+            {
                 // One number on the cover, in the packet and in the receipt, or nothing leaves.
                 Ok(made) if job.sheet.pages.is_some_and(|printed| printed != made.pages) => {
                     return Ok(Err(MISCOUNTED.to_owned()));

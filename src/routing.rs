@@ -58,6 +58,12 @@ pub struct Route {
     pub identifier: Option<(String, String)>,
     /// Whether the mail's text becomes the cover message.
     pub body_on_cover: bool,
+    /// Whether the mail's text is faxed as pages.
+    #[serde(default)]
+    pub body_as_pages: bool,
+    /// Whether the sender may leave the cover out.
+    #[serde(default)]
+    pub cover_may_be_left_out: bool,
     /// Whether the cover shows the mail's subject.
     pub subject_on_cover: bool,
     /// Which pages, as `1-3,7`; all where it is missing.

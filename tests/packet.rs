@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use faxbridge::cover;
-use faxbridge::packet::{Bench, BoxError, Input, Rules, Sink, Workshop, WorkshopError, WorkshopLimits};
+use faxbridge::packet::{
+    Bench, BoxError, Front, Input, Rules, Sink, Workshop, WorkshopError, WorkshopLimits,
+};
 use futures_util::{Stream, StreamExt, stream};
 
 #[path = "../src/packet/samples.rs"]
@@ -27,6 +29,10 @@ fn workshop(limits: WorkshopLimits) -> Workshop {
 fn chunks(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + use<> {
     let chunks: Vec<_> = bytes.chunks(10_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
     stream::iter(chunks)
+}
+
+fn front(cover: &[u8]) -> Front<'_> {
+    Front { cover: Some(cover), body: None }
 }
 
 async fn open_file(shop: &Workshop, bytes: &[u8]) -> Result<Bench, WorkshopError> {
@@ -62,7 +68,7 @@ async fn a_mail_becomes_a_pdf_that_other_readers_accept() {
     assert_eq!(bench.contents().hold, None);
     assert_eq!(bench.contents().pages, 4);
     let mut file = Vec::new();
-    let made = bench.make(&pdf(&["cover"]), None, &mut file).await.unwrap();
+    let made = bench.make(front(&pdf(&["cover"])), None, &mut file).await.unwrap();
     assert_eq!((made.pages, made.cover_pages), (5, 1));
     inspect(folder.path(), &file, &["cover", "alpha", "beta", "gamma", "delta"]);
 
@@ -72,14 +78,15 @@ async fn a_mail_becomes_a_pdf_that_other_readers_accept() {
 
     let mut file = Vec::new();
     let selection = "2-3".parse().unwrap();
-    bench.make(&pdf(&["another cover"]), Some(&selection), &mut file).await.unwrap();
+    bench.make(front(&pdf(&["another cover"])), Some(&selection), &mut file).await.unwrap();
     inspect(folder.path(), &file, &["another cover", "beta", "gamma"]);
 
     // A verdict leaves the bench usable.
-    let error = bench.make(&pdf(&["cover"]), Some(&"9".parse().unwrap()), &mut Vec::new()).await.unwrap_err();
+    let error =
+        bench.make(front(&pdf(&["cover"])), Some(&"9".parse().unwrap()), &mut Vec::new()).await.unwrap_err();
     assert!(matches!(&error, WorkshopError::Held { .. }), "{error:?}");
     assert_eq!(error.sentence(), "Page 9 was asked for, but the documents have only 4 pages.");
-    bench.make(&pdf(&["cover"]), None, &mut Vec::new()).await.unwrap();
+    bench.make(front(&pdf(&["cover"])), None, &mut Vec::new()).await.unwrap();
 }
 
 #[tokio::test]
@@ -89,7 +96,7 @@ async fn the_real_cover_goes_in_front() {
     let drawn = cover::page::draw(&sheet, &cover::Fonts::builtin()).unwrap();
     let mut bench = open_file(&workshop(limits()), &pdf(&["one"])).await.unwrap();
     let mut file = Vec::new();
-    let made = bench.make(&drawn.pdf, None, &mut file).await.unwrap();
+    let made = bench.make(front(&drawn.pdf), None, &mut file).await.unwrap();
     assert_eq!((made.pages, made.cover_pages), (2, 1));
     let path = folder.path().join("made.pdf");
     std::fs::write(&path, &file).unwrap();
@@ -121,7 +128,7 @@ async fn protected_files_hold_unless_they_open_without_a_password() {
         if password.is_empty() {
             assert_eq!(bench.contents().hold, None, "{bits} bits, no password");
             let mut file = Vec::new();
-            bench.make(&pdf(&["cover"]), None, &mut file).await.unwrap();
+            bench.make(front(&pdf(&["cover"])), None, &mut file).await.unwrap();
             inspect(folder.path(), &file, &["cover", "secret page"]);
         } else {
             let hold = bench.contents().hold.clone().unwrap_or_default();
@@ -151,7 +158,7 @@ async fn what_other_programs_write_is_taken() {
         let mut bench = open_file(&shop, &std::fs::read(&other).unwrap()).await.unwrap();
         assert_eq!(bench.contents().hold, None, "{options:?}");
         let mut file = Vec::new();
-        bench.make(&pdf(&["cover"]), None, &mut file).await.unwrap();
+        bench.make(front(&pdf(&["cover"])), None, &mut file).await.unwrap();
         inspect(folder.path(), &file, &["cover", "one", "two"]);
     }
 }
@@ -196,7 +203,7 @@ async fn troubles_of_ours_are_told_apart() {
     );
 
     let mut bench = open_file(&shop, &pdf(&["x"])).await.unwrap();
-    let error = bench.make(&pdf(&["cover"]), None, &mut Full).await.unwrap_err();
+    let error = bench.make(front(&pdf(&["cover"])), None, &mut Full).await.unwrap_err();
     assert!(matches!(&error, WorkshopError::Sink(cause) if cause.to_string() == "disk full"), "{error:?}");
     assert!(error.is_ours());
 
@@ -214,7 +221,7 @@ async fn many_at_once_wait_for_the_few_children() {
             let text = format!("document {number}");
             let mut bench = open_file(&shop, &pdf(&[&text])).await.unwrap();
             let mut file = Vec::new();
-            bench.make(&pdf(&["cover"]), None, &mut file).await.unwrap();
+            bench.make(front(&pdf(&["cover"])), None, &mut file).await.unwrap();
             assert!(samples::says(&file, &text));
         }
     });

@@ -13,7 +13,7 @@ use faxbridge::config::Config;
 use faxbridge::cover::{self, Fonts, Sheet};
 use faxbridge::intake::writes_from;
 use faxbridge::job::{self, JobId};
-use faxbridge::packet::{self, Bench, Contents, Made, Selection, Workshop, WorkshopLimits};
+use faxbridge::packet::{self, Bench, Contents, Front, Made, Selection, Workshop, WorkshopLimits};
 use faxbridge::prepare::packet_rules;
 use faxbridge::prepare::plan::{Plan, PlannedJob, Planner, Request};
 use faxbridge::routing::{Ask, Route, Rules};
@@ -365,7 +365,8 @@ impl Desk {
             Err(sentence) => return Ok(Err(sentence)),
         };
         let mut pdf = Vec::new();
-        let made = match bench.make(&cover.pdf, selection, &mut pdf).await {
+        let made = match bench.make(Front { cover: Some(&cover.pdf), body: None }, selection, &mut pdf).await
+        {
             Ok(made) => made,
             Err(error) if error.is_ours() => return Err(error.into()),
             Err(error) => return Ok(Err(error.sentence())),
@@ -414,6 +415,8 @@ impl Desk {
             reference: None,
             identifier: None,
             body_on_cover: false,
+            body_as_pages: false,
+            cover_may_be_left_out: false,
             subject_on_cover: true,
             pages: None,
             providers: Vec::new(),

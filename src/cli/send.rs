@@ -150,13 +150,9 @@ async fn submit(intake: &Intake, file: &Path, sender: &str, to: &[String]) -> an
         }
     }
     let arrival = Arrival {
-        source: Source::Cli,
-        sender: sender.to_owned(),
-        envelope_from: None,
         envelope_to: to.to_vec(),
-        message_id: None,
-        body_sha256: None,
         file: file.file_name().map(|name| name.to_string_lossy().into_owned()),
+        ..Arrival::new(Source::Cli, sender.to_owned())
     };
     Ok(intake.accept(draft, arrival).await.map_err(refused)?.id())
 }

@@ -29,6 +29,8 @@ pub(super) fn all(config: &Config, report: &mut Report<'_>) {
     values::telemetry(&config.telemetry, report);
     ways::listeners(config, report);
     ways::smtp(config, report);
+    outward::mailboxes(config, report);
+    outward::oauth(config, report);
     ways::sftp(config, report);
     ways::folders(config, report);
     people::senders(config, report);

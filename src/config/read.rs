@@ -88,12 +88,12 @@ fn brackets(table: &mut Spanned<DeTable<'_>>, report: &mut Report<'_>) {
             }
             DeValue::Array(_) if section => {
                 let allowed = match key {
-                    "folder" | "provider" => format!("sections [{key}.NAME]"),
+                    "folder" | "provider" | "imap" | "oauth" => format!("sections [{key}.NAME]"),
                     _ => format!("one section [{key}]"),
                 };
                 wrong.push((at(key), format!("found a list or [[{key}]]; allowed: {allowed}")));
             }
-            DeValue::Table(inner) if matches!(key, "folder" | "provider") => {
+            DeValue::Table(inner) if matches!(key, "folder" | "provider" | "imap" | "oauth") => {
                 let loose = inner.iter().filter(|(_, value)| !value.get_ref().is_table());
                 for (name, _) in loose {
                     let name = name.get_ref();
@@ -119,7 +119,10 @@ const SECTIONS: &[&str] = &[
     "store",
     "retention",
     "limits",
+    "dns",
     "smtp",
+    "imap",
+    "oauth",
     "sftp",
     "folder",
     "policy",

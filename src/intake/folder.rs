@@ -317,13 +317,8 @@ impl<'a> Folder<'a> {
             return Ok(End::Waits(false, "is still being written".into()));
         }
         let arrival = Arrival {
-            source: Source::Folder(self.name.to_owned()),
-            sender: self.config.sender.clone(),
-            envelope_from: None,
-            envelope_to: Vec::new(),
-            message_id: None,
-            body_sha256: None,
             file: Some(file_name.to_owned()),
+            ..Arrival::new(Source::Folder(self.name.to_owned()), self.config.sender.clone())
         };
         Ok(match self.intake.accept(draft, arrival).await {
             Ok(_) => End::Accepted,

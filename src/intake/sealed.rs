@@ -3,7 +3,34 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Proof;
 use crate::spool::{SealKey, Spool, SpoolError};
+
+/// What a mail's client asked to be told about its fate (RFC 3461).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dsn {
+    /// ENVID of MAIL, decoded.
+    pub envelope_id: Option<String>,
+    /// RET=FULL was asked for. Documents are never returned; kept for the record.
+    pub full: bool,
+    /// What was asked for each recipient.
+    pub recipients: Vec<DsnRecipient>,
+}
+
+/// See [`Dsn`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DsnRecipient {
+    /// Envelope recipient.
+    pub to: String,
+    /// ORCPT, as `rfc822;jane@example.com`.
+    pub original: Option<String>,
+    /// NOTIFY has FAILURE.
+    pub failure: bool,
+    /// NOTIFY has SUCCESS.
+    pub success: bool,
+    /// NOTIFY=NEVER.
+    pub never: bool,
+}
 
 /// What is known about a Submission that only its own key can read. Grows while it is prepared.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -14,6 +41,12 @@ pub struct SubmissionFacts {
     pub envelope_to: Vec<String>,
     /// Name of a file.
     pub file: Option<String>,
+    /// What proved that a mail is its sender's.
+    #[serde(default)]
+    pub proof: Option<Proof>,
+    /// What the client of a mail asked to be told.
+    #[serde(default)]
+    pub dsn: Option<Dsn>,
     /// Why nothing of it is faxed, for the sender; where that is so.
     pub refusal: Option<String>,
     /// The parts list.

@@ -1,6 +1,6 @@
 //! What parent and child say to one another: frames of four bytes of length, one of kind, then the body.
 //!
-//! One dialogue: `OPEN`, `DATA`..., `END` is answered with `CONTENTS`; then any number of `COVER` + `MAKE` (answered with
+//! One dialogue: `OPEN`, `DATA`..., `END` is answered with `CONTENTS`; then any number of `COVER`, `BODY` (either may be missing) + `MAKE` (answered with
 //! `DATA`..., `MADE`) and `PICTURES` (for each picture `DATA`..., `END`; then `DONE`); then `CLOSE`, answered with `CLOSED`.
 //! Instead of an answer there may be `HELD` with a sentence, after which the dialogue goes on, or `CRASHED`, after which
 //! the child ends. Requests are small or read whole before anything is answered, so that neither side can wait for the
@@ -17,6 +17,7 @@ pub(super) const DATA: u8 = b'D';
 pub(super) const END: u8 = b'E';
 pub(super) const CONTENTS: u8 = b'C';
 pub(super) const COVER: u8 = b'F';
+pub(super) const BODY: u8 = b'B';
 pub(super) const MAKE: u8 = b'M';
 pub(super) const MADE: u8 = b'm';
 pub(super) const PICTURES: u8 = b'P';

@@ -15,12 +15,17 @@ use mail_parser::{
 };
 
 use super::names::{clean_name, one_line};
-use super::{MailFacts, Rules};
+use super::{Addressee, MailFacts, Rules};
 
 /// Text handed on for the cover.
 const TEXT_LIMIT: usize = 8 << 10;
 /// HTML looked at for that text; the rest of a longer one is not converted.
 const HTML_LIMIT: usize = 256 << 10;
+
+/// Addresses of To and Cc that are looked at.
+const MOST_ADDRESSEES: usize = 500;
+/// `X-FAX-` header fields that are looked at.
+const MOST_FAX_FIELDS: usize = 50;
 
 /// A mail, taken apart.
 #[derive(Debug)]
@@ -307,7 +312,28 @@ fn facts(message: &Message<'_>) -> MailFacts {
             .filter(|date| date.is_valid())
             .and_then(|date| jiff::Timestamp::from_second(date.to_timestamp()).ok()),
         auto_submitted: auto_submitted(message),
+        addressees: addressees(message),
+        fax_fields: fax_fields(message),
     }
+}
+
+fn addressees(message: &Message<'_>) -> Vec<Addressee> {
+    let fields = [message.to(), message.cc()].into_iter().flatten();
+    let addresses = fields.flat_map(mail_parser::Address::iter);
+    let named = addresses.filter_map(|one| {
+        let address = one.address.as_deref().map(|text| one_line(text, 500))?;
+        let name = one.name.as_deref().map(|text| one_line(text, 500)).filter(|name| !name.is_empty());
+        Some(Addressee { name, address })
+    });
+    named.take(MOST_ADDRESSEES).collect()
+}
+
+fn fax_fields(message: &Message<'_>) -> Vec<(String, String)> {
+    let fields = message.headers_raw().filter_map(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        Some((name.strip_prefix("x-fax-")?.to_owned(), one_line(value, 500)))
+    });
+    fields.take(MOST_FAX_FIELDS).collect()
 }
 
 fn identifiers(value: &HeaderValue<'_>) -> Vec<String> {

@@ -98,10 +98,11 @@ impl Opened {
         }
     }
 
-    /// Makes the final PDF: the cover, then the selected pages. The error is a sentence for the sender.
+    /// Makes the final PDF: cover and text (as far as there are any), then the selected pages. The error is a sentence for the
+    /// sender.
     pub(super) fn make(
         &mut self,
-        cover: Vec<u8>,
+        [cover, text]: [Option<Vec<u8>>; 2],
         selection: Option<&Selection>,
     ) -> Result<(Made, Arc<Vec<u8>>), String> {
         // Not to be kept beside the new one.
@@ -109,13 +110,18 @@ impl Opened {
         if let Some(hold) = &self.contents.hold {
             return Err(hold.clone());
         }
-        let cover = pdf::load("The cover sheet", cover, &self.rules)?;
-        let cover_pages = u32::try_from(cover.pages.len()).unwrap_or(u32::MAX);
+        let load = |name, pdf: Option<Vec<u8>>| pdf.map(|pdf| pdf::load(name, pdf, &self.rules)).transpose();
+        let (cover, text) = (load("The cover sheet", cover)?, load("The text of the mail", text)?);
+        let count = |source: &Option<Source>| {
+            source.as_ref().map_or(0, |source| u32::try_from(source.pages.len()).unwrap_or(u32::MAX))
+        };
+        let (cover_pages, text_pages) = (count(&cover), count(&text));
         let wanted: Vec<u32> = match selection {
             Some(selection) => selection.of(self.contents.pages).map_err(|error| error.sentence())?,
             None => (1..=self.contents.pages).collect(),
         };
-        let total = cover_pages.saturating_add(u32::try_from(wanted.len()).unwrap_or(u32::MAX));
+        let front = cover_pages.saturating_add(text_pages);
+        let total = front.saturating_add(u32::try_from(wanted.len()).unwrap_or(u32::MAX));
         let most = self.rules.max_pages;
         if total > most {
             return Err(format!(
@@ -123,8 +129,11 @@ impl Opened {
                  Send it in several parts."
             ));
         }
-        let mut pages: Vec<_> = cover.pages.iter().map(|&page| (&cover, page)).collect();
-        let mut made = Made { pages: total, cover_pages, ..Made::default() };
+        let before = [&cover, &text].into_iter().flatten();
+        let mut pages: Vec<_> =
+            before.flat_map(|source| source.pages.iter().map(move |&page| (source, page))).collect();
+        let body = (text_pages > 0).then_some((cover_pages + 1, front));
+        let mut made = Made { pages: total, cover_pages, body, ..Made::default() };
         for (part, source) in self.contents.parts.iter().zip(&self.sources) {
             let mut range: Option<(u32, u32)> = None;
             if let (Some(source), Some((first, last))) = (source, part.pages) {

@@ -334,7 +334,7 @@ fn files_of_both_kinds_become_pages() {
     for file in [pdf(&["one", "two"]), saved_modern(document(&["one", "two"]))] {
         let mut opened = open_file("x.pdf", file);
         assert_eq!(opened.contents.hold, None);
-        let (made, output) = opened.make(pdf(&["cover"]), None).unwrap();
+        let (made, output) = opened.make([Some(pdf(&["cover"])), None], None).unwrap();
         assert_eq!((made.pages, made.cover_pages, made.parts), (3, 1, vec![Some((2, 3))]));
         for text in ["cover", "one", "two"] {
             assert!(says(&output, text), "{text}");
@@ -363,7 +363,7 @@ fn selections_span_parts_and_count_the_cover() {
     ]);
     let mut opened = open(&raw);
     let selection: Selection = "2-3,5".parse().unwrap();
-    let (made, output) = opened.make(pdf(&["cover"]), Some(&selection)).unwrap();
+    let (made, output) = opened.make([Some(pdf(&["cover"])), None], Some(&selection)).unwrap();
     assert_eq!(made.pages, 4);
     assert_eq!(made.parts, [Some((2, 2)), None, Some((3, 3)), Some((4, 4))]);
     for (text, there) in
@@ -372,12 +372,12 @@ fn selections_span_parts_and_count_the_cover() {
         assert_eq!(says(&output, text), there, "{text}");
     }
     // Another sheet, another selection, from the same opened document.
-    let (made, output) = opened.make(pdf(&["second"]), Some(&"1".parse().unwrap())).unwrap();
+    let (made, output) = opened.make([Some(pdf(&["second"])), None], Some(&"1".parse().unwrap())).unwrap();
     assert_eq!(made.parts, [Some((2, 2)), None, None, None]);
     assert!(
         says(&output, "a1") && says(&output, "second") && !says(&output, "cover") && !says(&output, "a2")
     );
-    let error = opened.make(pdf(&["cover"]), Some(&"1-9".parse().unwrap())).unwrap_err();
+    let error = opened.make([Some(pdf(&["cover"])), None], Some(&"1-9".parse().unwrap())).unwrap_err();
     assert_eq!(error, "Page 9 was asked for, but the documents have only 5 pages.");
 }
 
@@ -385,9 +385,9 @@ fn selections_span_parts_and_count_the_cover() {
 fn too_many_pages_are_counted_with_the_cover_after_the_selection() {
     let rules = Rules { max_pages: 3, ..Rules::default() };
     let mut opened = Opened::file("x.pdf", pdf(&["1", "2", "3"]), rules);
-    let error = opened.make(pdf(&["cover"]), None).unwrap_err();
+    let error = opened.make([Some(pdf(&["cover"])), None], None).unwrap_err();
     assert!(error.contains("4 pages; at most 3"), "{error}");
-    assert!(opened.make(pdf(&["cover"]), Some(&"2-3".parse().unwrap())).is_ok());
+    assert!(opened.make([Some(pdf(&["cover"])), None], Some(&"2-3".parse().unwrap())).is_ok());
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn a_flipped_bit_never_costs_a_page_in_silence() {
                 let mut opened = open_file("x.pdf", flipped);
                 if opened.contents.hold.is_none() {
                     assert_eq!(opened.contents.pages, 3, "bit {bit} at {place}");
-                    let (made, _) = opened.make(pdf(&["cover"]), None).unwrap();
+                    let (made, _) = opened.make([Some(pdf(&["cover"])), None], None).unwrap();
                     assert_eq!(made.pages, 4, "bit {bit} at {place}");
                 }
             }

@@ -62,7 +62,7 @@ fn limit(memory: u64, cpu: u64) -> rustix::io::Result<()> {
 /// Answers until the parent closes its end.
 fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
     let mut opened: Option<Opened> = None;
-    let mut cover = Vec::new();
+    let (mut cover, mut text) = (None, None);
     while let Some((kind, body)) = frames::read(input)? {
         // The work may panic: then the document is given up, and with it whatever state it left.
         let answered = match kind {
@@ -79,14 +79,18 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
                 }
             }
             frames::COVER => {
-                cover = body;
+                cover = Some(body);
+                continue;
+            }
+            frames::BODY => {
+                text = Some(body);
                 continue;
             }
             frames::MAKE => {
                 let request: frames::Make = json(&body)?;
                 let opened = opened.as_mut().ok_or_else(out_of_step)?;
-                let cover = std::mem::take(&mut cover);
-                caught(|| opened.make(cover, request.selection.as_ref())).map(|made| match made {
+                let front = [cover.take(), text.take()];
+                caught(|| opened.make(front, request.selection.as_ref())).map(|made| match made {
                     Ok((made, pdf)) => {
                         send(output, &pdf)?;
                         say(output, frames::MADE, &made)
@@ -111,7 +115,7 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
             }
             frames::CLOSE => {
                 opened = None;
-                cover = Vec::new();
+                (cover, text) = (None, None);
                 Some(say(output, frames::CLOSED, &frames::Closed { resident: resident() }))
             }
             _ => return Err(out_of_step()),

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::frames::{self, CHUNK};
-use super::{Contents, Input, Made, Rules, Selection};
+use super::{Contents, Front, Input, Made, Rules, Selection};
 
 /// Documents after which a child is replaced.
 const SERVED_AT_MOST: u32 = 50;
@@ -272,13 +272,17 @@ impl Bench {
     /// See [`WorkshopError`]. After anything but `Held` this bench is of no more use.
     pub async fn make(
         &mut self,
-        cover_pdf: &[u8],
+        front: Front<'_>,
         selection: Option<&Selection>,
         sink: &mut impl Sink,
     ) -> Result<Made, WorkshopError> {
         let request = frames::Make { selection: selection.cloned() };
         self.dialogue(async |worker| {
-            worker.write(frames::COVER, cover_pdf).await?;
+            for (kind, pdf) in [(frames::COVER, front.cover), (frames::BODY, front.body)] {
+                if let Some(pdf) = pdf {
+                    worker.write(kind, pdf).await?;
+                }
+            }
             worker.say(frames::MAKE, &request).await?;
             loop {
                 match worker.read().await? {

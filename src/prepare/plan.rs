@@ -271,6 +271,8 @@ fn direct(ask: Ask) -> Route {
         reference: None,
         identifier: None,
         body_on_cover: false,
+        body_as_pages: false,
+        cover_may_be_left_out: false,
         subject_on_cover: true,
         pages: None,
         providers: Vec::new(),

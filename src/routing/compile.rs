@@ -20,6 +20,8 @@ pub(super) struct Compiled {
     reference: Option<Template>,
     identifier: Option<(String, Template)>,
     body_on_cover: bool,
+    body_as_pages: bool,
+    cover_may_be_left_out: bool,
     subject_on_cover: bool,
     pages: Option<String>,
     providers: Vec<String>,
@@ -155,6 +157,8 @@ fn one(rule: &Rule, report: &mut Report<'_>) -> Option<Compiled> {
         reference,
         identifier: identifier.map(|template| (label, template)),
         body_on_cover: rule.body_on_cover,
+        body_as_pages: rule.body_as_pages,
+        cover_may_be_left_out: rule.cover_may_be_left_out,
         subject_on_cover: rule.subject_on_cover,
         pages: rule.pages.clone(),
         providers: rule.providers.clone(),
@@ -165,13 +169,15 @@ fn one(rule: &Rule, report: &mut Report<'_>) -> Option<Compiled> {
 fn check_source(rule: &Rule, report: &mut Report<'_>) {
     let Some(source) = rule.source.as_deref() else { return };
     let known = match source.split_once(':') {
-        None => matches!(source, "smtp" | "sftp" | "folder" | "cli"),
-        Some((way, name)) => matches!(way, "sftp" | "folder") && !name.is_empty(),
+        None => matches!(source, "smtp" | "imap" | "sftp" | "folder" | "cli"),
+        Some((way, name)) => matches!(way, "imap" | "sftp" | "folder") && !name.is_empty(),
     };
     if !known {
         report.fault(
             "source",
-            &format!("is {source:?}; there are smtp, sftp, sftp:USER, folder, folder:NAME and cli"),
+            &format!(
+                "is {source:?}; there are smtp, imap, imap:NAME, sftp, sftp:USER, folder, folder:NAME and cli"
+            ),
         );
         return;
     }
@@ -275,6 +281,8 @@ impl Compiled {
                 .as_ref()
                 .map(|(label, template)| (label.clone(), template.fill(captures))),
             body_on_cover: self.body_on_cover,
+            body_as_pages: self.body_as_pages,
+            cover_may_be_left_out: self.cover_may_be_left_out,
             subject_on_cover: self.subject_on_cover,
             pages: self.pages.clone(),
             providers: self.providers.clone(),

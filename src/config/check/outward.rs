@@ -2,11 +2,11 @@
 
 use super::forms::{Url, host_of, is_e164, is_this_machine, url};
 use super::values::mail_address;
-use super::{at_least_one, both_or_neither};
+use super::{at_least_one, both_or_neither, known_sender, unknown};
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
 use crate::config::units::Duration;
-use crate::config::{Config, Provider, ProviderKind, RelayTls};
+use crate::config::{Config, OauthFlow, OauthProvider, Provider, ProviderKind, RelayTls, Tls};
 
 pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
     let list = at("provider");
@@ -161,6 +161,127 @@ pub(super) fn media(config: &Config, report: &mut Report<'_>) {
     }
 }
 
+/// A fault when there is no `[oauth.NAME]` of that name.
+fn known_oauth(path: &Path, name: &str, config: &Config, report: &mut Report<'_>) {
+    if !config.oauth.contains_key(name) && !report.is_spoiled(&at("oauth")) {
+        let known = config.oauth.keys().map(String::as_str);
+        report.fault(path, unknown(name, "oauth section", "[oauth.NAME]", known));
+    }
+}
+
+/// Mailboxes: reachable, with one way to sign in, and with somebody whose mail it is.
+pub(super) fn mailboxes(config: &Config, report: &mut Report<'_>) {
+    for (name, mailbox) in &config.imap {
+        let here = at("imap").key(name);
+        let of_provider = mailbox.oauth.as_ref().and_then(|name| config.oauth.get(name));
+        match &mailbox.server {
+            Some(server) if host_of(server).is_none() => {
+                let sentence = format!("found {server:?}; allowed: host:port, as \"mail.example.com:993\"");
+                report.fault(&here.key("server"), sentence);
+            }
+            None if of_provider.is_none_or(|oauth| oauth.provider == OauthProvider::Other) => {
+                report.fault(
+                    &here.key("server"),
+                    "is missing; only with oauth of microsoft or google it is known",
+                );
+            }
+            Some(server) if mailbox.tls == Tls::None && !host_of(server).is_some_and(is_this_machine) => {
+                let sentence = "found none with a server on another machine: the password and all documents would travel \
+                                in clear; allowed: implicit or starttls";
+                report.fault(&here.key("tls"), sentence);
+            }
+            _ => {}
+        }
+        match (&mailbox.password, &mailbox.oauth) {
+            (None, None) => report.fault(&here.key("password"), "is missing: add password or oauth"),
+            (Some(_), Some(_)) => {
+                report.fault(&here.key("oauth"), "stands beside password; allowed: one of the two")
+            }
+            (None, Some(oauth)) => known_oauth(&here.key("oauth"), oauth, config, report),
+            (Some(_), None) => {}
+        }
+        match (&mailbox.sender, &mailbox.authserv_id) {
+            (Some(sender), None) => known_sender(&here.key("sender"), sender, config, report),
+            (None, Some(_)) => {}
+            (None, None) => report.fault(
+                &here.key("authserv_id"),
+                "is missing: nothing would prove who sent a mail; add authserv_id, or sender where every mail in here is one sender's",
+            ),
+            (Some(_), Some(_)) => report.fault(
+                &here.key("authserv_id"),
+                "stands beside sender, which takes every mail for that sender's; allowed: one of the two",
+            ),
+        }
+        let folders = [
+            ("folder", &mailbox.folder),
+            ("faxed", &mailbox.faxed),
+            ("held", &mailbox.held),
+            ("refused", &mailbox.refused),
+        ];
+        for (i, (key, folder)) in folders.iter().enumerate() {
+            if folder.trim().is_empty() {
+                report.fault(&here.key(key), "found nothing; allowed: the name of a folder");
+            } else if folders.iter().take(1.min(i)).any(|(_, other)| other == folder) {
+                report.fault(
+                    &here.key(key),
+                    format!("found {folder:?}, the folder that is fetched; allowed: another"),
+                );
+            }
+        }
+        if mailbox.recipients.is_empty() {
+            report.fault(
+                &here.key("recipients"),
+                "found an empty list; allowed: delivered-to, x-original-to, to",
+            );
+        }
+    }
+}
+
+/// Token sources: complete for their provider and flow.
+pub(super) fn oauth(config: &Config, report: &mut Report<'_>) {
+    for (name, section) in &config.oauth {
+        let here = at("oauth").key(name);
+        if let Some(text) = &section.token_url {
+            match url(text) {
+                Err(sentence) => report.fault(&here.key("token_url"), sentence),
+                Ok(url) if !url.encrypted && !is_this_machine(&url.host) => {
+                    report.fault(
+                        &here.key("token_url"),
+                        "found http; allowed: https, since secrets travel that way",
+                    );
+                }
+                Ok(_) => {}
+            }
+        }
+        let needed: &[(&str, bool)] = match (section.provider, section.flow) {
+            (OauthProvider::Microsoft, OauthFlow::ClientCredentials) => {
+                &[("tenant", section.tenant.is_some()), ("client_secret", section.client_secret.is_some())]
+            }
+            (OauthProvider::Google, OauthFlow::ClientCredentials) => &[("flow", false)],
+            (OauthProvider::Other, OauthFlow::ClientCredentials) => &[
+                ("token_url", section.token_url.is_some()),
+                ("scope", section.scope.is_some()),
+                ("client_secret", section.client_secret.is_some()),
+            ],
+            (OauthProvider::Other, OauthFlow::RefreshToken) => &[
+                ("token_url", section.token_url.is_some()),
+                ("refresh_token", section.refresh_token.is_some()),
+            ],
+            (_, OauthFlow::RefreshToken) => &[("refresh_token", section.refresh_token.is_some())],
+        };
+        for (key, _) in needed.iter().filter(|(_, there)| !there) {
+            let sentence = match *key {
+                "flow" => {
+                    "found client-credentials, which Google does not have for mail; allowed: refresh-token"
+                }
+                "tenant" => "is missing: Microsoft's token endpoint needs the tenant's id or domain",
+                _ => "is missing, and needed for this provider and flow",
+            };
+            report.fault(&here.key(key), sentence);
+        }
+    }
+}
+
 /// A URL that paths are put behind.
 fn public_url(text: &str) -> Result<Url, String> {
     let read = url(text)?;
@@ -183,7 +304,33 @@ pub(super) fn receipt(config: &Config, report: &mut Report<'_>) {
     }
     mail_address(&here.key("from"), &receipt.from, report);
     let (login, password) = (receipt.login.is_some(), receipt.password.is_some());
-    both_or_neither(&here, ("login", login), ("password", password), report);
+    match &receipt.oauth {
+        Some(name) => {
+            known_oauth(&here.key("oauth"), name, config, report);
+            if password {
+                report.fault(&here.key("oauth"), "stands beside password; allowed: one of the two");
+            }
+            if !login {
+                report.fault(&here.key("oauth"), "needs login: the mailbox that the token is for");
+            }
+        }
+        None => both_or_neither(&here, ("login", login), ("password", password), report),
+    }
+    if let Some(address) = &receipt.reply_to {
+        mail_address(&here.key("reply_to"), address, report);
+    }
+    let dkim = [
+        ("dkim_domain", receipt.dkim_domain.is_some()),
+        ("dkim_selector", receipt.dkim_selector.is_some()),
+        ("dkim_key", receipt.dkim_key.is_some()),
+    ];
+    if let (Some((there, _)), true) =
+        (dkim.iter().find(|(_, there)| *there), dkim.iter().any(|(_, there)| !there))
+    {
+        let sentence =
+            "stands alone; allowed: dkim_domain, dkim_selector and dkim_key together, or none of them";
+        report.fault(&here.key(there), sentence);
+    }
     if receipt.tls == RelayTls::None && host.is_some_and(|host| !is_this_machine(host)) {
         let sentence =
             "found none with a relay on another machine: receipts, and the password if any, travel in clear";

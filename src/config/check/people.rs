@@ -8,7 +8,7 @@ use super::{both_or_neither, no_repeats};
 use crate::config::faults::Report;
 use crate::config::network::Network;
 use crate::config::source::{Path, at};
-use crate::config::{Config, Sender};
+use crate::config::{Config, Proof, Sender};
 
 pub(super) fn senders(config: &Config, report: &mut Report<'_>) {
     let list = at("sender");
@@ -31,7 +31,11 @@ pub(super) fn senders(config: &Config, report: &mut Report<'_>) {
             }
         }
         let has_folder = config.folder.values().any(|folder| folder.sender == sender.name);
-        let mails = !sender.addresses.is_empty() || sender.login.is_some();
+        let mailbox = config.imap.values().any(|mailbox| mailbox.sender.as_ref() == Some(&sender.name));
+        let mails = !sender.addresses.is_empty()
+            || sender.login.is_some()
+            || !sender.certificates.is_empty()
+            || mailbox;
         if !mails && sender.sftp_user.is_none() && !has_folder {
             let sentence =
                 "has no addresses, no sftp_user and no folder: only `faxbridge send` can send in its name";
@@ -88,15 +92,50 @@ fn mail(path: &Path, sender: &Sender, report: &mut Report<'_>) {
     }
     let (login, password) = (sender.login.is_some(), sender.password.is_some());
     both_or_neither(path, ("login", login), ("password", password), report);
-    let unread = ["networks", "login", "addresses"].iter().any(|key| report.is_unread(&path.key(key)));
-    if !sender.addresses.is_empty() && sender.networks.is_empty() && !login && !unread {
+    proofs(path, sender, report);
+    if let Some(n) = sender.mails_per_minute {
+        super::at_least_one(&path.key("mails_per_minute"), n.into(), report);
+    }
+    let unread = ["networks", "login", "addresses", "certificates", "proof"]
+        .iter()
+        .any(|key| report.is_unread(&path.key(key)));
+    let by_others = sender
+        .proof
+        .as_ref()
+        .is_some_and(|list| list.iter().any(|proof| matches!(proof, Proof::Dmarc | Proof::Upstream)));
+    let proven = !sender.networks.is_empty() || login || !sender.certificates.is_empty() || by_others;
+    if !sender.addresses.is_empty() && !proven && !unread {
         let sentence = "nothing proves that mail from these addresses is this sender's, so none would be taken; add \
-                        networks (where it may come from) or login and password";
+                        networks (where it may come from), login and password, or proof = [\"dmarc\"]";
         report.fault(&path.key("addresses"), sentence);
     }
     if sender.addresses.is_empty() && !sender.networks.is_empty() && !unread {
         let sentence = "has no use without addresses; add the mail addresses this sender writes from there";
         report.fault(&path.key("networks"), sentence);
+    }
+}
+
+/// A fault for each proof that is named and can never be given.
+fn proofs(path: &Path, sender: &Sender, report: &mut Report<'_>) {
+    let Some(list) = &sender.proof else { return };
+    let here = path.key("proof");
+    if list.is_empty() {
+        report.fault(
+            &here,
+            "found an empty list: no mail of this sender would be taken; leave it out, or name a proof",
+        );
+    }
+    for (i, proof) in list.iter().enumerate() {
+        let missing = match proof {
+            Proof::Login if sender.login.is_none() => "login and password",
+            Proof::Certificate if sender.certificates.is_empty() => "certificates",
+            Proof::Network if sender.networks.is_empty() => "networks",
+            Proof::Dmarc | Proof::Upstream if sender.addresses.is_empty() => "addresses",
+            _ => continue,
+        };
+        if !report.is_unread(&path.key(missing)) {
+            report.fault(&here.nth(i), format!("can never be given: the sender has no {missing}"));
+        }
     }
 }
 

@@ -57,7 +57,11 @@ fn source_exists(source: &str, config: &Config) -> Result<(), String> {
     };
     let users = || config.sender.iter().filter_map(|sender| sender.sftp_user.as_deref());
     match (kind, name) {
-        ("smtp" | "sftp" | "folder" | "cli", None) => Ok(()),
+        ("smtp" | "imap" | "sftp" | "folder" | "cli", None) => Ok(()),
+        ("imap", Some(name)) if config.imap.contains_key(name) => Ok(()),
+        ("imap", Some(name)) => {
+            Err(unknown(name, "mailbox", "[imap.NAME]", config.imap.keys().map(String::as_str)))
+        }
         ("sftp", Some(user)) if users().any(|known| known == user) => Ok(()),
         ("sftp", Some(user)) => {
             Err(unknown(user, "sender with that sftp_user", "sftp_user of a [[sender]]", users()))
@@ -66,6 +70,8 @@ fn source_exists(source: &str, config: &Config) -> Result<(), String> {
         ("folder", Some(folder)) => {
             Err(unknown(folder, "folder", "[folder.NAME]", config.folder.keys().map(String::as_str)))
         }
-        _ => Err(format!("found {source:?}; allowed: smtp, sftp, sftp:USER, folder, folder:NAME or cli")),
+        _ => Err(format!(
+            "found {source:?}; allowed: smtp, imap, imap:NAME, sftp, sftp:USER, folder, folder:NAME or cli"
+        )),
     }
 }

@@ -3,22 +3,27 @@
 use std::net::SocketAddr;
 
 use super::{at_least_one, both_or_neither, known_sender};
-use crate::config::Config;
 use crate::config::check::forms::is_domain;
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
+use crate::config::{Config, Network, Sender};
 
 /// Every listening address once; and at least one way in.
 pub(super) fn listeners(config: &Config, report: &mut Report<'_>) {
     let lists = [
-        ("smtp", config.smtp.as_ref().map(|smtp| &smtp.listen)),
-        ("sftp", config.sftp.as_ref().map(|sftp| &sftp.listen)),
+        ("smtp", "listen", config.smtp.as_ref().map(|smtp| &smtp.listen)),
+        ("smtp", "listen_tls", config.smtp.as_ref().map(|smtp| &smtp.listen_tls)),
+        ("smtp", "listen_lmtp", config.smtp.as_ref().map(|smtp| &smtp.listen_lmtp)),
+        ("sftp", "listen", config.sftp.as_ref().map(|sftp| &sftp.listen)),
     ];
+    let nowhere = config.smtp.as_ref().is_some_and(|smtp| {
+        smtp.listen.is_empty() && smtp.listen_tls.is_empty() && smtp.listen_lmtp.is_empty()
+    });
     let mut all: Vec<(Path, SocketAddr)> = Vec::new();
-    for (section, list) in lists {
+    for (section, key, list) in lists {
         let Some(list) = list else { continue };
-        let path = at(section).key("listen");
-        if list.is_empty() {
+        let path = at(section).key(key);
+        if list.is_empty() && key == "listen" && (section == "sftp" || nowhere) {
             let sentence = format!(
                 "found an empty list; allowed: at least one address, as [\"127.0.0.1:2525\"]; leave [{section}] out to \
                  listen nowhere"
@@ -40,10 +45,10 @@ pub(super) fn listeners(config: &Config, report: &mut Report<'_>) {
             seen.push((path, *address));
         }
     }
-    if config.smtp.is_none() && config.sftp.is_none() && config.folder.is_empty() {
+    if config.smtp.is_none() && config.imap.is_empty() && config.sftp.is_none() && config.folder.is_empty() {
         report.warn(
             &Path::default(),
-            "no [smtp], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`",
+            "no [smtp], [imap.NAME], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`",
         );
     }
 }
@@ -51,8 +56,9 @@ pub(super) fn listeners(config: &Config, report: &mut Report<'_>) {
 pub(super) fn smtp(config: &Config, report: &mut Report<'_>) {
     let here = at("smtp");
     let Some(smtp) = &config.smtp else {
-        if let Some(i) = config.sender.iter().position(|sender| !sender.addresses.is_empty()) {
-            let sentence = "mail addresses of senders have no use without a section [smtp]";
+        let unused = |sender: &Sender| !sender.addresses.is_empty() && config.imap.is_empty();
+        if let Some(i) = config.sender.iter().position(unused) {
+            let sentence = "mail addresses of senders have no use without a section [smtp] or [imap.NAME]";
             report.warn(&at("sender").nth(i).key("addresses"), sentence);
         }
         return;
@@ -64,12 +70,27 @@ pub(super) fn smtp(config: &Config, report: &mut Report<'_>) {
     let (certificate, key) = (smtp.tls_certificate.is_some(), smtp.tls_key.is_some());
     both_or_neither(&here, ("tls_certificate", certificate), ("tls_key", key), report);
     if !certificate && !key {
+        if !smtp.listen_tls.is_empty() {
+            report.fault(&here.key("listen_tls"), "needs a certificate: add tls_certificate and tls_key");
+        }
+        if smtp.client_authorities.is_some() {
+            report.fault(&here.key("client_authorities"), "needs TLS: add tls_certificate and tls_key");
+        }
         for (i, _) in config.sender.iter().enumerate().filter(|(_, sender)| sender.login.is_some()) {
             let sentence = "has no use yet: passwords are only taken over TLS, and [smtp] has no tls_certificate \
                             and tls_key";
             report.warn(&at("sender").nth(i).key("login"), sentence);
         }
     }
+    for (key, list) in [("proxy_from", &smtp.proxy_from), ("upstream_from", &smtp.upstream_from)] {
+        networks(&here.key(key), list, report);
+    }
+    let upstream = (!smtp.upstream_from.is_empty(), smtp.upstream_id.is_some());
+    both_or_neither(&here, ("upstream_from", upstream.0), ("upstream_id", upstream.1), report);
+    if let Some(n) = smtp.mails_per_minute {
+        at_least_one(&here.key("mails_per_minute"), n.into(), report);
+    }
+    at_least_one(&here.key("failed_logins"), smtp.failed_logins.into(), report);
     at_least_one(&here.key("max_recipients"), smtp.max_recipients as u64, report);
     at_least_one(&here.key("max_sessions"), smtp.max_sessions as u64, report);
     at_least_one(&here.key("max_sessions_per_address"), smtp.max_sessions_per_address as u64, report);
@@ -79,6 +100,15 @@ pub(super) fn smtp(config: &Config, report: &mut Report<'_>) {
             smtp.idle, smtp.session_time
         );
         report.fault(&here.key("idle"), sentence);
+    }
+}
+
+/// A fault for each of `list` that is no network.
+fn networks(path: &Path, list: &[String], report: &mut Report<'_>) {
+    for (i, network) in list.iter().enumerate() {
+        if let Err(sentence) = network.parse::<Network>() {
+            report.fault(&path.nth(i), sentence);
+        }
     }
 }
 

@@ -240,13 +240,8 @@ impl Files {
             return Err(No::failure("This file is empty, so there is nothing to fax."));
         }
         let arrival = Arrival {
-            source: Source::Sftp(self.user.user.clone()),
-            sender: self.user.sender.clone(),
-            envelope_from: None,
-            envelope_to: Vec::new(),
-            message_id: None,
-            body_sha256: None,
             file: Some(name.clone()),
+            ..Arrival::new(Source::Sftp(self.user.user.clone()), self.user.sender.clone())
         };
         let bytes = draft.written();
         self.intake.accept(draft, arrival).await.map_err(|refusal| No::failure(sentence(refusal)))?;

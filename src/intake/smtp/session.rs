@@ -14,6 +14,7 @@ use super::receive::{Received, receive};
 use super::reply::Reply;
 use super::wire::{Hangup, Line, MAX_LINE, Wire};
 use crate::crash;
+use crate::intake::proof::{Standing, Witness};
 use crate::intake::{Accepted, Arrival, Intake, Refusal, Source};
 
 /// So many commands that make no sense, and the session is closed.
@@ -38,7 +39,8 @@ pub(super) struct Session<'a, S> {
     settings: &'a Settings,
     intake: &'a Intake,
     peer: IpAddr,
-    greeted: bool,
+    /// What the client called itself, once it has.
+    hello: Option<String>,
     login: Option<String>,
     mail: Option<Envelope>,
     strikes: u32,
@@ -48,9 +50,9 @@ pub(super) struct Session<'a, S> {
 /// The mail between MAIL and DATA.
 struct Envelope {
     from: String,
-    /// Whose address that is, or the answer to every RCPT: clients show a refusal there per recipient, one at MAIL often
-    /// only as "sending failed".
-    sender: Result<String, Reply>,
+    /// Whose address that is as far as it is known, or the answer to every RCPT: clients show a refusal there per recipient, one
+    /// at MAIL often only as "sending failed".
+    standing: Result<Standing, Reply>,
     to: Vec<String>,
     asked: usize,
 }
@@ -73,7 +75,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             settings,
             intake,
             peer,
-            greeted: false,
+            hello: None,
             login: None,
             mail: None,
             strikes: 0,
@@ -152,8 +154,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             self.wire.wipe(line);
         }
         Ok(match request {
-            Ok(Request::Ehlo { .. }) => self.hello(true),
-            Ok(Request::Helo { .. }) => self.hello(false),
+            Ok(Request::Ehlo { host }) => self.hello(host, true),
+            Ok(Request::Helo { host }) => self.hello(host, false),
             Ok(Request::Mail { from }) => self.mail(from),
             Ok(Request::Rcpt { to }) => self.rcpt(to),
             Ok(Request::Data) => self.data().await?,
@@ -224,8 +226,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         self.strike(503, "5.5.1", text)
     }
 
-    fn hello(&mut self, extended: bool) -> Next {
-        self.greeted = true;
+    fn hello(&mut self, name: String, extended: bool) -> Next {
+        self.hello = Some(name);
         self.mail = None;
         let mut text = self.settings.hostname.clone();
         if extended {
@@ -256,7 +258,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         self.wire.flush().await?;
         self.wire.start_tls(acceptor).await?;
         // What was said in the clear may have been anybody's words (RFC 3207, section 4.2).
-        self.greeted = false;
+        self.hello = None;
         self.mail = None;
         Ok(Go)
     }
@@ -269,7 +271,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 None => self.strike(502, "5.5.1", "AUTH is not offered here."),
             });
         }
-        if !self.greeted || self.login.is_some() || self.mail.is_some() {
+        if self.hello.is_none() || self.login.is_some() || self.mail.is_some() {
             return Ok(self.bad_sequence("AUTH comes once, after EHLO and before MAIL."));
         }
         if mechanism != AUTH_PLAIN {
@@ -313,9 +315,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     fn mail(&mut self, from: MailFrom<String>) -> Next {
-        if !self.greeted {
+        let Some(hello) = &self.hello else {
             return self.bad_sequence("EHLO comes first.");
-        }
+        };
         if self.mail.is_some() {
             return self.bad_sequence("One mail at a time: RSET forgets the one that was begun.");
         }
@@ -326,7 +328,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         if from.size as u64 > self.settings.largest {
             return Say(too_large(self.settings.largest));
         }
-        let sender = if from.address.is_empty() {
+        let standing = if from.address.is_empty() {
             Err(Reply::new(
                 550,
                 "5.7.1",
@@ -335,11 +337,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         } else if !is_plausible(&from.address) {
             return self.strike(553, "5.1.7", "That is no mail address to send from.");
         } else {
-            self.intake
-                .mail_sender(&from.address, self.login.as_deref(), self.peer)
-                .map_err(|refusal| self.refused(&refusal))
+            let witness = self.witness(hello.clone(), from.address.clone());
+            self.intake.standing(&witness).map_err(|refusal| self.refused(&refusal))
         };
-        self.mail = Some(Envelope { from: from.address, sender, to: Vec::new(), asked: 0 });
+        self.mail = Some(Envelope { from: from.address, standing, to: Vec::new(), asked: 0 });
         Say(Reply::new(250, "2.1.0", "Go on."))
     }
 
@@ -353,8 +354,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     fn rcpt_of(&mut self, mail: &mut Envelope, to: RcptTo<String>) -> Next {
-        let sender = match &mail.sender {
-            Ok(sender) => sender,
+        let standing = match &mail.standing {
+            Ok(standing) => standing,
             Err(reply) => return Say(reply.clone()),
         };
         if to.flags != 0 || to.orcpt.is_some() || to.rrvs != 0 {
@@ -369,7 +370,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         if !is_plausible(&to.address) {
             return self.strike(553, "5.1.3", "That is no mail address to send to.");
         }
-        if let Err(refusal) = self.intake.routable(sender, &to.address) {
+        let routable = match standing {
+            Standing::Proven(proven) => self.intake.routable(&proven.sender, &to.address),
+            Standing::Open => self.intake.routable_by_any(&to.address),
+        };
+        if let Err(refusal) = routable {
             return Say(self.refused(&refusal));
         }
         if !mail.to.contains(&to.address) {
@@ -382,28 +387,40 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         let Some(mail) = self.mail.take() else {
             return Ok(self.bad_sequence("MAIL and RCPT come before DATA."));
         };
-        let sender = match mail.sender {
-            Ok(sender) if !mail.to.is_empty() => sender,
+        let standing = match mail.standing {
+            Ok(standing) if !mail.to.is_empty() => standing,
             _ => return Ok(Say(Reply::new(554, "5.5.1", "No recipient of this mail was taken."))),
         };
-        let draft = match self.intake.begin().await {
+        let mut draft = match self.intake.begin().await {
             Ok(draft) => draft,
             Err(refusal) => return Ok(Say(self.refused(&refusal))),
         };
+        if standing == Standing::Open {
+            draft.keep_copy();
+        }
         self.wire.reply(&Reply::plain(354, "Send the mail; a line with one dot ends it.")).await?;
         self.wire.flush().await?;
         let (draft, message_id, body_sha256) = match receive(&mut self.wire, draft).await? {
             Received::Whole { draft, message_id, body_sha256 } => (draft, message_id, body_sha256),
             Received::Refused(reply) => return Ok(Say(reply)),
         };
+        let proven = match standing {
+            Standing::Proven(proven) => proven,
+            Standing::Open => {
+                let witness = self.witness(self.hello.clone().unwrap_or_default(), mail.from.clone());
+                match self.intake.prove(&draft, &witness).await {
+                    Ok(proven) => proven,
+                    Err(refusal) => return Ok(Say(self.refused(&refusal))),
+                }
+            }
+        };
         let arrival = Arrival {
-            source: Source::Smtp,
-            sender,
+            proof: Some(proven.proof),
             envelope_from: Some(mail.from),
             envelope_to: mail.to,
             message_id,
             body_sha256: Some(body_sha256),
-            file: None,
+            ..Arrival::new(Source::Smtp, proven.sender)
         };
         let text = match self.intake.accept(draft, arrival).await {
             Ok(Accepted::New(id)) => format!("accepted as {id}"),
@@ -416,6 +433,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         crash::reached("intake.answered");
         self.strikes = 0;
         Ok(Go)
+    }
+
+    fn witness(&self, hello: String, from: String) -> Witness {
+        Witness { login: self.login.clone(), certificate: Vec::new(), peer: self.peer, hello, from }
     }
 
     fn refused(&self, refusal: &Refusal) -> Reply {

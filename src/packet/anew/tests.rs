@@ -11,7 +11,7 @@ fn made(doc: Document, selection: Option<&str>) -> Vec<u8> {
     let mut opened = Opened::file("x.pdf", saved(doc), Rules::default());
     assert_eq!(opened.contents.hold, None);
     let selection = selection.map(|text| text.parse::<Selection>().unwrap());
-    opened.make(pdf(&["cover"]), selection.as_ref()).unwrap().1.to_vec()
+    opened.make([Some(pdf(&["cover"])), None], selection.as_ref()).unwrap().1.to_vec()
 }
 
 fn annotate(doc: &mut Document, number: usize, annotation: Dictionary) {
