@@ -36,7 +36,8 @@ fn uncommented() -> String {
 
 #[test]
 fn every_file_in_config_loads_without_faults_or_warnings_that_are_not_meant() {
-    let entries = ["config", "config/providers", "config/mail"].map(|folder| std::fs::read_dir(folder).unwrap());
+    let entries =
+        ["config", "config/providers", "config/mail"].map(|folder| std::fs::read_dir(folder).unwrap());
     for entry in entries.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
