@@ -6,7 +6,14 @@
 //! itself: such a session is [`Standing::Open`] until the mail's end, and the answer to that end says whether it was proven. A
 //! mail that was not is refused there and then; nothing is bounced later, since the bounce would go to whoever was forged.
 
+mod author;
+mod header;
+mod results;
+
 use std::net::IpAddr;
+
+use author::Author;
+use header::Header;
 
 use super::{Draft, Intake, Refusal, writes_from};
 use crate::config::{Proof, Sender};
@@ -103,6 +110,18 @@ impl Intake {
         Err(unproven(&witness.from))
     }
 
+    /// The sender that may write from the address `from` where `proof` shows that a mail is from there.
+    #[must_use]
+    pub fn sender_of(&self, from: &str, proof: Proof) -> Option<String> {
+        let author = Author::parse(from)?;
+        self.sender_for(&author, proof).map(|sender| sender.name.clone())
+    }
+
+    fn sender_for(&self, author: &Author, proof: Proof) -> Option<&Sender> {
+        let mut senders = self.inner.config.sender.iter();
+        senders.find(|sender| sender.accepts(proof) && author.writes_for(sender))
+    }
+
     /// Whether any sender that only its mail can prove might have a mail to `to` faxed.
     ///
     /// # Errors
@@ -116,6 +135,35 @@ impl Intake {
         }
         Err(super::not_faxed_here(to))
     }
+}
+
+/// The address in From that the server `authserv_id` vouches for, lower case and A-labels behind its `@`. `header` is a mail's
+/// header or begins with it; the server must be one that takes foreign fields of its own name out (RFC 8601, section 5). With the
+/// authserv-id `mx.microsoft.com` fields without a name count, which is how Microsoft 365 writes them, and so does its mark of mail
+/// from a signed-in user of the same organization.
+///
+/// # Errors
+/// A sentence where it does not vouch, or where the header has not one author in every reading.
+pub fn vouched(header: &[u8], authserv_id: &str) -> Result<String, Refusal> {
+    let header = Header::read(header).map_err(|fault| forged(&fault))?;
+    let author = Author::of(&header).map_err(|fault| forged(&fault))?;
+    results::vouch(&header, authserv_id, &author).map_err(|fault| {
+        Refusal::permanent(
+            "5.7.26",
+            format!("This mail from {} {fault}, so nothing proves who sent it.", author.address()),
+        )
+    })?;
+    Ok(author.address())
+}
+
+/// Of a mail whose header no proper mail program writes.
+fn forged(fault: &impl std::fmt::Display) -> Refusal {
+    Refusal::permanent(
+        "5.7.1",
+        format!(
+            "This mail {fault}, so nobody can tell who sent it. Write it anew in a mail program and send it from there."
+        ),
+    )
 }
 
 /// A sender without addresses may write from any.
