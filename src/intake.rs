@@ -21,6 +21,7 @@ use crate::spool::{SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Store, SubmissionFilter};
 
 pub mod folder;
+mod header;
 pub mod proof;
 mod refusal;
 mod sealed;

@@ -22,6 +22,7 @@ mod recipients;
 mod sqlite;
 mod steps;
 mod submissions;
+mod tokens;
 
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
