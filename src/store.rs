@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+mod accept;
 mod attempts;
 mod cancel;
 mod jobs;
@@ -23,6 +24,7 @@ mod sqlite;
 mod steps;
 mod submissions;
 
+pub use accept::{Repeat, SourceKeys};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
