@@ -259,6 +259,10 @@ fn not_aligned(author: &Author, fault: &NotAligned, upstream: bool) -> Refusal {
             "what vouches for it is another domain than {domain}, and the DMARC record of {domain} does not allow that. \
              Ask whoever runs its mail to sign as {domain}"
         ),
+        NotAligned::NoRecord => format!(
+            "{domain} has no DMARC record, so nothing but its own DKIM signature counts. Ask whoever runs its mail to sign, or to \
+             publish a record"
+        ),
         NotAligned::Nothing if upstream => {
             format!("it has no DKIM signature of {domain}. Ask whoever runs the mail of {domain} to sign it")
         }

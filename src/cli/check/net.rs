@@ -11,6 +11,7 @@ use faxbridge::delivery::webhook::Hooks;
 use faxbridge::intake::proof::Resolver;
 use faxbridge::receipt::outbox;
 use faxbridge::spool::{MasterKey, Purpose};
+use futures_util::future::join_all;
 
 use super::Findings;
 use crate::cli::daemon_runs;
@@ -137,17 +138,17 @@ pub(super) async fn dns(loaded: &Loaded, findings: &mut Findings) -> anyhow::Res
             return findings.outside(loaded.fault("dns.servers", sentence));
         }
     };
-    for domain in domains {
-        match resolver.has_dmarc(domain).await {
+    let answers = domains.iter().map(|domain| resolver.has_dmarc(domain));
+    for (domain, answer) in domains.iter().zip(join_all(answers).await) {
+        match answer {
             Ok(true) => findings.ok(format_args!("the DNS has a DMARC record of {domain}"))?,
             Ok(false) => findings.warn(loaded.fault(
                 "sender",
                 format!("{domain} has no DMARC record: its mail is proven by a DKIM signature of exactly that domain only"),
             ))?,
             Err(error) => {
-                let sentence = format!("no answer about {domain}: {error}; mail that DMARC must prove waits until there is one");
-                // The others would wait as long for the same.
-                return findings.outside(loaded.fault("dns.servers", sentence));
+                let sentence = format!("no answer about {domain}: {error}; its mail waits until there is one");
+                findings.outside(loaded.fault("dns.servers", sentence))?;
             }
         }
     }
