@@ -9,8 +9,8 @@
 //!   whose keeper publishes a record without `psd=y` would count for each other.
 //! - A signature must cover From and, where there is one, Subject, since a Subject can hold the number. Neither `l=` (text may be
 //!   added) nor SHA-1 counts.
-//! - SPF is not asked about the mail server in front of us (`smtp.upstream_from`): it passes on what strangers write, and may well be
-//!   in the domain's own record.
+//! - SPF is not asked about a mail server that hands over to us (`smtp.upstream_from`, LMTP): it passes on what strangers write, and
+//!   may well be in the domain's own record.
 
 use std::net::IpAddr;
 

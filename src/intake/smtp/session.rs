@@ -437,7 +437,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     fn witness(&self, hello: String, from: String) -> Witness {
-        Witness { login: self.login.clone(), certificate: Vec::new(), peer: self.peer, hello, from }
+        Witness {
+            login: self.login.clone(),
+            certificate: Vec::new(),
+            peer: self.peer,
+            handed_over: false,
+            hello,
+            from,
+        }
     }
 
     fn refused(&self, refusal: &Refusal) -> Reply {
