@@ -334,7 +334,15 @@ impl Intake {
     /// # Errors
     /// Where none could.
     pub fn routable(&self, sender: &str, to: &str) -> Result<(), Refusal> {
-        if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
+        self.routable_from(&Source::Smtp, sender, to)
+    }
+
+    /// The same of a mail that came in by `source`.
+    ///
+    /// # Errors
+    /// Where none could.
+    pub fn routable_from(&self, source: &Source, sender: &str, to: &str) -> Result<(), Refusal> {
+        if self.inner.rules.could_take(&source.to_string(), sender, to) {
             return Ok(());
         }
         Err(not_faxed_here(to))
