@@ -30,6 +30,8 @@ pub mod smtp;
 #[cfg(test)]
 mod testing;
 
+use proof::Resolver;
+use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
 
@@ -71,6 +73,8 @@ pub struct Arrival {
     pub proof: Option<Proof>,
     /// What a client asked to be told, by DSN parameters of its mail.
     pub dsn: Option<Dsn>,
+    /// The address in From, where the mail itself proved who sent it.
+    pub author: Option<String>,
     /// Envelope sender of a mail.
     pub envelope_from: Option<String>,
     /// Envelope recipients of a mail; on the command line, the addresses or keys asked for.
@@ -92,6 +96,7 @@ impl Arrival {
             sender,
             proof: None,
             dsn: None,
+            author: None,
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
@@ -149,16 +154,22 @@ pub struct Draft {
     key: SealKey,
     wrapped: WrappedKey,
     limit: u64,
+    memory: Budget,
+    /// What it holds so far, where only that can prove who sent it.
+    copy: Mutex<Option<MailCopy>>,
 }
 
 impl Draft {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// Past the configured size, or where the disk fails.
+    /// Past the configured size, where there is no memory for a copy now, or where the disk fails.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.written().saturating_add(bytes.len() as u64) > self.limit {
             return Err(too_large(self.limit));
+        }
+        if let Ok(Some(copy)) = self.copy.get_mut() {
+            copy.append(bytes)?;
         }
         Ok(self.writer.write(bytes).await?)
     }
@@ -170,7 +181,14 @@ impl Draft {
     }
 
     /// Keeps a copy of what is written from now on in memory, for [`Intake::prove`].
-    pub fn keep_copy(&mut self) {}
+    pub fn keep_copy(&mut self) {
+        self.copy = Mutex::new(Some(self.memory.copy()));
+    }
+
+    /// The copy, once.
+    fn take_copy(&self) -> Option<MailCopy> {
+        self.copy.lock().ok()?.take()
+    }
 }
 
 fn too_large(limit: u64) -> Refusal {
@@ -193,6 +211,12 @@ struct Inner {
     clock: SharedClock,
     logins: Vec<Login>,
     networks: Vec<Vec<Network>>,
+    /// The mail server in front whose word counts.
+    upstream: Vec<Network>,
+    /// A sentence where there is none; without senders that need it none is made.
+    resolver: Result<Resolver, String>,
+    /// For [`Draft::keep_copy`].
+    memory: Budget,
     arrived: Arc<Notify>,
     /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
     seen: Mutex<HashMap<SubmissionId, Drop>>,
@@ -229,9 +253,35 @@ impl Intake {
                 sender.networks.iter().map(|text| text.parse()).collect();
             networks.push(parsed.map_err(|e| format!("sender {:?}: {e}", sender.name))?);
         }
+        let upstream = config.smtp.iter().flat_map(|smtp| &smtp.upstream_from).map(|text| text.parse());
+        let upstream =
+            upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
+        let resolver = if config.sender.iter().any(|sender| sender.accepts(Proof::Dmarc)) {
+            // The DNS may come up later than we do: then mail waits, and all else goes its way.
+            let made = Resolver::new(&config.dns);
+            made.inspect_err(|sentence| {
+                tracing::error!("DMARC cannot be checked, mail that needs it waits: {sentence}")
+            })
+        } else {
+            Err("no sender is proven by DMARC".to_owned())
+        };
+        let memory = Budget::new(config.limits.submission.get());
         let seen = Mutex::default();
         Ok(Intake {
-            inner: Arc::new(Inner { config, store, spool, rules, clock, logins, networks, arrived, seen }),
+            inner: Arc::new(Inner {
+                config,
+                store,
+                spool,
+                rules,
+                clock,
+                logins,
+                networks,
+                upstream,
+                resolver,
+                memory,
+                arrived,
+                seen,
+            }),
         })
     }
 
@@ -258,7 +308,8 @@ impl Intake {
         }
         let (key, wrapped) = self.inner.spool.new_key()?;
         let writer = self.inner.spool.create(&key).await?;
-        Ok(Draft { writer, key, wrapped, limit: limits.submission.get() })
+        let memory = self.inner.memory.clone();
+        Ok(Draft { writer, key, wrapped, limit: limits.submission.get(), memory, copy: Mutex::new(None) })
     }
 
     /// Makes `draft` a Submission. When this returns `Ok`, it is durable.
@@ -411,7 +462,9 @@ impl Intake {
 
     fn receipt_address(&self, arrival: &Arrival) -> Option<String> {
         let sender = self.inner.config.sender.iter().find(|sender| sender.name == arrival.sender);
-        sender.and_then(|sender| sender.receipts_to.clone()).or_else(|| arrival.envelope_from.clone())
+        // An envelope sender that nothing proved may be anybody, who then would read what became of another's mail.
+        let author = arrival.author.as_ref().or(arrival.envelope_from.as_ref());
+        sender.and_then(|sender| sender.receipts_to.clone()).or_else(|| author.cloned())
     }
 }
 
@@ -464,6 +517,7 @@ mod tests {
             sender: "front desk".into(),
             proof: Some(Proof::Network),
             dsn: None,
+            author: None,
             envelope_from: Some("jane@example.com".into()),
             envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
             message_id: message_id.map(str::to_owned),
@@ -478,6 +532,7 @@ mod tests {
             sender: "billing".into(),
             proof: None,
             dsn: None,
+            author: None,
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,

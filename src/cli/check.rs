@@ -133,6 +133,7 @@ async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<(
     rules::check(loaded, store.as_ref(), findings).await?;
     net::listeners(loaded, findings)?;
     net::hooks(loaded, findings)?;
+    net::dns(loaded, findings).await?;
     let secret_of = |name: &str| format!("provider.{}.", config_key(name));
     for (name, section) in &loaded.config.provider {
         let prefix = secret_of(name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, Verdict};
-use crate::config::Config;
+use crate::config::{Config, Proof};
 use crate::intake::SubmissionFacts;
 use crate::job::{Cause, JobState, SubmissionId};
 use crate::prepare::JobFacts;
@@ -78,7 +78,7 @@ impl Accounts {
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
             if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
-                jobs.push(self.job(&submission, job, key.as_ref()).await?);
+                jobs.push(self.job((&submission, facts.proof), job, key.as_ref()).await?);
             }
         }
         let verdict = match submission.verdict {
@@ -104,7 +104,7 @@ impl Accounts {
 
     async fn job(
         &self,
-        submission: &Submission,
+        submission: (&Submission, Option<Proof>),
         job: Job,
         key: Option<&SealKey>,
     ) -> Result<JobAccount, AccountError> {
@@ -193,7 +193,7 @@ fn attempt(row: AttemptRow) -> AttemptAccount {
 
 /// What was checked, with how; the six items of every receipt.
 fn checklist(
-    submission: &Submission,
+    (submission, by): (&Submission, Option<Proof>),
     job: &Job,
     entry: Option<&Entry>,
     attempts: &[AttemptRow],
@@ -225,13 +225,19 @@ fn checklist(
         _ => (false, "no delivery was reported".to_owned()),
     };
     vec![
-        check("authorization", true, format!("sent by {} over {}", submission.sender, submission.source)),
+        check("authorization", true, authorization(submission, by)),
         check("recipient", recipient.0, recipient.1),
         check("packet", packet.0, packet.1),
         check("cover sheet", cover.0, cover.1),
         check("privacy", true, "documents sealed from the first byte, none in this receipt".to_owned()),
         check("proof", proof.0, proof.1),
     ]
+}
+
+/// Whose it is, and what proved that where it is a mail.
+fn authorization(submission: &Submission, by: Option<Proof>) -> String {
+    let sent = format!("sent by {} over {}", submission.sender, submission.source);
+    by.map_or(sent.clone(), |proof| format!("{sent}: {}", proof.words()))
 }
 
 #[cfg(test)]
