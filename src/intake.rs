@@ -22,6 +22,7 @@ use crate::store::{Document, NewSubmission, Store, SubmissionFilter};
 
 pub mod folder;
 mod header;
+pub mod imap;
 pub mod proof;
 mod refusal;
 mod sealed;
@@ -83,6 +84,8 @@ pub struct Arrival {
     pub message_id: Option<String>,
     /// SHA-256 of what stands behind a mail's header, hex.
     pub body_sha256: Option<String>,
+    /// What recognises a mail without a Message-ID, where its way in has something that does.
+    pub identity: Option<String>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
 }
@@ -101,6 +104,7 @@ impl Arrival {
             envelope_to: Vec::new(),
             message_id: None,
             body_sha256: None,
+            identity: None,
             file: None,
         }
     }
@@ -485,11 +489,16 @@ pub fn writes_from(sender: &Sender, from: &str) -> bool {
 /// What recognises the same mail or file: Message-ID with body and recipients, or file name with content. A mail without Message-ID
 /// and what a person sends by hand are new each time.
 fn source_key(arrival: &Arrival, sha256: &str) -> Option<String> {
-    let source = arrival.source.to_string();
+    let source = match &arrival.source {
+        // The same mail by another way is the same mail.
+        Source::Imap(_) => Source::Smtp.to_string(),
+        other => other.to_string(),
+    };
     let mut fields = vec![source.as_str(), arrival.sender.as_str()];
     let mut recipients: Vec<String> = arrival.envelope_to.iter().map(|to| to.to_ascii_lowercase()).collect();
-    match (&arrival.source, &arrival.message_id, &arrival.file) {
-        (Source::Smtp, Some(message_id), _) => {
+    let mail = arrival.message_id.as_ref().or(arrival.identity.as_ref());
+    match (&arrival.source, mail, &arrival.file) {
+        (Source::Smtp | Source::Imap(_), Some(message_id), _) => {
             recipients.sort();
             fields.push(message_id);
             // Some scanners give every mail the same Message-ID: another document is another mail.
@@ -522,6 +531,7 @@ mod tests {
             envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
             message_id: message_id.map(str::to_owned),
             body_sha256: Some("b1".into()),
+            identity: None,
             file: None,
         }
     }
@@ -537,6 +547,7 @@ mod tests {
             envelope_to: Vec::new(),
             message_id: None,
             body_sha256: None,
+            identity: None,
             file: Some(name.into()),
         }
     }

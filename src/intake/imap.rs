@@ -251,13 +251,18 @@ impl Fetcher {
         let known = self.memory().told.replace(sentence.clone()).is_some_and(|told| told == sentence);
         let again = pause.as_secs();
         match trouble {
-            _ if known => tracing::debug!(mailbox = name, "mailbox {name} is still not fetched; again in {again} s"),
+            _ if known => {
+                tracing::debug!(mailbox = name, "mailbox {name} is still not fetched; again in {again} s")
+            }
             _ if trouble.is_slow() => tracing::error!(
                 mailbox = name,
                 "mailbox {name} is not fetched until this is mended (a try every few minutes, told once): {sentence}"
             ),
             Trouble::Turn => tracing::info!(mailbox = name, "mailbox {name} is fetched by another node"),
-            _ => tracing::warn!(mailbox = name, "mailbox {name} is not fetched, again in {again} s: {sentence}"),
+            _ => tracing::warn!(
+                mailbox = name,
+                "mailbox {name} is not fetched, again in {again} s: {sentence}"
+            ),
         }
     }
 
@@ -324,7 +329,9 @@ impl Fetcher {
 
     async fn make_folders(&self, session: &mut Session) -> Result<(), Trouble> {
         let section = &self.mailbox.section;
-        for (key, folder) in [("faxed", &section.faxed), ("held", &section.held), ("refused", &section.refused)] {
+        for (key, folder) in
+            [("faxed", &section.faxed), ("held", &section.held), ("refused", &section.refused)]
+        {
             if session.status(folder).await?.is_none() {
                 match session.create(folder).await {
                     Err(Trouble::Refused { .. }) => {
@@ -336,7 +343,10 @@ impl Fetcher {
                     made => made?,
                 }
                 let name = &self.mailbox.name;
-                tracing::info!(mailbox = name, "mailbox {name}: the folder of imap.{name}.{key} was missing and is made");
+                tracing::info!(
+                    mailbox = name,
+                    "mailbox {name}: the folder of imap.{name}.{key} was missing and is made"
+                );
             }
         }
         match session.select_anew(&section.folder).await {

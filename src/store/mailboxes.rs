@@ -252,8 +252,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn open_fetched(&self, mailbox: &str) -> Result<Vec<Fetched>, StoreError> {
-        let sql =
-            format!("{COLUMNS} WHERE mailbox = $1 AND settled = 0 ORDER BY fetched.id LIMIT {AT_ONCE}");
+        let sql = format!("{COLUMNS} WHERE mailbox = $1 AND settled = 0 ORDER BY fetched.id LIMIT {AT_ONCE}");
         let rows: Vec<Row> =
             sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(mailbox).fetch_all(self.readers()).await?;
         Ok(rows.into_iter().filter_map(|row| super::told(row.read())).collect())

@@ -49,9 +49,10 @@ impl Access {
         tokens: Option<Arc<TokenSource>>,
         limit: u64,
     ) -> Result<Access, MailboxFault> {
-        let fault = MailboxFault::new;
+        let fault = |key, sentence: String| MailboxFault::new(key, sentence);
         let usual = tokens.as_ref().and_then(|source| oauth::imap_server(source.provider()));
-        let server = section.server.as_deref().or(usual).ok_or_else(|| fault("server", "is missing"))?;
+        let server =
+            section.server.as_deref().or(usual).ok_or_else(|| fault("server", "is missing".into()))?;
         let (host, port) = host_and_port(server)
             .ok_or_else(|| fault("server", format!("found {server:?}; allowed: host:port")))?;
         let connector = match section.tls {
@@ -63,7 +64,7 @@ impl Access {
             (None, Some(password)) => {
                 Credential::Password(password.read().map_err(|error| fault("password", error.to_string()))?)
             }
-            (None, None) => return Err(fault("password", "is missing")),
+            (None, None) => return Err(fault("password", "is missing".into())),
         };
         Ok(Access { host, port, tls: section.tls, connector, login: section.login.clone(), proof, limit })
     }
@@ -93,8 +94,9 @@ impl Access {
     async fn greet(&self) -> Result<Client<Guard>, Trouble> {
         let to = (self.host.as_str(), self.port);
         let there = format!("{}:{}", self.host, self.port);
-        let unreachable =
-            |cause: String| Trouble::Unreachable(MailboxFault::new("server", format!("{there} cannot be reached: {cause}")));
+        let unreachable = |cause: String| {
+            Trouble::Unreachable(MailboxFault::new("server", format!("{there} cannot be reached: {cause}")))
+        };
         let stream = match timeout(STEP, TcpStream::connect(to)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(unreachable(error.to_string())),
@@ -114,7 +116,9 @@ impl Access {
                 match done {
                     Ok(Ok(())) => {}
                     Ok(Err(async_imap::error::Error::No(_) | async_imap::error::Error::Bad(_))) => {
-                        let sentence = format!("{there} does not offer STARTTLS; implicit (port 993) may be what it has");
+                        let sentence = format!(
+                            "{there} does not offer STARTTLS; implicit (port 993) may be what it has"
+                        );
                         return Err(Trouble::Setting(MailboxFault::new("tls", sentence)));
                     }
                     _ => return Err(Trouble::Lost),
@@ -135,10 +139,15 @@ impl Access {
         Client::new(Guard::new(line, self.limit))
     }
 
-    async fn wrapped<S: Line + 'static>(&self, connector: &TlsConnector, stream: S) -> Result<Box<dyn Line>, Trouble> {
+    async fn wrapped<S: Line + 'static>(
+        &self,
+        connector: &TlsConnector,
+        stream: S,
+    ) -> Result<Box<dyn Line>, Trouble> {
         let fault = |key, sentence: String| MailboxFault::new(key, sentence);
-        let name = ServerName::try_from(self.host.clone())
-            .map_err(|_| Trouble::Setting(fault("server", format!("{:?} is no name of a host", self.host))))?;
+        let name = ServerName::try_from(self.host.clone()).map_err(|_| {
+            Trouble::Setting(fault("server", format!("{:?} is no name of a host", self.host)))
+        })?;
         match timeout(STEP, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => Err(tls_trouble(&error, &self.host)),
@@ -155,15 +164,24 @@ impl Access {
         let greeting = match timeout(STEP, client.read_response()).await {
             Ok(Ok(Some(greeting))) => greeting,
             Ok(_) => {
-                return refused(format!("{host} hangs up without a greeting; with tls = \"{}\" another port may be meant", self.tls_word()));
+                return refused(format!(
+                    "{host} hangs up without a greeting; with tls = \"{}\" another port may be meant",
+                    self.tls_word()
+                ));
             }
             Err(_) => {
-                return refused(format!("{host} gives no greeting within {} s; with tls = \"{}\" another port may be meant", STEP.as_secs(), self.tls_word()));
+                return refused(format!(
+                    "{host} gives no greeting within {} s; with tls = \"{}\" another port may be meant",
+                    STEP.as_secs(),
+                    self.tls_word()
+                ));
             }
         };
         match greeting.parsed() {
             Response::Data { status: Status::Ok, .. } => Ok(()),
-            Response::Data { status: Status::Bye, .. } => refused(format!("{host} is too busy, or does not want us")),
+            Response::Data { status: Status::Bye, .. } => {
+                refused(format!("{host} is too busy, or does not want us"))
+            }
             // Nobody has signed in yet: before TLS it would be somebody in between who says so.
             Response::Data { status: Status::PreAuth, .. } => {
                 refused(format!("{host} takes us for signed in already, which is not believed"))
@@ -180,7 +198,11 @@ impl Access {
         }
     }
 
-    async fn sign_in(&self, client: Client<Guard>, token: Option<&Zeroizing<String>>) -> Result<Session, Trouble> {
+    async fn sign_in(
+        &self,
+        client: Client<Guard>,
+        token: Option<&Zeroizing<String>>,
+    ) -> Result<Session, Trouble> {
         use async_imap::error::Error;
         let login = &self.login;
         let signed_in = match (&self.proof, token) {
@@ -197,14 +219,19 @@ impl Access {
                 timeout(STEP, client.authenticate(word, sasl)).await
             }
             (Credential::Password(password), _) => {
-                let text = password.text().filter(|text| text.is_ascii() && !text.contains(['\r', '\n', '\0']));
+                let text =
+                    password.text().filter(|text| text.is_ascii() && !text.contains(['\r', '\n', '\0']));
                 match text {
                     Some(text) if login.is_ascii() => timeout(STEP, client.login(login, text)).await,
                     // LOGIN takes ASCII only (RFC 3501, section 9: quoted); PLAIN takes everything (RFC 4616).
                     _ => {
                         let text = Zeroizing::new(String::from_utf8_lossy(password.bytes()).into_owned());
                         let message = Zeroizing::new(format!("\0{login}\0{}", text.as_str()));
-                        timeout(STEP, client.authenticate("PLAIN", Sasl { message: Some(message), last: "*" })).await
+                        timeout(
+                            STEP,
+                            client.authenticate("PLAIN", Sasl { message: Some(message), last: "*" }),
+                        )
+                        .await
                     }
                 }
             }
@@ -219,7 +246,8 @@ impl Access {
             // Servers that are asked too often hang up in place of an answer; so do those whose token is no good.
             Ok(Err(_)) => Err(Trouble::Lost),
             Err(_) => {
-                let sentence = format!("{} does not answer the sign-in within {} s", self.host, STEP.as_secs());
+                let sentence =
+                    format!("{} does not answer the sign-in within {} s", self.host, STEP.as_secs());
                 Err(Trouble::Unreachable(MailboxFault::new("server", sentence)))
             }
         }
@@ -230,16 +258,24 @@ impl Access {
         let upper = text.to_ascii_uppercase();
         let host = &self.host;
         // RFC 5530, section 3.
-        if ["[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "TOO MANY"].iter().any(|word| upper.contains(word)) {
+        if ["[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "TOO MANY"]
+            .iter()
+            .any(|word| upper.contains(word))
+        {
             return Trouble::Unreachable(MailboxFault::new(
                 "server",
-                format!("{host} cannot let us in at the moment: it is busy, or has too many connections of this account"),
+                format!(
+                    "{host} cannot let us in at the moment: it is busy, or has too many connections of this account"
+                ),
             ));
         }
         let (key, sentence) = match &self.proof {
-            Credential::Password(_) => {
-                ("password", format!("{host} does not take this login and password; some servers want a password for applications, or oauth"))
-            }
+            Credential::Password(_) => (
+                "password",
+                format!(
+                    "{host} does not take this login and password; some servers want a password for applications, or oauth"
+                ),
+            ),
             Credential::Token(source, mechanism) => {
                 let word = match mechanism {
                     TokenMechanism::Xoauth2 => "xoauth2",
@@ -254,9 +290,14 @@ impl Access {
                     OauthProvider::Google => {
                         "login is not the account that gave consent, or IMAP is switched off for it"
                     }
-                    OauthProvider::Other => "login is not the account that the token is for, or scope does not cover IMAP",
+                    OauthProvider::Other => {
+                        "login is not the account that the token is for, or scope does not cover IMAP"
+                    }
                 };
-                ("login", format!("{host} does not take a fresh access token ({word}) for this mailbox: {why}"))
+                (
+                    "login",
+                    format!("{host} does not take a fresh access token ({word}) for this mailbox: {why}"),
+                )
             }
         };
         Trouble::Setting(MailboxFault::new(key, sentence))
@@ -286,7 +327,10 @@ fn connector(section: &config::Imap) -> Result<TlsConnector, MailboxFault> {
         })?;
         roots.add_parsable_certificates(found);
         if roots.is_empty() {
-            return Err(MailboxFault::new("authorities", format!("{} has no certificate in it", path.display())));
+            return Err(MailboxFault::new(
+                "authorities",
+                format!("{} has no certificate in it", path.display()),
+            ));
         }
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -306,21 +350,29 @@ fn connector(section: &config::Imap) -> Result<TlsConnector, MailboxFault> {
 fn tls_trouble(error: &io::Error, host: &str) -> Trouble {
     use rustls::{CertificateError, Error};
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    let fault = MailboxFault::new;
+    let fault = |key, sentence: String| MailboxFault::new(key, sentence);
     match inner {
-        Some(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })) => {
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => {
             Trouble::Setting(fault("server", format!("the certificate that it shows is not one for {host}")))
         }
-        Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
-            Trouble::Setting(fault("server", format!("the certificate of {host} has expired; nothing is fetched until it is renewed")))
-        }
+        Some(Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => Trouble::Setting(fault(
+            "server",
+            format!("the certificate of {host} has expired; nothing is fetched until it is renewed"),
+        )),
         Some(Error::InvalidCertificate(_)) => Trouble::Setting(fault(
             "authorities",
-            format!("the certificate of {host} is from none of the authorities that are trusted; if it is right, name its authority here"),
+            format!(
+                "the certificate of {host} is from none of the authorities that are trusted; if it is right, name its authority here"
+            ),
         )),
-        Some(Error::InvalidMessage(_)) => {
-            Trouble::Setting(fault("tls", format!("{host} does not speak TLS on this port; starttls (port 143) may be what it has")))
-        }
+        Some(Error::InvalidMessage(_)) => Trouble::Setting(fault(
+            "tls",
+            format!("{host} does not speak TLS on this port; starttls (port 143) may be what it has"),
+        )),
         _ => Trouble::Unreachable(fault("server", format!("TLS with {host} failed: {error}"))),
     }
 }

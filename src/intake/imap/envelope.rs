@@ -41,7 +41,9 @@ pub(super) fn header_of(mail: &[u8]) -> &[u8] {
 
 impl Envelope {
     pub(super) fn read(header: &[u8], order: &[RecipientField]) -> Envelope {
-        let Some(message) = MessageParser::default().parse_headers(header) else { return Envelope::default() };
+        let Some(message) = MessageParser::default().parse_headers(header) else {
+            return Envelope::default();
+        };
         let from: Vec<String> = values(&message, &HeaderName::From).into_iter().flatten().collect();
         let from = match from.as_slice() {
             [one] => Some(one.clone()),
@@ -119,16 +121,26 @@ mod tests {
 
     fn recipients(header: &str, order: &[RecipientField]) -> String {
         let header = header.replace('\n', "\r\n") + "\r\n";
-        Envelope::read(header.as_bytes(), order).recipients(|to| to.to_ascii_lowercase().ends_with("@fax.example")).join(" ")
+        Envelope::read(header.as_bytes(), order)
+            .recipients(|to| to.to_ascii_lowercase().ends_with("@fax.example"))
+            .join(" ")
     }
 
     #[test]
     fn the_first_field_with_an_address_that_is_faxed_counts() {
         let to_first: &[RecipientField] = &[RecipientField::To, RecipientField::DeliveredTo];
         let cases: &[(&str, &[RecipientField], &str)] = &[
-            ("To: A <a@fax.example>, b@fax.example\nCc: c@fax.example, d@other.example\n", ALL, "a@fax.example b@fax.example c@fax.example"),
+            (
+                "To: A <a@fax.example>, b@fax.example\nCc: c@fax.example, d@other.example\n",
+                ALL,
+                "a@fax.example b@fax.example c@fax.example",
+            ),
             ("Delivered-To: a@fax.example\nTo: a@fax.example, b@fax.example\n", ALL, "a@fax.example"),
-            ("Delivered-To: box@mail.example\nX-Original-To: a@fax.example\nTo: x@fax.example\n", ALL, "a@fax.example"),
+            (
+                "Delivered-To: box@mail.example\nX-Original-To: a@fax.example\nTo: x@fax.example\n",
+                ALL,
+                "a@fax.example",
+            ),
             ("Delivered-To: box@mail.example\nTo: x@fax.example\n", ALL, "x@fax.example"),
             ("Delivered-To: b@fax.example\nDelivered-To: a@fax.example\n", ALL, "b@fax.example"),
             ("delivered-to: <a@fax.example>\n", ALL, "a@fax.example"),

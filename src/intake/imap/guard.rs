@@ -55,7 +55,11 @@ impl Guard {
 }
 
 impl AsyncRead for Guard {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
         let read = Pin::new(&mut this.inner).poll_read(cx, buf);
@@ -167,7 +171,10 @@ fn is_status(head: &[u8]) -> bool {
     let mut words = head.split(|byte| *byte == b' ');
     let tag = words.next().unwrap_or_default();
     let word = words.next().unwrap_or_default();
-    tag == b"+" || [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"].iter().any(|known| word.eq_ignore_ascii_case(known))
+    tag == b"+"
+        || [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"]
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

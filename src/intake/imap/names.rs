@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 pub(super) fn folder(name: &str) -> String {
     let mut coded = String::with_capacity(name.len() + 2);
     let mut foreign = String::new();
-    let mut flush = |foreign: &mut String, coded: &mut String| {
+    let flush = |foreign: &mut String, coded: &mut String| {
         if foreign.is_empty() {
             return;
         }

@@ -7,7 +7,9 @@ use std::fmt;
 use std::time::Duration;
 
 use async_imap::imap_proto::rfc4315::UidSetMember;
-use async_imap::imap_proto::{AttributeValue, Capability, MailboxDatum, Response, ResponseCode, Status, StatusAttribute};
+use async_imap::imap_proto::{
+    AttributeValue, Capability, MailboxDatum, Response, ResponseCode, Status, StatusAttribute,
+};
 use async_imap::types::UnsolicitedResponse;
 use tokio::time::timeout;
 
@@ -329,7 +331,9 @@ impl Session {
             let answer = self.inner.read_response().await.map_err(Trouble::from)?.ok_or(Trouble::Lost)?;
             match answer.parsed() {
                 Response::MailboxData(MailboxDatum::Exists(_) | MailboxDatum::Recent(_)) => self.news = true,
-                Response::Data { status: Status::Bye, .. } | Response::Done { .. } => return Err(Trouble::Lost),
+                Response::Data { status: Status::Bye, .. } | Response::Done { .. } => {
+                    return Err(Trouble::Lost);
+                }
                 _ => {}
             }
         }
@@ -385,8 +389,20 @@ fn note_code(code: Option<&ResponseCode<'_>>, done: &mut Done) {
 /// The words of a command that may be told.
 fn verb(text: &str) -> &'static str {
     let known = [
-        "CAPABILITY", "SELECT", "STATUS", "CREATE", "SUBSCRIBE", "UID SEARCH", "UID FETCH", "UID MOVE", "UID COPY", "UID STORE",
-        "UID EXPUNGE", "EXPUNGE", "NOOP", "LOGOUT",
+        "CAPABILITY",
+        "SELECT",
+        "STATUS",
+        "CREATE",
+        "SUBSCRIBE",
+        "UID SEARCH",
+        "UID FETCH",
+        "UID MOVE",
+        "UID COPY",
+        "UID STORE",
+        "UID EXPUNGE",
+        "EXPUNGE",
+        "NOOP",
+        "LOGOUT",
     ];
     known.into_iter().find(|verb| text.starts_with(verb)).unwrap_or("a command")
 }
@@ -404,7 +420,11 @@ fn refused(verb: &'static str, text: &str) -> Trouble {
 impl From<std::io::Error> for Trouble {
     /// The text of a parser's error would repeat what it read.
     fn from(error: std::io::Error) -> Self {
-        if error.get_ref().is_some_and(|inner| inner.is::<TooLarge>()) { Trouble::TooLarge } else { Trouble::Lost }
+        if error.get_ref().is_some_and(|inner| inner.is::<TooLarge>()) {
+            Trouble::TooLarge
+        } else {
+            Trouble::Lost
+        }
     }
 }
 

@@ -50,7 +50,9 @@ impl Fetcher {
         let open = self.store().open_fetched(&self.mailbox.name).await?;
         let moves = open.iter().any(|mail| {
             let place = shelf(mail.fate).map(|shelf| self.folder(shelf));
-            mail.moving.is_some() || is_final(mail.fate) || place.is_some_and(|folder| folder != mail.place.folder)
+            mail.moving.is_some()
+                || is_final(mail.fate)
+                || place.is_some_and(|folder| folder != mail.place.folder)
         });
         Ok(moves || !self.expired().await?.is_empty())
     }
@@ -92,8 +94,11 @@ impl Fetcher {
                 session.status(folder).await?.ok_or(Trouble::Refused { verb: "STATUS" })?
             }
         };
-        let moving =
-            Moving { folder: folder.to_owned(), uidvalidity: standing.uidvalidity, uid_from: standing.uidnext };
+        let moving = Moving {
+            folder: folder.to_owned(),
+            uidvalidity: standing.uidvalidity,
+            uid_from: standing.uidnext,
+        };
         self.store().note_moving(mail.id, Some(moving.clone())).await?;
         reached("imap.moving");
         let transferred = match session.transfer(mail.place.uid, folder).await {
@@ -119,7 +124,11 @@ impl Fetcher {
     async fn arrived(&self, mail: &Fetched, moving: Moving, uid: Option<u32>) -> Result<bool, Trouble> {
         let Some(uid) = uid else {
             let (name, uid) = (&self.mailbox.name, mail.place.uid);
-            tracing::info!(mailbox = name, uid, "mailbox {name}: mail {uid} was moved, and cannot be followed any further");
+            tracing::info!(
+                mailbox = name,
+                uid,
+                "mailbox {name}: mail {uid} was moved, and cannot be followed any further"
+            );
             self.store().forget_fetched(vec![mail.id]).await?;
             return Ok(false);
         };
@@ -144,7 +153,12 @@ impl Fetcher {
     }
 
     /// The UID of a mail in the folder that it was moved to.
-    async fn find(&self, session: &mut Session, mail: &Fetched, moving: &Moving) -> Result<Option<u32>, Trouble> {
+    async fn find(
+        &self,
+        session: &mut Session,
+        mail: &Fetched,
+        moving: &Moving,
+    ) -> Result<Option<u32>, Trouble> {
         let Some(message_id) = mail.message_id.as_deref().and_then(names::quoted) else { return Ok(None) };
         match session.select(&moving.folder).await {
             Ok(uidvalidity) if uidvalidity == moving.uidvalidity => {}
@@ -174,8 +188,11 @@ impl Fetcher {
     async fn delete(&self, session: &mut Session, uids: &[u32]) -> Result<(), Trouble> {
         if !session.delete(uids).await? {
             let name = &self.mailbox.name;
-            tracing::info!(mailbox = name, "mailbox {name}: mails are only marked as deleted, since others marked some too and the server \
-                 cannot tell them apart (UIDPLUS)");
+            tracing::info!(
+                mailbox = name,
+                "mailbox {name}: mails are only marked as deleted, since others marked some too and the server \
+                 cannot tell them apart (UIDPLUS)"
+            );
         }
         Ok(())
     }
@@ -203,7 +220,11 @@ impl Fetcher {
             }
             self.store().forget_fetched(mails.iter().map(|mail| mail.id).collect()).await?;
             let name = &self.mailbox.name;
-            tracing::info!(mailbox = name, mails = deleted, "mailbox {name}: {deleted} mails deleted, as retention.mailboxes says");
+            tracing::info!(
+                mailbox = name,
+                mails = deleted,
+                "mailbox {name}: {deleted} mails deleted, as retention.mailboxes says"
+            );
         }
         Ok(())
     }

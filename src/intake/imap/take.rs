@@ -141,12 +141,18 @@ impl Fetcher {
         }
         let mut arrival = Arrival::new(source, sender);
         arrival.proof = Some(proof);
+        arrival.author = from.clone().filter(|_| proof == Proof::Upstream);
         arrival.envelope_from = from;
         arrival.envelope_to = to;
         Ok(arrival)
     }
 
-    async fn refuse(&self, place: MailPlace, message_id: Option<String>, reason: Reason) -> Result<(), Trouble> {
+    async fn refuse(
+        &self,
+        place: MailPlace,
+        message_id: Option<String>,
+        reason: Reason,
+    ) -> Result<(), Trouble> {
         let (mailbox, uid) = (self.mailbox.name.clone(), place.uid);
         let new = NewFetched { mailbox: mailbox.clone(), place, became: Err(reason), message_id };
         if self.store().record_fetched(new, self.now()).await? {
@@ -165,8 +171,12 @@ impl Fetcher {
         *entry = (entry.0.saturating_add(1), Instant::now());
         if entry.0 == TRIES {
             let (name, uid) = (&self.mailbox.name, place.uid);
-            tracing::warn!(mailbox = name, uid, "mailbox {name}: the connection broke twice over mail {uid}; if it does so again, \
-                 the mail is passed over for half an hour");
+            tracing::warn!(
+                mailbox = name,
+                uid,
+                "mailbox {name}: the connection broke twice over mail {uid}; if it does so again, \
+                 the mail is passed over for half an hour"
+            );
         }
     }
 
