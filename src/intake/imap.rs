@@ -332,22 +332,32 @@ impl Fetcher {
         for (key, folder) in
             [("faxed", &section.faxed), ("held", &section.held), ("refused", &section.refused)]
         {
-            if session.status(folder).await?.is_none() {
-                match session.create(folder).await {
-                    Err(Trouble::Refused { .. }) => {
-                        let sentence = format!(
-                            "the server makes no folder {folder:?}; some want \"INBOX.\" or \"INBOX/\" in front of its name"
-                        );
-                        return Err(Trouble::Setting(MailboxFault::new(key, sentence)));
-                    }
-                    made => made?,
-                }
-                let name = &self.mailbox.name;
-                tracing::info!(
-                    mailbox = name,
-                    "mailbox {name}: the folder of imap.{name}.{key} was missing and is made"
-                );
+            if session.status(folder).await?.is_some() {
+                continue;
             }
+            let mut made = session.create(folder).await;
+            if matches!(made, Err(Trouble::Refused { .. })) {
+                // The very first use of a mailbox may be somebody else's at this moment.
+                sleep(TICK).await;
+                made = match session.status(folder).await? {
+                    Some(_) => Ok(()),
+                    None => session.create(folder).await,
+                };
+            }
+            match made {
+                Err(Trouble::Refused { .. }) => {
+                    let sentence = format!(
+                        "the server makes no folder {folder:?}; some want \"INBOX.\" or \"INBOX/\" in front of its name"
+                    );
+                    return Err(Trouble::Setting(MailboxFault::new(key, sentence)));
+                }
+                made => made?,
+            }
+            let name = &self.mailbox.name;
+            tracing::info!(
+                mailbox = name,
+                "mailbox {name}: the folder of imap.{name}.{key} was missing and is made"
+            );
         }
         match session.select_anew(&section.folder).await {
             Err(Trouble::Refused { .. }) => Err(no_such_folder(section)),

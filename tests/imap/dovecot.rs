@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 /// The one mailbox.
 pub(crate) const USER: &str = "fax@clinic.example";
 /// Its password, and everybody else's.
-pub(crate) const PASSWORD: &str = "open sesame";
+pub(crate) const PASSWORD: &str = "open-sesame";
 
 const CONFIG: &str = r#"
 base_dir = DIR/run
@@ -45,7 +45,7 @@ passdb {
 }
 passdb {
   driver = static
-  args = "password=PASSWORD"
+  args = password=PASSWORD
 }
 userdb {
   driver = static
@@ -85,6 +85,8 @@ impl Dovecot {
             .replace("INSTANCE", dir.path().file_name().unwrap().to_str().unwrap())
             .replace("DIR", at);
         std::fs::write(dir.path().join("dovecot.conf"), text).unwrap();
+        // It does not start without an address, whether anybody has a token or not.
+        let introspection = if introspection.is_empty() { "http://127.0.0.1:1/" } else { introspection };
         std::fs::write(dir.path().join("oauth2.conf"), INTROSPECTION.replace("URL", introspection)).unwrap();
         let child = Command::new("/usr/sbin/dovecot")
             .args(["-F", "-c"])
