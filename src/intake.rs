@@ -3,7 +3,8 @@
 //! A protocol ([`smtp`], [`sftp`], [`folder`]) opens a [`Draft`], streams the document into it, and calls `accept`. Only then
 //! may it answer "250", close the handle with success, or delete the claimed file: by then the document is sealed and synced,
 //! its directory entry too, and its row is committed. Anything before that leaves nothing behind but an orphan file, which
-//! the next start removes. The same mail or file again is recognised by its source key and answered with the first one's name.
+//! the next start removes. The same mail or file again is recognised by its source keys ([`source_keys`]), whichever way it comes,
+//! and answered with the first one's name.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::config::{Config, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, WrappedKey, Writer};
-use crate::store::{Document, NewSubmission, Store, SubmissionFilter};
+use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter};
 
 pub mod folder;
 mod header;
@@ -28,13 +29,17 @@ mod refusal;
 mod sealed;
 pub mod sftp;
 pub mod smtp;
+mod source_keys;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use proof::Resolver;
 use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
+use source_keys::{narrow, source_keys};
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,40 +336,46 @@ impl Intake {
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
         let sha256 = crate::spool::hex(&sealed.sha256);
-        let facts = SubmissionFacts {
-            envelope_from: arrival.envelope_from.clone(),
-            envelope_to: arrival.envelope_to.clone(),
-            file: arrival.file.clone(),
-            proof: arrival.proof,
-            dsn: arrival.dsn.clone(),
-            ..SubmissionFacts::default()
-        };
-        let new = NewSubmission {
-            id: SubmissionId::new(now, chance),
-            source: arrival.source.to_string(),
-            source_key: source_key(&arrival, &sha256),
-            receipt_to: self.receipt_address(&arrival),
-            sender: arrival.sender,
-            message_id: arrival.message_id,
-            accepted_at: now,
-            wrapped_key: draft.wrapped.0,
-            facts: facts.seal(&draft.key)?,
-            document: Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256 },
-        };
-        let source = new.source.clone();
+        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: sha256.clone() };
         let repeats_since =
             now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
-        match inner.store.insert_submission(new, repeats_since).await? {
-            Ok(id) => {
-                crate::crash::reached("intake.committed");
-                tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
-                inner.arrived.notify_one();
-                Ok(Accepted::New(id))
-            }
-            Err(known) => {
-                tracing::info!(submission.id = %known, source, "submission {known} came again, nothing new is made");
-                inner.spool.forget(&sealed.name).await?;
-                Ok(Accepted::Known(known))
+        let source = arrival.source.to_string();
+        let mut arrival = arrival;
+        let mut keys = source_keys(&mut arrival, &sha256);
+        // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
+        loop {
+            let new = NewSubmission {
+                id: SubmissionId::new(now, chance),
+                source: source.clone(),
+                source_keys: keys.clone(),
+                receipt_to: self.receipt_address(&arrival),
+                sender: arrival.sender.clone(),
+                message_id: arrival.message_id.clone(),
+                accepted_at: now,
+                wrapped_key: draft.wrapped.0.clone(),
+                facts: facts(&arrival).seal(&draft.key)?,
+                document: document.clone(),
+            };
+            match inner.store.insert_submission(new, repeats_since).await? {
+                Ok(id) => {
+                    crate::crash::reached("intake.committed");
+                    tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
+                    inner.arrived.notify_one();
+                    return Ok(Accepted::New(id));
+                }
+                Err(Repeat { first, known }) => {
+                    narrow(&mut arrival, &mut keys, &known);
+                    if keys.each.is_empty() {
+                        tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
+                        inner.spool.forget(&sealed.name).await?;
+                        return Ok(Accepted::Known(first));
+                    }
+                    let (before, left) = (known.len(), keys.each.len());
+                    tracing::info!(
+                        submission.id = %first, source,
+                        "submission {first} came again for {before} of its recipients, and for {left} others"
+                    );
+                }
             }
         }
     }
@@ -472,6 +483,17 @@ impl Intake {
     }
 }
 
+fn facts(arrival: &Arrival) -> SubmissionFacts {
+    SubmissionFacts {
+        envelope_from: arrival.envelope_from.clone(),
+        envelope_to: arrival.envelope_to.clone(),
+        file: arrival.file.clone(),
+        proof: arrival.proof,
+        dsn: arrival.dsn.clone(),
+        ..SubmissionFacts::default()
+    }
+}
+
 fn not_faxed_here(to: &str) -> Refusal {
     Refusal::permanent("5.1.1", format!("{to} is not an address that is faxed here."))
 }
@@ -484,95 +506,4 @@ pub fn writes_from(sender: &Sender, from: &str) -> bool {
         Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
         None => allowed.eq_ignore_ascii_case(from),
     })
-}
-
-/// What recognises the same mail or file: Message-ID with body and recipients, or file name with content. A mail without Message-ID
-/// and what a person sends by hand are new each time.
-fn source_key(arrival: &Arrival, sha256: &str) -> Option<String> {
-    let source = match &arrival.source {
-        // The same mail by another way is the same mail.
-        Source::Imap(_) => Source::Smtp.to_string(),
-        other => other.to_string(),
-    };
-    let mut fields = vec![source.as_str(), arrival.sender.as_str()];
-    let mut recipients: Vec<String> = arrival.envelope_to.iter().map(|to| to.to_ascii_lowercase()).collect();
-    let mail = arrival.message_id.as_ref().or(arrival.identity.as_ref());
-    match (&arrival.source, mail, &arrival.file) {
-        (Source::Smtp | Source::Imap(_), Some(message_id), _) => {
-            recipients.sort();
-            fields.push(message_id);
-            // Some scanners give every mail the same Message-ID: another document is another mail.
-            fields.extend(arrival.body_sha256.as_deref());
-            fields.extend(recipients.iter().map(String::as_str));
-        }
-        (Source::Sftp(_) | Source::Folder(_), _, Some(file)) => fields.extend([file.as_str(), sha256]),
-        _ => return None,
-    }
-    let mut context = digest::Context::new(&digest::SHA256);
-    for field in fields {
-        context.update(&(field.len() as u64).to_be_bytes());
-        context.update(field.as_bytes());
-    }
-    Some(crate::spool::hex(context.finish().as_ref()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mail(message_id: Option<&str>, to: &[&str]) -> Arrival {
-        Arrival {
-            source: Source::Smtp,
-            sender: "front desk".into(),
-            proof: Some(Proof::Network),
-            dsn: None,
-            author: None,
-            envelope_from: Some("jane@example.com".into()),
-            envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
-            message_id: message_id.map(str::to_owned),
-            body_sha256: Some("b1".into()),
-            identity: None,
-            file: None,
-        }
-    }
-
-    fn file(name: &str) -> Arrival {
-        Arrival {
-            source: Source::Sftp("billing".into()),
-            sender: "billing".into(),
-            proof: None,
-            dsn: None,
-            author: None,
-            envelope_from: None,
-            envelope_to: Vec::new(),
-            message_id: None,
-            body_sha256: None,
-            identity: None,
-            file: Some(name.into()),
-        }
-    }
-
-    #[test]
-    fn the_same_mail_and_the_same_file_have_the_same_key_and_nothing_else_has() {
-        let a = source_key(&mail(Some("<1@x>"), &["a@f", "b@f"]), "d1");
-        assert!(a.is_some());
-        assert_eq!(
-            a,
-            source_key(&mail(Some("<1@x>"), &["B@f", "a@f"]), "d2"),
-            "order, case and Received lines differ"
-        );
-        assert_ne!(a, source_key(&mail(Some("<1@x>"), &["a@f"]), "d1"), "another recipient");
-        assert_ne!(a, source_key(&mail(Some("<2@x>"), &["a@f", "b@f"]), "d1"), "another mail");
-        let other = Arrival { body_sha256: Some("b2".into()), ..mail(Some("<1@x>"), &["a@f", "b@f"]) };
-        assert_ne!(a, source_key(&other, "d1"), "a scanner that gives every mail the same Message-ID");
-        assert_eq!(source_key(&mail(None, &["a@f"]), "d1"), None, "without a Message-ID each is new");
-
-        let f = source_key(&file("1_+12125550199.pdf"), "d1");
-        assert!(f.is_some());
-        assert_eq!(f, source_key(&file("1_+12125550199.pdf"), "d1"));
-        assert_ne!(f, source_key(&file("1_+12125550199.pdf"), "d2"), "another content");
-        assert_ne!(f, source_key(&file("1_+12125550198.pdf"), "d1"), "another number in the name");
-        let cli = Arrival { source: Source::Cli, ..file("x.pdf") };
-        assert_eq!(source_key(&cli, "d1"), None, "what a person sends by hand is meant");
-    }
 }

@@ -44,6 +44,8 @@ const TURN: SignedDuration = SignedDuration::from_mins(3);
 const RENEW: Duration = Duration::from_secs(40);
 /// IDLE is begun anew so often (RFC 2177 asks for less than 29 minutes; what translates addresses on the way forgets sooner).
 const REISSUE: Duration = Duration::from_mins(9);
+/// When the daemon stops, what is in hand may take this long to end.
+const GRACE: Duration = Duration::from_secs(10);
 /// Between two looks at what became of mails that wait to be moved.
 const TICK: Duration = Duration::from_secs(1);
 /// Between a failure and the next try, at first and at most.
@@ -281,9 +283,16 @@ impl Fetcher {
                 }
             }
         };
+        let mut ending = stop.clone();
+        let end = async {
+            stopped(&mut ending).await;
+            sleep(GRACE).await;
+        };
         tokio::select! {
             done = self.work(stop) => done,
             trouble = keep => Err(trouble),
+            // A large mail on a slow line is begun anew after the next start.
+            () = end => Ok(()),
         }
     }
 

@@ -247,14 +247,30 @@ impl Store {
         Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
     }
 
-    /// Mails whose way has not come to its end, oldest first.
+    /// Mails that are not where they belong, or have come to their end, oldest first. Mails with Jobs under way belong in `faxed`, or
+    /// in `held` while one of those is held.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn open_fetched(&self, mailbox: &str) -> Result<Vec<Fetched>, StoreError> {
-        let sql = format!("{COLUMNS} WHERE mailbox = $1 AND settled = 0 ORDER BY fetched.id LIMIT {AT_ONCE}");
-        let rows: Vec<Row> =
-            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(mailbox).fetch_all(self.readers()).await?;
+    pub async fn unsettled_fetched(
+        &self,
+        mailbox: &str,
+        faxed: &str,
+        held: &str,
+    ) -> Result<Vec<Fetched>, StoreError> {
+        // Thousands may wait for their Jobs where they belong: they must not stand in the way of those that have to be moved.
+        let sql = format!(
+            "{COLUMNS} WHERE mailbox = $1 AND settled = 0 AND (to_folder IS NOT NULL OR fetched.submission_id IS NULL \
+             OR verdict <> 'jobs' OR (verdict = 'jobs' AND (final_at IS NOT NULL OR folder <> \
+             CASE WHEN EXISTS (SELECT 1 FROM job WHERE job.submission_id = fetched.submission_id AND state = 'held') \
+             THEN $2 ELSE $3 END))) ORDER BY fetched.id LIMIT {AT_ONCE}"
+        );
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(mailbox)
+            .bind(held)
+            .bind(faxed)
+            .fetch_all(self.readers())
+            .await?;
         Ok(rows.into_iter().filter_map(|row| super::told(row.read())).collect())
     }
 
@@ -373,5 +389,85 @@ impl Store {
             })
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    fn refused(uidvalidity: u32, uid: u32) -> NewFetched {
+        NewFetched {
+            mailbox: "office".into(),
+            place: MailPlace { folder: "INBOX".into(), uidvalidity, uid },
+            became: Err("no reason"),
+            message_id: None,
+        }
+    }
+
+    async fn unsettled(store: &Store) -> Vec<Fetched> {
+        store.unsettled_fetched("office", "Faxed", "Held").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_node_at_a_time_has_the_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = Store::open(dir.path(), "one").await.unwrap();
+        let two = Store::open(dir.path(), "two").await.unwrap();
+        assert!(one.claim_mailbox("office", at(0), at(60)).await.unwrap());
+        assert!(!two.claim_mailbox("office", at(1), at(61)).await.unwrap());
+        assert!(two.claim_mailbox("other", at(1), at(61)).await.unwrap(), "another mailbox");
+        assert!(one.claim_mailbox("office", at(30), at(90)).await.unwrap(), "kept");
+        assert!(!two.claim_mailbox("office", at(61), at(121)).await.unwrap());
+        assert!(two.claim_mailbox("office", at(90), at(150)).await.unwrap(), "the other one died");
+        assert!(!one.claim_mailbox("office", at(91), at(151)).await.unwrap());
+        one.release_mailbox("office").await.unwrap();
+        assert!(!one.claim_mailbox("office", at(92), at(152)).await.unwrap(), "not its own to give back");
+        two.release_mailbox("office").await.unwrap();
+        assert!(one.claim_mailbox("office", at(93), at(153)).await.unwrap());
+        assert_eq!(one.drop_own_leases().await.unwrap(), 1, "of a process that was killed");
+        assert!(two.claim_mailbox("office", at(94), at(154)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_place_is_recorded_once_and_under_its_uidvalidity() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), "test").await.unwrap();
+        assert!(store.record_fetched(refused(1, 5), at(0)).await.unwrap());
+        assert!(!store.record_fetched(refused(1, 5), at(0)).await.unwrap());
+        assert!(store.record_fetched(refused(2, 5), at(0)).await.unwrap());
+        assert_eq!(store.fetched_uids("office", "INBOX", 1).await.unwrap(), [5].into());
+        assert!(store.fetched_uids("office", "INBOX", 3).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_way_of_a_mail() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), "test").await.unwrap();
+        store.record_fetched(refused(1, 5), at(0)).await.unwrap();
+        let [mail] = &unsettled(&store).await[..] else { panic!("one mail") };
+        assert_eq!((mail.fate, &mail.moving), (MailFate::Refused, &None));
+        let moving = Moving { folder: "Refused".into(), uidvalidity: 9, uid_from: 3 };
+        store.note_moving(mail.id, Some(moving.clone())).await.unwrap();
+        assert_eq!(unsettled(&store).await[0].moving, Some(moving));
+        let place = MailPlace { folder: "Refused".into(), uidvalidity: 9, uid: 4 };
+        store.note_moved(mail.id, place.clone(), at(10)).await.unwrap();
+        let moved = unsettled(&store).await.remove(0);
+        assert_eq!((&moved.place, &moved.moving), (&place, &None));
+        store.settle_fetched(mail.id, at(20)).await.unwrap();
+        assert!(unsettled(&store).await.is_empty());
+        let expired = async |after: i64| {
+            let before = at(after).checked_sub(SignedDuration::from_secs(30)).unwrap();
+            store.expired_fetched("office", before).await.unwrap().len()
+        };
+        assert_eq!((expired(39).await, expired(40).await), (0, 1), "30 s after the move");
+        store.forget_fetched(vec![mail.id]).await.unwrap();
+        assert_eq!(expired(1000).await, 0);
     }
 }

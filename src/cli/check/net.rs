@@ -10,6 +10,7 @@ use faxbridge::daemon;
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::intake::proof::Resolver;
 use faxbridge::receipt::outbox;
+use faxbridge::receipt::relay::TokenMap;
 use faxbridge::spool::{MasterKey, Purpose};
 
 use super::Findings;
@@ -156,7 +157,7 @@ pub(super) async fn dns(loaded: &Loaded, findings: &mut Findings) -> anyhow::Res
 
 /// Greets the relay and signs in.
 pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
-    match outbox::relay(&loaded.config) {
+    match outbox::relay(&loaded.config, &TokenMap::new()) {
         Ok(None) => Ok(()),
         Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),
         Ok(Some((relay, _))) => match tokio::time::timeout(PATIENCE, relay.check()).await {

@@ -47,14 +47,12 @@ impl Fetcher {
 
     /// Whether there is anything to be moved or deleted.
     pub(super) async fn due(&self) -> Result<bool, StoreError> {
-        let open = self.store().open_fetched(&self.mailbox.name).await?;
-        let moves = open.iter().any(|mail| {
-            let place = shelf(mail.fate).map(|shelf| self.folder(shelf));
-            mail.moving.is_some()
-                || is_final(mail.fate)
-                || place.is_some_and(|folder| folder != mail.place.folder)
-        });
-        Ok(moves || !self.expired().await?.is_empty())
+        Ok(!self.unsettled().await?.is_empty() || !self.expired().await?.is_empty())
+    }
+
+    async fn unsettled(&self) -> Result<Vec<Fetched>, StoreError> {
+        let section = &self.mailbox.section;
+        self.store().unsettled_fetched(&self.mailbox.name, &section.faxed, &section.held).await
     }
 
     async fn expired(&self) -> Result<Vec<Fetched>, StoreError> {
@@ -65,7 +63,7 @@ impl Fetcher {
 
     /// Moves every mail to where it belongs.
     pub(super) async fn settle(&self, session: &mut Session) -> Result<(), Trouble> {
-        for mail in self.store().open_fetched(&self.mailbox.name).await? {
+        for mail in self.unsettled().await? {
             if let Some(moving) = &mail.moving {
                 self.look_for(session, &mail, moving).await?;
                 continue;

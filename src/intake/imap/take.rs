@@ -11,7 +11,7 @@ use crate::config::Proof;
 use crate::crash::reached;
 use crate::intake::header::HeaderWatch;
 use crate::intake::proof::vouched;
-use crate::intake::{Arrival, Draft, Refusal, Source};
+use crate::intake::{Arrival, Draft, Refusal, Source, writes_from};
 use crate::store::{MailPlace, NewFetched};
 
 /// Mails whose sizes are asked for at once, and after which those that are decided are moved.
@@ -123,7 +123,10 @@ impl Fetcher {
         let header = header_of(mail);
         let envelope = Envelope::read(header, &section.recipients);
         let (sender, proof, from) = match (&section.sender, &section.authserv_id) {
-            (Some(sender), _) => (sender.clone(), Proof::Mailbox, envelope.from.clone()),
+            // Anybody's mail in here is this sender's; what became of it is not for anybody's eyes.
+            (Some(sender), _) => {
+                (sender.clone(), Proof::Mailbox, self.writes_for(sender, envelope.from.clone()))
+            }
             (None, Some(authserv_id)) => {
                 let from = vouched(header, authserv_id)
                     .map_err(|_| "nothing that its server found proves who sent it")?;
@@ -145,6 +148,13 @@ impl Fetcher {
         arrival.envelope_from = from;
         arrival.envelope_to = to;
         Ok(arrival)
+    }
+
+    /// `from`, unless the sender has addresses and this is none of them.
+    fn writes_for(&self, sender: &str, from: Option<String>) -> Option<String> {
+        let mut senders = self.mailbox.intake.config().sender.iter();
+        let sender = senders.find(|known| known.name == sender)?;
+        from.filter(|from| sender.addresses.is_empty() || writes_from(sender, from))
     }
 
     async fn refuse(
