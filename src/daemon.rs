@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -23,6 +23,7 @@ use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
 use crate::intake::smtp::{Certificate, Door, LOOK_EVERY, Partners, Tls};
 use crate::intake::{self, Intake};
+use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
@@ -511,6 +512,7 @@ impl Parts {
                 });
             }
         }
+        self.open_mailboxes(&intake)?;
         for (name, folder) in self.config.folder.clone() {
             let watched = intake::folder::watch(name, folder, intake.clone(), self.shutdown.subscribe());
             self.doors.spawn(async {
@@ -520,6 +522,42 @@ impl Parts {
         }
         Ok(())
     }
+
+    /// Begins to fetch every mailbox. None that is out of reach keeps the daemon from starting.
+    fn open_mailboxes(&mut self, intake: &Intake) -> Result<(), StartError> {
+        let keeper = oauth::Keeper { store: self.store.clone(), spool: self.spool.clone() };
+        let tokens = token_sources(&self.config, &keeper, &self.clock)?;
+        let bodies = Arc::new(Semaphore::new(intake::imap::BODIES));
+        for (name, section) in self.config.imap.clone() {
+            let mailbox = intake::imap::Mailbox {
+                tokens: section.oauth.as_ref().and_then(|name| tokens.get(name).cloned()),
+                name,
+                section,
+                intake: intake.clone(),
+                bodies: Arc::clone(&bodies),
+            };
+            let fetched = intake::imap::fetch(mailbox, self.shutdown.subscribe());
+            self.doors.spawn(async {
+                fetched.await;
+                "a mailbox is no longer fetched".into()
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Every token source of the configuration.
+///
+/// # Errors
+/// Where a secret cannot be read.
+pub fn token_sources(
+    config: &Config,
+    keeper: &oauth::Keeper,
+    clock: &SharedClock,
+) -> Result<oauth::Sources, StartError> {
+    oauth::sources(config, keeper, clock).map_err(|(name, error)| {
+        StartError::configuration(format!("oauth.{name}.{}: {}", error.key, error.sentence))
+    })
 }
 
 /// The authorities whose client certificates are believed.

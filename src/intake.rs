@@ -23,6 +23,7 @@ use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter};
 
 pub mod folder;
 mod header;
+pub mod imap;
 pub mod proof;
 mod refusal;
 mod sealed;
@@ -88,6 +89,8 @@ pub struct Arrival {
     pub message_id: Option<String>,
     /// SHA-256 of what stands behind a mail's header, hex.
     pub body_sha256: Option<String>,
+    /// What recognises a mail without a Message-ID, where its way in has something that does.
+    pub identity: Option<String>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
 }
@@ -106,6 +109,7 @@ impl Arrival {
             envelope_to: Vec::new(),
             message_id: None,
             body_sha256: None,
+            identity: None,
             file: None,
         }
     }
@@ -396,7 +400,15 @@ impl Intake {
     /// # Errors
     /// Where none could.
     pub fn routable(&self, sender: &str, to: &str) -> Result<(), Refusal> {
-        if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
+        self.routable_from(&Source::Smtp, sender, to)
+    }
+
+    /// The same of a mail that came in by `source`.
+    ///
+    /// # Errors
+    /// Where none could.
+    pub fn routable_from(&self, source: &Source, sender: &str, to: &str) -> Result<(), Refusal> {
+        if self.inner.rules.could_take(&source.to_string(), sender, to) {
             return Ok(());
         }
         Err(not_faxed_here(to))
