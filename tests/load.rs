@@ -88,6 +88,8 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
                 route: vec!["simulator".into()],
                 state: JobState::Queued { due: now },
                 deadline: now + SignedDuration::from_hours(24),
+                send_at: None,
+                priority: faxbridge::job::Priority::Normal,
                 packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
                 facts: Vec::new(),
             }

@@ -138,7 +138,9 @@ impl Planner {
             let to = addressed.as_ref().map(|addressed| addressed.to.as_str());
             let routed = self.route(request, &letter, to);
             let Some(route) = routed.route.clone() else {
-                batch.refuse(contents.hold.clone().or(routed.refusal()).unwrap_or_default());
+                // Another system's form that was no address in the end says best why no rule takes it.
+                let form = addressed.and_then(|addressed| addressed.said.err()).map(Stop::sentence);
+                batch.refuse(form.or(contents.hold.clone()).or(routed.refusal()).unwrap_or_default());
                 batch.traces.extend(routed.trace);
                 continue;
             };
@@ -410,8 +412,8 @@ impl Batch {
         };
         let wishes = |said: &[Said]| said.iter().map(|said| said.wish.clone()).collect::<Vec<_>>();
         if wishes(asked) != wishes(&own) {
-            return Err("Two of the addresses mean the same number and ask for different things on its cover, so that nothing was \
-                        faxed. Send them in two mails."
+            return Err("Two of the addresses mean the same number and ask for different things on its cover. Send them in two \
+                        mails."
                 .to_owned());
         }
         *times += 1;
