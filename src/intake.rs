@@ -14,8 +14,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::clock::SharedClock;
+use crate::commands;
 use crate::config::{Config, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
+use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Store, SubmissionFilter};
@@ -193,6 +195,8 @@ struct Inner {
     logins: Vec<Login>,
     networks: Vec<Vec<Network>>,
     arrived: Arc<Notify>,
+    /// Addresses at which receipts are answered.
+    replies: Option<Replies>,
     /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
     seen: Mutex<HashMap<SubmissionId, Drop>>,
 }
@@ -229,8 +233,20 @@ impl Intake {
             networks.push(parsed.map_err(|e| format!("sender {:?}: {e}", sender.name))?);
         }
         let seen = Mutex::default();
+        let replies = Replies::of(&config, &spool);
         Ok(Intake {
-            inner: Arc::new(Inner { config, store, spool, rules, clock, logins, networks, arrived, seen }),
+            inner: Arc::new(Inner {
+                config,
+                store,
+                spool,
+                rules,
+                clock,
+                logins,
+                networks,
+                arrived,
+                replies,
+                seen,
+            }),
         })
     }
 
@@ -328,11 +344,24 @@ impl Intake {
         found
     }
 
-    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`.
+    /// Whether `to` is an address at which a receipt is answered, and a good one; `None` where it is no such address at all.
+    fn answers_a_receipt(&self, to: &str) -> Option<Result<(), Refusal>> {
+        match self.inner.replies.as_ref()?.read(to, self.inner.clock.now()) {
+            Reply::Elsewhere => None,
+            Reply::To(_) => Some(Ok(())),
+            Reply::Expired => Some(Err(Refusal::permanent("5.7.1", commands::EXPIRED))),
+            Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", commands::UNKNOWN))),
+        }
+    }
+
+    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`, or that one is for answers to receipts.
     ///
     /// # Errors
     /// Where none could.
     pub fn routable(&self, sender: &str, to: &str) -> Result<(), Refusal> {
+        if let Some(answer) = self.answers_a_receipt(to) {
+            return answer;
+        }
         if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
             return Ok(());
         }

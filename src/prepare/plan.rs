@@ -40,6 +40,8 @@ pub enum Plan {
     Ignored(String),
     /// Nothing of it can be faxed; the sentence for its sender, and what each rule said.
     Refused(String, Vec<Trace>),
+    /// It was an answer to a receipt, and is carried out.
+    Command(crate::commands::Carried),
     /// These Jobs.
     Jobs(Vec<PlannedJob>),
 }
@@ -49,6 +51,8 @@ pub enum Plan {
 pub struct PlannedJob {
     /// Its name.
     pub id: JobId,
+    /// The envelope recipients that it stands for: more than one where they mean the same telephone.
+    pub to: Vec<String>,
     /// The register's entry, where there is one.
     pub entry: Option<Entry>,
     /// The number, as far as it is known.
@@ -120,11 +124,16 @@ impl Planner {
                 traces.extend(routed.trace);
                 continue;
             };
-            let job = self.job(request, contents, route, routed.trace, now).await?;
+            let mut job = self.job(request, contents, route, routed.trace, now).await?;
             // Two addresses that mean the same telephone get one fax.
             if job.number.as_ref().is_some_and(|number| !numbers.insert(number.clone())) {
+                let first = jobs.iter_mut().find(|other: &&mut PlannedJob| other.number == job.number);
+                if let Some(first) = first {
+                    first.to.extend(to.cloned());
+                }
                 continue;
             }
+            job.to.extend(to.cloned());
             jobs.push(job);
         }
         Ok(match refusal {
@@ -197,7 +206,7 @@ impl Planner {
             held = Some((Hold::Cover, sentence));
         }
         let providers = self.providers(&route);
-        Ok(PlannedJob { id, entry, number, route, trace, held, selection, sheet, providers })
+        Ok(PlannedJob { id, to: Vec::new(), entry, number, route, trace, held, selection, sheet, providers })
     }
 
     /// The register's answer to what was asked for: entry and number as far as they are known, and why the Job is held.
