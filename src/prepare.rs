@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::SharedClock;
+use crate::commands;
 use crate::config::Config;
 use crate::cover::Fonts;
 use crate::crash::reached;
@@ -49,6 +50,9 @@ const MISCOUNTED: &str =
 /// What is known about a Job that only its Submission's key can read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobFacts {
+    /// The envelope recipients that it stands for.
+    #[serde(default)]
+    pub to: Vec<String>,
     /// The sender's reference.
     pub reference: Option<String>,
     /// Name of the recipient as on the cover.
@@ -95,6 +99,8 @@ pub struct Preparer {
     pub workshop: Workshop,
     /// Who gets them.
     pub planner: Planner,
+    /// Answers to receipts.
+    pub commands: commands::Desk,
     /// What covers are set in.
     pub fonts: Arc<Fonts>,
     /// Limits and times.
@@ -118,6 +124,8 @@ enum Trouble {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Workshop(WorkshopError),
+    #[error(transparent)]
+    Command(#[from] commands::Trouble),
     #[error("it has no key or no document")]
     Gone,
 }
@@ -201,9 +209,16 @@ impl Preparer {
             accepted_at: Some(submission.accepted_at),
         };
         let now = self.clock.now();
-        let plan = self.planner.plan(&request, &contents, now).await?;
+        let plan = match self.special(submission, &facts, &contents, now).await? {
+            Some(plan) => plan,
+            None => self.planner.plan(&request, &contents, now).await?,
+        };
         facts.parts = contents.parts;
         let (verdict, planned) = match plan {
+            Plan::Command(carried) => {
+                facts.command = Some(carried);
+                (Verdict::Command, Vec::new())
+            }
             Plan::Ignored(reason) => {
                 tracing::info!(submission.id = %submission.id, "submission {} is ignored: {reason}", submission.id);
                 (Verdict::Ignored, Vec::new())
@@ -225,7 +240,10 @@ impl Preparer {
         let held = jobs.iter().filter(|job| matches!(job.state, JobState::Held { .. })).count();
         let made: Vec<String> =
             jobs.iter().filter_map(|job| Some(job.packet.as_ref()?.document.name.clone())).collect();
-        if !self.store.record_prepared(submission.id, verdict, facts.seal(&key)?, jobs, now).await? {
+        let sender = self.config.sender.iter().find(|sender| sender.name == submission.sender);
+        let acceptance = sender.is_some_and(|sender| sender.acceptance);
+        let facts = facts.seal(&key)?;
+        if !self.store.record_prepared(submission.id, verdict, facts, jobs, acceptance, now).await? {
             // Another run was faster, or a person: nothing names these files.
             for name in &made {
                 self.spool.forget(name).await?;
@@ -238,6 +256,40 @@ impl Preparer {
         self.made.notify_one();
         self.answered.notify_one();
         Ok(())
+    }
+
+    /// What becomes of a mail that is not for faxing: our own, or an answer to a receipt.
+    async fn special(
+        &self,
+        submission: &Submission,
+        facts: &SubmissionFacts,
+        contents: &Contents,
+        now: Timestamp,
+    ) -> Result<Option<Plan>, Trouble> {
+        // A machine's mail is neither carried out nor answered: the planner says so of every such mail.
+        let Some(mail) = contents.mail.as_ref().filter(|mail| mail.auto_submitted.is_none()) else {
+            return Ok(None);
+        };
+        let from = [facts.envelope_from.as_deref(), mail.from_address.as_deref()];
+        if from.into_iter().flatten().any(|address| self.config.is_own_address(address)) {
+            return Ok(Some(Plan::Ignored(
+                "it comes from the address that our own receipts come from".into(),
+            )));
+        }
+        let letter = commands::Letter {
+            submission,
+            to: &facts.envelope_to,
+            proof: facts.proof,
+            envelope_from: facts.envelope_from.as_deref(),
+            contents,
+        };
+        Ok(match self.commands.sort(letter.to, submission.accepted_at) {
+            commands::Sorted::NotACommand => None,
+            commands::Sorted::Neither(carried) => Some(Plan::Command(carried)),
+            commands::Sorted::Command(about) => {
+                Some(Plan::Command(self.commands.carry_out(letter, about, now).await?))
+            }
+        })
     }
 
     /// Opens the document. What a child could not cope with holds the packet; what is our own trouble is an error.
@@ -296,6 +348,7 @@ impl Preparer {
             }
         };
         let facts = JobFacts {
+            to: job.to,
             reference: job.route.reference.clone(),
             recipient_name: job.sheet.to_name.clone(),
             hold: held.map(|(_, sentence)| sentence),

@@ -95,7 +95,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
             }
         });
         let jobs = jobs.collect();
-        assert!(stage.store.record_prepared(id, Verdict::Jobs, Vec::new(), jobs, now).await.unwrap());
+        assert!(stage.store.record_prepared(id, Verdict::Jobs, Vec::new(), jobs, false, now).await.unwrap());
     }
 }
 

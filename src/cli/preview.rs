@@ -277,6 +277,10 @@ impl Desk {
                 (shown.verdict, shown.reason) = (Verdict::Refused, Some(sentence));
                 shown.traces = traces;
             }
+            // Only the daemon carries commands out.
+            Plan::Command(carried) => {
+                (shown.verdict, shown.reason) = (Verdict::Ignored, Some(carried.sentence));
+            }
             Plan::Jobs(jobs) => {
                 let several = jobs.len() > 1;
                 for (n, planned) in jobs.into_iter().enumerate() {

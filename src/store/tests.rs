@@ -53,7 +53,7 @@ fn queued(n: u64, number: &str) -> NewJob {
 
 async fn with_jobs(store: &Store, n: u64, jobs: Vec<NewJob>) -> SubmissionId {
     let id = store.insert_submission(submission(n, None), at(-1)).await.unwrap().unwrap();
-    assert!(store.record_prepared(id, Verdict::Jobs, vec![], jobs, at(1)).await.unwrap());
+    assert!(store.record_prepared(id, Verdict::Jobs, vec![], jobs, false, at(1)).await.unwrap());
     id
 }
 
@@ -261,13 +261,13 @@ async fn an_ignored_submission_is_final_and_silent_a_refused_one_is_answered() {
     let (_dir, store) = open().await;
     for (n, verdict, answers) in [(1, Verdict::Ignored, 0), (2, Verdict::Refused, 2)] {
         let id = store.insert_submission(submission(n, None), at(-1)).await.unwrap().unwrap();
-        store.record_prepared(id, verdict, vec![], vec![], at(1)).await.unwrap();
+        store.record_prepared(id, verdict, vec![], vec![], false, at(1)).await.unwrap();
         assert_eq!(store.unsent(id).await.unwrap(), answers);
         assert!(store.submission(id).await.unwrap().unwrap().final_at.is_some());
         // Prepared once; a second node that prepared it too changes nothing.
         assert!(
             !store
-                .record_prepared(id, Verdict::Jobs, vec![], vec![queued(9, "+12125550101")], at(2))
+                .record_prepared(id, Verdict::Jobs, vec![], vec![queued(9, "+12125550101")], false, at(2))
                 .await
                 .unwrap()
         );
@@ -359,7 +359,7 @@ async fn a_destroyed_key_is_nowhere_in_the_database_files() {
     let key = b"this-is-the-wrapped-key-of-submission-one".to_vec();
     let new = NewSubmission { wrapped_key: key.clone(), ..submission(1, None) };
     let id = store.insert_submission(new, at(-1)).await.unwrap().unwrap();
-    store.record_prepared(id, Verdict::Refused, vec![], vec![], at(1)).await.unwrap();
+    store.record_prepared(id, Verdict::Refused, vec![], vec![], false, at(1)).await.unwrap();
     let found = || {
         std::fs::read_dir(dir.path()).unwrap().flatten().any(|file| {
             let bytes = std::fs::read(file.path()).unwrap();
@@ -388,7 +388,7 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
         let (saved, after) = advance(&store, &job, event, 3).await;
         assert!(matches!(saved, Saved::Done(_)));
         let anew = vec![queued(n + 100, "+12125550101")];
-        assert!(!store.record_prepared(id, Verdict::Jobs, vec![], anew, at(4)).await.unwrap());
+        assert!(!store.record_prepared(id, Verdict::Jobs, vec![], anew, false, at(4)).await.unwrap());
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let jobs = store.jobs(&filter, 10).await.unwrap();
         assert_eq!(jobs.iter().map(|job| (job.id, &job.state)).collect::<Vec<_>>(), [(job.id, &after.state)]);

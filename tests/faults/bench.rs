@@ -422,7 +422,9 @@ async fn enter_job(
         facts: Vec::new(),
     };
     let id = job.id;
-    assert!(store.record_prepared(submission, Verdict::Jobs, Vec::new(), vec![job], now).await.unwrap());
+    assert!(
+        store.record_prepared(submission, Verdict::Jobs, Vec::new(), vec![job], false, now).await.unwrap()
+    );
     (submission, id)
 }
 

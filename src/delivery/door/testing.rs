@@ -117,7 +117,7 @@ impl Rig {
             facts: vec![],
         };
         let job_id = job.id;
-        assert!(self.store.record_prepared(id, Verdict::Jobs, vec![], vec![job], now).await.unwrap());
+        assert!(self.store.record_prepared(id, Verdict::Jobs, vec![], vec![job], false, now).await.unwrap());
         self.step(job_id, Event::Claimed { attempt: 1 }).await;
         job_id
     }
