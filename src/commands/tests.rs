@@ -6,7 +6,7 @@ use crate::job::{FaxNumber, Hold, JobState};
 use crate::packet::{MailFacts, Part, PartKind};
 use crate::register::{Entry, EntryState};
 use crate::spool::{MasterKey, Spool};
-use crate::store::{Document, NewJob, NewSubmission, Verdict};
+use crate::store::{Document, NewJob, NewSubmission, SourceKeys, Verdict};
 
 const CONFIG: &str = r#"
 [organization]
@@ -87,7 +87,7 @@ impl Rig {
         let new = NewSubmission {
             id,
             source: "smtp".into(),
-            source_key: None,
+            source_keys: SourceKeys::default(),
             sender: sender.into(),
             receipt_to: Some(receipt_to.into()),
             message_id: None,
@@ -198,7 +198,7 @@ async fn a_command_of_several_jobs_may_name_one() {
     let second = JobId::new(at(0), 101);
     let other = rig.say(2, DESK, about, "cancel 06d0s8mk2c0000b2").await;
     assert!(other.sentence.contains("is none of this mail's"), "{}", other.sentence);
-    assert!(other.sentence.contains("cancel 0"), "it shows how: {}", other.sentence);
+    assert!(other.sentence.contains("as in: cancel "), "it shows how: {}", other.sentence);
     let one = rig.say(3, DESK, about, &format!("cancel {second}")).await;
     assert_eq!(one.outcome, Outcome::Done);
     assert_eq!(rig.states(about).await, ["queued", "cancelled", "cancelled"]);
@@ -284,6 +284,7 @@ async fn what_is_no_command_changes_nothing_and_is_told_how_to_write_one() {
         pages,
         left_out: left_out.map(str::to_owned),
         holds: None,
+        body: false,
     };
     contents.parts = vec![part(None, Some("a signature")), part(Some((1, 2)), None)];
     let letter = Letter {
