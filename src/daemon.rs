@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::clock::{SharedClock, SystemClock};
+use crate::commands;
 use crate::config::secret::SecretRef;
 use crate::config::{self, Config, Loaded};
 use crate::cover::Fonts;
@@ -27,8 +28,10 @@ use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
+use crate::receipt::dkim::Dkim;
 use crate::receipt::outbox::Outbox;
 use crate::receipt::relay::TokenMap;
+use crate::receipt::reply::Replies;
 use crate::retention::Retention;
 use crate::routing::Rules;
 use crate::spool::{MasterKey, Purpose, Spool};
@@ -162,6 +165,8 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
             "picking up {dropped} things that were in hand when the process ended"
         );
     }
+    // Told before anything is made: a key that cannot sign is a fault of the configuration.
+    Dkim::of(&config).map_err(StartError::configuration)?;
     let parts = Parts {
         rules: Arc::new(compile_rules(&config)?),
         providers: build_providers(&config)?,
@@ -332,6 +337,11 @@ impl Parts {
             spool: self.spool.clone(),
             workshop,
             planner,
+            commands: commands::Desk::new(
+                Arc::clone(&self.config),
+                self.store.clone(),
+                Replies::of(&self.config, &self.spool),
+            ),
             fonts: Arc::new(fonts),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),

@@ -14,9 +14,12 @@ use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::addressing::readers::at_rcpt;
 use crate::clock::SharedClock;
+use crate::commands;
 use crate::config::{Config, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
+use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter};
@@ -227,6 +230,8 @@ struct Inner {
     /// For [`Draft::keep_copy`].
     memory: Budget,
     arrived: Arc<Notify>,
+    /// Addresses at which receipts are answered.
+    replies: Option<Replies>,
     /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
     seen: Mutex<HashMap<SubmissionId, Drop>>,
 }
@@ -276,6 +281,7 @@ impl Intake {
         };
         let memory = Budget::new(config.limits.submission.get());
         let seen = Mutex::default();
+        let replies = Replies::of(&config, &spool);
         Ok(Intake {
             inner: Arc::new(Inner {
                 config,
@@ -289,6 +295,7 @@ impl Intake {
                 resolver,
                 memory,
                 arrived,
+                replies,
                 seen,
             }),
         })
@@ -395,7 +402,17 @@ impl Intake {
         found
     }
 
-    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`.
+    /// Whether `to` is an address at which a receipt is answered, and a good one; `None` where it is no such address at all.
+    fn answers_a_receipt(&self, to: &str) -> Option<Result<(), Refusal>> {
+        match self.inner.replies.as_ref()?.read(to, self.inner.clock.now()) {
+            Reply::Elsewhere => None,
+            Reply::To(_) => Some(Ok(())),
+            Reply::Expired => Some(Err(Refusal::permanent("5.7.1", commands::EXPIRED))),
+            Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", commands::UNKNOWN))),
+        }
+    }
+
+    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`, or that one is for answers to receipts.
     ///
     /// # Errors
     /// Where none could.
@@ -408,7 +425,14 @@ impl Intake {
     /// # Errors
     /// Where none could.
     pub fn routable_from(&self, source: &Source, sender: &str, to: &str) -> Result<(), Refusal> {
-        if self.inner.rules.could_take(&source.to_string(), sender, to) {
+        if let Some(answer) = self.answers_a_receipt(to) {
+            return answer;
+        }
+        // Another system's form of the address, where this sender's are understood: rules see what it stands for.
+        let known = self.inner.config.sender.iter().find(|known| known.name == sender);
+        let forms = at_rcpt(to, known.map_or(&[][..], |known| &known.readers));
+        let source = source.to_string();
+        if forms.iter().any(|to| self.inner.rules.could_take(&source, sender, to)) {
             return Ok(());
         }
         Err(not_faxed_here(to))

@@ -88,12 +88,14 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
                 route: vec!["simulator".into()],
                 state: JobState::Queued { due: now },
                 deadline: now + SignedDuration::from_hours(24),
+                send_at: None,
+                priority: faxbridge::job::Priority::Normal,
                 packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
                 facts: Vec::new(),
             }
         });
         let jobs = jobs.collect();
-        assert!(stage.store.record_prepared(id, Verdict::Jobs, Vec::new(), jobs, now).await.unwrap());
+        assert!(stage.store.record_prepared(id, Verdict::Jobs, Vec::new(), jobs, false, now).await.unwrap());
     }
 }
 

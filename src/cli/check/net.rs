@@ -9,6 +9,7 @@ use faxbridge::config::{self, Loaded, Proof, ProviderKind};
 use faxbridge::daemon;
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::intake::proof::Resolver;
+use faxbridge::receipt::dkim::Dkim;
 use faxbridge::receipt::outbox;
 use faxbridge::receipt::relay::TokenMap;
 use faxbridge::spool::{MasterKey, Purpose};
@@ -158,6 +159,14 @@ pub(super) async fn dns(loaded: &Loaded, findings: &mut Findings) -> anyhow::Res
 
 /// Greets the relay and signs in.
 pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    match Dkim::of(&loaded.config) {
+        Ok(None) => {}
+        Ok(Some(_)) => findings.ok("the key for the DKIM signature of receipts can sign")?,
+        Err(sentence) => {
+            let sentence = sentence.trim_start_matches("receipt.dkim_key: ").to_owned();
+            findings.fault(loaded.fault("receipt.dkim_key", sentence))?;
+        }
+    }
     match outbox::relay(&loaded.config, &TokenMap::new()) {
         Ok(None) => Ok(()),
         Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),

@@ -111,11 +111,13 @@ impl Rig {
             route: vec!["sim".into()],
             state: JobState::Queued { due: now },
             deadline: now + SignedDuration::from_hours(24),
+            send_at: None,
+            priority: crate::job::Priority::Normal,
             packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
             facts: vec![],
         };
         let job_id = job.id;
-        assert!(self.store.record_prepared(id, Verdict::Jobs, vec![], vec![job], now).await.unwrap());
+        assert!(self.store.record_prepared(id, Verdict::Jobs, vec![], vec![job], false, now).await.unwrap());
         self.step(job_id, Event::Claimed { attempt: 1 }).await;
         job_id
     }
