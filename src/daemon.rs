@@ -21,7 +21,7 @@ use crate::delivery::media::{self, Media};
 use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
-use crate::intake::{self, Intake};
+use crate::intake::{self, Intake, Rush};
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
@@ -160,6 +160,7 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
         shutdown: watch::channel(false).0,
         doors: JoinSet::new(),
         workers: JoinSet::new(),
+        rush: Arc::default(),
         arrived: Arc::default(),
         made: Arc::default(),
         answered: Arc::default(),
@@ -263,6 +264,7 @@ struct Parts {
     shutdown: watch::Sender<bool>,
     doors: JoinSet<String>,
     workers: JoinSet<String>,
+    rush: Arc<Rush>,
     arrived: Arc<Notify>,
     made: Arc<Notify>,
     answered: Arc<Notify>,
@@ -326,6 +328,7 @@ impl Parts {
             fonts: Arc::new(fonts),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
+            rush: Arc::clone(&self.rush),
             arrived: Arc::clone(&self.arrived),
             made: Arc::clone(&self.made),
             answered: Arc::clone(&self.answered),
@@ -428,7 +431,8 @@ impl Parts {
             Arc::clone(&self.clock),
             Arc::clone(&self.arrived),
         )
-        .map_err(StartError::configuration)?;
+        .map_err(StartError::configuration)?
+        .telling(Arc::clone(&self.rush));
         if let Some(smtp) = self.config.smtp.clone() {
             let tls = tls("smtp", smtp.tls_certificate.as_ref(), smtp.tls_key.as_ref())?;
             for address in &smtp.listen {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::clock::SharedClock;
 use crate::config::{Config, Network, Proof, Sender};
@@ -24,6 +25,7 @@ use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter};
 pub mod folder;
 pub mod proof;
 mod refusal;
+mod rush;
 mod sealed;
 pub mod sftp;
 pub mod smtp;
@@ -34,6 +36,7 @@ mod testing;
 mod tests;
 
 pub use refusal::Refusal;
+pub use rush::Rush;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 
@@ -186,6 +189,7 @@ fn too_large(limit: u64) -> Refusal {
 #[derive(Debug, Clone)]
 pub struct Intake {
     inner: Arc<Inner>,
+    rush: Arc<Rush>,
 }
 
 #[derive(Debug)]
@@ -236,7 +240,14 @@ impl Intake {
         let seen = Mutex::default();
         Ok(Intake {
             inner: Arc::new(Inner { config, store, spool, rules, clock, logins, networks, arrived, seen }),
+            rush: Arc::default(),
         })
+    }
+
+    /// Tells `rush` of everything that comes in.
+    #[must_use]
+    pub fn telling(self, rush: Arc<Rush>) -> Intake {
+        Intake { rush, ..self }
     }
 
     /// The configuration that all ways in share.
@@ -250,6 +261,7 @@ impl Intake {
     /// # Errors
     /// Where the disk is nearly full or fails.
     pub async fn begin(&self) -> Result<Draft, Refusal> {
+        self.rush.note(Instant::now());
         let limits = &self.inner.config.limits;
         let free = self.inner.spool.free_bytes()?;
         if free < limits.disk_reserve.get() {
@@ -261,7 +273,7 @@ impl Intake {
             ));
         }
         let (key, wrapped) = self.inner.spool.new_key()?;
-        let writer = self.inner.spool.create(&key).await?;
+        let writer = self.inner.spool.create(&key)?;
         Ok(Draft { writer, key, wrapped, limit: limits.submission.get() })
     }
 
@@ -274,6 +286,7 @@ impl Intake {
         if draft.written() == 0 {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
+        self.rush.note(Instant::now());
         let sealed = draft.writer.finish().await?;
         crate::crash::reached("intake.synced");
         let now = inner.clock.now();

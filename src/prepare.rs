@@ -16,7 +16,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::cover::{self, Fonts, Sheet};
 use crate::crash::reached;
-use crate::intake::SubmissionFacts;
+use crate::intake::{Rush, SubmissionFacts};
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
 use crate::packet::{self, Bench, Contents, Front, Input, Sink, Workshop, WorkshopError};
@@ -98,6 +98,8 @@ pub struct Preparer {
     pub config: Arc<Config>,
     /// Time.
     pub clock: SharedClock,
+    /// What comes in just now, and is not to be kept waiting.
+    pub rush: Arc<Rush>,
     /// Told when a Submission was accepted.
     pub arrived: Arc<Notify>,
     /// Told when Jobs were made.
@@ -136,6 +138,7 @@ impl Preparer {
         let mut tasks = JoinSet::new();
         while !*shutdown.borrow() {
             while tasks.try_join_next().is_some() {}
+            self.rush.over().await;
             // A hand first, then work for it: what is claimed is begun at once.
             let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
             if let Some(submission) = self.claim().await {
@@ -322,7 +325,7 @@ impl Preparer {
             let Some(bench) = table.bench.as_mut() else {
                 return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
             };
-            let mut sink = Spooled(self.spool.create(table.from.key).await?);
+            let mut sink = Spooled(self.spool.create(table.from.key)?);
             match bench
                 .make(Front { cover: Some(cover), body: None }, job.selection.as_ref(), &mut sink)
                 .await
