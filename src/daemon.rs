@@ -23,7 +23,7 @@ use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
 use crate::intake::smtp::{Certificate, Door, LOOK_EVERY, Partners, Tls};
-use crate::intake::{self, Intake};
+use crate::intake::{self, Intake, Rush};
 use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
@@ -174,6 +174,7 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
         shutdown: watch::channel(false).0,
         doors: JoinSet::new(),
         workers: JoinSet::new(),
+        rush: Arc::default(),
         arrived: Arc::default(),
         made: Arc::default(),
         answered: Arc::default(),
@@ -277,6 +278,7 @@ struct Parts {
     shutdown: watch::Sender<bool>,
     doors: JoinSet<String>,
     workers: JoinSet<String>,
+    rush: Arc<Rush>,
     arrived: Arc<Notify>,
     made: Arc<Notify>,
     answered: Arc<Notify>,
@@ -345,6 +347,7 @@ impl Parts {
             fonts: Arc::new(fonts),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
+            rush: Arc::clone(&self.rush),
             arrived: Arc::clone(&self.arrived),
             made: Arc::clone(&self.made),
             answered: Arc::clone(&self.answered),
@@ -497,7 +500,8 @@ impl Parts {
             Arc::clone(&self.clock),
             Arc::clone(&self.arrived),
         )
-        .map_err(StartError::configuration)?;
+        .map_err(StartError::configuration)?
+        .telling(Arc::clone(&self.rush));
         if let Some(smtp) = self.config.smtp.clone() {
             self.open_smtp(&smtp, &intake).await?;
         }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::addressing::readers::at_rcpt;
 use crate::clock::SharedClock;
@@ -29,6 +30,7 @@ mod header;
 pub mod imap;
 pub mod proof;
 mod refusal;
+mod rush;
 mod sealed;
 pub mod sftp;
 pub mod smtp;
@@ -41,6 +43,7 @@ mod tests;
 use proof::Resolver;
 use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
+pub use rush::Rush;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 
@@ -212,6 +215,7 @@ fn too_large(limit: u64) -> Refusal {
 #[derive(Debug, Clone)]
 pub struct Intake {
     inner: Arc<Inner>,
+    rush: Arc<Rush>,
 }
 
 #[derive(Debug)]
@@ -298,7 +302,14 @@ impl Intake {
                 replies,
                 seen,
             }),
+            rush: Arc::default(),
         })
+    }
+
+    /// Tells `rush` of everything that comes in.
+    #[must_use]
+    pub fn telling(self, rush: Arc<Rush>) -> Intake {
+        Intake { rush, ..self }
     }
 
     /// The configuration that all ways in share.
@@ -312,6 +323,7 @@ impl Intake {
     /// # Errors
     /// Where the disk is nearly full or fails.
     pub async fn begin(&self) -> Result<Draft, Refusal> {
+        self.rush.note(Instant::now());
         let limits = &self.inner.config.limits;
         let free = self.inner.spool.free_bytes()?;
         if free < limits.disk_reserve.get() {
@@ -323,7 +335,7 @@ impl Intake {
             ));
         }
         let (key, wrapped) = self.inner.spool.new_key()?;
-        let writer = self.inner.spool.create(&key).await?;
+        let writer = self.inner.spool.create(&key)?;
         let memory = self.inner.memory.clone();
         Ok(Draft { writer, key, wrapped, limit: limits.submission.get(), memory, copy: Mutex::new(None) })
     }
@@ -337,6 +349,7 @@ impl Intake {
         if draft.written() == 0 {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
+        self.rush.note(Instant::now());
         let sealed = draft.writer.finish().await?;
         crate::crash::reached("intake.synced");
         let now = inner.clock.now();
