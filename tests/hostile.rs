@@ -45,7 +45,7 @@ const NUMBER: &str = "+12125550199";
 /// From the end of a hostile mail to what becomes of it. A healthy machine takes a second or two.
 const BOUND: Duration = Duration::from_secs(60);
 /// What the daemon may take of memory at its peak, whatever comes; a mail is never whole in it.
-const MEMORY_MIB: u64 = 256;
+const MEMORY_MIB: u64 = 128;
 /// Recipients of one mail, where the configuration does not say.
 const MOST_RECIPIENTS: usize = 100;
 
