@@ -7,7 +7,7 @@
 
 mod check;
 mod faults;
-mod nearest;
+pub(crate) mod nearest;
 mod network;
 mod provider;
 mod read;

@@ -26,6 +26,7 @@ use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
 use crate::receipt::outbox::Outbox;
+use crate::receipt::relay::TokenMap;
 use crate::retention::Retention;
 use crate::routing::Rules;
 use crate::spool::{MasterKey, Purpose, Spool};
@@ -347,6 +348,7 @@ impl Parts {
             self.spool.clone(),
             Arc::clone(&self.clock),
             Arc::clone(&self.answered),
+            &TokenMap::new(),
         )
         .map_err(|e| StartError::new("receipt", e))?;
         let stop = || self.shutdown.subscribe();

@@ -32,6 +32,7 @@ pub mod daemon;
 pub mod delivery;
 pub mod intake;
 pub mod job;
+pub mod oauth;
 pub mod packet;
 pub mod prepare;
 pub mod receipt;

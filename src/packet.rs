@@ -18,9 +18,12 @@ use serde::{Deserialize, Serialize};
 mod anew;
 mod content;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod kind;
 mod layers;
 mod mail;
+pub mod message;
 mod names;
 mod opened;
 mod pdf;
@@ -80,7 +83,8 @@ impl Default for Rules {
 pub struct Contents {
     /// Facts from the header, for a mail.
     pub mail: Option<MailFacts>,
-    /// The mail's text for the cover, at most 8 KiB. From the HTML form where there is no plain one.
+    /// What the sender typed, whole (quotes and signature too, see [`message::own_words`]), at most 64 KiB: lines end in
+    /// `\n`, no blank lines at either end, flowed lines (RFC 3676) joined. From the HTML form where there is no plain one.
     pub text: Option<String>,
     /// Every part, in the order of the mail. A file is its own only part.
     pub parts: Vec<Part>,
@@ -88,6 +92,9 @@ pub struct Contents {
     pub pages: u32,
     /// Why this cannot be faxed as it is; one sentence for the sender with what to do. With it, nothing can be made.
     pub hold: Option<String>,
+    /// `hold` only says that there is nothing to fax: a mail whose text becomes pages ([`Front::body`]) can be made all the same.
+    #[serde(default)]
+    pub nothing: bool,
 }
 
 /// Header facts of a mail. Decoded, one line each, without control characters.
@@ -143,6 +150,10 @@ pub struct Part {
     pub left_out: Option<String>,
     /// Why it holds the packet.
     pub holds: Option<String>,
+    /// [`Contents::text`] came from this part; from more than one where the text lies around the documents. Where the
+    /// text is faxed as pages, those ([`Made::body`]) are the pages of these parts.
+    #[serde(default)]
+    pub body: bool,
 }
 
 /// What a part is.

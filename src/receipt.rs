@@ -22,12 +22,14 @@ mod letter;
 pub mod mail;
 pub mod outbox;
 mod record;
+pub mod relay;
 pub mod result;
 pub mod signature;
 mod text;
 mod words;
 
-pub use mail::{Mail, Post, Relay};
+pub use mail::{Mail, Post};
+pub use relay::Relay;
 pub use signature::SigningKey;
 pub use words::{cause_words, hold_sentence, number_words};
 

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+mod accept;
 mod attempts;
 mod cancel;
 mod jobs;
@@ -22,7 +23,9 @@ mod recipients;
 mod sqlite;
 mod steps;
 mod submissions;
+mod tokens;
 
+pub use accept::{Repeat, SourceKeys};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};

@@ -24,7 +24,7 @@ use faxbridge::delivery::simulator::server::Fax;
 use faxbridge::delivery::simulator::wire::Standing;
 use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
 use faxbridge::spool::{MasterKey, Spool, WrappedKey, hex};
-use faxbridge::store::{Document, JobFilter, NewJob, NewSubmission, PacketRow, Verdict};
+use faxbridge::store::{Document, JobFilter, NewJob, NewSubmission, PacketRow, SourceKeys, Verdict};
 use jiff::SignedDuration;
 use support::Stage;
 use support::stage::BASE;
@@ -65,7 +65,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
         let submission = NewSubmission {
             id: SubmissionId::new(now, batch),
             source: "cli".into(),
-            source_key: None,
+            source_keys: SourceKeys::default(),
             sender: "command line".into(),
             receipt_to: None,
             message_id: None,

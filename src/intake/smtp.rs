@@ -6,7 +6,7 @@
 //! unknown sender or unroutable address at RCPT, a broken mail at its end. A refusal is never followed by a bounce.
 //!
 //! `session` is the dialogue, `wire` the connection under it, `receive` the way of a mail into the spool with
-//! `data` (where does it end) and `header` (what is its Message-ID).
+//! `data` (where does it end) and `intake::header` (what is its Message-ID).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,7 +29,6 @@ use crate::config;
 
 mod auth;
 mod data;
-mod header;
 mod limits;
 mod receive;
 mod reply;

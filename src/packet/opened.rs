@@ -31,8 +31,10 @@ impl Opened {
         for entity in mail.entities {
             opened.add(entity);
         }
+        let problem = mail.problem;
+        opened.contents.nothing = problem.is_none() && opened.is_nothing();
         opened.contents.hold =
-            mail.problem.or_else(|| opened.hold("The mail has no attachment that could be faxed."));
+            problem.or_else(|| opened.hold("The mail has no attachment that could be faxed."));
         opened
     }
 
@@ -63,6 +65,7 @@ impl Opened {
             pages: None,
             left_out: None,
             holds: None,
+            body: false,
             name,
             media_type: entity.media_type,
         };
@@ -83,6 +86,11 @@ impl Opened {
         }
         self.contents.parts.push(part);
         self.sources.push(source);
+    }
+
+    /// Whether no part holds, but none became pages either.
+    fn is_nothing(&self) -> bool {
+        self.contents.pages == 0 && self.contents.parts.iter().all(|part| part.holds.is_none())
     }
 
     /// The sentence of the first part that holds, and how many more do; `nothing` when there is no page at all.
@@ -107,8 +115,9 @@ impl Opened {
     ) -> Result<(Made, Arc<Vec<u8>>), String> {
         // Not to be kept beside the new one.
         self.output = None;
-        if let Some(hold) = &self.contents.hold {
-            return Err(hold.clone());
+        match &self.contents.hold {
+            Some(hold) if !(self.contents.nothing && text.is_some()) => return Err(hold.clone()),
+            _ => {}
         }
         let load = |name, pdf: Option<Vec<u8>>| pdf.map(|pdf| pdf::load(name, pdf, &self.rules)).transpose();
         let (cover, text) = (load("The cover sheet", cover)?, load("The text of the mail", text)?);

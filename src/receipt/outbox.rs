@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
+use zeroize::Zeroizing;
 
 use super::account::{AccountError, Accounts};
+use super::relay::{Login, TokenMap};
 use super::{Kind, Post, Relay, SigningKey, compose};
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -58,7 +60,7 @@ enum Trouble {
     #[error(transparent)]
     Receipt(#[from] super::ReceiptError),
     #[error(transparent)]
-    Relay(#[from] super::mail::RelayError),
+    Relay(#[from] super::relay::RelayError),
     #[error("the result file could not be written: {0}")]
     Folder(#[from] std::io::Error),
     #[error("{0}")]
@@ -109,23 +111,35 @@ impl Parcel {
     }
 }
 
-/// The relay of the configuration and our host name towards it; `None` where receipts do not leave by mail.
+/// The relay of the configuration and our host name towards it; `None` where receipts do not leave by mail. `tokens` are for a
+/// relay that is signed in to with one.
 ///
 /// # Errors
 /// A sentence where its settings cannot be used.
-pub fn relay(config: &Config) -> Result<Option<(Relay, String)>, String> {
+pub fn relay(config: &Config, tokens: &TokenMap) -> Result<Option<(Relay, String)>, String> {
     let Some(section) = &config.receipt else { return Ok(None) };
     let host = section.from.rsplit_once('@').map_or("localhost", |(_, host)| host);
     let host = host.trim_end_matches('>').to_owned();
-    let login = match (&section.login, &section.password) {
-        (Some(login), Some(password)) => {
+    let login = match (&section.login, &section.oauth, &section.password) {
+        (Some(mailbox), Some(name), _) => {
+            let source = tokens.get(name).ok_or_else(|| format!("there is no section oauth.{name}"))?;
+            Login::Token(mailbox.clone(), Arc::clone(source))
+        }
+        (Some(login), None, Some(password)) => {
             let password = password.read().map_err(|e| e.to_string())?;
             let text = password.text().ok_or("receipt.password is no text")?;
-            Some((login.clone(), text.to_owned()))
+            Login::Password(login.clone(), Zeroizing::new(text.to_owned()))
         }
-        _ => None,
+        _ => Login::None,
     };
-    let relay = Relay::new(&section.relay, section.tls, login, &host).map_err(|e| e.to_string())?;
+    let authorities = match &section.authorities {
+        Some(path) => {
+            Some(std::fs::read(path).map_err(|e| format!("receipt.authorities: {}: {e}", path.display()))?)
+        }
+        None => None,
+    };
+    let relay = Relay::new(&section.relay, section.tls, authorities.as_deref(), login, &host)
+        .map_err(|e| e.to_string())?;
     Ok(Some((relay, host)))
 }
 
@@ -140,10 +154,11 @@ impl Outbox {
         spool: Spool,
         clock: SharedClock,
         wake: Arc<Notify>,
+        tokens: &TokenMap,
     ) -> Result<Outbox, String> {
         let signing = SigningKey::load_or_make(&config.store.data_dir.join("receipt.key"))
             .map_err(|e| e.to_string())?;
-        let relay = relay(&config)?;
+        let relay = relay(&config, tokens)?;
         let accounts = Accounts::new(Arc::clone(&config), store.clone(), spool.clone());
         Ok(Outbox { config, store, spool, clock, wake, composed: Notify::new(), accounts, signing, relay })
     }

@@ -20,7 +20,7 @@ fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
     NewSubmission {
         id: SubmissionId::new(at(0), n),
         source: "sftp:billing".into(),
-        source_key: source_key.map(str::to_owned),
+        source_keys: SourceKeys { each: source_key.into_iter().map(str::to_owned).collect(), former: None },
         sender: "billing".into(),
         receipt_to: Some("billing@example.com".into()),
         message_id: None,
@@ -75,17 +75,90 @@ async fn claim(store: &Store, now: i64) -> Vec<Job> {
     store.claim_due_jobs(at(now), at(now + 60), rooms()).await.unwrap()
 }
 
+fn with_keys(n: u64, each: &[&str], former: Option<&str>) -> NewSubmission {
+    let each = each.iter().map(|key| (*key).to_owned()).collect();
+    NewSubmission {
+        source_keys: SourceKeys { each, former: former.map(str::to_owned) },
+        ..submission(n, None)
+    }
+}
+
+fn known(n: u64, keys: &[&str]) -> Repeat {
+    Repeat { first: SubmissionId::new(at(0), n), known: keys.iter().map(|key| (*key).to_owned()).collect() }
+}
+
 #[tokio::test]
 async fn the_same_source_key_is_one_submission_until_its_window_has_passed() {
     let (_dir, store) = open().await;
     let first = store.insert_submission(submission(1, Some("k")), at(-100)).await.unwrap();
     assert_eq!(first, Ok(SubmissionId::new(at(0), 1)));
     let again = store.insert_submission(submission(2, Some("k")), at(-100)).await.unwrap();
-    assert_eq!(again, Err(SubmissionId::new(at(0), 1)));
+    assert_eq!(again, Err(known(1, &["k"])));
     assert_eq!(store.submission(SubmissionId::new(at(0), 2)).await.unwrap().map(|s| s.id), None);
     // The window now begins after the first one was accepted: the key is free.
     let later = store.insert_submission(submission(3, Some("k")), at(1)).await.unwrap();
     assert_eq!(later, Ok(SubmissionId::new(at(0), 3)));
+    let again = store.insert_submission(submission(4, Some("k")), at(0)).await.unwrap();
+    assert_eq!(again, Err(known(3, &["k"])));
+}
+
+#[tokio::test]
+async fn what_is_known_in_part_is_not_recorded_in_part() {
+    let (_dir, store) = open().await;
+    let insert = async |new| store.insert_submission(new, at(-100)).await.unwrap();
+    assert!(insert(with_keys(1, &["a", "b"], None)).await.is_ok());
+    assert_eq!(insert(with_keys(2, &["c", "b", "a"], None)).await, Err(known(1, &["b", "a"])));
+    assert!(insert(with_keys(2, &["c"], None)).await.is_ok(), "nothing of it was recorded before");
+    assert_eq!(insert(with_keys(3, &["c", "a"], None)).await, Err(known(2, &["c", "a"])));
+    assert_eq!(insert(with_keys(3, &["z", "a"], None)).await, Err(known(1, &["a"])));
+    // One that an earlier version recorded as a whole is known as a whole.
+    assert!(insert(with_keys(4, &["whole"], None)).await.is_ok());
+    assert_eq!(insert(with_keys(5, &["x", "y"], Some("whole"))).await, Err(known(4, &["x", "y"])));
+    assert_eq!(store.open_submissions().await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn source_keys_are_forgotten_when_their_window_has_passed() {
+    let (_dir, store) = open().await;
+    for n in [1, 2] {
+        let new = with_keys(n, &[&format!("a{n}"), &format!("b{n}")], None);
+        let new = NewSubmission { accepted_at: at(i64::try_from(n).unwrap()), ..new };
+        store.insert_submission(new, at(-100)).await.unwrap().unwrap();
+    }
+    assert_eq!(store.forget_source_keys(at(2)).await.unwrap(), 2);
+    assert_eq!(store.forget_source_keys(at(2)).await.unwrap(), 0);
+    let again = store.insert_submission(with_keys(3, &["b2"], None), at(-100)).await.unwrap();
+    assert_eq!(again, Err(known(2, &["b2"])));
+}
+
+#[tokio::test]
+async fn a_database_of_version_0_1_knows_its_mails_still() {
+    let (dir, store) = open().await;
+    drop(store);
+    let path = dir.path().join("faxbridge.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    let id = SubmissionId::new(at(0), 1);
+    // As it was before this migration, with one mail in it.
+    for sql in [
+        "DROP TABLE source_key",
+        "CREATE INDEX submission_repeats ON submission (accepted_at) WHERE source_key IS NOT NULL",
+        "DELETE FROM _sqlx_migrations WHERE version >= 4",
+    ] {
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+    sqlx::query(
+        "INSERT INTO submission (id, source, source_key, sender, bytes, accepted_at) VALUES ($1, 'smtp', 'k', 's', 1, $2)",
+    )
+    .bind(id.as_str())
+    .bind(millis(at(0)))
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+    let store = Store::open(dir.path(), "test").await.unwrap();
+    let again = store.insert_submission(with_keys(2, &["x"], Some("k")), at(-100)).await.unwrap();
+    assert_eq!(again, Err(known(1, &["x"])));
 }
 
 #[tokio::test]

@@ -18,7 +18,9 @@ use faxbridge::job::state::{Event, step};
 use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::spool::{MasterKey, Purpose, Sealed, Spool, WrappedKey, hex};
-use faxbridge::store::{Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, Store, Verdict};
+use faxbridge::store::{
+    Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, SourceKeys, Store, Verdict,
+};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -396,7 +398,7 @@ async fn enter_job(
     let submission = NewSubmission {
         id: SubmissionId::new(now, 1),
         source: "cli".into(),
-        source_key: None,
+        source_keys: SourceKeys::default(),
         sender: "front desk".into(),
         receipt_to: Some("jane@clinic.example".into()),
         message_id: None,

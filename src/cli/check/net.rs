@@ -8,6 +8,7 @@ use faxbridge::config::{self, Loaded, ProviderKind};
 use faxbridge::daemon;
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::receipt::outbox;
+use faxbridge::receipt::relay::TokenMap;
 use faxbridge::spool::{MasterKey, Purpose};
 
 use super::Findings;
@@ -120,7 +121,7 @@ pub(super) fn hooks(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
 
 /// Greets the relay and signs in.
 pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
-    match outbox::relay(&loaded.config) {
+    match outbox::relay(&loaded.config, &TokenMap::new()) {
         Ok(None) => Ok(()),
         Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),
         Ok(Some((relay, _))) => match tokio::time::timeout(PATIENCE, relay.check()).await {

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::job::state::{Context, Event, step};
 use crate::job::{FaxNumber, JobId, JobState, SubmissionId, reference};
 use crate::spool::{MasterKey, Sealed, Spool, WrappedKey, hex};
-use crate::store::{Document, NewJob, NewSubmission, PacketRow, Saved, Store, Verdict};
+use crate::store::{Document, NewJob, NewSubmission, PacketRow, Saved, SourceKeys, Store, Verdict};
 
 /// A port, and the word that it is to stop.
 pub(in crate::delivery) async fn port()
@@ -93,7 +93,7 @@ impl Rig {
         let submission = NewSubmission {
             id: SubmissionId::new(now, n),
             source: "cli".into(),
-            source_key: None,
+            source_keys: SourceKeys::default(),
             sender: "desk".into(),
             receipt_to: None,
             message_id: None,

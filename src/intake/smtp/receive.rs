@@ -3,10 +3,10 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::data::Scanner;
-use super::header::HeaderWatch;
 use super::reply::Reply;
 use super::wire::{Hangup, Wire};
 use crate::intake::Draft;
+use crate::intake::header::HeaderWatch;
 
 /// What came behind `354`.
 pub(super) enum Received {

@@ -416,6 +416,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         };
         let arrival = Arrival {
             proof: Some(proven.proof),
+            author: proven.author,
             envelope_from: Some(mail.from),
             envelope_to: mail.to,
             message_id,
