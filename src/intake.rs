@@ -14,6 +14,7 @@ use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::addressing::readers::at_rcpt;
 use crate::clock::SharedClock;
 use crate::config::{Config, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
@@ -396,7 +397,11 @@ impl Intake {
     /// # Errors
     /// Where none could.
     pub fn routable(&self, sender: &str, to: &str) -> Result<(), Refusal> {
-        if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
+        // Another system's form of the address, where this sender's are understood: rules see what it stands for.
+        let known = self.inner.config.sender.iter().find(|known| known.name == sender);
+        let forms = at_rcpt(to, known.map_or(&[][..], |known| &known.readers));
+        let source = Source::Smtp.to_string();
+        if forms.iter().any(|to| self.inner.rules.could_take(&source, sender, to)) {
             return Ok(());
         }
         Err(not_faxed_here(to))

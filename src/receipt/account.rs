@@ -214,7 +214,10 @@ fn checklist(
     let (packet, cover) = match &job.packet {
         Some(packet) => (
             (true, format!("{} pages, every part accounted for", packet.pages)),
-            (packet.cover_pages == 1, format!("page 1 of {}", packet.pages)),
+            match packet.cover_pages {
+                0 => (true, "left out, as the rule lets its sender ask".to_owned()),
+                n => (n == 1, format!("page 1 of {}", packet.pages)),
+            },
         ),
         None => ((false, "a part could not be made into pages".to_owned()), (false, "not made".to_owned())),
     };

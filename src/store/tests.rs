@@ -40,6 +40,8 @@ fn queued(n: u64, number: &str) -> NewJob {
         route: vec!["sim".into()],
         state: JobState::Queued { due: at(0) },
         deadline: at(86_400),
+        send_at: None,
+        priority: crate::job::Priority::Normal,
         packet: Some(PacketRow {
             document: Document { name: format!("packet{n}"), bytes: 20, sha256: "bb".into() },
             pages: 3,

@@ -416,6 +416,8 @@ async fn enter_job(
         route: route.iter().map(ToString::to_string).collect(),
         state: JobState::Queued { due: now },
         deadline: now + SignedDuration::from_hours(24),
+        send_at: None,
+        priority: faxbridge::job::Priority::Normal,
         packet: Some(PacketRow { document, pages: 3, cover_pages: 0 }),
         facts: Vec::new(),
     };

@@ -111,6 +111,8 @@ impl Rig {
             route: vec!["sim".into()],
             state: JobState::Queued { due: now },
             deadline: now + SignedDuration::from_hours(24),
+            send_at: None,
+            priority: crate::job::Priority::Normal,
             packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
             facts: vec![],
         };
