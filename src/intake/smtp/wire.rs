@@ -184,16 +184,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Bytes of the mail that streams in: at least one. A stop of the service waits for the mail's end.
     pub(super) async fn body(&mut self) -> Result<&[u8], Hangup> {
+        let now = Instant::now();
+        let since = match self.stretch {
+            Some((since, brought)) if brought < LEAST_PER_IDLE => since,
+            _ => {
+                self.stretch = Some((now, 0));
+                now
+            }
+        };
         if self.unread.is_empty() {
             // A client that pipelines BDAT may wait for these before it sends its mail.
             self.flush().await?;
             if self.input.len() < INPUT {
                 self.input.resize(INPUT, 0);
             }
-            let (since, brought) = *self.stretch.get_or_insert_with(|| (Instant::now(), 0));
             self.fill(since + self.idle).await?;
-            let brought = brought + self.unread.len();
-            self.stretch = (brought < LEAST_PER_IDLE).then_some((since, brought));
+        } else if now > since + self.idle {
+            return Err(Hangup::Idle);
         }
         Ok(self.unread())
     }
@@ -201,6 +208,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Marks bytes of [`Wire::body`] as used.
     pub(super) fn consume(&mut self, bytes: usize) {
         self.unread.start = self.unread.end.min(self.unread.start + bytes);
+        if let Some((_, brought)) = &mut self.stretch {
+            *brought = brought.saturating_add(bytes);
+        }
     }
 
     /// Reads bytes that belong to no mail.

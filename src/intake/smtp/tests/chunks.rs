@@ -38,8 +38,8 @@ async fn chunks() {
             "what looks like an end or a command is none",
             &[
                 (
-                    b"BDAT 21\r\na\r\n.\r\nQUIT\r\nDATA\r\n\r\nBDAT 0 LAST\r\n",
-                    &["250 2.0.0 21", "250 2.0.0 accepted"],
+                    b"BDAT 20\r\na\r\n.\r\nQUIT\r\nDATA\r\n\r\nBDAT 0 LAST\r\n",
+                    &["250 2.0.0 20", "250 2.0.0 accepted"],
                 ),
                 NOOP,
             ],
@@ -132,7 +132,7 @@ async fn too_many_chunks_are_read_to_their_end_and_refused() {
     let limit = bench.intake.config().limits.submission.get();
     let mut client = bench.connect();
     client.up_to_bdat().await;
-    let chunk = [&b"BDAT 1000000\r\n"[..], &b"0123456\r\n.".repeat(100_000)].concat();
+    let chunk = [&b"BDAT 1000000\r\n"[..], &b"012345\r\n\r\n".repeat(100_000)].concat();
     for n in 0..=limit / 1_000_000 + 2 {
         let reply = client.say(&chunk).await;
         let expected = if (n + 1) * 1_000_000 <= limit { "250 2.0.0 1000000" } else { "552 5.3.4" };
