@@ -4,6 +4,21 @@
 //! and backslashes of the local part are undone (RFC 5321, section 4.1.2), the domain is lower-cased, and whatever could be
 //! read in two ways is refused. Digits are never collected from free text, and a `+` is never a tag to be cut off: in
 //! `+12125550199@fax.example.com` it is the number.
+//!
+//! What else a mail asks for stands in its subject, at the head of its text ([`letter`]), or in another system's form ([`readers`]);
+//! all of it comes out as one [`directive::Asked`].
+
+use std::ops::Range;
+
+mod block;
+pub mod directive;
+mod keys;
+pub mod letter;
+pub mod readers;
+mod subject;
+mod value;
+
+pub use value::Moment;
 
 /// What rules see of one Submission and one of its envelope recipients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +100,35 @@ impl Address {
         }
         Ok(Address { local, domain: domain.to_lowercase() })
     }
+
+    /// As it stands in a command, with quotes where it needs them.
+    #[must_use]
+    pub fn written(&self) -> String {
+        if self.local.chars().any(|c| c.is_whitespace() || "\"(),:;<>@[\\]".contains(c)) {
+            let quoted = self.local.replace('\\', "\\\\").replace('"', "\\\"");
+            return format!("\"{quoted}\"@{}", self.domain);
+        }
+        format!("{}@{}", self.local, self.domain)
+    }
+
+    /// Whether mail to either arrives at the same place here: capitals make no difference.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Address) -> bool {
+        self.domain == other.domain && self.local.to_lowercase() == other.local.to_lowercase()
+    }
+}
+
+/// `text` without these pieces, which rise and do not overlap; the rest stays byte for byte.
+#[must_use]
+pub fn without(text: &str, pieces: &[Range<usize>]) -> String {
+    let mut left = String::with_capacity(text.len());
+    let mut at = 0;
+    for piece in pieces {
+        left.push_str(text.get(at..piece.start).unwrap_or_default());
+        at = piece.end.max(at);
+    }
+    left.push_str(text.get(at..).unwrap_or_default());
+    left
 }
 
 /// `text` fit to stand in a sentence or a log line: at most `longest` characters, an ellipsis where it was cut, blanks for line
@@ -145,6 +189,7 @@ mod tests {
         ] {
             let address = Address::parse(text).unwrap();
             assert_eq!((address.local.as_str(), address.domain.as_str()), (local, domain), "{text}");
+            assert_eq!(Address::parse(&address.written()), Ok(address), "{text}");
         }
     }
 

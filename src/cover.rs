@@ -1,10 +1,11 @@
 //! The sheet in front of every fax: what it says ([`Sheet`]), what it must not say ([`clinical()`]), and its page
-//! ([`page::draw`]).
+//! ([`page::draw`]). Behind it, where a rule wants that, the text of a mail as pages ([`body::draw`]).
 //!
 //! The page is always exactly one. Whatever a sender wrote, long text wraps, then shrinks, then is cut with an ellipsis
 //! and a warning; the fields that make a fax arrive at the right desk never push each other off the page. A character
 //! that no font can draw is an error that names it, because an empty box on paper in another office helps nobody.
 
+pub mod body;
 mod clinical;
 mod content;
 pub mod fill;
@@ -101,6 +102,12 @@ pub enum CoverError {
         character: char,
         /// What it is written in, in words.
         script: &'static str,
+    },
+    /// More text than is faxed as pages.
+    #[error("the text of the mail would fill more than {most} pages; write less, or attach it as a PDF")]
+    TooLong {
+        /// Pages at most.
+        most: u32,
     },
     /// A font file of the configuration that cannot be read.
     #[error("cover.fonts names {}, which cannot be read: {cause}", .path.display())]

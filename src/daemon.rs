@@ -9,11 +9,12 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::clock::{SharedClock, SystemClock};
+use crate::commands;
 use crate::config::secret::SecretRef;
 use crate::config::{self, Config, Loaded};
 use crate::cover::Fonts;
@@ -22,11 +23,15 @@ use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
 use crate::intake::smtp::{Certificate, Door, LOOK_EVERY, Partners, Tls};
-use crate::intake::{self, Intake};
+use crate::intake::{self, Intake, Rush};
+use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
+use crate::receipt::dkim::Dkim;
 use crate::receipt::outbox::Outbox;
+use crate::receipt::relay::TokenMap;
+use crate::receipt::reply::Replies;
 use crate::retention::Retention;
 use crate::routing::Rules;
 use crate::spool::{MasterKey, Purpose, Spool};
@@ -160,6 +165,8 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
             "picking up {dropped} things that were in hand when the process ended"
         );
     }
+    // Told before anything is made: a key that cannot sign is a fault of the configuration.
+    Dkim::of(&config).map_err(StartError::configuration)?;
     let parts = Parts {
         rules: Arc::new(compile_rules(&config)?),
         providers: build_providers(&config)?,
@@ -167,6 +174,7 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
         shutdown: watch::channel(false).0,
         doors: JoinSet::new(),
         workers: JoinSet::new(),
+        rush: Arc::default(),
         arrived: Arc::default(),
         made: Arc::default(),
         answered: Arc::default(),
@@ -270,6 +278,7 @@ struct Parts {
     shutdown: watch::Sender<bool>,
     doors: JoinSet<String>,
     workers: JoinSet<String>,
+    rush: Arc<Rush>,
     arrived: Arc<Notify>,
     made: Arc<Notify>,
     answered: Arc<Notify>,
@@ -330,9 +339,15 @@ impl Parts {
             spool: self.spool.clone(),
             workshop,
             planner,
+            commands: commands::Desk::new(
+                Arc::clone(&self.config),
+                self.store.clone(),
+                Replies::of(&self.config, &self.spool),
+            ),
             fonts: Arc::new(fonts),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
+            rush: Arc::clone(&self.rush),
             arrived: Arc::clone(&self.arrived),
             made: Arc::clone(&self.made),
             answered: Arc::clone(&self.answered),
@@ -354,6 +369,7 @@ impl Parts {
             self.spool.clone(),
             Arc::clone(&self.clock),
             Arc::clone(&self.answered),
+            &TokenMap::new(),
         )
         .map_err(|e| StartError::new("receipt", e))?;
         let stop = || self.shutdown.subscribe();
@@ -484,7 +500,8 @@ impl Parts {
             Arc::clone(&self.clock),
             Arc::clone(&self.arrived),
         )
-        .map_err(StartError::configuration)?;
+        .map_err(StartError::configuration)?
+        .telling(Arc::clone(&self.rush));
         if let Some(smtp) = self.config.smtp.clone() {
             self.open_smtp(&smtp, &intake).await?;
         }
@@ -509,6 +526,7 @@ impl Parts {
                 });
             }
         }
+        self.open_mailboxes(&intake)?;
         for (name, folder) in self.config.folder.clone() {
             let watched = intake::folder::watch(name, folder, intake.clone(), self.shutdown.subscribe());
             self.doors.spawn(async {
@@ -518,6 +536,42 @@ impl Parts {
         }
         Ok(())
     }
+
+    /// Begins to fetch every mailbox. None that is out of reach keeps the daemon from starting.
+    fn open_mailboxes(&mut self, intake: &Intake) -> Result<(), StartError> {
+        let keeper = oauth::Keeper { store: self.store.clone(), spool: self.spool.clone() };
+        let tokens = token_sources(&self.config, &keeper, &self.clock)?;
+        let bodies = Arc::new(Semaphore::new(intake::imap::BODIES));
+        for (name, section) in self.config.imap.clone() {
+            let mailbox = intake::imap::Mailbox {
+                tokens: section.oauth.as_ref().and_then(|name| tokens.get(name).cloned()),
+                name,
+                section,
+                intake: intake.clone(),
+                bodies: Arc::clone(&bodies),
+            };
+            let fetched = intake::imap::fetch(mailbox, self.shutdown.subscribe());
+            self.doors.spawn(async {
+                fetched.await;
+                "a mailbox is no longer fetched".into()
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Every token source of the configuration.
+///
+/// # Errors
+/// Where a secret cannot be read.
+pub fn token_sources(
+    config: &Config,
+    keeper: &oauth::Keeper,
+    clock: &SharedClock,
+) -> Result<oauth::Sources, StartError> {
+    oauth::sources(config, keeper, clock).map_err(|(name, error)| {
+        StartError::configuration(format!("oauth.{name}.{}: {}", error.key, error.sentence))
+    })
 }
 
 /// The authorities whose client certificates are believed.

@@ -3,7 +3,8 @@
 //! A protocol ([`smtp`], [`sftp`], [`folder`]) opens a [`Draft`], streams the document into it, and calls `accept`. Only then
 //! may it answer "250", close the handle with success, or delete the claimed file: by then the document is sealed and synced,
 //! its directory entry too, and its row is committed. Anything before that leaves nothing behind but an orphan file, which
-//! the next start removes. The same mail or file again is recognised by its source key and answered with the first one's name.
+//! the next start removes. The same mail or file again is recognised by its source keys ([`source_keys`]), whichever way it comes,
+//! and answered with the first one's name.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,25 +13,39 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::addressing::readers::at_rcpt;
 use crate::clock::SharedClock;
+use crate::commands;
 use crate::config::{Config, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
+use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, WrappedKey, Writer};
-use crate::store::{Document, NewSubmission, Store, SubmissionFilter};
+use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter};
 
 pub mod folder;
+mod header;
+pub mod imap;
 pub mod proof;
 mod refusal;
+mod rush;
 mod sealed;
 pub mod sftp;
 pub mod smtp;
+mod source_keys;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
+use proof::Resolver;
+use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
+pub use rush::Rush;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
+use source_keys::{narrow, source_keys};
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +85,8 @@ pub struct Arrival {
     pub proof: Option<Proof>,
     /// What a client asked to be told, by DSN parameters of its mail.
     pub dsn: Option<Dsn>,
+    /// The address in From, where the mail itself proved who sent it.
+    pub author: Option<String>,
     /// Envelope sender of a mail.
     pub envelope_from: Option<String>,
     /// Envelope recipients of a mail; on the command line, the addresses or keys asked for.
@@ -78,6 +95,8 @@ pub struct Arrival {
     pub message_id: Option<String>,
     /// SHA-256 of what stands behind a mail's header, hex.
     pub body_sha256: Option<String>,
+    /// What recognises a mail without a Message-ID, where its way in has something that does.
+    pub identity: Option<String>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
 }
@@ -91,10 +110,12 @@ impl Arrival {
             sender,
             proof: None,
             dsn: None,
+            author: None,
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
             body_sha256: None,
+            identity: None,
             file: None,
         }
     }
@@ -148,16 +169,22 @@ pub struct Draft {
     key: SealKey,
     wrapped: WrappedKey,
     limit: u64,
+    memory: Budget,
+    /// What it holds so far, where only that can prove who sent it.
+    copy: Mutex<Option<MailCopy>>,
 }
 
 impl Draft {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// Past the configured size, or where the disk fails.
+    /// Past the configured size, where there is no memory for a copy now, or where the disk fails.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.written().saturating_add(bytes.len() as u64) > self.limit {
             return Err(too_large(self.limit));
+        }
+        if let Ok(Some(copy)) = self.copy.get_mut() {
+            copy.append(bytes)?;
         }
         Ok(self.writer.write(bytes).await?)
     }
@@ -169,7 +196,14 @@ impl Draft {
     }
 
     /// Keeps a copy of what is written from now on in memory, for [`Intake::prove`].
-    pub fn keep_copy(&mut self) {}
+    pub fn keep_copy(&mut self) {
+        self.copy = Mutex::new(Some(self.memory.copy()));
+    }
+
+    /// The copy, once.
+    fn take_copy(&self) -> Option<MailCopy> {
+        self.copy.lock().ok()?.take()
+    }
 }
 
 fn too_large(limit: u64) -> Refusal {
@@ -181,6 +215,7 @@ fn too_large(limit: u64) -> Refusal {
 #[derive(Debug, Clone)]
 pub struct Intake {
     inner: Arc<Inner>,
+    rush: Arc<Rush>,
 }
 
 #[derive(Debug)]
@@ -192,7 +227,15 @@ struct Inner {
     clock: SharedClock,
     logins: Vec<Login>,
     networks: Vec<Vec<Network>>,
+    /// The mail server in front whose word counts.
+    upstream: Vec<Network>,
+    /// A sentence where there is none; without senders that need it none is made.
+    resolver: Result<Resolver, String>,
+    /// For [`Draft::keep_copy`].
+    memory: Budget,
     arrived: Arc<Notify>,
+    /// Addresses at which receipts are answered.
+    replies: Option<Replies>,
     /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
     seen: Mutex<HashMap<SubmissionId, Drop>>,
 }
@@ -228,10 +271,45 @@ impl Intake {
                 sender.networks.iter().map(|text| text.parse()).collect();
             networks.push(parsed.map_err(|e| format!("sender {:?}: {e}", sender.name))?);
         }
+        let upstream = config.smtp.iter().flat_map(|smtp| &smtp.upstream_from).map(|text| text.parse());
+        let upstream =
+            upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
+        let resolver = if config.sender.iter().any(|sender| sender.accepts(Proof::Dmarc)) {
+            // The DNS may come up later than we do: then mail waits, and all else goes its way.
+            let made = Resolver::new(&config.dns);
+            made.inspect_err(|sentence| {
+                tracing::error!("DMARC cannot be checked, mail that needs it waits: {sentence}")
+            })
+        } else {
+            Err("no sender is proven by DMARC".to_owned())
+        };
+        let memory = Budget::new(config.limits.submission.get());
         let seen = Mutex::default();
+        let replies = Replies::of(&config, &spool);
         Ok(Intake {
-            inner: Arc::new(Inner { config, store, spool, rules, clock, logins, networks, arrived, seen }),
+            inner: Arc::new(Inner {
+                config,
+                store,
+                spool,
+                rules,
+                clock,
+                logins,
+                networks,
+                upstream,
+                resolver,
+                memory,
+                arrived,
+                replies,
+                seen,
+            }),
+            rush: Arc::default(),
         })
+    }
+
+    /// Tells `rush` of everything that comes in.
+    #[must_use]
+    pub fn telling(self, rush: Arc<Rush>) -> Intake {
+        Intake { rush, ..self }
     }
 
     /// The configuration that all ways in share.
@@ -245,6 +323,7 @@ impl Intake {
     /// # Errors
     /// Where the disk is nearly full or fails.
     pub async fn begin(&self) -> Result<Draft, Refusal> {
+        self.rush.note(Instant::now());
         let limits = &self.inner.config.limits;
         let free = self.inner.spool.free_bytes()?;
         if free < limits.disk_reserve.get() {
@@ -256,8 +335,9 @@ impl Intake {
             ));
         }
         let (key, wrapped) = self.inner.spool.new_key()?;
-        let writer = self.inner.spool.create(&key).await?;
-        Ok(Draft { writer, key, wrapped, limit: limits.submission.get() })
+        let writer = self.inner.spool.create(&key)?;
+        let memory = self.inner.memory.clone();
+        Ok(Draft { writer, key, wrapped, limit: limits.submission.get(), memory, copy: Mutex::new(None) })
     }
 
     /// Makes `draft` a Submission. When this returns `Ok`, it is durable.
@@ -269,46 +349,53 @@ impl Intake {
         if draft.written() == 0 {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
+        self.rush.note(Instant::now());
         let sealed = draft.writer.finish().await?;
         crate::crash::reached("intake.synced");
         let now = inner.clock.now();
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
         let sha256 = crate::spool::hex(&sealed.sha256);
-        let facts = SubmissionFacts {
-            envelope_from: arrival.envelope_from.clone(),
-            envelope_to: arrival.envelope_to.clone(),
-            file: arrival.file.clone(),
-            proof: arrival.proof,
-            dsn: arrival.dsn.clone(),
-            ..SubmissionFacts::default()
-        };
-        let new = NewSubmission {
-            id: SubmissionId::new(now, chance),
-            source: arrival.source.to_string(),
-            source_key: source_key(&arrival, &sha256),
-            receipt_to: self.receipt_address(&arrival),
-            sender: arrival.sender,
-            message_id: arrival.message_id,
-            accepted_at: now,
-            wrapped_key: draft.wrapped.0,
-            facts: facts.seal(&draft.key)?,
-            document: Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256 },
-        };
-        let source = new.source.clone();
+        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: sha256.clone() };
         let repeats_since =
             now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
-        match inner.store.insert_submission(new, repeats_since).await? {
-            Ok(id) => {
-                crate::crash::reached("intake.committed");
-                tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
-                inner.arrived.notify_one();
-                Ok(Accepted::New(id))
-            }
-            Err(known) => {
-                tracing::info!(submission.id = %known, source, "submission {known} came again, nothing new is made");
-                inner.spool.forget(&sealed.name).await?;
-                Ok(Accepted::Known(known))
+        let source = arrival.source.to_string();
+        let mut arrival = arrival;
+        let mut keys = source_keys(&mut arrival, &sha256);
+        // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
+        loop {
+            let new = NewSubmission {
+                id: SubmissionId::new(now, chance),
+                source: source.clone(),
+                source_keys: keys.clone(),
+                receipt_to: self.receipt_address(&arrival),
+                sender: arrival.sender.clone(),
+                message_id: arrival.message_id.clone(),
+                accepted_at: now,
+                wrapped_key: draft.wrapped.0.clone(),
+                facts: facts(&arrival).seal(&draft.key)?,
+                document: document.clone(),
+            };
+            match inner.store.insert_submission(new, repeats_since).await? {
+                Ok(id) => {
+                    crate::crash::reached("intake.committed");
+                    tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
+                    inner.arrived.notify_one();
+                    return Ok(Accepted::New(id));
+                }
+                Err(Repeat { first, known }) => {
+                    narrow(&mut arrival, &mut keys, &known);
+                    if keys.each.is_empty() {
+                        tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
+                        inner.spool.forget(&sealed.name).await?;
+                        return Ok(Accepted::Known(first));
+                    }
+                    let (before, left) = (known.len(), keys.each.len());
+                    tracing::info!(
+                        submission.id = %first, source,
+                        "submission {first} came again for {before} of its recipients, and for {left} others"
+                    );
+                }
             }
         }
     }
@@ -328,12 +415,37 @@ impl Intake {
         found
     }
 
-    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`.
+    /// Whether `to` is an address at which a receipt is answered, and a good one; `None` where it is no such address at all.
+    fn answers_a_receipt(&self, to: &str) -> Option<Result<(), Refusal>> {
+        match self.inner.replies.as_ref()?.read(to, self.inner.clock.now()) {
+            Reply::Elsewhere => None,
+            Reply::To(_) => Some(Ok(())),
+            Reply::Expired => Some(Err(Refusal::permanent("5.7.1", commands::EXPIRED))),
+            Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", commands::UNKNOWN))),
+        }
+    }
+
+    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`, or that one is for answers to receipts.
     ///
     /// # Errors
     /// Where none could.
     pub fn routable(&self, sender: &str, to: &str) -> Result<(), Refusal> {
-        if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
+        self.routable_from(&Source::Smtp, sender, to)
+    }
+
+    /// The same of a mail that came in by `source`.
+    ///
+    /// # Errors
+    /// Where none could.
+    pub fn routable_from(&self, source: &Source, sender: &str, to: &str) -> Result<(), Refusal> {
+        if let Some(answer) = self.answers_a_receipt(to) {
+            return answer;
+        }
+        // Another system's form of the address, where this sender's are understood: rules see what it stands for.
+        let known = self.inner.config.sender.iter().find(|known| known.name == sender);
+        let forms = at_rcpt(to, known.map_or(&[][..], |known| &known.readers));
+        let source = source.to_string();
+        if forms.iter().any(|to| self.inner.rules.could_take(&source, sender, to)) {
             return Ok(());
         }
         Err(not_faxed_here(to))
@@ -402,7 +514,20 @@ impl Intake {
 
     fn receipt_address(&self, arrival: &Arrival) -> Option<String> {
         let sender = self.inner.config.sender.iter().find(|sender| sender.name == arrival.sender);
-        sender.and_then(|sender| sender.receipts_to.clone()).or_else(|| arrival.envelope_from.clone())
+        // An envelope sender that nothing proved may be anybody, who then would read what became of another's mail.
+        let author = arrival.author.as_ref().or(arrival.envelope_from.as_ref());
+        sender.and_then(|sender| sender.receipts_to.clone()).or_else(|| author.cloned())
+    }
+}
+
+fn facts(arrival: &Arrival) -> SubmissionFacts {
+    SubmissionFacts {
+        envelope_from: arrival.envelope_from.clone(),
+        envelope_to: arrival.envelope_to.clone(),
+        file: arrival.file.clone(),
+        proof: arrival.proof,
+        dsn: arrival.dsn.clone(),
+        ..SubmissionFacts::default()
     }
 }
 
@@ -418,86 +543,4 @@ pub fn writes_from(sender: &Sender, from: &str) -> bool {
         Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
         None => allowed.eq_ignore_ascii_case(from),
     })
-}
-
-/// What recognises the same mail or file: Message-ID with body and recipients, or file name with content. A mail without Message-ID
-/// and what a person sends by hand are new each time.
-fn source_key(arrival: &Arrival, sha256: &str) -> Option<String> {
-    let source = arrival.source.to_string();
-    let mut fields = vec![source.as_str(), arrival.sender.as_str()];
-    let mut recipients: Vec<String> = arrival.envelope_to.iter().map(|to| to.to_ascii_lowercase()).collect();
-    match (&arrival.source, &arrival.message_id, &arrival.file) {
-        (Source::Smtp, Some(message_id), _) => {
-            recipients.sort();
-            fields.push(message_id);
-            // Some scanners give every mail the same Message-ID: another document is another mail.
-            fields.extend(arrival.body_sha256.as_deref());
-            fields.extend(recipients.iter().map(String::as_str));
-        }
-        (Source::Sftp(_) | Source::Folder(_), _, Some(file)) => fields.extend([file.as_str(), sha256]),
-        _ => return None,
-    }
-    let mut context = digest::Context::new(&digest::SHA256);
-    for field in fields {
-        context.update(&(field.len() as u64).to_be_bytes());
-        context.update(field.as_bytes());
-    }
-    Some(crate::spool::hex(context.finish().as_ref()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mail(message_id: Option<&str>, to: &[&str]) -> Arrival {
-        Arrival {
-            source: Source::Smtp,
-            sender: "front desk".into(),
-            proof: Some(Proof::Network),
-            dsn: None,
-            envelope_from: Some("jane@example.com".into()),
-            envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
-            message_id: message_id.map(str::to_owned),
-            body_sha256: Some("b1".into()),
-            file: None,
-        }
-    }
-
-    fn file(name: &str) -> Arrival {
-        Arrival {
-            source: Source::Sftp("billing".into()),
-            sender: "billing".into(),
-            proof: None,
-            dsn: None,
-            envelope_from: None,
-            envelope_to: Vec::new(),
-            message_id: None,
-            body_sha256: None,
-            file: Some(name.into()),
-        }
-    }
-
-    #[test]
-    fn the_same_mail_and_the_same_file_have_the_same_key_and_nothing_else_has() {
-        let a = source_key(&mail(Some("<1@x>"), &["a@f", "b@f"]), "d1");
-        assert!(a.is_some());
-        assert_eq!(
-            a,
-            source_key(&mail(Some("<1@x>"), &["B@f", "a@f"]), "d2"),
-            "order, case and Received lines differ"
-        );
-        assert_ne!(a, source_key(&mail(Some("<1@x>"), &["a@f"]), "d1"), "another recipient");
-        assert_ne!(a, source_key(&mail(Some("<2@x>"), &["a@f", "b@f"]), "d1"), "another mail");
-        let other = Arrival { body_sha256: Some("b2".into()), ..mail(Some("<1@x>"), &["a@f", "b@f"]) };
-        assert_ne!(a, source_key(&other, "d1"), "a scanner that gives every mail the same Message-ID");
-        assert_eq!(source_key(&mail(None, &["a@f"]), "d1"), None, "without a Message-ID each is new");
-
-        let f = source_key(&file("1_+12125550199.pdf"), "d1");
-        assert!(f.is_some());
-        assert_eq!(f, source_key(&file("1_+12125550199.pdf"), "d1"));
-        assert_ne!(f, source_key(&file("1_+12125550199.pdf"), "d2"), "another content");
-        assert_ne!(f, source_key(&file("1_+12125550198.pdf"), "d1"), "another number in the name");
-        let cli = Arrival { source: Source::Cli, ..file("x.pdf") };
-        assert_eq!(source_key(&cli, "d1"), None, "what a person sends by hand is meant");
-    }
 }

@@ -17,17 +17,30 @@ use serde::{Deserialize, Serialize};
 
 mod anew;
 mod content;
+mod facts;
 mod frames;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
+mod graphic;
+mod html;
 mod kind;
 mod layers;
 mod mail;
+mod mapi;
+pub mod message;
+mod mime;
 mod names;
 mod opened;
+mod parameters;
 mod pdf;
 mod picture;
 #[cfg(test)]
 mod samples;
 pub mod selection;
+mod text;
+mod tnef;
+mod transfer;
+mod typed;
 mod worker;
 pub mod workshop;
 
@@ -80,14 +93,21 @@ impl Default for Rules {
 pub struct Contents {
     /// Facts from the header, for a mail.
     pub mail: Option<MailFacts>,
-    /// The mail's text for the cover, at most 8 KiB. From the HTML form where there is no plain one.
+    /// What the sender typed, whole (quotes and signature too, see [`message::own_words`]), at most 64 KiB: lines end in
+    /// `\n`, no blank lines at either end, flowed lines (RFC 3676) joined. From the HTML form where there is no plain one.
     pub text: Option<String>,
-    /// Every part, in the order of the mail. A file is its own only part.
+    /// There was more text than that; then it cannot become pages.
+    #[serde(default)]
+    pub text_cut: bool,
+    /// Every part, in the order of the mail; what was within a mail or `winmail.dat` follows it. A file is its own only part.
     pub parts: Vec<Part>,
     /// Pages of all parts together, cover not counted, before any selection.
     pub pages: u32,
     /// Why this cannot be faxed as it is; one sentence for the sender with what to do. With it, nothing can be made.
     pub hold: Option<String>,
+    /// `hold` only says that there is nothing to fax: a mail whose text becomes pages ([`Front::body`]) can be made all the same.
+    #[serde(default)]
+    pub nothing: bool,
 }
 
 /// Header facts of a mail. Decoded, one line each, without control characters.
@@ -143,6 +163,10 @@ pub struct Part {
     pub left_out: Option<String>,
     /// Why it holds the packet.
     pub holds: Option<String>,
+    /// [`Contents::text`] came from this part; from more than one where the text lies around the documents. Where the
+    /// text is faxed as pages, those ([`Made::body`]) are the pages of these parts.
+    #[serde(default)]
+    pub body: bool,
 }
 
 /// What a part is.

@@ -168,6 +168,8 @@ impl Retention {
         }
         let results = now.checked_sub(self.config.retention.results.signed()).unwrap_or(Timestamp::MIN);
         self.store.expire_results(results).await?;
+        let repeats = now.checked_sub(self.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
+        self.store.forget_source_keys(repeats).await?;
         self.store.forget_lines(now.checked_sub(LINES).unwrap_or(Timestamp::MIN)).await?;
         Ok(())
     }

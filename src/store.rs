@@ -10,10 +10,12 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+mod accept;
 mod attempts;
 mod cancel;
 mod jobs;
 mod ledger;
+mod mailboxes;
 mod media;
 mod outbox;
 mod providers;
@@ -22,11 +24,14 @@ mod recipients;
 mod sqlite;
 mod steps;
 mod submissions;
+mod tokens;
 
+pub use accept::{Repeat, SourceKeys};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
+pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
 pub use media::Fetch;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};
 pub use providers::{Condition, ProviderRow};
@@ -170,7 +175,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let mut dropped = 0;
-                for table in ["submission", "job", "outbox"] {
+                for table in ["submission", "job", "outbox", "mailbox"] {
                     let sql =
                         format!("UPDATE {table} SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1");
                     let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&node).execute(&mut *tx).await?;

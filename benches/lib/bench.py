@@ -72,6 +72,18 @@ class Bench:
         end(process)
 
 
+class Certificate:
+    """Key and certificate of this run's servers, signed by itself; P-256, as public authorities give them out."""
+
+    def __init__(self, bench):
+        packages(openssl="/usr/bin/openssl")
+        self.key, self.chain = bench.dir / "tls.key", bench.dir / "tls.pem"
+        call = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        call += ["-subj", "/CN=fax.bench.test", "-addext", "subjectAltName=DNS:fax.bench.test", "-keyout", self.key, "-out", self.chain]
+        subprocess.run(call, check=True, capture_output=True)
+        self.key.chmod(0o600)
+
+
 def control_group(name):
     """A new control group that counts processor time, where this user may make one."""
     for root in ("/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup"):

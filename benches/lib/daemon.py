@@ -26,6 +26,7 @@ worker_memory = "{worker_memory}"
 [smtp]
 listen = ["127.0.0.1:0"]
 hostname = "fax.bench.test"
+{tls}
 
 [sftp]
 listen = ["127.0.0.1:0"]
@@ -77,7 +78,7 @@ NOBODY = 9
 class Daemon:
     """A running faxbridge. `recipients` are entered into its register and verified; all other keys stay held."""
 
-    def __init__(self, bench, name, *, workers=None, submission="50 MiB", worker_memory="1 GiB", provider=None, relay=NOBODY, recipients=()):
+    def __init__(self, bench, name, *, workers=None, submission="50 MiB", worker_memory="1 GiB", provider=None, relay=NOBODY, recipients=(), certificate=None):
         self.bench = bench
         self.dir = bench.dir / name
         self.dir.mkdir()
@@ -96,6 +97,7 @@ class Daemon:
             workers="" if workers is None else f"workers = {workers}",
             provider=provider or f"http://127.0.0.1:{NOBODY}",
             relay=relay,
+            tls=f'tls_certificate = "{certificate.chain}"\ntls_key = "{certificate.key}"' if certificate else "",
         )
         self.config.write_text(text)
         self.enter(recipients)

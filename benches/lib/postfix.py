@@ -43,6 +43,10 @@ maximal_backoff_time = 1d
 queue_run_delay = 1d
 fast_flush_domains =
 """
+TLS = """
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {certificate.key}, {certificate.chain}
+"""
 MASTER = """
 127.0.0.1:{port} inet n - n - - smtpd
 cleanup   unix n - n - 0 cleanup
@@ -62,14 +66,14 @@ postlog   unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    def __init__(self, bench):
+    def __init__(self, bench, certificate):
         packages(postfix="/usr/lib/postfix/sbin/master")
         self.dir = bench.dir / "postfix"
         self.smtp = free_port()
         for folder in ("conf", "queue", "data"):
             (self.dir / folder).mkdir(parents=True)
         shutil.chown(self.dir / "data", "postfix")
-        (self.dir / "conf/main.cf").write_text(MAIN.format(dir=self.dir))
+        (self.dir / "conf/main.cf").write_text(MAIN.format(dir=self.dir) + TLS.format(certificate=certificate))
         (self.dir / "conf/master.cf").write_text(MASTER.format(port=self.smtp))
         subprocess.run(["/usr/sbin/postfix", "-c", self.dir / "conf", "check"], check=True, capture_output=True)
         # Attached to us, but leader of a session: it ends its children by their process group.

@@ -1,7 +1,7 @@
 //! "Did you mean": the allowed word nearest to what was written.
 
 /// The one of `allowed` that `written` was most likely meant to be; none when nothing is near.
-pub(super) fn nearest<'a>(written: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
     // A third of the letters may be wrong, and at least one: `lisen` is listen, `mail` is not name.
     let tolerance = (written.chars().count() / 3).max(1);
@@ -14,7 +14,7 @@ pub(super) fn nearest<'a>(written: &str, allowed: impl IntoIterator<Item = &'a s
 }
 
 /// Letters to insert, drop, replace or swap with their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     // No word that long is near to any key, and a table for it would be the price of finding out.
     if a.len() > 64 || b.len() > 64 {

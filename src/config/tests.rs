@@ -36,7 +36,8 @@ fn uncommented() -> String {
 
 #[test]
 fn every_file_in_config_loads_without_faults_or_warnings_that_are_not_meant() {
-    let entries = ["config", "config/providers"].map(|folder| std::fs::read_dir(folder).unwrap());
+    let entries =
+        ["config", "config/providers", "config/mail"].map(|folder| std::fs::read_dir(folder).unwrap());
     for entry in entries.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -51,6 +52,9 @@ fn every_file_in_config_loads_without_faults_or_warnings_that_are_not_meant() {
                 let kind = loaded.config.provider.values().map(|section| section.kind.as_str());
                 assert_eq!(kind.collect::<Vec<_>>(), [name.trim_end_matches(".toml")]);
                 (loaded, &[])
+            }
+            _ if path.starts_with("config/mail") => {
+                (load(&path).unwrap_or_else(|faults| panic!("{faults}")), &[])
             }
             other => panic!("config/{other} is in no test"),
         };
@@ -101,10 +105,15 @@ fn the_sample_has_every_key_of_every_section() {
     assert_eq!(allowed(&format!("no_such_section = 1\n{SAMPLE}"), "no_such_section"), known);
 
     let mut table: toml::Table = uncommented().parse().unwrap();
-    // Each kind of provider has keys of its own: together the sample's show all.
-    let providers = table["provider"].as_table_mut().unwrap();
-    let all: toml::Table = providers.values().flat_map(|one| one.as_table().unwrap().clone()).collect();
-    providers.insert("main".to_owned(), toml::Value::Table(all));
+    // Each kind of provider, mailbox and token source has keys of its own: together the sample's show all.
+    for (list, first) in [("provider", "main"), ("imap", "records"), ("oauth", "microsoft")] {
+        let sections = table[list].as_table_mut().unwrap();
+        let all: toml::Table = sections.values().flat_map(|one| one.as_table().unwrap().clone()).collect();
+        sections.insert(first.to_owned(), toml::Value::Table(all));
+    }
+    // It stands in the place of the password, and so in a comment.
+    assert!(SAMPLE.contains("\n#   oauth = \"microsoft\"\n"));
+    table["receipt"].as_table_mut().unwrap().insert("oauth".into(), "microsoft".into());
     for section in sections {
         let header = if matches!(section, "sender" | "rule") {
             format!("\n[[{section}]]\n")
@@ -143,7 +152,7 @@ fn the_least_that_loads_warns_that_it_does_nothing() {
     let warnings = good(LEAST).warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert_eq!(
         warnings,
-        "x.toml: no [smtp], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`\n\
+        "x.toml: no [smtp], [imap.NAME], [sftp] or [folder.NAME]: documents only come in by `faxbridge send`\n\
          x.toml: no [[rule]]: no submission can be routed, and every one is refused\n\
          x.toml: no [provider.NAME]: nothing can be faxed"
     );
@@ -202,17 +211,17 @@ from = "Fax <fax@example.com>"
         r#"4: organization.time_zone: found "New York"; allowed: a zone of the IANA database, as "America/New_York"; did you mean "America/New_York"?"#,
         r#"8: store.master_key: secrets never stand in this file, only where they are: "file:/path", "credential:name" (systemd) or "env:NAME""#,
         r#"11: retention.documents: found 2 h; allowed: at most 30 min, since documents are promised to be gone by then"#,
-        r#"14: smtp.lisen: unknown key; allowed here: listen, hostname, tls_certificate, tls_key, max_recipients, max_sessions, max_sessions_per_address, idle, session_time; did you mean listen?"#,
+        r#"14: smtp.lisen: unknown key; allowed here: listen, listen_tls, listen_lmtp, hostname, tls_certificate, tls_key, client_authorities, proxy_from, upstream_from, upstream_id, mails_per_minute, failed_logins, failed_login_window, tarpit, max_recipients, max_sessions, max_sessions_per_address, idle, session_time; did you mean listen?"#,
         r#"15: smtp.listen[1]: found something else than an address with a port; allowed: "127.0.0.1:2525", "[::1]:2525" (a number, not a name; port 0 lets the system choose)"#,
         r#"17: smtp.idle: found integer 5; allowed: a length of time with its unit, as "90 s", "30 min", "24 h" or "7 days""#,
         r#"22: sender[1].networks[2]: found "10.1.2.3/8", which is no network; allowed: 10.0.0.0/8 or 10.1.2.3"#,
         r#"25: sender[2].name: found "desk" a second time; allowed: once, each sender its own name"#,
         r#"26: sender[2].addresses[1]: found "joe"; allowed: an address, as "jane@example.com", or a domain, as "@example.com""#,
-        r#"26: sender[2].addresses: nothing proves that mail from these addresses is this sender's, so none would be taken; add networks (where it may come from) or login and password"#,
+        r#"26: sender[2].addresses: nothing proves that mail from these addresses is this sender's, so none would be taken; add networks (where it may come from), login and password, or proof = ["dmarc"]"#,
         r#"32: rule[2].recipient: is missing: the rule must capture {recipient} or {number}, or say recipient = or number ="#,
         r#"35: rule[2].require_sender[1]: found "desks", which no [[sender]] is called; allowed: "desk"; did you mean "desk"?"#,
         r#"36: rule[2].reference: uses {account}, which no pattern of this rule captures"#,
-        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, subject_on_cover, pages, providers"#,
+        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, body_as_pages, cover_may_be_left_out, subject_on_cover, pages, providers"#,
         r#"40: provider.main.kind: found "pigeon"; allowed: simulator, sinch, telnyx, phaxio, interfax, faxplus, srfax, signalwire, hylafax"#,
         r#"41: provider.main.url: found "ftp://x"; allowed: an https:// or http:// URL with a host, as "https://fax.example.com/api""#,
         r#"44: receipt.relay: found "mail.example.com"; allowed: host:port, as "mail.example.com:587" or "127.0.0.1:25""#,
@@ -435,6 +444,11 @@ fn secrets_are_looked_for_with_the_line_of_their_key() {
         "provider.main.webhook_key",
         "provider.second.password",
         "provider.third.password",
+        "imap.scanner.password",
+        "oauth.google.client_secret",
+        "oauth.google.refresh_token",
+        "oauth.microsoft.client_secret",
+        "receipt.dkim_key",
         "receipt.password",
     ];
     assert_eq!(keys, all);
@@ -507,7 +521,7 @@ proptest! {
         }).collect();
         // A value may be right by chance, or a name that others then miss; else its own line is reported.
         if let Err(faults) = parse(&broken.join("\n"), "x") {
-            let named = ["name", "path", "sftp_user", "addresses", "login", "password", "networks", "sftp_keys", "to", "file", "subject"];
+            let named = ["name", "path", "sftp_user", "addresses", "login", "password", "networks", "sftp_keys", "to", "file", "subject", "provider", "flow", "oauth", "authserv_id", "sender", "certificates", "tls_certificate", "tls_key"];
             let key = broken[line].split(" = ").next().unwrap().to_owned();
             prop_assert!(
                 faults.faults.iter().any(|fault| fault.line == Some(line + 1)) || named.contains(&key.as_str()),

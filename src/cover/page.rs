@@ -32,11 +32,11 @@ pub struct Drawn {
 
 // All lengths in points.
 /// 17 mm, well inside the width that every fax machine prints.
-const SIDE_MARGIN: f32 = 48.0;
+pub(super) const SIDE_MARGIN: f32 = 48.0;
 /// 14 mm: the far end prints its header line over or above the first 10.
-const TOP_MARGIN: f32 = 40.0;
+pub(super) const TOP_MARGIN: f32 = 40.0;
 /// 14 mm: letter paper is guaranteed down to 7 mm, and a header that is added above moves everything down by 4.
-const BOTTOM_MARGIN: f32 = 40.0;
+pub(super) const BOTTOM_MARGIN: f32 = 40.0;
 /// Between the two columns.
 const GUTTER: f32 = 28.0;
 /// Between a label and its value.
@@ -57,29 +57,11 @@ const NO_LIMIT: f32 = f32::MAX;
 ///
 /// A character that no font has, by field; or a fault of the PDF writer.
 pub fn draw(sheet: &Sheet, fonts: &Fonts) -> Result<Drawn, CoverError> {
-    let (width, height) = match sheet.paper {
-        Paper::Letter => (612.0, 792.0),
-        Paper::A4 => (595.28, 841.89),
-    };
-    let settings = PageSettings::from_wh(width, height)
-        .ok_or_else(|| CoverError::Pdf("the paper has no size".into()))?;
-    let configuration = ConfigurationBuilder::new()
-        .with_version(PdfVersion::Pdf14)
-        .finish()
-        .map_err(|error| CoverError::Pdf(format!("{error:?}")))?;
-    let mut document = Document::new_with(SerializeSettings {
-        xmp_metadata: false,
-        enable_tagging: false,
-        configuration,
-        ..SerializeSettings::default()
-    });
-    let mut page = document.start_page_with(settings);
+    let (width, height) = size_of(sheet.paper);
+    let mut document = empty_document()?;
+    let mut page = document.start_page_with(page_of(sheet.paper)?);
     let mut surface = page.surface();
-    surface.set_fill(Some(Fill {
-        paint: luma::Color::black().into(),
-        opacity: NormalizedF32::ONE,
-        rule: FillRule::NonZero,
-    }));
+    surface.set_fill(Some(black_ink()));
     let mut painter = Painter {
         bench: &mut fonts.lock(),
         surface: &mut surface,
@@ -94,6 +76,37 @@ pub fn draw(sheet: &Sheet, fonts: &Fonts) -> Result<Drawn, CoverError> {
     page.finish();
     let pdf = document.finish().map_err(|error| CoverError::Pdf(format!("{error:?}")))?;
     Ok(Drawn { pdf, warnings })
+}
+
+/// Width and height in points.
+pub(super) fn size_of(paper: Paper) -> (f32, f32) {
+    match paper {
+        Paper::Letter => (612.0, 792.0),
+        Paper::A4 => (595.28, 841.89),
+    }
+}
+
+pub(super) fn page_of(paper: Paper) -> Result<PageSettings, CoverError> {
+    let (width, height) = size_of(paper);
+    PageSettings::from_wh(width, height).ok_or_else(|| CoverError::Pdf("the paper has no size".into()))
+}
+
+/// A PDF to be drawn into, without metadata.
+pub(super) fn empty_document() -> Result<Document, CoverError> {
+    let configuration = ConfigurationBuilder::new()
+        .with_version(PdfVersion::Pdf14)
+        .finish()
+        .map_err(|error| CoverError::Pdf(format!("{error:?}")))?;
+    Ok(Document::new_with(SerializeSettings {
+        xmp_metadata: false,
+        enable_tagging: false,
+        configuration,
+        ..SerializeSettings::default()
+    }))
+}
+
+pub(super) fn black_ink() -> Fill {
+    Fill { paint: luma::Color::black().into(), opacity: NormalizedF32::ONE, rule: FillRule::NonZero }
 }
 
 struct Painter<'a, 'doc> {

@@ -14,7 +14,7 @@ use super::fonts::Workbench;
 const SHAPED_AT: f32 = 16.0;
 
 /// Distance of lines, as a part of the size. High enough for the marks of Arabic and Devanagari.
-const LEADING: f32 = 1.32;
+pub(super) const LEADING: f32 = 1.32;
 
 /// More than fits on a page at the smallest size; what is beyond is not even shaped.
 const MOST_CHARACTERS: usize = 7000;
@@ -63,7 +63,7 @@ pub(super) struct Fitted {
 }
 
 /// A paragraph: each has a direction of its own, so that a line of English under one of Arabic is set as English.
-struct Paragraph {
+pub(super) struct Paragraph {
     text: String,
     layout: Layout<()>,
 }
@@ -116,7 +116,7 @@ pub(super) fn fit(bench: &mut Workbench, words: &Words<'_>, room: &Room<'_>) -> 
 
 impl Paragraph {
     /// Shapes the text and makes sure that every character of it has a glyph.
-    fn new(bench: &mut Workbench, words: &Words<'_>, text: String) -> Result<Self, CoverError> {
+    pub(super) fn new(bench: &mut Workbench, words: &Words<'_>, text: String) -> Result<Self, CoverError> {
         let family = bench.family_list();
         let mut builder = bench.layouts.ranged_builder(&mut bench.fonts, &text, 1.0, false);
         builder.push_default(StyleProperty::FontFamily(family));
@@ -148,7 +148,8 @@ impl Paragraph {
         Ok(Paragraph { text, layout })
     }
 
-    fn break_lines(&mut self, width: f32, size: f32) -> usize {
+    /// Breaks the text for this width at this size; how many lines that makes.
+    pub(super) fn break_lines(&mut self, width: f32, size: f32) -> usize {
         self.layout.break_all_lines(Some(width * SHAPED_AT / size));
         self.lines()
     }
@@ -156,6 +157,40 @@ impl Paragraph {
     /// At least one: an empty paragraph is an empty line.
     fn lines(&self) -> usize {
         self.layout.len().max(1)
+    }
+
+    /// Says where the lines start; before any is drawn.
+    pub(super) fn align(&mut self, side: Side) {
+        let alignment = match side {
+            Side::Left => Alignment::Left,
+            Side::Right => Alignment::Right,
+            Side::Natural => Alignment::Start,
+        };
+        self.layout.align(alignment, AlignmentOptions::default());
+    }
+
+    /// Draws one line, the left end of whose baseline is at this point.
+    pub(super) fn draw_line(
+        &self,
+        number: usize,
+        at: Point,
+        size: f32,
+        bench: &mut Workbench,
+        surface: &mut Surface<'_>,
+    ) -> Result<(), CoverError> {
+        let Some(line) = self.layout.get(number) else { return Ok(()) };
+        let mut left = at.x + line.metrics().offset * size / SHAPED_AT;
+        for run in line.runs() {
+            let font = bench
+                .embedded(&run)
+                .ok_or_else(|| CoverError::Pdf("a font of the layout cannot be embedded".into()))?;
+            let (glyphs, advance) = glyphs_of(&run);
+            if !glyphs.is_empty() {
+                surface.draw_glyphs(Point::from_xy(left, at.y), &glyphs, font, &self.text, size, false);
+            }
+            left += advance * size;
+        }
+        Ok(())
     }
 
     /// As much of the text as fits into these lines with an ellipsis behind it.
@@ -235,32 +270,14 @@ impl Fitted {
         bench: &mut Workbench,
         surface: &mut Surface<'_>,
     ) -> Result<(), CoverError> {
-        let alignment = match side {
-            Side::Left => Alignment::Left,
-            Side::Right => Alignment::Right,
-            Side::Natural => Alignment::Start,
-        };
-        let scale = self.size / SHAPED_AT;
         let line_height = self.line_height();
         let mut baseline = y + self.first_baseline();
-        for Paragraph { text, layout } in &mut self.paragraphs {
-            layout.align(alignment, AlignmentOptions::default());
-            for (number, line) in layout.lines().enumerate() {
-                let mut left = x + line.metrics().offset * scale;
-                let baseline = baseline + count(number) * line_height;
-                for run in line.runs() {
-                    let font = bench
-                        .embedded(&run)
-                        .ok_or_else(|| CoverError::Pdf("a font of the layout cannot be embedded".into()))?;
-                    let (glyphs, advance) = glyphs_of(&run);
-                    if !glyphs.is_empty() {
-                        let start = Point::from_xy(left, baseline);
-                        surface.draw_glyphs(start, &glyphs, font, text, self.size, false);
-                    }
-                    left += advance * self.size;
-                }
+        for paragraph in &mut self.paragraphs {
+            paragraph.align(side);
+            for line in 0..paragraph.lines() {
+                paragraph.draw_line(line, Point::from_xy(x, baseline), self.size, bench, surface)?;
+                baseline += line_height;
             }
-            baseline += count(layout.len().max(1)) * line_height;
         }
         Ok(())
     }
@@ -318,7 +335,12 @@ fn count(lines: usize) -> f32 {
 /// Text as it may stand on paper: no control characters, no invisible ones that would turn the order of the others
 /// around, no runs of white space; and whether it was so long that its end was dropped.
 pub(super) fn clean(text: &str, paragraphs: bool) -> (String, bool) {
-    let mut cleaned = String::with_capacity(text.len().min(4 * MOST_CHARACTERS));
+    clean_up_to(MOST_CHARACTERS, text, paragraphs)
+}
+
+/// [`clean`] with a limit of its own.
+pub(super) fn clean_up_to(most: usize, text: &str, paragraphs: bool) -> (String, bool) {
+    let mut cleaned = String::with_capacity(text.len().min(4 * most));
     let (mut characters, mut marks, mut breaks, mut space, mut after_return) = (0, 0, 0, false, false);
     for character in text.chars() {
         let returned = std::mem::replace(&mut after_return, character == '\r');
@@ -332,7 +354,7 @@ pub(super) fn clean(text: &str, paragraphs: bool) -> (String, bool) {
                 if marks > MOST_MARKS {
                     continue;
                 }
-                if characters == MOST_CHARACTERS {
+                if characters == most {
                     return (cleaned, true);
                 }
                 // White space counts once something follows it: none at the start or end, at most one empty line.

@@ -6,10 +6,28 @@
 //! itself: such a session is [`Standing::Open`] until the mail's end, and the answer to that end says whether it was proven. A
 //! mail that was not is refused there and then; nothing is bounced later, since the bounce would go to whoever was forged.
 
+mod author;
+pub(in crate::intake) mod copy;
+mod digest;
+mod dmarc;
+mod header;
+mod resolver;
+mod results;
+
 use std::net::IpAddr;
+use std::time::Duration;
+
+use author::Author;
+use digest::Digest;
+use dmarc::{NotAligned, Origin};
+use header::Header;
+pub use resolver::Resolver;
 
 use super::{Draft, Intake, Refusal, writes_from};
 use crate::config::{Proof, Sender};
+
+/// All lookups for one mail together. Senders wait ten minutes for the answer to a mail (RFC 5321, section 4.5.3.2.6).
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a session knows about who is at its other end.
 #[derive(Debug, Clone)]
@@ -20,6 +38,9 @@ pub struct Witness {
     pub certificate: Vec<String>,
     /// Its address; behind a load balancer the one that the PROXY header names.
     pub peer: IpAddr,
+    /// Whether it is a mail server that hands over what others sent it, as everybody who speaks LMTP (RFC 2033). Its address says
+    /// nothing about who wrote a mail, as little as that of `smtp.upstream_from` does.
+    pub handed_over: bool,
     /// What it called itself in EHLO, for SPF.
     pub hello: String,
     /// Envelope sender; never empty.
@@ -33,6 +54,8 @@ pub struct Proven {
     pub sender: String,
     /// What proved it.
     pub proof: Proof,
+    /// The address in From, where the mail itself proved it. Receipts go there: the envelope's sender is not proven then.
+    pub author: Option<String>,
 }
 
 /// What is known after MAIL.
@@ -52,8 +75,9 @@ impl Intake {
     pub fn standing(&self, witness: &Witness) -> Result<Standing, Refusal> {
         let senders = &self.inner.config.sender;
         let from = witness.from.as_str();
-        let proven =
-            |sender: &Sender, proof| Ok(Standing::Proven(Proven { sender: sender.name.clone(), proof }));
+        let proven = |sender: &Sender, proof| {
+            Ok(Standing::Proven(Proven { sender: sender.name.clone(), proof, author: None }))
+        };
         if let Some(login) = &witness.login {
             let sender = senders.iter().find(|sender| sender.login.as_ref() == Some(login));
             return match sender {
@@ -94,13 +118,72 @@ impl Intake {
         Err(unproven(from))
     }
 
-    /// Finds out from the mail itself who sent it. `draft` kept a copy of it ([`Draft::keep_copy`]).
+    /// Finds out from the mail itself who sent it. `draft` kept a copy of it ([`Draft::keep_copy`]), which is gone afterwards.
     ///
     /// # Errors
-    /// Where nothing in it proves that it is a sender's.
+    /// Where nothing in it proves that it is a sender's, for good; for now where the DNS does not answer.
     pub async fn prove(&self, draft: &Draft, witness: &Witness) -> Result<Proven, Refusal> {
-        let _ = draft;
-        Err(unproven(&witness.from))
+        let copy = draft.take_copy().ok_or_else(|| not_now("a mail to be proven was not kept"))?;
+        let digest = tokio::task::spawn_blocking(move || Digest::of(&copy)).await;
+        let digest = digest.map_err(not_now)?.map_err(|fault| forged(&fault))?;
+        let author = &digest.author;
+        let upstream = self.inner.upstream.iter().any(|network| network.contains(witness.peer));
+        let vouching = self.sender_for(author, Proof::Upstream);
+        let aligning = self.sender_for(author, Proof::Dmarc);
+        let proven = |sender: &Sender, proof| Proven {
+            sender: sender.name.clone(),
+            proof,
+            author: Some(author.address()),
+        };
+        let mut refusal = match (vouching, aligning) {
+            (None, None) => return Err(unproven(&author.address())),
+            (Some(_), None) if !upstream => return Err(not_through(author)),
+            _ => None,
+        };
+        if let Some(sender) = vouching.filter(|_| upstream) {
+            match self.vouched_upstream(&digest) {
+                Ok(()) => return Ok(proven(sender, Proof::Upstream)),
+                Err(silent) => refusal = Some(silent),
+            }
+        }
+        if let Some(sender) = aligning {
+            match self.aligned(&digest, witness, upstream || witness.handed_over).await {
+                Ok(()) => return Ok(proven(sender, Proof::Dmarc)),
+                Err(failed) => refusal = Some(failed),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| unproven(&author.address())))
+    }
+
+    fn vouched_upstream(&self, digest: &Digest) -> Result<(), Refusal> {
+        let id = self.inner.config.smtp.as_ref().and_then(|smtp| smtp.upstream_id.as_deref());
+        let header = Header::read(&digest.header).map_err(|fault| forged(&fault))?;
+        results::vouch(&header, id.unwrap_or_default(), &digest.author)
+            .map_err(|fault| not_vouched(&digest.author, &fault))
+    }
+
+    async fn aligned(&self, digest: &Digest, witness: &Witness, relayed: bool) -> Result<(), Refusal> {
+        let resolver = self.inner.resolver.as_ref().map_err(not_now)?;
+        let hostname = self.inner.config.smtp.as_ref().map_or("", |smtp| smtp.hostname.as_str());
+        let origin = Origin { peer: witness.peer, hello: &witness.hello, from: &witness.from, hostname };
+        let asked = dmarc::aligned(resolver, digest, (!relayed).then_some(origin));
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(fault)) => Err(not_aligned(&digest.author, &fault, relayed)),
+            Err(_) => Err(not_now(format_args!("DNS lookups took longer than {} s", PATIENCE.as_secs()))),
+        }
+    }
+
+    /// The sender that may write from the address `from` where `proof` shows that a mail is from there.
+    #[must_use]
+    pub fn sender_of(&self, from: &str, proof: Proof) -> Option<String> {
+        let author = Author::parse(from)?;
+        self.sender_for(&author, proof).map(|sender| sender.name.clone())
+    }
+
+    fn sender_for(&self, author: &Author, proof: Proof) -> Option<&Sender> {
+        let mut senders = self.inner.config.sender.iter();
+        senders.find(|sender| sender.accepts(proof) && author.writes_for(sender))
     }
 
     /// Whether any sender that only its mail can prove might have a mail to `to` faxed.
@@ -108,6 +191,9 @@ impl Intake {
     /// # Errors
     /// Where none could.
     pub fn routable_by_any(&self, to: &str) -> Result<(), Refusal> {
+        if let Some(answer) = self.answers_a_receipt(to) {
+            return answer;
+        }
         let senders = self.inner.config.sender.iter();
         let mut open =
             senders.filter(|sender| sender.accepts(Proof::Dmarc) || sender.accepts(Proof::Upstream));
@@ -116,6 +202,94 @@ impl Intake {
         }
         Err(super::not_faxed_here(to))
     }
+}
+
+/// The address in From that the server `authserv_id` vouches for, lower case and A-labels behind its `@`. `header` is a mail's
+/// header or begins with it; the server must be one that takes foreign fields of its own name out (RFC 8601, section 5). With the
+/// authserv-id `mx.microsoft.com` fields without a name count, which is how Microsoft 365 writes them, and so does its mark of mail
+/// from a signed-in user of the same organization.
+///
+/// # Errors
+/// A sentence where it does not vouch, or where the header has not one author in every reading.
+pub fn vouched(header: &[u8], authserv_id: &str) -> Result<String, Refusal> {
+    let header = Header::read(header).map_err(|fault| forged(&fault))?;
+    let author = Author::of(&header).map_err(|fault| forged(&fault))?;
+    results::vouch(&header, authserv_id, &author).map_err(|fault| not_vouched(&author, &fault))?;
+    Ok(author.address())
+}
+
+fn not_vouched(author: &Author, fault: &results::NotVouched) -> Refusal {
+    // RFC 7372, section 3.4: more than one way to tell was tried, and none could.
+    Refusal::permanent(
+        "5.7.26",
+        format!("This mail from {} {fault}, so nothing proves who sent it.", author.address()),
+    )
+}
+
+fn not_through(author: &Author) -> Refusal {
+    Refusal::permanent(
+        "5.7.1",
+        format!(
+            "Mail from {} is only taken through its own mail server; send it from your usual account.",
+            author.address()
+        ),
+    )
+}
+
+/// RFC 3463, section 3.5: a directory server failed.
+fn not_now(cause: impl std::fmt::Display) -> Refusal {
+    Refusal::temporary("4.4.3", "Who sent this mail cannot be checked at the moment; try again later.", cause)
+}
+
+/// What whoever sent it can do about it, with the codes of RFC 7372.
+fn not_aligned(author: &Author, fault: &NotAligned, relayed: bool) -> Refusal {
+    let domain = &author.domain;
+    let what = match fault {
+        NotAligned::Unknown(cause) => return not_now(cause),
+        NotAligned::Changed => {
+            "its DKIM signature does not fit: it was changed on its way, as mailing lists and \
+                                forwarding do. Send it directly"
+                .to_owned()
+        }
+        NotAligned::Expired => "its DKIM signature has expired. Send it anew".to_owned(),
+        NotAligned::Partial => format!(
+            "its DKIM signature does not cover From, Subject and all of the text. Ask whoever runs the mail of {domain} to sign all of it"
+        ),
+        NotAligned::NoKey => format!(
+            "the key of its DKIM signature is not in the DNS. Ask whoever runs the mail of {domain} to publish it"
+        ),
+        NotAligned::Wrong => format!(
+            "its DKIM signature cannot be verified. Ask whoever runs the mail of {domain} to look at it"
+        ),
+        NotAligned::NotAllowed => format!(
+            "what vouches for it is another domain than {domain}, and the DMARC record of {domain} does not allow that. \
+             Ask whoever runs its mail to sign as {domain}"
+        ),
+        NotAligned::NoRecord => format!(
+            "{domain} has no DMARC record, so nothing but its own DKIM signature counts. Ask whoever runs its mail to sign, or to \
+             publish a record"
+        ),
+        NotAligned::Nothing if relayed => {
+            format!("it has no DKIM signature of {domain}. Ask whoever runs the mail of {domain} to sign it")
+        }
+        NotAligned::Nothing => format!(
+            "it has no DKIM signature of {domain}, and SPF of {domain} does not name the server it comes from. Send it \
+             through the mail server of {domain}, or ask whoever runs that to sign"
+        ),
+    };
+    // Where SPF was not asked it is the author's signature alone that is missing (section 3.1), else both (section 3.4).
+    let code = if relayed { "5.7.22" } else { "5.7.26" };
+    Refusal::permanent(code, format!("Nothing proves that this mail is from {domain}: {what}."))
+}
+
+/// Of a mail whose header no proper mail program writes.
+fn forged(fault: &impl std::fmt::Display) -> Refusal {
+    Refusal::permanent(
+        "5.7.1",
+        format!(
+            "This mail {fault}, so nobody can tell who sent it. Write it anew in a mail program and send it from there."
+        ),
+    )
 }
 
 /// A sender without addresses may write from any.

@@ -6,7 +6,7 @@
 //! unknown sender or unroutable address at RCPT, a broken mail at its end. A refusal is never followed by a bounce.
 //!
 //! `session` is the dialogue (`command`, `path` and `parameter` read what the client says), `wire` the connection under it,
-//! `incoming` the way of a mail into the spool with `data` (where does it end) and `header` (what is its Message-ID). `limits` and
+//! `incoming` the way of a mail into the spool with `data` (where does it end) and `intake::header` (what is its Message-ID). `limits` and
 //! `recent` bound what one client may take, `proxy` finds out who it is behind a load balancer, `tls` and `names` by its certificate.
 
 use std::net::IpAddr;
@@ -34,7 +34,6 @@ mod command;
 mod data;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod header;
 mod incoming;
 mod limits;
 mod names;

@@ -12,11 +12,11 @@ use crate::spool::hex;
 /// One row to be. `event` and `detail` hold no patient data: words, counts, codes, keys of the register.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    actor: String,
-    event: String,
+    pub(super) actor: String,
+    pub(super) event: String,
     submission: Option<SubmissionId>,
     job: Option<JobId>,
-    detail: String,
+    pub(super) detail: String,
 }
 
 impl Entry {
@@ -74,34 +74,46 @@ pub(super) async fn write(tx: &mut SqliteConnection, now: Timestamp, entry: Entr
         sqlx::query_as("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
             .fetch_optional(&mut *tx)
             .await?;
-    let (seq, before) = last.map_or((1, String::new()), |(seq, hash)| (seq + 1, hash));
-    let submission = entry.submission.map(String::from);
-    let job = entry.job.map(String::from);
-    let hash = chain(&[
-        &before,
-        &seq.to_string(),
-        &millis(now).to_string(),
-        &entry.actor,
-        submission.as_deref().unwrap_or(""),
-        job.as_deref().unwrap_or(""),
-        &entry.event,
-        &entry.detail,
-    ]);
+    let link = Link::after(last, now, &entry);
     sqlx::query(
         "INSERT INTO ledger (seq, at, actor, submission_id, job_id, event, detail, hash) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
-    .bind(seq)
+    .bind(link.seq)
     .bind(millis(now))
     .bind(entry.actor)
-    .bind(submission)
-    .bind(job)
+    .bind(entry.submission.map(String::from))
+    .bind(entry.job.map(String::from))
     .bind(entry.event)
     .bind(entry.detail)
-    .bind(hash)
+    .bind(link.hash)
     .execute(&mut *tx)
     .await?;
     Ok(())
+}
+
+/// Where an entry hangs in the chain.
+pub(super) struct Link {
+    pub(super) seq: i64,
+    pub(super) hash: String,
+}
+
+impl Link {
+    /// Behind `last`, the place and hash of the row that is the last one so far.
+    pub(super) fn after(last: Option<(i64, String)>, now: Timestamp, entry: &Entry) -> Link {
+        let (seq, before) = last.map_or((1, String::new()), |(seq, hash)| (seq.saturating_add(1), hash));
+        let hash = chain(&[
+            &before,
+            &seq.to_string(),
+            &millis(now).to_string(),
+            &entry.actor,
+            entry.submission.as_ref().map_or("", |id| id.as_str()),
+            entry.job.as_ref().map_or("", |id| id.as_str()),
+            &entry.event,
+            &entry.detail,
+        ]);
+        Link { seq, hash }
+    }
 }
 
 /// SHA-256 over all fields, each preceded by its length, so that no two rows can be read as one another.

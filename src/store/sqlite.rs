@@ -4,6 +4,9 @@
 //! task: it takes what has queued up meanwhile, runs each request in a savepoint of one transaction, commits once, and only
 //! then answers them all. Many submissions share one sync; a request that fails undoes only itself. (Measured: a pool of
 //! writing connections is 5 to 33 times slower.)
+//!
+//! Every statement is carried to SQLite's own thread and its end back, which takes longer than most of them. So a request
+//! that is alone gets no savepoint, and between two requests one statement ends the one and begins the other.
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,10 +31,15 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migration
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Given the open transaction, does its work in it; given an error, only passes that on.
 type Request = Box<
-    dyn for<'c> FnOnce(Result<&'c mut SqliteConnection, StoreError>) -> BoxFuture<'c, (Answer, Whole)> + Send,
+    dyn for<'c> FnOnce(Result<&'c mut SqliteConnection, StoreError>) -> BoxFuture<'c, (Answer, Done)> + Send,
 >;
-/// Whether the transaction still stands: SQLite ends it by itself on some errors, a full disk among them.
-type Whole = Result<(), StoreError>;
+
+/// Whether what a request did is to be kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Keep,
+    Undo,
+}
 
 /// The engine: cheap to clone.
 #[derive(Debug, Clone)]
@@ -119,34 +127,21 @@ impl Engine {
         let (sender, receiver) = oneshot::channel();
         let request: Request = Box::new(move |connection| {
             Box::pin(async move {
-                let (result, whole) = match connection {
-                    Ok(connection) => in_savepoint(connection, request).await,
-                    Err(error) => (Err(error), Ok(())),
+                let result = match connection {
+                    Ok(connection) => request(connection).await,
+                    Err(error) => Err(error),
                 };
+                let done = if result.is_ok() { Done::Keep } else { Done::Undo };
                 let answer: Answer = Box::new(move |fate| {
                     // Nobody waits any more when the asker was cancelled; the commit stands all the same.
                     let _ = sender.send(fate.and(result));
                 });
-                (answer, whole)
+                (answer, done)
             })
         });
         self.requests.send(request).await.map_err(|_| StoreError::Closed)?;
         receiver.await.map_err(|_| StoreError::Closed)?
     }
-}
-
-async fn in_savepoint<T, F>(connection: &mut SqliteConnection, request: F) -> (Result<T, StoreError>, Whole)
-where
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
-{
-    if let Err(error) = sqlx::query("SAVEPOINT request").execute(&mut *connection).await {
-        let error = StoreError::from(error);
-        return (Err(error.same()), Err(error));
-    }
-    let result = request(connection).await;
-    let end = if result.is_ok() { "RELEASE request" } else { "ROLLBACK TO request; RELEASE request" };
-    let whole = sqlx::raw_sql(end).execute(&mut *connection).await;
-    (result, whole.map(|_| ()).map_err(StoreError::from))
 }
 
 async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Request>) {
@@ -171,19 +166,38 @@ async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<R
     }
 }
 
+/// One transaction. What has not been run when it breaks stays in the batch: SQLite ends a transaction by itself on some
+/// errors, a full disk among them, and the next statement of ours then fails.
 async fn write_batch(
     connection: &mut SqliteConnection,
     batch: &mut Vec<Request>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), StoreError> {
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    // From the front, one by one: what has not been run when the transaction breaks stays in the batch.
+    let alone = batch.len() == 1;
+    run(connection, if alone { "BEGIN IMMEDIATE" } else { "BEGIN IMMEDIATE; SAVEPOINT request" }).await?;
     while !batch.is_empty() {
         let request = batch.remove(0);
-        let (answer, whole) = request(Ok(&mut *connection)).await;
+        let (answer, done) = request(Ok(&mut *connection)).await;
         answers.push(answer);
-        whole?;
+        let then = match (alone, batch.is_empty(), done) {
+            (true, _, Done::Keep) => "COMMIT",
+            (true, _, Done::Undo) => {
+                // Fails where SQLite has rolled back by itself already. Whoever asked hears why, from its own statement.
+                let _ = run(connection, "ROLLBACK").await;
+                break;
+            }
+            (false, false, Done::Keep) => "RELEASE request; SAVEPOINT request",
+            // The savepoint stays behind ROLLBACK TO.
+            (false, false, Done::Undo) => "ROLLBACK TO request",
+            (false, true, Done::Keep) => "RELEASE request; COMMIT",
+            (false, true, Done::Undo) => "ROLLBACK TO request; RELEASE request; COMMIT",
+        };
+        run(connection, then).await?;
     }
-    sqlx::query("COMMIT").execute(&mut *connection).await?;
+    Ok(())
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
+    sqlx::query(sql).execute(connection).await?;
     Ok(())
 }

@@ -1,9 +1,10 @@
-//! Submissions and their sealed documents: accept, prepare, forget.
+//! Submissions and their sealed documents: prepare, forget. How they are recorded stands in [`super::accept`].
 
 use jiff::Timestamp;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
+use super::accept::SourceKeys;
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::{SubmissionId, word_type};
 
@@ -16,6 +17,8 @@ word_type!(
         Refused = "refused",
         /// It must not be faxed and must not be answered, as an automatic reply.
         Ignored = "ignored",
+        /// It was an answer to a receipt, with a command in it; its own answer says what came of that.
+        Command = "command",
     }
 );
 
@@ -38,7 +41,7 @@ pub struct NewSubmission {
     /// `smtp`, `sftp:USER`, `folder:NAME`, `cli`.
     pub source: String,
     /// What recognises it when it comes again.
-    pub source_key: Option<String>,
+    pub source_keys: SourceKeys,
     /// The sender's name in the configuration.
     pub sender: String,
     /// Where receipts go by mail.
@@ -145,44 +148,6 @@ fn all(rows: Vec<Row>) -> Result<Vec<Submission>, StoreError> {
 }
 
 impl Store {
-    /// Records `new`, unless a Submission with the same source key was accepted after `repeats_since`: then that one's
-    /// name is returned as `Err` inside `Ok`, and nothing is recorded.
-    ///
-    /// # Errors
-    /// Where the database fails; then nothing is recorded.
-    pub async fn insert_submission(
-        &self,
-        new: NewSubmission,
-        repeats_since: Timestamp,
-    ) -> Result<Result<SubmissionId, SubmissionId>, StoreError> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                if let Some(key) = &new.source_key {
-                    sqlx::query(
-                        "UPDATE submission SET source_key = NULL WHERE source_key = $1 AND accepted_at < $2",
-                    )
-                    .bind(key)
-                    .bind(millis(repeats_since))
-                    .execute(&mut *tx)
-                    .await?;
-                    let known: Option<String> =
-                        sqlx::query_scalar("SELECT id FROM submission WHERE source_key = $1")
-                            .bind(key)
-                            .fetch_optional(&mut *tx)
-                            .await?;
-                    if let Some(known) = known {
-                        return Ok(Err(known
-                            .parse()
-                            .map_err(|e| StoreError::unreadable("submission.id", e))?));
-                    }
-                }
-                insert(tx, &new).await?;
-                Ok(Ok(new.id))
-            })
-        })
-        .await
-    }
-
     /// Leases up to `limit` Submissions that wait to be prepared.
     ///
     /// # Errors
@@ -381,29 +346,6 @@ impl Store {
             .await?;
         Ok(n.unsigned_abs())
     }
-}
-
-async fn insert(tx: &mut SqliteConnection, new: &NewSubmission) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO submission (id, source, source_key, sender, receipt_to, message_id, bytes, accepted_at, \
-         wrapped_key, facts, prepare_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8)",
-    )
-    .bind(new.id.as_str())
-    .bind(&new.source)
-    .bind(&new.source_key)
-    .bind(&new.sender)
-    .bind(&new.receipt_to)
-    .bind(&new.message_id)
-    .bind(new.document.bytes.cast_signed())
-    .bind(millis(new.accepted_at))
-    .bind(&new.wrapped_key)
-    .bind(&new.facts)
-    .execute(&mut *tx)
-    .await?;
-    insert_document(tx, new.id, None, &new.document).await?;
-    let detail = format!("from {}, {} bytes, sha256 {}", new.sender, new.document.bytes, new.document.sha256);
-    let entry = ledger::Entry::new(&new.source, "accepted").detail(detail).submission(new.id);
-    ledger::write(tx, new.accepted_at, entry).await
 }
 
 pub(super) async fn insert_document(

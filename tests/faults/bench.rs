@@ -18,7 +18,9 @@ use faxbridge::job::state::{Event, step};
 use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::spool::{MasterKey, Purpose, Sealed, Spool, WrappedKey, hex};
-use faxbridge::store::{Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, Store, Verdict};
+use faxbridge::store::{
+    Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, SourceKeys, Store, Verdict,
+};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -389,14 +391,14 @@ async fn enter_job(
     };
     assert_eq!(store.add_recipients(vec![entry], "the tests", now).await.unwrap(), None);
     let (key, WrappedKey(wrapped_key)) = spool.new_key().unwrap();
-    let mut writer = spool.create(&key).await.unwrap();
+    let mut writer = spool.create(&key).unwrap();
     writer.write(&std::fs::read(PAPER).unwrap()).await.unwrap();
     let Sealed { name, bytes, sha256 } = writer.finish().await.unwrap();
     let document = Document { name, bytes, sha256: hex(&sha256) };
     let submission = NewSubmission {
         id: SubmissionId::new(now, 1),
         source: "cli".into(),
-        source_key: None,
+        source_keys: SourceKeys::default(),
         sender: "front desk".into(),
         receipt_to: Some("jane@clinic.example".into()),
         message_id: None,
@@ -414,11 +416,15 @@ async fn enter_job(
         route: route.iter().map(ToString::to_string).collect(),
         state: JobState::Queued { due: now },
         deadline: now + SignedDuration::from_hours(24),
+        send_at: None,
+        priority: faxbridge::job::Priority::Normal,
         packet: Some(PacketRow { document, pages: 3, cover_pages: 0 }),
         facts: Vec::new(),
     };
     let id = job.id;
-    assert!(store.record_prepared(submission, Verdict::Jobs, Vec::new(), vec![job], now).await.unwrap());
+    assert!(
+        store.record_prepared(submission, Verdict::Jobs, Vec::new(), vec![job], false, now).await.unwrap()
+    );
     (submission, id)
 }
 

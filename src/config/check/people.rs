@@ -23,7 +23,8 @@ pub(super) fn senders(config: &Config, report: &mut Report<'_>) {
     let users = each().filter_map(|(path, s)| Some((path.key("sftp_user"), s.sftp_user.as_deref()?)));
     no_repeats(users, "each SFTP user to one sender", report);
     for (path, sender) in each() {
-        mail(&path, sender, report);
+        let mailbox = config.imap.values().any(|mailbox| mailbox.sender.as_ref() == Some(&sender.name));
+        mail(&path, sender, mailbox, report);
         sftp(&path, sender, report);
         for (key, address) in [("receipts_to", &sender.receipts_to), ("mail", &sender.mail)] {
             if let Some(address) = address {
@@ -31,7 +32,6 @@ pub(super) fn senders(config: &Config, report: &mut Report<'_>) {
             }
         }
         let has_folder = config.folder.values().any(|folder| folder.sender == sender.name);
-        let mailbox = config.imap.values().any(|mailbox| mailbox.sender.as_ref() == Some(&sender.name));
         let mails = !sender.addresses.is_empty()
             || sender.login.is_some()
             || !sender.certificates.is_empty()
@@ -58,8 +58,8 @@ pub(super) fn senders(config: &Config, report: &mut Report<'_>) {
     }
 }
 
-/// Addresses, and the proof without which nothing from them is taken: a trusted network or a login.
-fn mail(path: &Path, sender: &Sender, report: &mut Report<'_>) {
+/// Addresses, and the proof without which nothing from them is taken; `mailbox`: a mailbox is all this sender's.
+fn mail(path: &Path, sender: &Sender, mailbox: bool, report: &mut Report<'_>) {
     for (i, address) in sender.addresses.iter().enumerate() {
         let here = path.key("addresses").nth(i);
         if address.starts_with('@') {
@@ -103,7 +103,8 @@ fn mail(path: &Path, sender: &Sender, report: &mut Report<'_>) {
         .proof
         .as_ref()
         .is_some_and(|list| list.iter().any(|proof| matches!(proof, Proof::Dmarc | Proof::Upstream)));
-    let proven = !sender.networks.is_empty() || login || !sender.certificates.is_empty() || by_others;
+    let proven =
+        !sender.networks.is_empty() || login || !sender.certificates.is_empty() || by_others || mailbox;
     if !sender.addresses.is_empty() && !proven && !unread {
         let sentence = "nothing proves that mail from these addresses is this sender's, so none would be taken; add \
                         networks (where it may come from), login and password, or proof = [\"dmarc\"]";

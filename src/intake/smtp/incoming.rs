@@ -3,10 +3,10 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::data::{LineEnds, Scanner};
-use super::header::{BadHeader, HeaderWatch};
 use super::reply::Reply;
 use super::wire::{Hangup, Wire};
 use crate::intake::Draft;
+use crate::intake::header::{BadHeader, HeaderWatch};
 
 /// A mail of which a part has come.
 pub(super) struct Incoming {

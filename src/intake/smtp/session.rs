@@ -290,6 +290,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             login: self.login.clone(),
             certificate: self.names.clone(),
             peer: self.peer,
+            handed_over: self.protocol == Protocol::Lmtp,
             hello: self.hello.clone().unwrap_or_default(),
             from,
         }

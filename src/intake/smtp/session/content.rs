@@ -128,6 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         };
         let arrival = Arrival {
             proof: Some(proven.proof),
+            author: proven.author,
             dsn,
             envelope_from: Some(mail.from),
             envelope_to: mail.to,

@@ -1,0 +1,185 @@
+//! What recognises the same mail or file when it comes again.
+//!
+//! A mail has one key for each of its recipients: its sender, Message-ID, body and that recipient. The way it came is not in
+//! it, so a mail that is sent and also fetched from a mailbox is one; neither are the other recipients, since a client that saw no
+//! answer may send the mail to each of them on its own. Some scanners give every mail the same Message-ID: another body is
+//! another mail. Header lines above it differ with the way and do not count.
+//!
+//! A file has one key: its way, sender, name and content. A mail without Message-ID is new each time, unless its way in names it
+//! otherwise ([`Arrival::identity`]); what a person sends by hand always is.
+
+use std::collections::HashSet;
+
+use aws_lc_rs::digest;
+
+use super::{Arrival, Source};
+use crate::spool::hex;
+use crate::store::SourceKeys;
+
+/// The keys of `arrival`. Its recipients stand beside the keys afterwards, each once.
+pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str) -> SourceKeys {
+    let source = arrival.source.to_string();
+    let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
+    match (&arrival.source, named, &arrival.file) {
+        (Source::Smtp | Source::Imap(_), Some(message_id), _) => {
+            let mail = Mail { sender: &arrival.sender, message_id, body: arrival.body_sha256.as_deref() };
+            let former = matches!(arrival.source, Source::Smtp).then(|| mail.former(&arrival.envelope_to));
+            if arrival.envelope_to.is_empty() {
+                // Out of a mailbox that knows no recipients: the rules alone say who gets it.
+                return SourceKeys { each: vec![mail.to("")], former };
+            }
+            let mut seen = HashSet::new();
+            let mut each = Vec::with_capacity(arrival.envelope_to.len());
+            arrival.envelope_to.retain(|to| {
+                let key = mail.to(to);
+                let first = seen.insert(key.clone());
+                if first {
+                    each.push(key);
+                }
+                first
+            });
+            SourceKeys { each, former }
+        }
+        (Source::Sftp(_) | Source::Folder(_), _, Some(file)) => {
+            SourceKeys { each: vec![key(&[&source, &arrival.sender, file, sha256])], former: None }
+        }
+        _ => SourceKeys::default(),
+    }
+}
+
+/// Takes away what is `known`: keys, their recipients, and what was asked for those.
+pub(super) fn narrow(arrival: &mut Arrival, keys: &mut SourceKeys, known: &[String]) {
+    let known: HashSet<&String> = known.iter().collect();
+    let mut kept = keys.each.iter().map(|key| !known.contains(key));
+    arrival.envelope_to.retain(|_| kept.next().unwrap_or(true));
+    keys.each.retain(|key| !known.contains(key));
+    if let Some(dsn) = &mut arrival.dsn {
+        dsn.recipients.retain(|recipient| arrival.envelope_to.contains(&recipient.to));
+    }
+}
+
+struct Mail<'a> {
+    sender: &'a str,
+    message_id: &'a str,
+    body: Option<&'a str>,
+}
+
+impl Mail<'_> {
+    fn to(&self, recipient: &str) -> String {
+        let recipient = recipient.to_ascii_lowercase();
+        key(&["mail", self.sender, self.message_id, self.body.unwrap_or_default(), &recipient])
+    }
+
+    /// As version 0.1 made one for all recipients of a mail over SMTP: so that a mail that came before the upgrade is known
+    /// after it.
+    fn former(&self, recipients: &[String]) -> String {
+        let mut recipients: Vec<String> = recipients.iter().map(|to| to.to_ascii_lowercase()).collect();
+        recipients.sort();
+        let mut fields = vec!["smtp", self.sender, self.message_id];
+        fields.extend(self.body);
+        fields.extend(recipients.iter().map(String::as_str));
+        key(&fields)
+    }
+}
+
+/// SHA-256 over all fields, each preceded by its length, so that no two lists of them are the same bytes.
+fn key(fields: &[&str]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for field in fields {
+        context.update(&(field.len() as u64).to_be_bytes());
+        context.update(field.as_bytes());
+    }
+    hex(context.finish().as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail(message_id: Option<&str>, to: &[&str]) -> Arrival {
+        Arrival {
+            envelope_from: Some("jane@example.com".into()),
+            envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
+            message_id: message_id.map(str::to_owned),
+            body_sha256: Some("b1".into()),
+            ..Arrival::new(Source::Smtp, "front desk".into())
+        }
+    }
+
+    fn file(name: &str) -> Arrival {
+        Arrival { file: Some(name.into()), ..Arrival::new(Source::Sftp("billing".into()), "billing".into()) }
+    }
+
+    fn each(mut arrival: Arrival, sha256: &str) -> Vec<String> {
+        source_keys(&mut arrival, sha256).each
+    }
+
+    #[test]
+    fn a_mail_is_known_for_each_recipient_whichever_way_it_came() {
+        let whole = each(mail(Some("<1@x>"), &["a@f", "b@f"]), "d1");
+        let [a, b] = whole.as_slice() else { panic!("one key for each") };
+        assert_ne!(a, b);
+        let same = |arrival: Arrival| each(arrival, "d2").first() == Some(a);
+        assert!(same(mail(Some("<1@x>"), &["a@f"])), "alone");
+        assert!(same(mail(Some("<1@x>"), &["A@F", "c@f"])), "case and company differ");
+        let fetched = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &["a@f"]) };
+        assert!(same(fetched), "out of a mailbox");
+        assert!(!same(mail(Some("<2@x>"), &["a@f"])), "another mail");
+        assert!(
+            !same(Arrival { sender: "billing".into(), ..mail(Some("<1@x>"), &["a@f"]) }),
+            "another sender"
+        );
+        let other = Arrival { body_sha256: Some("b2".into()), ..mail(Some("<1@x>"), &["a@f"]) };
+        assert!(!same(other), "a scanner that gives every mail the same Message-ID");
+        assert!(each(mail(None, &["a@f"]), "d1").is_empty(), "without a Message-ID each is new");
+        let unnamed = Arrival {
+            source: Source::Imap("office".into()),
+            identity: Some("d1".into()),
+            ..mail(None, &["a@f"])
+        };
+        assert_eq!(each(unnamed.clone(), "d1"), each(unnamed, "d1"), "a mailbox that still has it");
+        let nobody = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &[]) };
+        assert_eq!(each(nobody, "d1").len(), 1, "a mailbox without recipients");
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_way_name_and_content() {
+        let f = each(file("1_+12125550199.pdf"), "d1");
+        assert_eq!(f.len(), 1);
+        assert_eq!(f, each(file("1_+12125550199.pdf"), "d1"));
+        assert_ne!(f, each(file("1_+12125550199.pdf"), "d2"), "another content");
+        assert_ne!(f, each(file("1_+12125550198.pdf"), "d1"), "another number in the name");
+        let cli = Arrival { source: Source::Cli, ..file("x.pdf") };
+        assert!(each(cli, "d1").is_empty(), "what a person sends by hand is meant");
+    }
+
+    #[test]
+    fn keys_of_version_0_1_are_made_as_they_were() {
+        // Printed by that version.
+        let former = |to: &[&str]| source_keys(&mut mail(Some("<1@x>"), to), "d1").former;
+        let fields = ["smtp", "front desk", "<1@x>", "b1", "a@f", "b@f"];
+        assert_eq!(former(&["B@f", "a@f"]), Some(key(&fields)));
+        assert_eq!(each(file("x.pdf"), "d1"), [key(&["sftp:billing", "billing", "x.pdf", "d1"])]);
+    }
+
+    #[test]
+    fn what_is_known_goes_with_its_recipients_and_their_wishes() {
+        use crate::intake::{Dsn, DsnRecipient};
+        let wish = |to: &str| DsnRecipient {
+            to: to.into(),
+            original: None,
+            failure: true,
+            success: false,
+            never: false,
+        };
+        let mut arrival = mail(Some("<1@x>"), &["a@f", "A@f", "b@f", "c@f"]);
+        arrival.dsn = Some(Dsn { recipients: vec![wish("a@f"), wish("b@f")], ..Dsn::default() });
+        let mut keys = source_keys(&mut arrival, "d1");
+        assert_eq!(arrival.envelope_to, ["a@f", "b@f", "c@f"], "the same one once");
+        let b = keys.each.get(1).cloned().unwrap();
+        narrow(&mut arrival, &mut keys, &[b]);
+        assert_eq!(arrival.envelope_to, ["a@f", "c@f"]);
+        assert_eq!(keys.each.len(), 2);
+        assert_eq!(arrival.dsn.unwrap().recipients, [wish("a@f")]);
+    }
+}

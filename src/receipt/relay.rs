@@ -1,0 +1,298 @@
+//! The relay of the configuration: how a mail of ours leaves.
+//!
+//! TLS is as configured or there is no mail: where the relay does not offer STARTTLS that is required (or somebody on the way
+//! took the offer out), nothing is said beyond EHLO, and the mail waits. The relay's certificate must be good for its host
+//! name. A sign-in that is refused is the operator's to mend and keeps the mail; with a token it is tried once more with a
+//! fresh one, since a token may have been taken back before its time.
+//!
+//! Each mail has a connection of its own, a few at once. lettre's pool is not used: a mail that takes too long is broken off
+//! here, and the pool would hand the connection on in the middle of that mail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use lettre::address::Envelope;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use crate::config::RelayTls;
+
+/// For one step of the dialogue, and for all of it.
+const STEP: Duration = Duration::from_secs(60);
+const WHOLE: Duration = Duration::from_secs(300);
+/// Connections at once: Microsoft 365 refuses the fourth of one mailbox.
+const CONNECTIONS: usize = 3;
+/// What lettre says where it gets a question in XOAUTH2: that is how a server refuses a token (it wants an empty line before it
+/// says 535), and lettre has no answer to it.
+const TOKEN_QUESTIONED: &str = "This mechanism does not expect a challenge";
+
+/// Where tokens for XOAUTH2 come from. Both give a sentence for the operator where there is none to be had.
+pub trait Tokens: Send + Sync {
+    /// A token that should be good now.
+    fn token(&self) -> BoxFuture<'_, Result<Zeroizing<String>, String>>;
+
+    /// Another one than `refused`, which the relay did not take.
+    fn renewed<'a>(&'a self, refused: &'a str) -> BoxFuture<'a, Result<Zeroizing<String>, String>>;
+}
+
+/// Token sources by the name of their `[oauth.NAME]` section.
+pub type TokenMap = BTreeMap<String, Arc<dyn Tokens>>;
+
+/// How we sign in.
+#[derive(Clone)]
+pub enum Login {
+    /// Not at all.
+    None,
+    /// With name and password.
+    Password(String, Zeroizing<String>),
+    /// As this mailbox, with a token (XOAUTH2).
+    Token(String, Arc<dyn Tokens>),
+}
+
+/// The relay that takes our mail.
+#[derive(Clone)]
+pub struct Relay {
+    host: String,
+    port: u16,
+    tls: Tls,
+    login: Login,
+    hello: ClientId,
+    hands: Arc<Semaphore>,
+}
+
+impl Relay {
+    /// For the relay at `address` (`host:port`). `authorities` are certificates (PEM) that its own is checked with, instead of the
+    /// system's; `hello` is our host name.
+    ///
+    /// # Errors
+    /// A sentence for the operator when the address is none, or the certificates cannot be used.
+    pub fn new(
+        address: &str,
+        tls: RelayTls,
+        authorities: Option<&[u8]>,
+        login: Login,
+        hello: &str,
+    ) -> Result<Self, RelayError> {
+        let (host, port) = host_and_port(address)
+            .ok_or_else(|| RelayError::later(format!("the relay {address:?} is not written as host:port")))?;
+        let tls = match tls {
+            RelayTls::None => Tls::None,
+            RelayTls::Starttls => Tls::Required(parameters(&host, authorities)?),
+            RelayTls::Implicit => Tls::Wrapper(parameters(&host, authorities)?),
+        };
+        let hands = Arc::new(Semaphore::new(CONNECTIONS));
+        Ok(Relay { host, port, tls, login, hello: ClientId::Domain(hello.to_owned()), hands })
+    }
+
+    /// Greets the relay and signs in, for `faxbridge check`; sends nothing.
+    ///
+    /// # Errors
+    /// [`RelayError`] with what the operator has to mend.
+    pub async fn check(&self) -> Result<(), RelayError> {
+        self.signed_in(&Work::Check).await
+    }
+
+    /// Sends a mail to `to`, from nobody. When it returns, the relay has taken it.
+    ///
+    /// # Errors
+    /// [`RelayError`], which tells whether another try can succeed.
+    pub async fn send(&self, to: &str, bytes: &[u8]) -> Result<(), RelayError> {
+        let unfit = || RelayError::permanent("the address for the receipt is not a mail address".into());
+        let to: Address = to.parse().map_err(|_| unfit())?;
+        let envelope = from_nobody(&to).map_err(|_| unfit())?;
+        self.signed_in(&Work::Send(&envelope, bytes)).await
+    }
+
+    /// Does `work` with the sign-in that is configured; with a fresh token once more where the first is refused.
+    async fn signed_in(&self, work: &Work<'_>) -> Result<(), RelayError> {
+        let _hand = self.hands.acquire().await;
+        let (mailbox, tokens) = match &self.login {
+            Login::None => return work.done_by(&self.transport(None)).await,
+            Login::Password(name, password) => {
+                let credentials = Credentials::new(name.clone(), password.to_string());
+                let mechanisms = vec![Mechanism::Plain, Mechanism::Login];
+                return work.done_by(&self.transport(Some((credentials, mechanisms)))).await;
+            }
+            Login::Token(mailbox, tokens) => (mailbox, tokens),
+        };
+        let with = |token: &Zeroizing<String>| {
+            let credentials = Credentials::new(mailbox.clone(), token.to_string());
+            self.transport(Some((credentials, vec![Mechanism::Xoauth2])))
+        };
+        let token = tokens.token().await.map_err(RelayError::later)?;
+        match work.done_by(&with(&token)).await {
+            Err(error) if error.sign_in => {
+                let fresh = tokens.renewed(&token).await.map_err(RelayError::later)?;
+                if *fresh == *token { Err(error) } else { work.done_by(&with(&fresh)).await }
+            }
+            done => done,
+        }
+    }
+
+    fn transport(&self, login: Option<(Credentials, Vec<Mechanism>)>) -> AsyncSmtpTransport<Tokio1Executor> {
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
+            .port(self.port)
+            .tls(self.tls.clone())
+            .hello_name(self.hello.clone())
+            .timeout(Some(STEP));
+        if let Some((credentials, mechanisms)) = login {
+            builder = builder.credentials(credentials).authentication(mechanisms);
+        }
+        builder.build()
+    }
+}
+
+/// What is done over one connection.
+enum Work<'a> {
+    Check,
+    Send(&'a Envelope, &'a [u8]),
+}
+
+impl Work<'_> {
+    async fn done_by(&self, transport: &AsyncSmtpTransport<Tokio1Executor>) -> Result<(), RelayError> {
+        let (limit, what) = match self {
+            Work::Check => (STEP, "answer"),
+            Work::Send(..) => (WHOLE, "finish"),
+        };
+        let work = async {
+            match self {
+                Work::Check => match transport.test_connection().await {
+                    Ok(false) => Err(RelayError::later("the relay breaks off after its greeting".to_owned())),
+                    done => done.map(drop).map_err(|error| classify(&error)),
+                },
+                Work::Send(envelope, bytes) => {
+                    let done = transport.send_raw(envelope, bytes).await;
+                    done.map(drop).map_err(|error| classify(&error))
+                }
+            }
+        };
+        let overtime = || RelayError::later(format!("the relay did not {what} within {} s", limit.as_secs()));
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(overtime()))
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Relay")
+    }
+}
+
+/// An envelope from nobody: what cannot be delivered must not come back as a mail.
+pub(super) fn from_nobody(to: &Address) -> Result<Envelope, lettre::error::Error> {
+    Envelope::new(None, vec![to.clone()])
+}
+
+fn parameters(host: &str, authorities: Option<&[u8]>) -> Result<TlsParameters, RelayError> {
+    let mut builder = TlsParameters::builder(host.to_owned());
+    if let Some(pem) = authorities {
+        let unusable =
+            || RelayError::later("receipt.authorities holds no certificate in PEM form".to_owned());
+        if memchr::memmem::find(pem, b"-----BEGIN CERTIFICATE-----").is_none() {
+            return Err(unusable());
+        }
+        let roots = Certificate::from_pem(pem).map_err(|_| unusable())?;
+        builder = builder.certificate_store(CertificateStore::None).add_root_certificate(roots);
+    }
+    builder
+        .build()
+        .map_err(|error| RelayError::later(format!("TLS for the relay cannot be set up: {}", chain(&error))))
+}
+
+/// Why the relay did not take a mail.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct RelayError {
+    /// Whether the same mail will never be taken.
+    pub permanent: bool,
+    /// Whether our sign-in was refused.
+    pub sign_in: bool,
+    /// For the operator; holds no address.
+    pub sentence: String,
+}
+
+impl RelayError {
+    fn permanent(sentence: String) -> Self {
+        RelayError { permanent: true, sign_in: false, sentence }
+    }
+
+    fn later(sentence: String) -> Self {
+        RelayError { permanent: false, sign_in: false, sentence }
+    }
+
+    fn sign_in(sentence: String) -> Self {
+        RelayError { permanent: false, sign_in: true, sentence }
+    }
+}
+
+/// Only a refusal of this very mail is for good. A refused sign-in is the operator's to mend, and then the mail goes out.
+fn classify(error: &lettre::transport::smtp::Error) -> RelayError {
+    let Some(code) = error.status() else {
+        // lettre's own refusals have no kinds, only words; those it has today are told better.
+        let words = if error.is_client() { chain(error) } else { String::new() };
+        if words.contains(TOKEN_QUESTIONED) {
+            return RelayError::sign_in("the relay refuses our token".to_owned());
+        }
+        if words.contains("STARTTLS") {
+            let sentence =
+                "the relay does not offer STARTTLS, which receipt.tls asks for; nothing is sent in clear";
+            return RelayError::later(sentence.to_owned());
+        }
+        if words.contains("authentication mechanism") {
+            let sentence = "the relay offers no way to sign in that goes with receipt.login";
+            return RelayError::later(sentence.to_owned());
+        }
+        return RelayError::later(format!("the relay could not be reached or broke off: {}", chain(error)));
+    };
+    let code = code.to_string();
+    // The relay's text repeats addresses; its codes say enough.
+    let text = chain(error);
+    let enhanced =
+        text.split(|c: char| c.is_whitespace() || c == ':').find(|word| is_enhanced(word)).unwrap_or("");
+    let reply = format!("{code} {enhanced}");
+    let reply = reply.trim_end();
+    match code.as_str() {
+        "530" | "534" | "535" | "538" => {
+            RelayError::sign_in(format!("the relay refuses our sign-in ({reply})"))
+        }
+        _ if error.is_permanent() => {
+            RelayError::permanent(format!("the relay refused the receipt for good ({reply})"))
+        }
+        _ => RelayError::later(format!("the relay refused the receipt for now ({reply})")),
+    }
+}
+
+/// `5.1.1` and the like (RFC 3463).
+fn is_enhanced(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    matches!(parts.as_slice(), ["2" | "4" | "5", subject, detail]
+        if [subject, detail].iter().all(|part| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn host_and_port(address: &str) -> Option<(String, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests;

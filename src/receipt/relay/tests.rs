@@ -1,0 +1,116 @@
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// What a relay answers to a command, by its first word.
+type Replies = &'static [(&'static str, &'static str)];
+
+/// Plays a relay for one session: greets, answers each command from `replies` by its first word, and returns what it heard.
+async fn relay_that(
+    replies: &'static [(&'static str, &'static str)],
+) -> (Result<(), RelayError>, Vec<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let peer = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        let reply = |word: &str| replies.iter().find(|(at, _)| *at == word).map(|(_, reply)| *reply);
+        write.write_all(b"220 relay.example.com\r\n").await.unwrap();
+        let (mut heard, mut in_data) = (Vec::new(), false);
+        while let Ok(Some(line)) = lines.next_line().await {
+            let word = line.split([' ', ':']).next().unwrap_or("").to_owned();
+            let answer = match (in_data, word.as_str()) {
+                (true, ".") => {
+                    in_data = false;
+                    reply(".").unwrap_or("250 2.0.0 taken")
+                }
+                (true, _) => continue,
+                (false, "DATA") => {
+                    in_data = true;
+                    "354 go on"
+                }
+                (false, "EHLO") => reply("EHLO").unwrap_or("250 relay.example.com"),
+                (false, word) => reply(word).unwrap_or("250 2.0.0 ok"),
+            };
+            heard.push(line);
+            if write.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
+                break;
+            }
+        }
+        heard
+    });
+    let login = match replies.iter().any(|(at, _)| *at == "AUTH") {
+        true => Login::Password("fax".to_owned(), "secret".to_owned().into()),
+        false => Login::None,
+    };
+    let relay = Relay::new(&address, RelayTls::None, None, login, "fax.example.com").unwrap();
+    let result = relay.send("jane@example.net", b"Subject: x\r\n\r\ny\r\n").await;
+    (result, peer.await.unwrap())
+}
+
+#[tokio::test]
+async fn the_relay_hears_a_null_sender() {
+    let (result, heard) = relay_that(&[]).await;
+    assert_eq!(result, Ok(()));
+    let heard: Vec<&str> = heard.iter().map(String::as_str).collect();
+    assert_eq!(
+        heard.get(..4).unwrap(),
+        ["EHLO fax.example.com", "MAIL FROM:<>", "RCPT TO:<jane@example.net>", "DATA"]
+    );
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart_and_hold_no_address() {
+    let table: &[(Replies, bool, &str)] = &[
+        (
+            &[("RCPT", "550 5.1.1 <jane@example.net>: no such user")],
+            true,
+            "the relay refused the receipt for good (550 5.1.1)",
+        ),
+        (
+            &[("RCPT", "450 4.2.0 <jane@example.net>: greylisted")],
+            false,
+            "the relay refused the receipt for now (450 4.2.0)",
+        ),
+        (&[(".", "554 no thanks")], true, "the relay refused the receipt for good (554)"),
+        (&[(".", "452 4.3.1 disk full")], false, "the relay refused the receipt for now (452 4.3.1)"),
+        (
+            &[("EHLO", "250-relay\r\n250 AUTH PLAIN"), ("AUTH", "535 5.7.8 wrong")],
+            false,
+            "the relay refuses our sign-in (535 5.7.8)",
+        ),
+    ];
+    for (replies, permanent, expected) in table {
+        let error = relay_that(replies).await.0.unwrap_err();
+        assert_eq!((error.permanent, error.to_string().as_str()), (*permanent, *expected));
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_is_away_is_tried_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let relay = Relay::new(&address, RelayTls::None, None, Login::None, "fax.example.com").unwrap();
+    let error = relay.send("jane@example.net", b"x").await.unwrap_err();
+    assert!(!error.permanent && error.sentence.starts_with("the relay could not be reached"), "{error}");
+    assert!(relay.send("jane", b"x").await.unwrap_err().permanent);
+}
+
+#[test]
+fn relays_are_written_as_host_and_port() {
+    let table = [
+        ("127.0.0.1:25", Some(("127.0.0.1", 25))),
+        ("[::1]:587", Some(("::1", 587))),
+        ("mail.example.com:465", Some(("mail.example.com", 465))),
+        ("mail.example.com", None),
+        (":25", None),
+        ("mail:0", None),
+    ];
+    for (address, expected) in table {
+        let found = host_and_port(address);
+        assert_eq!(found.as_ref().map(|(host, port)| (host.as_str(), *port)), expected, "{address}");
+    }
+}

@@ -1,0 +1,167 @@
+//! Recording what was accepted, once: the keys by which a mail or file is known again, and the Submission's first rows.
+//!
+//! A client waits for this transaction, and each statement costs it a change of threads and back. So it is two: what is known
+//! already, and everything that is new.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use super::ledger::{self, Link};
+use super::submissions::NewSubmission;
+use super::{Store, StoreError, millis};
+use crate::job::SubmissionId;
+
+/// Keys that are forgotten in one go.
+const FORGOTTEN_AT_ONCE: i64 = 10_000;
+
+/// What recognises a Submission when it comes again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceKeys {
+    /// One for each recipient of a mail; one for a file; none where everything is new each time.
+    pub each: Vec<String>,
+    /// Recognises a mail as a whole, as version 0.1 recorded it; only looked for.
+    pub former: Option<String>,
+}
+
+/// It came before, at least in part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeat {
+    /// The Submission in which it came: that of the first key that is known.
+    pub first: SubmissionId,
+    /// Which of [`SourceKeys::each`] are known; all, or the rest is new.
+    pub known: Vec<String>,
+}
+
+impl Store {
+    /// Records `new`, unless some of its source keys were recorded since `repeats_since`: then these are returned as `Err` inside
+    /// `Ok`, and nothing is recorded.
+    ///
+    /// # Errors
+    /// Where the database fails; then nothing is recorded.
+    pub async fn insert_submission(
+        &self,
+        new: NewSubmission,
+        repeats_since: Timestamp,
+    ) -> Result<Result<SubmissionId, Repeat>, StoreError> {
+        let entry = ledger::Entry::new(&new.source, "accepted")
+            .detail(format!(
+                "from {}, {} bytes, sha256 {}",
+                new.sender, new.document.bytes, new.document.sha256
+            ))
+            .submission(new.id);
+        self.write(move |tx| {
+            Box::pin(async move {
+                let keys = &new.source_keys;
+                let asked: Vec<&String> = keys.each.iter().chain(&keys.former).collect();
+                let sql = format!(
+                    "SELECT seq, hash, '' FROM (SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1) AS head \
+                     UNION ALL SELECT 0, key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ({})",
+                    places(2, asked.len())
+                );
+                let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(millis(repeats_since));
+                for key in asked {
+                    query = query.bind(key);
+                }
+                let rows: Vec<(i64, String, String)> = query.fetch_all(&mut *tx).await?;
+                let mut last = None;
+                let mut known = HashMap::new();
+                for (seq, text, submission) in rows {
+                    if seq > 0 {
+                        last = Some((seq, text));
+                    } else {
+                        known.insert(text, submission);
+                    }
+                }
+                if let Some(repeat) = repeat(keys, &known)? {
+                    return Ok(Err(repeat));
+                }
+                let link = Link::after(last, new.accepted_at, &entry);
+                // Several statements in one: SQLite's driver runs them one after the other, with parameters in common.
+                let mut sql = String::from(
+                    "INSERT INTO submission (id, source, sender, receipt_to, message_id, bytes, accepted_at, wrapped_key, \
+                       facts, prepare_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7); \
+                     INSERT INTO document (name, submission_id, bytes, sha256) VALUES ($10, $1, $6, $11); \
+                     INSERT INTO ledger (seq, at, actor, submission_id, event, detail, hash) \
+                       VALUES ($12, $7, $2, $1, $13, $14, $15)",
+                );
+                if !keys.each.is_empty() {
+                    let rows: Vec<String> =
+                        (0..keys.each.len()).map(|n| format!("(${}, $1, $7)", n.saturating_add(16))).collect();
+                    // One that is there already is older than what counts as a repeat.
+                    sql.push_str(&format!(
+                        "; INSERT INTO source_key (key, submission_id, accepted_at) VALUES {} ON CONFLICT (key) DO UPDATE \
+                           SET submission_id = excluded.submission_id, accepted_at = excluded.accepted_at",
+                        rows.join(", ")
+                    ));
+                }
+                let mut query = sqlx::query(AssertSqlSafe(sql))
+                    .bind(new.id.as_str())
+                    .bind(&new.source)
+                    .bind(&new.sender)
+                    .bind(&new.receipt_to)
+                    .bind(&new.message_id)
+                    .bind(new.document.bytes.cast_signed())
+                    .bind(millis(new.accepted_at))
+                    .bind(&new.wrapped_key)
+                    .bind(&new.facts)
+                    .bind(&new.document.name)
+                    .bind(&new.document.sha256)
+                    .bind(link.seq)
+                    .bind(&entry.event)
+                    .bind(&entry.detail)
+                    .bind(&link.hash);
+                for key in &keys.each {
+                    query = query.bind(key);
+                }
+                query.execute(&mut *tx).await?;
+                Ok(Ok(new.id))
+            })
+        })
+        .await
+    }
+
+    /// Forgets source keys that were recorded before `before`: what comes with them again is new. Returns how many; not
+    /// all at once, so that nobody waits for it long.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn forget_source_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "DELETE FROM source_key WHERE key IN (SELECT key FROM source_key WHERE accepted_at < $1 LIMIT $2)",
+                )
+                .bind(millis(before))
+                .bind(FORGOTTEN_AT_ONCE)
+                .execute(&mut *tx)
+                .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+}
+
+/// What of `keys` is among the `known`, which name their Submissions.
+fn repeat(keys: &SourceKeys, known: &HashMap<String, String>) -> Result<Option<Repeat>, StoreError> {
+    let whole = keys.former.as_ref().and_then(|key| known.get(key));
+    let first = keys.each.iter().find_map(|key| known.get(key)).or(whole);
+    let Some(first) = first else { return Ok(None) };
+    let first = first.parse().map_err(|e| StoreError::unreadable("source_key.submission_id", e))?;
+    let mut each = keys.each.clone();
+    if whole.is_none() {
+        each.retain(|key| known.contains_key(key));
+    }
+    Ok(Some(Repeat { first, known: each }))
+}
+
+/// `count` numbered parameters from `first` on; for none, what no key is equal to.
+fn places(first: usize, count: usize) -> String {
+    if count == 0 {
+        return "NULL".to_owned();
+    }
+    let places: Vec<String> = (0..count).map(|n| format!("${}", n.saturating_add(first))).collect();
+    places.join(", ")
+}

@@ -1,0 +1,584 @@
+//! Story: the mails of `fixtures/mails`, as offices, devices, programs and attackers send them, and what becomes of each.
+//!
+//! `fixtures/mails/expected.toml` says what must come of them: parts, recipients, verdict. It was written by hand. Here
+//! `faxbridge preview --json` says what does come of them, with one register and one configuration, and all differences are told at
+//! once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use faxbridge::clock::{Clock, SystemClock};
+use faxbridge::job::{FaxNumber, JobState, SubmissionId};
+use faxbridge::register::{Entry, EntryState};
+use faxbridge::store::{JobFilter, Submission, Verdict};
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+use support::smtp::Refused;
+use support::stage::BASE;
+use support::{Stage, smtp};
+use tokio::process::Command;
+
+mod support;
+
+/// The senders differ in what of their mail is read as options; the rules in what they do with the text and the cover.
+const CONFIG: &str = r#"
+[smtp]
+listen = ["127.0.0.1:0"]
+hostname = "fax.example.com"
+
+[[sender]]
+name = "front desk"
+addresses = ["jane@clinic.example"]
+networks = ["127.0.0.0/8"]
+
+[[sender]]
+name = "scanners"
+addresses = ["scanner@clinic.example"]
+networks = ["127.0.0.0/8"]
+directives = false
+
+[[sender]]
+name = "legacy"
+addresses = ["legacy@clinic.example"]
+networks = ["127.0.0.0/8"]
+readers = ["efax", "rightfax", "interfax", "hylafax", "t37"]
+
+[[rule]]
+name = "claims by subject"
+require_sender = ["front desk", "scanners", "legacy"]
+to = "claims@fax.example.com"
+subject = "{topic} [claim {claim}]"
+recipient = "lakeshore-insurance"
+identifier = "{claim}"
+identifier_label = "Claim"
+
+[[rule]]
+name = "number in the address"
+require_sender = ["front desk", "scanners", "legacy"]
+to = "{number}@fax.example.com"
+
+[[rule]]
+name = "number as the host"
+require_sender = ["legacy"]
+to = "{number}@fax"
+
+[[rule]]
+name = "named recipient"
+require_sender = ["front desk", "scanners", "legacy"]
+to = "{recipient}@fax.example.com"
+
+[[rule]]
+name = "letters"
+require_sender = ["front desk", "scanners", "legacy"]
+to = "{recipient}@letters.example.com"
+body_as_pages = true
+
+[[rule]]
+name = "text on the cover"
+require_sender = ["front desk", "scanners", "legacy"]
+to = "{recipient}@open.example.com"
+body_on_cover = true
+cover_may_be_left_out = true
+
+[[rule]]
+name = "text on the cover, by number"
+require_sender = ["front desk", "scanners", "legacy"]
+to = "{number}@open.example.com"
+body_on_cover = true
+cover_may_be_left_out = true
+
+[policy]
+hurry = 600
+ask_first = "200 ms"
+ask_at_most = "500 ms"
+quiet = "1 s"
+"#;
+
+/// Asked for by the issue that brought these mails.
+const AT_LEAST: usize = 60;
+/// Longest name of a part, in characters.
+const LONGEST_NAME: usize = 120;
+/// Previews at once.
+const AT_ONCE: usize = 2;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mails")
+}
+
+/// `expected.toml`, which explains itself.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    group: Vec<Group>,
+}
+
+/// Mails with something in common. What they have is written out as in [`Said`]: serde tells of unknown keys only so.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    /// For readers of the file.
+    #[serde(rename = "about")]
+    _about: String,
+    mail: BTreeMap<String, Said>,
+    from: Option<String>,
+    to: Option<Vec<String>>,
+    verdict: Option<String>,
+    parts: Option<Lines>,
+    jobs: Option<Lines>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    from: Option<String>,
+    to: Option<Vec<String>>,
+    verdict: Option<String>,
+    reason: Option<String>,
+    subject: Option<String>,
+    cover: Option<u64>,
+    parts: Option<Lines>,
+    jobs: Option<Lines>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Lines {
+    Word(Any),
+    Lines(Vec<String>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+enum Any {
+    #[serde(rename = "any")]
+    Any,
+}
+
+impl Said {
+    fn or(&self, common: &Group) -> Said {
+        Said {
+            from: self.from.clone().or_else(|| common.from.clone()),
+            to: self.to.clone().or_else(|| common.to.clone()),
+            verdict: self.verdict.clone().or_else(|| common.verdict.clone()),
+            parts: self.parts.clone().or_else(|| common.parts.clone()),
+            jobs: self.jobs.clone().or_else(|| common.jobs.clone()),
+            ..self.clone()
+        }
+    }
+
+    fn envelope(&self) -> (String, Vec<String>) {
+        let from = self.from.clone().unwrap_or_else(|| "jane@clinic.example".into());
+        let to = self.to.clone().unwrap_or_else(|| vec!["mercy-radiology@fax.example.com".into()]);
+        (from, to)
+    }
+}
+
+fn expected() -> BTreeMap<String, Said> {
+    let text = std::fs::read_to_string(folder().join("expected.toml")).unwrap();
+    let expected: Expected = toml::from_str(&text).unwrap_or_else(|error| panic!("expected.toml: {error}"));
+    let mut mails = BTreeMap::new();
+    for group in expected.group {
+        for (name, said) in &group.mail {
+            let double = mails.insert(name.clone(), said.or(&group));
+            assert!(double.is_none(), "{name} stands twice in expected.toml");
+        }
+    }
+    mails
+}
+
+/// One line of `preview --json`.
+#[derive(Debug, Deserialize)]
+struct Shown {
+    verdict: String,
+    reason: Option<String>,
+    subject: Option<String>,
+    parts: Vec<Part>,
+    packet: Option<Packet>,
+    jobs: Vec<Job>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Part {
+    name: String,
+    kind: String,
+    pages: Option<(u32, u32)>,
+    left_out: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Packet {
+    pages: u32,
+    cover_pages: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Job {
+    recipient: Option<String>,
+    number: Option<String>,
+    rule: String,
+    held: Option<String>,
+}
+
+/// Whether `text` is what `wanted` says, in which `*` stands for anything.
+fn fits(wanted: &str, text: &str) -> bool {
+    let mut pieces = wanted.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(last) = wanted.contains('*').then(|| pieces.next_back()).flatten() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        match rest.split_once(piece) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// A part of a sentence; `*` for any sentence, `-` for none.
+fn says(wanted: &str, sentence: Option<&str>) -> bool {
+    match (wanted, sentence) {
+        ("-" | "", None) => true,
+        ("-" | "", Some(_)) | (_, None) => false,
+        ("*", Some(_)) => true,
+        (wanted, Some(sentence)) => sentence.contains(wanted),
+    }
+}
+
+fn part_fits(wanted: &str, part: &Part) -> bool {
+    let wanted = match wanted {
+        "text" => "text of the mail | text | - | the mail's text",
+        "html" => "HTML text of the mail | html | - | the mail's text",
+        "text within" => "* | text | - | the text of the attached mail",
+        "html within" => "* | html | - | the text of the attached mail",
+        wanted => wanted,
+    };
+    let columns: Vec<&str> = wanted.split('|').map(str::trim).collect();
+    let [name, kind, pages, why] = columns[..] else { panic!("not four columns: {wanted}") };
+    let shown = part.pages.map_or("-".to_owned(), |(first, last)| format!("{first}-{last}"));
+    fits(name, &part.name) && fits(kind, &part.kind) && pages == shown && says(why, part.left_out.as_deref())
+}
+
+fn job_fits(wanted: &str, job: &Job) -> bool {
+    let columns: Vec<&str> = wanted.split('|').map(str::trim).collect();
+    let [recipient, number, rule, held] = columns[..] else { panic!("not four columns: {wanted}") };
+    fits(recipient, job.recipient.as_deref().unwrap_or("-"))
+        && fits(number, job.number.as_deref().unwrap_or("-"))
+        && fits(rule, &job.rule)
+        && says(held, job.held.as_deref())
+}
+
+/// Everything in which a mail differs from what was expected.
+fn differences(said: &Said, shown: &Shown) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut differ = |what: &str, wanted: &dyn std::fmt::Debug, found: &dyn std::fmt::Debug| {
+        differences.push(format!("{what}: expected {wanted:?}, is {found:?}"));
+    };
+    let verdicts = said.verdict.as_deref().unwrap_or("ready");
+    if !verdicts.split('|').any(|verdict| verdict == shown.verdict) {
+        differ("verdict", &verdicts, &(&shown.verdict, &shown.reason));
+    }
+    if shown.reason.is_none() != (shown.verdict == "ready") {
+        differ("reason", &"one where it is not ready, and only there", &shown.reason);
+    }
+    if let Some(reason) = said.reason.as_deref().filter(|reason| !says(reason, shown.reason.as_deref())) {
+        differ("reason", &reason, &shown.reason);
+    }
+    let subject = shown.subject.as_deref().unwrap_or("-");
+    if let Some(wanted) = said.subject.as_deref().filter(|wanted| !fits(wanted, subject)) {
+        differ("subject", &wanted, &subject);
+    }
+    if subject.chars().any(char::is_control) {
+        differ("subject", &"one line", &subject);
+    }
+    if let Some(Lines::Lines(wanted)) = &said.parts {
+        let fit = wanted.len() == shown.parts.len()
+            && wanted.iter().zip(&shown.parts).all(|(wanted, part)| part_fits(wanted, part));
+        if !fit {
+            let found: Vec<String> = shown.parts.iter().map(part_words).collect();
+            differences.push(format!(
+                "parts: expected\n      {}\n    are\n      {}",
+                wanted.join("\n      "),
+                found.join("\n      ")
+            ));
+        }
+    }
+    for part in &shown.parts {
+        if part.name.chars().count() > LONGEST_NAME || part.name.chars().any(char::is_control) {
+            differences
+                .push(format!("name: expected at most {LONGEST_NAME} plain characters, is {:?}", part.name));
+        }
+        if part.pages.is_some() == part.left_out.is_some() {
+            differences.push(format!("part: neither faxed nor left out, or both: {}", part_words(part)));
+        }
+    }
+    // Where two verdicts are right, the recipients are those of the one that was given.
+    let verdict = if verdicts.contains('|') { shown.verdict.as_str() } else { verdicts };
+    let default = match verdict {
+        "ready" => vec!["mercy-radiology | +12125550199 | named recipient | -".to_owned()],
+        "held" => vec!["mercy-radiology | +12125550199 | named recipient | *".to_owned()],
+        _ => Vec::new(),
+    };
+    match said.jobs.clone().unwrap_or(Lines::Lines(default)) {
+        Lines::Word(Any::Any) => {}
+        Lines::Lines(wanted) => {
+            let fit = wanted.len() == shown.jobs.len()
+                && wanted.iter().zip(&shown.jobs).all(|(wanted, job)| job_fits(wanted, job));
+            if !fit {
+                differences.push(format!("jobs: expected {wanted:?}, are {:?}", shown.jobs));
+            }
+        }
+    }
+    if shown.verdict == "ready" {
+        differences.extend(packet_differences(said, shown));
+    }
+    differences
+}
+
+/// Cover and parts must fill the packet without a gap.
+fn packet_differences(said: &Said, shown: &Shown) -> Option<String> {
+    let Some(packet) = &shown.packet else { return Some("packet: expected one, is none".to_owned()) };
+    let cover = said.cover.unwrap_or(1);
+    if packet.cover_pages != cover {
+        return Some(format!("cover: expected {cover} pages, are {}", packet.cover_pages));
+    }
+    let last = shown.parts.iter().filter_map(|part| part.pages).map(|(_, last)| last).max();
+    let last = last.unwrap_or(u32::try_from(cover).unwrap());
+    (packet.pages != last)
+        .then(|| format!("pages: the last part ends with page {last} of a packet of {}", packet.pages))
+}
+
+fn part_words(part: &Part) -> String {
+    let pages = part.pages.map_or("-".to_owned(), |(first, last)| format!("{first}-{last}"));
+    format!("{} | {} | {pages} | {}", part.name, part.kind, part.left_out.as_deref().unwrap_or(""))
+}
+
+async fn stage() -> Stage {
+    // Not the brake on answers to one address, which all these mails would wear out.
+    let base = BASE.replace("[receipt]\n", "[receipt]\nrefusals_per_hour = 10000\n");
+    let stage = Stage::with(&format!("{base}{CONFIG}"), |_| {}).await;
+    stage
+        .verified(&[
+            ("mercy-radiology", "+12125550199"),
+            ("county-labs", "+12125550110"),
+            ("lakeshore-insurance", "+12125550142"),
+        ])
+        .await;
+    // Nobody has vouched for this one yet.
+    let now = SystemClock.now();
+    let template: Entry = stage.store.recipient("county-labs").await.unwrap().unwrap();
+    let unverified = Entry {
+        key: "night-desk".into(),
+        number: FaxNumber::from_e164("+12125550133").unwrap(),
+        state: EntryState::Unverified,
+        verified_how: None,
+        verified_by: None,
+        verified_at: None,
+        ..template
+    };
+    assert_eq!(stage.store.add_recipients(vec![unverified], "the tests", now).await.unwrap(), None);
+    stage
+}
+
+/// What `preview` says of `mails`, which share an envelope.
+async fn preview(stage: &Stage, from: &str, to: &[String], mails: &[String]) -> BTreeMap<String, Shown> {
+    let out = stage.path("out").join(mails.first().unwrap());
+    let mut arguments: Vec<String> =
+        ["--json", "--no-pictures", "--source", "smtp", "--from", from].map(str::to_owned).to_vec();
+    arguments.extend(["--out".to_owned(), out.display().to_string()]);
+    arguments.extend(to.iter().flat_map(|to| ["--to".to_owned(), to.clone()]));
+    arguments.extend(mails.iter().map(|name| folder().join(format!("{name}.eml")).display().to_string()));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = stage.command("preview", &arguments).await;
+    assert!(output.status.success(), "preview: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<Shown> = lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(shown.len(), mails.len(), "one line for each mail");
+    mails.iter().cloned().zip(shown).collect()
+}
+
+/// What `preview` says of all of them.
+async fn previews(stage: &Stage, expected: &BTreeMap<String, Said>) -> BTreeMap<String, Shown> {
+    let mut envelopes: BTreeMap<(String, Vec<String>), Vec<String>> = BTreeMap::new();
+    for (name, said) in expected {
+        envelopes.entry(said.envelope()).or_default().push(name.clone());
+    }
+    let shown: Vec<BTreeMap<String, Shown>> = stream::iter(&envelopes)
+        .map(|((from, to), mails)| preview(stage, from, to, mails))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    shown.into_iter().flatten().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mail_becomes_what_was_meant() {
+    let expected = expected();
+    assert!(expected.len() >= AT_LEAST, "{} mails are too few", expected.len());
+    let stage = stage().await;
+    let shown = previews(&stage, &expected).await;
+    let mut wrong = Vec::new();
+    for (name, said) in &expected {
+        let differences = differences(said, &shown[name]);
+        if !differences.is_empty() {
+            wrong.push(format!("{name}\n    {}", differences.join("\n    ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} mails:\n\n{}\n", wrong.len(), expected.len(), wrong.join("\n\n"));
+}
+
+/// What became of a mail that was handed over by SMTP.
+enum Handed {
+    /// No.
+    Refused(String),
+    /// It is this submission.
+    Accepted(SubmissionId),
+}
+
+async fn hand_over(stage: &Stage, name: &str, said: &Said) -> Handed {
+    let mail = std::fs::read(folder().join(format!("{name}.eml"))).unwrap();
+    let (from, to) = said.envelope();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    match smtp::send(stage.smtp(), &from, &to, &mail).await {
+        Ok(reply) => {
+            assert!(reply.contains("accepted as "), "{name} is no repeat: {reply}");
+            Handed::Accepted(reply.trim().rsplit(' ').next().unwrap().parse().unwrap())
+        }
+        Err(Refused::Reply(code, reply)) => {
+            assert_eq!(code / 100, 5, "{name}: for good: {reply}");
+            Handed::Refused(reply)
+        }
+        Err(Refused::Broken(error)) => panic!("{name}: {error}"),
+    }
+}
+
+/// In what the daemon's submission differs from what preview showed.
+async fn daemon_differences(stage: &Stage, submission: &Submission, shown: &Shown) -> Vec<String> {
+    let verdict = match shown.verdict.as_str() {
+        "ignored" => Verdict::Ignored,
+        "refused" => Verdict::Refused,
+        _ => Verdict::Jobs,
+    };
+    let mut differences = Vec::new();
+    if submission.verdict != Some(verdict) {
+        differences.push(format!("preview says {}, the daemon {:?}", shown.verdict, submission.verdict));
+    }
+    let filter = JobFilter { submission: Some(submission.id), ..JobFilter::default() };
+    let jobs = stage.store.jobs(&filter, 1000).await.unwrap();
+    let told = |job: &faxbridge::store::Job| {
+        let held = matches!(job.state, JobState::Held { .. });
+        (job.recipient.clone(), job.number.as_ref().map(ToString::to_string), job.rule.clone(), held)
+    };
+    let daemon: Vec<_> = jobs.iter().map(told).collect();
+    let known = |job: &Job| job.number.is_some() || job.held.is_none();
+    let preview: Vec<_> = shown
+        .jobs
+        .iter()
+        // Preview names what was asked for; the daemon keeps only what the register knows.
+        .map(|job| {
+            let recipient = job.recipient.clone().filter(|_| known(job));
+            (recipient, job.number.clone(), job.rule.clone(), job.held.is_some())
+        })
+        .collect();
+    if daemon != preview {
+        differences.push(format!("preview's jobs: {preview:?}, the daemon's: {daemon:?}"));
+    }
+    let pages = |job: &faxbridge::store::Job| job.packet.as_ref().map(|packet| packet.pages);
+    let packet = shown.packet.as_ref().map(|packet| packet.pages);
+    if let Some(job) = jobs.iter().find(|job| pages(job) != packet) {
+        differences.push(format!("preview's packet has {packet:?} pages, the daemon's {:?}", pages(job)));
+    }
+    differences
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_does_what_preview_says() {
+    let expected = expected();
+    let mut stage = stage().await;
+    let shown = previews(&stage, &expected).await;
+    stage.start().await;
+    let mut wrong = Vec::new();
+    let mut accepted = BTreeMap::new();
+    for (name, said) in &expected {
+        match hand_over(&stage, name, said).await {
+            Handed::Accepted(id) => {
+                accepted.insert(id, name);
+            }
+            // What no rule could take is told at once. A file may have bare line feeds, a mail on its way not.
+            Handed::Refused(_) if shown[name].verdict == "refused" || name == "bare-line-feeds" => {}
+            Handed::Refused(reply) => wrong.push(format!("{name}: refused: {reply}")),
+        }
+    }
+    let patience = Duration::from_secs(300);
+    let submissions = stage
+        .until_in(patience, Duration::from_millis(200), "a verdict on every mail", async || {
+            let submissions = stage.submissions().await;
+            submissions.iter().all(|one| one.verdict.is_some()).then_some(submissions)
+        })
+        .await;
+    assert_eq!(submissions.len(), accepted.len());
+    for submission in &submissions {
+        let name = accepted[&submission.id];
+        let differences = daemon_differences(&stage, submission, &shown[name]).await;
+        wrong.extend(differences.into_iter().map(|difference| format!("{name}: {difference}")));
+    }
+    assert!(wrong.is_empty(), "{} differences:\n{}\n", wrong.len(), wrong.join("\n"));
+    // Machines hear nothing; whoever wrote a mail that is not faxed as it is, hears why.
+    let told = |submission: &Submission| {
+        let id = submission.message_id.as_deref().unwrap_or("none");
+        !stage.answers(id).is_empty()
+    };
+    for submission in submissions.iter().filter(|one| one.message_id.is_some()) {
+        let name = accepted[&submission.id];
+        if matches!(shown[name].verdict.as_str(), "refused" | "held") {
+            let what = format!("an answer to {name}");
+            stage.until(&what, async || told(submission).then_some(())).await;
+        }
+    }
+    for submission in submissions.iter().filter(|one| one.verdict == Some(Verdict::Ignored)) {
+        assert!(!told(submission), "{} is answered", accepted[&submission.id]);
+    }
+}
+
+#[test]
+fn every_mail_is_expected_and_every_expectation_has_its_mail() {
+    let expected: BTreeSet<String> = expected().into_keys().collect();
+    let there: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    let odd: Vec<&String> = expected.symmetric_difference(&there).collect();
+    assert!(odd.is_empty(), "only in expected.toml or only as .eml: {odd:?}");
+}
+
+#[tokio::test]
+async fn the_generator_writes_these_mails_byte_for_byte() {
+    let script = folder().join("make.py");
+    let output = Command::new("/usr/bin/python3")
+        .arg(script)
+        .arg("--check")
+        .output()
+        .await
+        .expect("python3 is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn stars_stand_for_anything() {
+    for (wanted, text, fit) in [
+        ("a.pdf", "a.pdf", true),
+        ("a.pdf", "a.pdf ", false),
+        ("*", "", true),
+        ("*.pdf", "a.pdf", true),
+        ("a*c*e", "abcde", true),
+        ("a*c*e", "abde", false),
+        ("a*a", "a", false),
+    ] {
+        assert_eq!(fits(wanted, text), fit, "{wanted} {text}");
+    }
+}
