@@ -5,6 +5,9 @@
 //! Everything else ends in a refusal with a sentence, at the earliest command at which it can be known: too large at MAIL,
 //! unknown sender or unroutable address at RCPT, a broken mail at its end. A refusal is never followed by a bounce.
 //!
+//! Mail with a null sender, a machine's notice, is refused too, at RCPT: a notice that nobody has is one that nobody misses, and the
+//! machine that sent it keeps it in its own log. What such mail looks like behind a proper sender is `prepare`'s business.
+//!
 //! `session` is the dialogue (`command`, `path` and `parameter` read what the client says), `wire` the connection under it,
 //! `incoming` the way of a mail into the spool with `data` (where does it end) and `intake::header` (what is its Message-ID). `limits` and
 //! `recent` bound what one client may take, `proxy` finds out who it is behind a load balancer, `tls` and `names` by its certificate.

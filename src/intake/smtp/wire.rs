@@ -237,7 +237,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             _ => return Err(Hangup::Closed),
         };
         let by = (Instant::now() + self.idle).min(self.end);
-        let stream = timeout_at(by, acceptor.accept(stream)).await.map_err(|_| self.late())??;
+        let mut shutdown = self.shutdown.clone();
+        let stream = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|stop| *stop) => return Err(Hangup::Stopping),
+            stream = timeout_at(by, acceptor.accept(stream)) => stream.map_err(|_| self.late())??,
+        };
         self.stream = Stream::Tls(Box::new(stream));
         Ok(())
     }

@@ -177,6 +177,21 @@ async fn a_stop_does_not_wait_for_the_tarpit() {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_a_handshake() {
+    let bench = bench().await;
+    let mut client = bench.connect();
+    client.send("EHLO client\r\n").await;
+    client.expect(&["220 ", "250-"]).await;
+    client.send("STARTTLS\r\n").await;
+    client.expect(&["220 2.0.0"]).await;
+    client.send(b"\x16\x03\x01\x02\x00").await;
+    let begun = tokio::time::Instant::now();
+    bench.stop.send_replace(true);
+    client.over().await;
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
 async fn a_certificate_proves_whose_mail_it_is_and_a_strangers_proves_nothing() {
     let mut bench = Bench::new().await;
     let partners = Partners::read(Path::new("fixtures/tls/partners.pem")).unwrap();
