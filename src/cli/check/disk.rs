@@ -126,7 +126,8 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
         if let Some(path) = &smtp.client_authorities {
             match intake::smtp::Partners::read(path) {
                 Ok(_) => {
-                    findings.ok(format_args!("client certificates can be checked with {}", path.display()))?;
+                    findings
+                        .ok(format_args!("client certificates can be checked with {}", path.display()))?;
                 }
                 Err(error) => findings.fault(loaded.fault("smtp.client_authorities", error.to_string()))?,
             }

@@ -199,8 +199,14 @@ async fn a_certificate_proves_whose_mail_it_is_and_a_strangers_proves_nothing() 
     let tls = configured(certificate, Some(&partners)).unwrap();
     bench.set(|settings| (settings.tls, settings.partners) = (Some(tls.into()), Some(partners)));
     let partner = ("fixtures/tls/partner.pem", "fixtures/tls/partner.key");
-    let cases: &[(Option<(&str, &str)>, &str)] =
-        &[(Some(partner), "250 2.1.5"), (Some((CERTIFICATE, KEY)), "550 5.7.1"), (None, "550 5.7.1")];
+    // The same name, by its own word.
+    let impostor = ("fixtures/tls/impostor.pem", "fixtures/tls/impostor.key");
+    let cases: &[(Option<(&str, &str)>, &str)] = &[
+        (Some(partner), "250 2.1.5"),
+        (Some((CERTIFICATE, KEY)), "550 5.7.1"),
+        (Some(impostor), "550 5.7.1"),
+        (None, "550 5.7.1"),
+    ];
     for (own, expected) in cases {
         let mut client = start_tls_as(bench.connect(), *own).await;
         client
