@@ -540,7 +540,7 @@ impl Parts {
     /// Begins to fetch every mailbox. None that is out of reach keeps the daemon from starting.
     fn open_mailboxes(&mut self, intake: &Intake) -> Result<(), StartError> {
         let keeper = oauth::Keeper { store: self.store.clone(), spool: self.spool.clone() };
-        let tokens = token_sources(&self.config, &keeper, &self.clock)?;
+        let tokens = token_sources(&self.config, Some(&keeper), &self.clock)?;
         let bodies = Arc::new(Semaphore::new(intake::imap::BODIES));
         for (name, section) in self.config.imap.clone() {
             let mailbox = intake::imap::Mailbox {
@@ -566,7 +566,7 @@ impl Parts {
 /// Where a secret cannot be read.
 pub fn token_sources(
     config: &Config,
-    keeper: &oauth::Keeper,
+    keeper: Option<&oauth::Keeper>,
     clock: &SharedClock,
 ) -> Result<oauth::Sources, StartError> {
     oauth::sources(config, keeper, clock).map_err(|(name, error)| {

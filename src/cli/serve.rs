@@ -98,6 +98,8 @@ async fn reload(path: &std::path::Path, running: Running) -> anyhow::Result<Runn
 /// What a file alone does not show: asked before the running daemon is stopped for the new one.
 async fn could_start(loaded: &faxbridge::config::Loaded) -> anyhow::Result<()> {
     daemon::certificates(&loaded.config)?;
+    let clock: faxbridge::clock::SharedClock = std::sync::Arc::new(faxbridge::clock::SystemClock);
+    daemon::token_sources(&loaded.config, None, &clock)?;
     let store = Store::open(&loaded.config.store.data_dir, "reload").await?;
     Ok(daemon::meet_providers(loaded, &store).await?)
 }
