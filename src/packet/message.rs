@@ -4,6 +4,10 @@
 //! There is no standard for any of this, so it goes by what programs write, in the languages that offices here get mail in. In
 //! doubt words stay: a quote on a cover is ugly, an answer that is missing from it is a fault.
 
+mod words;
+
+use words::{ALONE, FOOTERS, FROM, OPENS, PROGRAMS, RULED, WHAT, WHEN, WROTE};
+
 /// Words handed on.
 const LIMIT: usize = 8 << 10;
 /// Lines that one "On ... wrote:" may be broken into, and their length.
@@ -92,31 +96,6 @@ fn is_signature_mark(line: &str) -> bool {
 
 /// How many lines from here on say who wrote, and when, what is quoted below.
 fn attribution(lines: &[&str]) -> Option<usize> {
-    const OPENS: &[&str] = &[
-        "on ", "am ", "le ", "el ", "il ", "op ", "em ", "den ", "w dniu ", "dnia ", "el día ", "vào ",
-        "pada ",
-    ];
-    const WROTE: &[&str] = &[
-        "wrote",
-        "schrieb",
-        "a écrit",
-        "escribió",
-        "ha scritto",
-        "scritto",
-        "schreef",
-        "escreveu",
-        "skrev",
-        "napisał",
-        "napisała",
-        "пишет",
-        "писал",
-        "kirjoitti",
-        "yazdı",
-        "napsal",
-        "написал",
-        "написала",
-        "geschrieben",
-    ];
     let first = lines.first()?;
     let start = first.trim_start();
     if start.is_empty() || is_quoted(first) {
@@ -180,51 +159,10 @@ fn begins_another_mail(lines: &[&str]) -> bool {
 
 /// `-----Original Message-----` and `---------- Forwarded message ---------`, in the languages of their senders.
 fn is_rule_with_words(line: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "original message",
-        "forwarded message",
-        "original appointment",
-        "ursprüngliche nachricht",
-        "originalnachricht",
-        "weitergeleitete nachricht",
-        "original-nachricht",
-        "message d'origine",
-        "message original",
-        "message transféré",
-        "message d’origine",
-        "mensaje original",
-        "mensaje reenviado",
-        "messaggio originale",
-        "messaggio inoltrato",
-        "oorspronkelijk bericht",
-        "doorgestuurd bericht",
-        "mensagem original",
-        "mensagem encaminhada",
-        "ursprungligt meddelande",
-        "vidarebefordrat meddelande",
-        "oprindelig meddelelse",
-        "opprinnelig melding",
-        "wiadomość oryginalna",
-        "пересылаемое сообщение",
-        "исходное сообщение",
-    ];
-    const ALONE: &[&str] = &[
-        "begin forwarded message",
-        "anfang der weitergeleiteten nachricht",
-        "anfang der weitergeleiteten e-mail",
-        "début du message réexpédié",
-        "début du message transféré",
-        "inicio del mensaje reenviado",
-        "inizio messaggio inoltrato",
-        "begin doorgestuurd bericht",
-        "início da mensagem encaminhada",
-        "vidarebefordrat brev",
-        "start på videresendt besked",
-    ];
     let lower = line.trim().trim_matches('*').to_lowercase();
     let words = lower.trim_matches(|c: char| matches!(c, '-' | '_' | '=') || c.is_whitespace());
     let ruled = lower.starts_with("--") || lower.starts_with("__") || lower.starts_with("==");
-    (ruled && WORDS.contains(&words))
+    (ruled && RULED.contains(&words))
         || ALONE.iter().any(|alone| {
             words.strip_suffix([':', ' ', '\u{a0}']).unwrap_or(words).trim_end_matches([' ', '\u{a0}', ':'])
                 == *alone
@@ -233,55 +171,6 @@ fn is_rule_with_words(line: &str) -> bool {
 
 /// `From:`, then within the next lines when and to whom or what about, as Outlook writes above the mail that it quotes.
 fn is_field_block(lines: &[&str]) -> bool {
-    const FROM: &[&str] =
-        &["from", "von", "de", "da", "van", "fra", "från", "od", "от", "expéditeur", "gesendet von"];
-    const WHEN: &[&str] = &[
-        "sent",
-        "date",
-        "gesendet",
-        "datum",
-        "envoyé",
-        "enviado",
-        "enviado el",
-        "enviada em",
-        "enviado em",
-        "fecha",
-        "data",
-        "inviato",
-        "verzonden",
-        "sendt",
-        "dato",
-        "skickat",
-        "wysłano",
-        "отправлено",
-        "дата",
-        "gesendet am",
-    ];
-    const WHAT: &[&str] = &[
-        "to",
-        "subject",
-        "an",
-        "betreff",
-        "à",
-        "a",
-        "objet",
-        "para",
-        "asunto",
-        "assunto",
-        "oggetto",
-        "aan",
-        "onderwerp",
-        "til",
-        "emne",
-        "till",
-        "ämne",
-        "do",
-        "temat",
-        "кому",
-        "тема",
-        "cc",
-        "reply-to",
-    ];
     let field = |line: &str, of: &[&str]| {
         let line = line.trim().trim_start_matches('*');
         let key = line
@@ -311,48 +200,6 @@ fn strip_end(own: &mut Vec<&str>) {
 
 /// "Sent from my iPhone", and what others say of themselves.
 fn is_footer(line: &str) -> bool {
-    const FOOTERS: &[&str] = &[
-        "sent from my ",
-        "sent from mail for",
-        "sent from outlook",
-        "sent from yahoo",
-        "sent from samsung",
-        "sent from proton",
-        "sent from mobile",
-        "sent with proton",
-        "sent via ",
-        "get outlook for",
-        "get bluemail for",
-        "von meinem ",
-        "gesendet mit ",
-        "gesendet von ",
-        "gesendet über ",
-        "gesendet aus ",
-        "holen sie sich outlook",
-        "outlook für ",
-        "diese nachricht wurde von meinem",
-        "envoyé de mon ",
-        "envoyé depuis ",
-        "envoyé à partir de ",
-        "obtenir outlook",
-        "télécharger outlook",
-        "enviado desde ",
-        "enviado do meu ",
-        "enviado a partir",
-        "obtener outlook",
-        "obter o outlook",
-        "inviato da ",
-        "inviato dal mio",
-        "scarica outlook",
-        "ottieni outlook",
-        "verzonden vanaf ",
-        "verstuurd vanaf ",
-        "outlook voor ",
-        "skickat från ",
-        "sendt fra ",
-        "wysłane z ",
-        "отправлено с ",
-    ];
     let line = line.trim().trim_start_matches(['<', '[', '*', '_']).to_lowercase();
     // A sentence that only begins so is longer.
     line.chars().count() <= 120
@@ -362,33 +209,7 @@ fn is_footer(line: &str) -> bool {
 
 /// "Sent via courier: ..." is the sender's own.
 fn is_sentence_about_documents(line: &str) -> bool {
-    let program = [
-        "phone",
-        "pad",
-        "android",
-        "outlook",
-        "mail",
-        "samsung",
-        "galaxy",
-        "mobil",
-        "blackberry",
-        "tablet",
-        "windows",
-        "huawei",
-        "xiaomi",
-        "yahoo",
-        "proton",
-        "handy",
-        "smartphone",
-        "gerät",
-        "device",
-        "appareil",
-        "dispositivo",
-        "téléphone",
-        "teléfono",
-        "telefon",
-    ];
-    !program.iter().any(|word| line.contains(word))
+    !PROGRAMS.iter().any(|word| line.contains(word))
 }
 
 /// Lines joined, with at most one blank line where quotes were taken out.

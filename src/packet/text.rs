@@ -16,29 +16,35 @@ pub(super) struct Flow {
 /// Bytes as text: in the character set they claim; without one, or with one that nobody knows, as UTF-8 where they are
 /// that, and as Windows-1252 otherwise, which is what the programs write that do not say.
 pub(super) fn in_charset(bytes: &[u8], charset: Option<&str>) -> String {
-    // What is UTF-8 and not only ASCII is not by chance; many programs say `us-ascii` or `iso-8859-1` and mean it.
-    let vague = charset.is_none_or(|name| {
-        matches!(name.to_ascii_lowercase().as_str(), "us-ascii" | "ascii" | "utf-8" | "utf8" | "unknown-8bit")
-    });
-    if vague {
-        return readable(bytes).into_owned();
-    }
-    match charset.and_then(|name| charset_decoder(name.as_bytes())) {
-        Some(decode) => decode(bytes),
-        None => readable(bytes).into_owned(),
+    let name = charset.unwrap_or_default().to_ascii_lowercase();
+    match name.as_str() {
+        // What is UTF-8 and not only ASCII is not by chance, and programs that say ASCII write what they like.
+        "" | "us-ascii" | "ascii" | "unknown-8bit" => readable(bytes).into_owned(),
+        "utf-8" | "utf8" => String::from_utf8_lossy(without_mark(bytes)).into_owned(),
+        name => match charset_decoder(name.as_bytes()) {
+            Some(decode) => decode(bytes),
+            None => readable(bytes).into_owned(),
+        },
     }
 }
 
 /// Bytes that do not say what they are.
 pub(super) fn readable(bytes: &[u8]) -> Cow<'_, str> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = without_mark(bytes);
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
+        // Cut within a character.
+        Err(error) if error.error_len().is_none() => String::from_utf8_lossy(bytes),
         Err(_) => match charset_decoder(b"windows-1252") {
             Some(decode) => Cow::Owned(decode(bytes)),
             None => String::from_utf8_lossy(bytes),
         },
     }
+}
+
+/// Without the mark that Windows programs write in front of UTF-8.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Lines that end in `\n`, without control characters, and without blank lines at either end.
@@ -125,6 +131,9 @@ mod tests {
             (b"\x1b$B>>\x1b(B", Some("iso-2022-jp"), "松"),
             (b"\xc4\xe3", Some("gb18030"), "你"),
             (b"Gr+APwA3w-e", Some("utf-7"), "Grüße"),
+            ("grü\u{fffd}e".as_bytes(), Some("utf-8"), "grü\u{fffd}e"),
+            (b"gr\xc3\xbc\xdf", Some("utf-8"), "grü\u{fffd}"),
+            (b"gr\xc3\xbc\xc3", None, "grü\u{fffd}"),
             (b"", Some("utf-8"), ""),
         ] {
             assert_eq!(in_charset(bytes, charset), text, "{charset:?}");
