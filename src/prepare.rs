@@ -13,10 +13,11 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::SharedClock;
+use crate::commands;
 use crate::config::Config;
 use crate::cover::Fonts;
 use crate::crash::reached;
-use crate::intake::SubmissionFacts;
+use crate::intake::{Rush, SubmissionFacts};
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
 use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
@@ -49,6 +50,9 @@ const MISCOUNTED: &str =
 /// What is known about a Job that only its Submission's key can read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobFacts {
+    /// The envelope recipients that it stands for.
+    #[serde(default)]
+    pub to: Vec<String>,
     /// The sender's reference.
     pub reference: Option<String>,
     /// Name of the recipient as on the cover.
@@ -95,12 +99,16 @@ pub struct Preparer {
     pub workshop: Workshop,
     /// Who gets them.
     pub planner: Planner,
+    /// Answers to receipts.
+    pub commands: commands::Desk,
     /// What covers are set in.
     pub fonts: Arc<Fonts>,
     /// Limits and times.
     pub config: Arc<Config>,
     /// Time.
     pub clock: SharedClock,
+    /// What comes in just now, and is not to be kept waiting.
+    pub rush: Arc<Rush>,
     /// Told when a Submission was accepted.
     pub arrived: Arc<Notify>,
     /// Told when Jobs were made.
@@ -118,6 +126,8 @@ enum Trouble {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Workshop(WorkshopError),
+    #[error(transparent)]
+    Command(#[from] commands::Trouble),
     #[error("it has no key or no document")]
     Gone,
 }
@@ -139,6 +149,7 @@ impl Preparer {
         let mut tasks = JoinSet::new();
         while !*shutdown.borrow() {
             while tasks.try_join_next().is_some() {}
+            self.rush.over().await;
             // A hand first, then work for it: what is claimed is begun at once.
             let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
             if let Some(submission) = self.claim().await {
@@ -201,9 +212,16 @@ impl Preparer {
             accepted_at: Some(submission.accepted_at),
         };
         let now = self.clock.now();
-        let plan = self.planner.plan(&request, &contents, now).await?;
+        let plan = match self.special(submission, &facts, &contents, now).await? {
+            Some(plan) => plan,
+            None => self.planner.plan(&request, &contents, now).await?,
+        };
         facts.parts = contents.parts;
         let (verdict, planned) = match plan {
+            Plan::Command(carried) => {
+                facts.command = Some(carried);
+                (Verdict::Command, Vec::new())
+            }
             Plan::Ignored(reason) => {
                 tracing::info!(submission.id = %submission.id, "submission {} is ignored: {reason}", submission.id);
                 (Verdict::Ignored, Vec::new())
@@ -225,7 +243,10 @@ impl Preparer {
         let held = jobs.iter().filter(|job| matches!(job.state, JobState::Held { .. })).count();
         let made: Vec<String> =
             jobs.iter().filter_map(|job| Some(job.packet.as_ref()?.document.name.clone())).collect();
-        if !self.store.record_prepared(submission.id, verdict, facts.seal(&key)?, jobs, now).await? {
+        let sender = self.config.sender.iter().find(|sender| sender.name == submission.sender);
+        let acceptance = sender.is_some_and(|sender| sender.acceptance);
+        let facts = facts.seal(&key)?;
+        if !self.store.record_prepared(submission.id, verdict, facts, jobs, acceptance, now).await? {
             // Another run was faster, or a person: nothing names these files.
             for name in &made {
                 self.spool.forget(name).await?;
@@ -238,6 +259,40 @@ impl Preparer {
         self.made.notify_one();
         self.answered.notify_one();
         Ok(())
+    }
+
+    /// What becomes of a mail that is not for faxing: our own, or an answer to a receipt.
+    async fn special(
+        &self,
+        submission: &Submission,
+        facts: &SubmissionFacts,
+        contents: &Contents,
+        now: Timestamp,
+    ) -> Result<Option<Plan>, Trouble> {
+        // A machine's mail is neither carried out nor answered: the planner says so of every such mail.
+        let Some(mail) = contents.mail.as_ref().filter(|mail| mail.auto_submitted.is_none()) else {
+            return Ok(None);
+        };
+        let from = [facts.envelope_from.as_deref(), mail.from_address.as_deref()];
+        if from.into_iter().flatten().any(|address| self.config.is_own_address(address)) {
+            return Ok(Some(Plan::Ignored(
+                "it comes from the address that our own receipts come from".into(),
+            )));
+        }
+        let letter = commands::Letter {
+            submission,
+            to: &facts.envelope_to,
+            proof: facts.proof,
+            envelope_from: facts.envelope_from.as_deref(),
+            contents,
+        };
+        Ok(match self.commands.sort(letter.to, submission.accepted_at) {
+            commands::Sorted::NotACommand => None,
+            commands::Sorted::Neither(carried) => Some(Plan::Command(carried)),
+            commands::Sorted::Command(about) => {
+                Some(Plan::Command(self.commands.carry_out(letter, about, now).await?))
+            }
+        })
     }
 
     /// Opens the document. What a child could not cope with holds the packet; what is our own trouble is an error.
@@ -296,6 +351,7 @@ impl Preparer {
             }
         };
         let facts = JobFacts {
+            to: job.to,
             reference: job.route.reference.clone(),
             recipient_name: job.sheet.to_name.clone(),
             hold: held.map(|(_, sentence)| sentence),
@@ -329,7 +385,7 @@ impl Preparer {
             let Some(bench) = table.bench.as_mut() else {
                 return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
             };
-            let mut sink = Spooled(self.spool.create(table.from.key).await?);
+            let mut sink = Spooled(self.spool.create(table.from.key)?);
             match bench.make(front.pdfs(), job.selection.as_ref(), &mut sink).await {
                 // One number on the cover, in the packet and in the receipt, or nothing leaves.
                 Ok(made) if front.pages.is_some_and(|printed| printed != made.pages) => {

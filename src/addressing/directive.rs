@@ -50,7 +50,7 @@ impl Stop {
     pub fn new(place: Place, written: &str, why: &str) -> Stop {
         let why = why.trim_end_matches('.');
         Stop(format!(
-            "\"{}\" in {} {why}. Nothing of this mail was faxed; correct it and send it again.",
+            "\"{}\" in {} {why}. Correct it and send the mail again.",
             quotable(written, REPEATED),
             place.words()
         ))
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(
             stop.unwrap_err().sentence(),
             "\"Attn: John Doe\" in the text of the mail does not fit to \"Attn: Jane Doe\" in the address; leave one of them \
-             out. Nothing of this mail was faxed; correct it and send it again."
+             out. Correct it and send the mail again."
         );
         // A cover has one line for both.
         let claim = said(Place::Text, "Claim: 1", Wish::Identifier("Claim".into(), "1".into()));

@@ -46,6 +46,8 @@ pub enum Plan {
     Ignored(String),
     /// Nothing of it can be faxed; the sentence for its sender, and what each rule said.
     Refused(String, Vec<Trace>),
+    /// It was an answer to a receipt, and is carried out.
+    Command(crate::commands::Carried),
     /// These Jobs.
     Jobs(Vec<PlannedJob>),
 }
@@ -55,6 +57,8 @@ pub enum Plan {
 pub struct PlannedJob {
     /// Its name.
     pub id: JobId,
+    /// The envelope recipients that it stands for: more than one where they mean the same telephone.
+    pub to: Vec<String>,
     /// The register's entry, where there is one.
     pub entry: Option<Entry>,
     /// The number, as far as it is known.
@@ -134,11 +138,13 @@ impl Planner {
             Err(stop) => return Ok(Plan::Refused(stop.sentence(), Vec::new())),
         };
         let mut batch = Batch::default();
-        for addressed in self.addresses(request, contents, sender, &letter) {
+        for (envelope, addressed) in self.addresses(request, contents, sender, &letter) {
             let to = addressed.as_ref().map(|addressed| addressed.to.as_str());
             let routed = self.route(request, &letter, to);
             let Some(route) = routed.route.clone() else {
-                batch.refuse(contents.hold.clone().or(routed.refusal()).unwrap_or_default());
+                // Another system's form that was no address in the end says best why no rule takes it.
+                let form = addressed.and_then(|addressed| addressed.said.err()).map(Stop::sentence);
+                batch.refuse(form.or(contents.hold.clone()).or(routed.refusal()).unwrap_or_default());
                 batch.traces.extend(routed.trace);
                 continue;
             };
@@ -149,7 +155,7 @@ impl Planner {
             let case = Case { request, contents, letter: &letter, own: &own, now };
             match self.job(&case, route, routed.trace).await? {
                 Ok(job) => {
-                    if let Err(sentence) = batch.add(job, own) {
+                    if let Err(sentence) = batch.add(job, own, envelope) {
                         return Ok(Plan::Refused(sentence, Vec::new()));
                     }
                 }
@@ -159,16 +165,16 @@ impl Planner {
         Ok(batch.plan())
     }
 
-    /// The recipients in the form that rules take apart; one without an address where there is none.
+    /// The envelope recipients, each with the form that rules take apart; one without an address where there is none.
     fn addresses(
         &self,
         request: &Request,
         contents: &Contents,
         sender: Option<&Sender>,
         letter: &Letter,
-    ) -> Vec<Option<Addressed>> {
+    ) -> Vec<(Option<String>, Option<Addressed>)> {
         if request.to.is_empty() {
-            return vec![None];
+            return vec![(None, None)];
         }
         let readers: &[Reader] = match (sender, &contents.mail) {
             (Some(sender), Some(_)) if request.source != "cli" => &sender.readers,
@@ -176,8 +182,11 @@ impl Planner {
         };
         let addressees = contents.mail.as_ref().map_or(&[][..], |mail| &mail.addressees);
         let claimed = letter.targets();
-        let expand = |to: &String| readers::expand(to, readers, addressees, &claimed);
-        request.to.iter().flat_map(expand).map(Some).collect()
+        let expand = |to: &String| {
+            let forms = readers::expand(to, readers, addressees, &claimed);
+            forms.into_iter().map(|form| (Some(to.clone()), Some(form))).collect::<Vec<_>>()
+        };
+        request.to.iter().flat_map(expand).collect()
     }
 
     fn route(&self, request: &Request, letter: &Letter, to: Option<&str>) -> Routed {
@@ -263,6 +272,7 @@ impl Planner {
         }
         Ok(Ok(PlannedJob {
             id,
+            to: Vec::new(),
             entry,
             number,
             route,
@@ -401,19 +411,22 @@ impl Batch {
     }
 
     /// Adds a Job. Two addresses that mean the same telephone get one fax, if they want the same.
-    fn add(&mut self, job: PlannedJob, own: Vec<Said>) -> Result<(), String> {
-        let known = self.jobs.iter().position(|known| known.number.is_some() && known.number == job.number);
-        let Some((asked, times)) = known.and_then(|place| self.sources.get_mut(place)) else {
+    fn add(&mut self, mut job: PlannedJob, own: Vec<Said>, envelope: Option<String>) -> Result<(), String> {
+        let mut both = self.jobs.iter_mut().zip(&mut self.sources);
+        let known = both.find(|(known, _)| known.number.is_some() && known.number == job.number);
+        let Some((known, (asked, times))) = known else {
+            job.to.extend(envelope);
             self.jobs.push(job);
             self.sources.push((own, 1));
             return Ok(());
         };
         let wishes = |said: &[Said]| said.iter().map(|said| said.wish.clone()).collect::<Vec<_>>();
         if wishes(asked) != wishes(&own) {
-            return Err("Two of the addresses mean the same number and ask for different things on its cover, so that nothing was \
-                        faxed. Send them in two mails."
+            return Err("Two of the addresses mean the same number and ask for different things on its cover. Send them in two \
+                        mails."
                 .to_owned());
         }
+        known.to.extend(envelope.filter(|to| !known.to.contains(to)));
         *times += 1;
         Ok(())
     }

@@ -204,6 +204,8 @@ fn without_cover(granted: &mut Granted) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::addressing::directive::{Place, Said, Wish};
     use crate::routing::Ask;
@@ -335,5 +337,50 @@ mod tests {
             decide(vec![Wish::Subject("x".into())], Route { subject_on_cover: false, ..route() }, true)
                 .unwrap();
         assert_eq!((granted.subject, granted.warnings.len()), (None, 1));
+    }
+
+    fn any_wish() -> impl Strategy<Value = Wish> {
+        prop_oneof![
+            "[a-z]{1,9}".prop_map(Wish::Attention),
+            "[a-z]{1,9}".prop_map(Wish::From),
+            "[a-z]{1,9}".prop_map(Wish::Subject),
+            "[ab]".prop_map(Wish::Reference),
+            "[ab]".prop_map(|value| Wish::Identifier("Claim".into(), value)),
+            (1u32..9).prop_map(|page| Wish::Pages(pages(&page.to_string()))),
+            any::<bool>().prop_map(Wish::Cover),
+            any::<bool>().prop_map(Wish::Body),
+            "[a-z]{1,9}".prop_map(Wish::Note),
+            "[0-9]{7,11}"
+                .prop_map(|number| Wish::Target(crate::addressing::directive::Target::Number(number))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_wish_widens_a_rule(
+            wishes in proptest::collection::vec(any_wish(), 0..5),
+            flags in any::<[bool; 4]>(),
+            list in proptest::option::of(Just("1-3".to_owned())),
+            printed in any::<bool>(),
+        ) {
+            let [body_on_cover, body_as_pages, cover_may_be_left_out, subject_on_cover] = flags;
+            let rule = Route {
+                body_on_cover, body_as_pages, cover_may_be_left_out, subject_on_cover, pages: list, ..route()
+            };
+            let (plain, _) = decide(vec![], rule.clone(), printed).unwrap();
+            if let Ok((granted, after)) = decide(wishes, rule.clone(), printed) {
+                // Where it goes, by whom and by which rule is untouched.
+                prop_assert_eq!((&after.ask, &after.rule, &after.providers), (&rule.ask, &rule.rule, &rule.providers));
+                prop_assert!(granted.cover || cover_may_be_left_out && printed);
+                prop_assert!(granted.message.is_none() || body_on_cover);
+                prop_assert!(granted.body.is_none() || plain.body == granted.body);
+                prop_assert!(granted.subject.is_none() || subject_on_cover);
+                let chosen = |granted: &Granted| {
+                    granted.selection.as_ref().map_or_else(|| Ok((1..=5).collect::<Vec<u32>>()), |pages| pages.of(5)).unwrap()
+                };
+                let most = chosen(&plain);
+                prop_assert!(chosen(&granted).iter().all(|page| most.contains(page)));
+            }
+        }
     }
 }

@@ -183,7 +183,8 @@ impl TryFrom<Row> for Job {
 impl Store {
     /// Records what preparing `submission` came to: its Jobs, or a verdict without any. The Submission leaves the queue of
     /// those to be prepared in the same commit, and its answers enter the outbox. `false`: nothing was recorded, because it
-    /// was prepared already, or one of its earlier Jobs is held no more.
+    /// was prepared already, or one of its earlier Jobs is held no more. With `acceptance` its sender is told at once what was
+    /// understood, once, as soon as one of its Jobs is not held.
     ///
     /// # Errors
     /// Where the database fails; then nothing is recorded.
@@ -193,6 +194,7 @@ impl Store {
         verdict: Verdict,
         facts: Vec<u8>,
         jobs: Vec<NewJob>,
+        acceptance: bool,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.write(move |tx| {
@@ -232,6 +234,10 @@ impl Store {
                     .bind(submission.as_str())
                     .execute(&mut *tx)
                     .await?;
+                let moving = jobs.iter().any(|job| !matches!(job.state, JobState::Held { .. }));
+                if acceptance && moving {
+                    outbox::tell_accepted(tx, submission, now).await?;
+                }
                 for (place, job) in jobs.iter().enumerate() {
                     insert_job(tx, submission, place + 1, job, now).await?;
                     if let JobState::Held { hold, .. } = job.state {

@@ -391,7 +391,7 @@ async fn enter_job(
     };
     assert_eq!(store.add_recipients(vec![entry], "the tests", now).await.unwrap(), None);
     let (key, WrappedKey(wrapped_key)) = spool.new_key().unwrap();
-    let mut writer = spool.create(&key).await.unwrap();
+    let mut writer = spool.create(&key).unwrap();
     writer.write(&std::fs::read(PAPER).unwrap()).await.unwrap();
     let Sealed { name, bytes, sha256 } = writer.finish().await.unwrap();
     let document = Document { name, bytes, sha256: hex(&sha256) };
@@ -422,7 +422,9 @@ async fn enter_job(
         facts: Vec::new(),
     };
     let id = job.id;
-    assert!(store.record_prepared(submission, Verdict::Jobs, Vec::new(), vec![job], now).await.unwrap());
+    assert!(
+        store.record_prepared(submission, Verdict::Jobs, Vec::new(), vec![job], false, now).await.unwrap()
+    );
     (submission, id)
 }
 

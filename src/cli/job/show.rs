@@ -57,6 +57,7 @@ impl Desk {
                 let why = refusal.clone().unwrap_or_else(|| "the sender was told why".to_owned());
                 format!("refused: {why}")
             }
+            Some(Verdict::Command) => "an answer to a receipt, with a command in it".to_owned(),
             Some(Verdict::Jobs) => "prepared, without jobs".to_owned(),
         };
         if json {
