@@ -222,8 +222,7 @@ impl Desk {
         }
         let recipient = self.arguments.recipient.clone();
         let to = if recipient.is_some() { Vec::new() } else { to };
-        let request =
-            Request { source, sender, to, file: None, recipient, accepted_at: None };
+        let request = Request { source, sender, to, file: None, recipient, accepted_at: None };
         Opened { request, contents, bench: None, from, notes }
     }
 

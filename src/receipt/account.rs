@@ -162,7 +162,7 @@ impl Accounts {
         Ok(JobAccount {
             job: job.id,
             to: facts.to,
-            quiet_until: hours.and_then(|hours| hours.until(submission.accepted_at, &zone)),
+            quiet_until: hours.and_then(|hours| hours.until(submission.0.accepted_at, &zone)),
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
