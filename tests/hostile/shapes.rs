@@ -64,6 +64,15 @@ fn with_part_fields(name: &str, fields: &str) -> Vec<u8> {
     (head(name) + &mixed(&[document(fields)])).into_bytes()
 }
 
+/// A mail with a text of that type, and one document.
+fn with_text(name: &str, kind: &str, text: &str) -> Vec<u8> {
+    (head(name) + &mixed(&[format!("Content-Type: {kind}\r\n\r\n{text}"), document("")])).into_bytes()
+}
+
+fn with_html(name: &str, html: &str) -> Vec<u8> {
+    with_text(name, "text/html", html)
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Shape> {
     let faxable = |name, mail| Shape { name, mail, may_be_faxed: true };
@@ -144,16 +153,54 @@ pub(crate) fn all() -> Vec<Shape> {
                 ]))
                 .into_bytes(),
         ),
+        faxable("html-1000000-deep", with_html("html-1000000-deep", &"<div>\r\n".repeat(1_000_000))),
         faxable(
-            "html-1000000-deep",
-            (head("html-1000000-deep")
-                + &mixed(&[
-                    format!("Content-Type: text/html\r\n\r\n{}\r\n", "<div>\r\n".repeat(1_000_000)),
-                    document(""),
-                ]))
-                .into_bytes(),
+            "styles-without-end-300000",
+            with_html("styles-without-end-300000", &"<style>\r\n".repeat(300_000)),
+        ),
+        faxable(
+            "comments-without-end-300000",
+            with_html("comments-without-end-300000", &"<!-- \r\n".repeat(300_000)),
+        ),
+        faxable(
+            "tags-without-end-1000000",
+            with_html("tags-without-end-1000000", &"<a b='\r\n".repeat(1_000_000)),
+        ),
+        faxable(
+            "entities-1000000",
+            with_html("entities-1000000", &"&lt;&#x41;&nonsense\r\n".repeat(1_000_000 / 4)),
+        ),
+        faxable(
+            "references-to-pictures-50000",
+            with_html(
+                "references-to-pictures-50000",
+                &repeat(50_000, &|n| format!("<img src=\"cid:{n}@x\">\r\n")),
+            ),
+        ),
+        faxable(
+            "flowed-lines-500000",
+            with_text(
+                "flowed-lines-500000",
+                "text/plain; format=flowed; delsp=yes",
+                &"> > flowed \r\n".repeat(500_000),
+            ),
+        ),
+        faxable(
+            "quotes-200000-deep",
+            with_text(
+                "quotes-200000-deep",
+                "text/plain; format=flowed",
+                &format!("{} x\r\n", ">".repeat(200_000)),
+            ),
+        ),
+        // Nothing follows that would be a file.
+        faxable(
+            "old-files-200000",
+            with_text("old-files-200000", "text/plain", &"begin 644 a.pdf\r\n".repeat(200_000)),
         ),
         never("tnef-that-lies", tnef_that_lies()),
+        never("tnef-of-properties", tnef_of_properties()),
+        never("attached-mails-20000", attached_mails(20_000)),
         never(
             "base64-without-end",
             head("base64-without-end")
@@ -225,6 +272,42 @@ fn tnef_that_lies() -> String {
         lines64(&tnef)
     );
     head("tnef-that-lies") + &mixed(&[part])
+}
+
+/// Outlook's wrapping with one attachment of a million properties, the last of which says that it has four milliards of values.
+fn tnef_of_properties() -> String {
+    let attribute = |level: u8, number: u32, data: &[u8]| {
+        let sum = data.iter().fold(0_u16, |sum, byte| sum.wrapping_add(u16::from(*byte)));
+        let mut bytes = vec![level];
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+        bytes.extend(data);
+        bytes.extend(sum.to_le_bytes());
+        bytes
+    };
+    let mut properties = 1_000_001_u32.to_le_bytes().to_vec();
+    for n in 0..1_000_000_u32 {
+        properties.extend([3, 0]);
+        properties.extend(u16::try_from(n % 0x8000).unwrap().to_le_bytes());
+        properties.extend(n.to_le_bytes());
+    }
+    properties.extend([0x1f, 0x10, 0x01, 0x37, 0xff, 0xff, 0xff, 0xff]);
+    let mut tnef = vec![0x78, 0x9f, 0x3e, 0x22, 1, 0];
+    tnef.extend(attribute(1, 0x0008_9006, &0x0001_0000_u32.to_le_bytes()));
+    tnef.extend(attribute(2, 0x0006_9002, &[0; 14]));
+    tnef.extend(attribute(2, 0x0006_9005, &properties));
+    let part = format!(
+        "Content-Type: application/ms-tnef; name=winmail.dat\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+        lines64(&tnef)
+    );
+    head("tnef-of-properties") + &mixed(&[part])
+}
+
+/// Side by side, each with a document.
+fn attached_mails(count: usize) -> String {
+    let inner = head("inner") + &document("");
+    head("attached-mails-20000")
+        + &mixed(&vec![format!("Content-Type: message/rfc822\r\n\r\n{inner}"); count])
 }
 
 fn two_of_each_field() -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! Addresses in MAIL and RCPT: RFC 5321, section 4.1.2, with the U-labels and local parts of RFC 6531.
 //!
-//! Read once, here, and strictly: what two readers could understand differently is no address. A quoted local part is taken
-//! where it means the same without its quotes or has nothing in it but spaces; one with `@`, `<` or a backslash would let one
-//! part of the program see another domain than the next. Source routes are refused, which RFC 5321 leaves to us (appendix C).
+//! Read once, here, and strictly: what two readers could understand differently is no address. A quoted local part loses its
+//! quotes where it means the same without them, and keeps them where it does not (`"+1 (212) 555-0199"@fax.example.com`); one with
+//! `@`, `<` or a backslash would let one part of the program see another domain than the next. Source routes are refused, which RFC 5321 leaves to us (appendix C).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -22,7 +22,7 @@ pub(super) enum Path {
     Mailbox(Mailbox),
 }
 
-/// An address without quotes; its domain in ASCII.
+/// An address, in quotes only where it cannot do without; its domain in ASCII.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mailbox {
     pub(super) address: String,
@@ -94,8 +94,7 @@ fn mailbox(text: &str) -> Option<Mailbox> {
         Some(quoted) => unquoted(quoted)?,
         None => {
             let (local, domain) = text.split_once('@')?;
-            let dots = local.starts_with('.') || local.ends_with('.') || local.contains("..");
-            if dots || !local.chars().all(|c| is_atext(c) || c == '.') {
+            if !is_dot_string(local) {
                 return None;
             }
             (local.to_owned(), domain)
@@ -103,7 +102,8 @@ fn mailbox(text: &str) -> Option<Mailbox> {
     };
     let international = !local.is_ascii() || !domain.is_ascii();
     let domain = ascii_domain(domain)?;
-    let address = format!("{local}@{domain}");
+    let address =
+        if is_dot_string(&local) { format!("{local}@{domain}") } else { format!("\"{local}\"@{domain}") };
     (!local.is_empty() && address.len() <= MAX_ADDRESS).then_some(Mailbox { address, international })
 }
 
@@ -124,6 +124,11 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
         }
     }
     None
+}
+
+/// What needs no quotes: words of plain characters with single dots between them.
+fn is_dot_string(local: &str) -> bool {
+    local.split('.').all(|word| !word.is_empty() && word.chars().all(is_atext))
 }
 
 /// RFC 5321, section 4.1.2, with RFC 6531, section 3.3: whatever is not ASCII and no control character.
@@ -170,7 +175,9 @@ mod tests {
             ("<a^NOCOVER@fax.example.com>", Ok("a^NOCOVER@fax.example.com")),
             ("<\"jane\"@example.com>", Ok("jane@example.com")),
             ("<\"ja\\ne\"@example.com>", Ok("jane@example.com")),
-            ("<\"Jane Doe\"@example.com>", Ok("Jane Doe@example.com")),
+            ("<\"Jane Doe\"@example.com>", Ok("\"Jane Doe\"@example.com")),
+            ("<\"+1 (212) 555-0199\"@fax.example.com>", Ok("\"+1 (212) 555-0199\"@fax.example.com")),
+            ("<\"jane..doe\"@example.com>", Ok("\"jane..doe\"@example.com")),
             ("<jane@[192.0.2.7]>", Ok("jane@[192.0.2.7]")),
             ("<jane@[IPv6:2001:db8::1]>", Ok("jane@[IPv6:2001:db8::1]")),
             ("<j\u{f6}rg@example.com>", Ok("j\u{f6}rg@example.com")),
