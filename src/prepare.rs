@@ -17,7 +17,7 @@ use crate::commands;
 use crate::config::Config;
 use crate::cover::Fonts;
 use crate::crash::reached;
-use crate::intake::SubmissionFacts;
+use crate::intake::{Rush, SubmissionFacts};
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
 use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
@@ -107,6 +107,8 @@ pub struct Preparer {
     pub config: Arc<Config>,
     /// Time.
     pub clock: SharedClock,
+    /// What comes in just now, and is not to be kept waiting.
+    pub rush: Arc<Rush>,
     /// Told when a Submission was accepted.
     pub arrived: Arc<Notify>,
     /// Told when Jobs were made.
@@ -147,6 +149,7 @@ impl Preparer {
         let mut tasks = JoinSet::new();
         while !*shutdown.borrow() {
             while tasks.try_join_next().is_some() {}
+            self.rush.over().await;
             // A hand first, then work for it: what is claimed is begun at once.
             let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
             if let Some(submission) = self.claim().await {
@@ -382,7 +385,7 @@ impl Preparer {
             let Some(bench) = table.bench.as_mut() else {
                 return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
             };
-            let mut sink = Spooled(self.spool.create(table.from.key).await?);
+            let mut sink = Spooled(self.spool.create(table.from.key)?);
             match bench.make(front.pdfs(), job.selection.as_ref(), &mut sink).await {
                 // One number on the cover, in the packet and in the receipt, or nothing leaves.
                 Ok(made) if front.pages.is_some_and(|printed| printed != made.pages) => {

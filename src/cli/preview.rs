@@ -74,8 +74,8 @@ pub(crate) struct Arguments {
 fn source_of(text: &str) -> Result<String, String> {
     match text.split_once(':') {
         None if matches!(text, "smtp" | "cli") => Ok(text.to_owned()),
-        Some(("sftp" | "folder", name)) if !name.is_empty() => Ok(text.to_owned()),
-        _ => Err("allowed: smtp, sftp:USER, folder:NAME, cli".to_owned()),
+        Some(("imap" | "sftp" | "folder", name)) if !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("allowed: smtp, imap:NAME, sftp:USER, folder:NAME, cli".to_owned()),
     }
 }
 
@@ -175,7 +175,10 @@ impl Desk {
             return Err("The file is empty; there is nothing to fax.".to_owned());
         }
         let source = self.arguments.source.as_deref();
-        let mail = source.map_or_else(|| input::is_mail(&input.path, &head), |source| source == "smtp");
+        let mail = source.map_or_else(
+            || input::is_mail(&input.path, &head),
+            |source| source == "smtp" || source.starts_with("imap:"),
+        );
         let file = input.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let kind = if mail { packet::Input::Mail } else { packet::Input::File { name: file.clone() } };
         let document = tokio::fs::File::open(&input.path).await.map_err(unreadable)?;
@@ -204,12 +207,13 @@ impl Desk {
         }
         let readers = sender.map_or(Vec::new(), |sender| sender.readers.clone());
         let sender = sender.map_or("unknown".to_owned(), |sender| sender.name.clone());
+        let source = self.arguments.source.clone().unwrap_or_else(|| "smtp".to_owned());
         let mut to = self.arguments.to.clone();
         if to.is_empty() {
             let addressed = input::addressed_to(head);
             // Colleagues in Cc are none of ours: the mail server hands over only what is faxed here.
             let ours = |to: &&String| {
-                at_rcpt(to, &readers).iter().any(|to| self.rules.could_take("smtp", &sender, to))
+                at_rcpt(to, &readers).iter().any(|to| self.rules.could_take(&source, &sender, to))
             };
             to = addressed.iter().filter(ours).cloned().collect();
             if to.is_empty() {
@@ -218,8 +222,7 @@ impl Desk {
         }
         let recipient = self.arguments.recipient.clone();
         let to = if recipient.is_some() { Vec::new() } else { to };
-        let request =
-            Request { source: "smtp".to_owned(), sender, to, file: None, recipient, accepted_at: None };
+        let request = Request { source, sender, to, file: None, recipient, accepted_at: None };
         Opened { request, contents, bench: None, from, notes }
     }
 

@@ -106,6 +106,11 @@ fn start_log(telemetry: &Telemetry) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).map_err(|e| {
         Misuse(format!("telemetry.log = {:?}: {e}; as in \"info\" or \"faxbridge=debug\"", telemetry.log))
     })?;
+    // What the IMAP client logs of itself are whole commands and answers: passwords, tokens, mails.
+    let mut filter = filter;
+    for quiet in ["async_imap=warn", "async_imap::imap_stream=warn"] {
+        filter = filter.add_directive(quiet.parse()?);
+    }
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match telemetry.format {
         LogFormat::Text => log.with_ansi(false).init(),

@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::opened::Opened;
-use super::samples::{
-    attached, base64_lines, bmp, document, mail, page, pdf, png, saved, saved_modern, says, tnef,
-    tnef_properties, winmail,
-};
+use super::samples::{attached, base64_lines, document, mail, page, pdf, png, saved, saved_modern, says};
 use super::*;
 
 fn open(raw: &[u8]) -> Opened {

@@ -138,7 +138,7 @@ fn attachment_properties<'x>(
             (number::ATTACH_CONTENT_ID, value) => attached.content_id = value.text(codepage),
             (number::ATTACH_DATA, Value::Binary(bytes)) => attached.bytes = bytes,
             (number::ATTACH_DATA, Value::Object(bytes)) => {
-                (attached.bytes, attached.is_object) = (bytes, true)
+                (attached.bytes, attached.is_object) = (bytes, true);
             }
             _ => {}
         }

@@ -391,7 +391,7 @@ async fn enter_job(
     };
     assert_eq!(store.add_recipients(vec![entry], "the tests", now).await.unwrap(), None);
     let (key, WrappedKey(wrapped_key)) = spool.new_key().unwrap();
-    let mut writer = spool.create(&key).await.unwrap();
+    let mut writer = spool.create(&key).unwrap();
     writer.write(&std::fs::read(PAPER).unwrap()).await.unwrap();
     let Sealed { name, bytes, sha256 } = writer.finish().await.unwrap();
     let document = Document { name, bytes, sha256: hex(&sha256) };

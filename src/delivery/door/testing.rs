@@ -86,7 +86,7 @@ impl Rig {
     pub(in crate::delivery) async fn sending(&self, n: u64, packet: &[u8]) -> JobId {
         let now = self.clock.now();
         let (key, WrappedKey(wrapped_key)) = self.spool.new_key().unwrap();
-        let mut writer = self.spool.create(&key).await.unwrap();
+        let mut writer = self.spool.create(&key).unwrap();
         writer.write(packet).await.unwrap();
         let Sealed { name, sha256, .. } = writer.finish().await.unwrap();
         let document = Document { name, bytes: packet.len() as u64, sha256: hex(sha256.as_ref()) };
