@@ -491,12 +491,20 @@ async fn two_addresses_make_two_faxes_and_one_receipt_and_a_later_time_is_kept()
         assert_eq!(faxes[0].pages, Some(2), "cover and the one page that was asked for");
     }
 
+    // Two names of one telephone: one fax, and the receipt says so.
+    let same = ["mercy@fax.clinic.example", "2125550199@fax.clinic.example"];
+    send("<6@clinic.example>", JANE, &same, "Dear").await.unwrap();
+    let receipt = stage.final_receipt("<6@clinic.example>").await;
+    let words = receipt.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("2 of your mail's mean this number; it is faxed there once"), "{words}");
+    assert_eq!(stage.delivered(MERCY.1).len(), 2);
+
     // In another system's address RCPT finds what the rules find; in that of a sender without the reader, nothing.
     let efax = ["12125550199/to=John_Doe/cp=on@fax.clinic.example"];
     send("<2@clinic.example>", RECORDS, &efax, "Dear").await.unwrap();
     assert!(send("<3@clinic.example>", JANE, &efax, "Dear").await.is_err());
     stage.final_receipt("<2@clinic.example>").await;
-    assert_eq!(stage.delivered(MERCY.1).len(), 2);
+    assert_eq!(stage.delivered(MERCY.1).len(), 3);
 
     // A mistake is answered, and nothing is faxed.
     send("<4@clinic.example>", JANE, &to, "Pages: all\n\nDear").await.unwrap();
@@ -523,7 +531,7 @@ async fn two_addresses_make_two_faxes_and_one_receipt_and_a_later_time_is_kept()
         (Some("high"), Some(&*at.to_string()))
     );
 
-    assert_eq!(stage.delivered(MERCY.1).len(), 2);
+    assert_eq!(stage.delivered(MERCY.1).len(), 3);
     assert_eq!(stage.delivered(LAKESHORE.1).len(), 1);
     let log = stage.log();
     for secret in ["Dr. Smith", "John_Doe", "John Doe", "Pages: all", "Send-At"] {

@@ -179,9 +179,9 @@ impl Asked {
         let mut asked = Asked::default();
         for one in said {
             match &one.wish {
-                Wish::Attention(name) => keep(&mut asked.attention, one, name, same_words)?,
-                Wish::From(name) => keep(&mut asked.from, one, name, same_words)?,
-                Wish::Subject(text) => keep(&mut asked.subject, one, text, same_words)?,
+                Wish::Attention(name) => keep(&mut asked.attention, one, name, |a, b| same_words(a, b))?,
+                Wish::From(name) => keep(&mut asked.from, one, name, |a, b| same_words(a, b))?,
+                Wish::Subject(text) => keep(&mut asked.subject, one, text, |a, b| same_words(a, b))?,
                 Wish::Reference(text) => keep(&mut asked.reference, one, text, PartialEq::eq)?,
                 Wish::Identifier(label, value) => {
                     let both = (label.clone(), value.clone());
@@ -233,7 +233,7 @@ fn keep<T: Clone>(
 }
 
 /// Names are the same however they are spaced and capitalised: systems disagree on that, people do not care.
-fn same_words(a: &String, b: &String) -> bool {
+fn same_words(a: &str, b: &str) -> bool {
     let words = |text: &str| text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
     words(a) == words(b)
 }

@@ -176,10 +176,12 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
         cover => format!("{pages} ({cover} of them cover)"),
     });
     let recipient = job.recipient.as_ref().map(|(key, name)| format!("{name} ({key})"));
+    let once = format!("{} of your mail's mean this number; it is faxed there once", job.to.len());
     [
         ("Your reference", job.reference.clone()),
         ("Recipient", recipient),
         ("Number", job.number.as_ref().map(words::number_words)),
+        ("Addresses", (job.to.len() > 1).then_some(once)),
         ("Pages", pages),
         ("Rule", job.rule.clone()),
         ("Cancelling", job.cancel.map(|wish| words::cancel_words(wish).to_owned())),
