@@ -23,12 +23,13 @@ use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
 use crate::intake::{self, Intake};
+use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
 use crate::receipt::dkim::Dkim;
 use crate::receipt::outbox::Outbox;
-use crate::receipt::relay::TokenMap;
+use crate::receipt::relay::token_map;
 use crate::receipt::reply::Replies;
 use crate::retention::Retention;
 use crate::routing::Rules;
@@ -159,10 +160,13 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
     }
     // Told before anything is made: a key that cannot sign is a fault of the configuration.
     Dkim::of(&config).map_err(StartError::configuration)?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let keeper = oauth::Keeper { store: store.clone(), spool: spool.clone() };
     let parts = Parts {
         rules: Arc::new(compile_rules(&config)?),
         providers: build_providers(&config)?,
-        clock: Arc::new(SystemClock),
+        tokens: token_sources(&config, &keeper, &clock)?,
+        clock,
         shutdown: watch::channel(false).0,
         doors: JoinSet::new(),
         workers: JoinSet::new(),
@@ -265,6 +269,8 @@ struct Parts {
     spool: Spool,
     rules: Arc<Rules>,
     providers: Providers,
+    /// One of each for all who need them: a refresh token that is given out anew makes the former one void.
+    tokens: oauth::Sources,
     clock: SharedClock,
     shutdown: watch::Sender<bool>,
     doors: JoinSet<String>,
@@ -358,7 +364,7 @@ impl Parts {
             self.spool.clone(),
             Arc::clone(&self.clock),
             Arc::clone(&self.answered),
-            &TokenMap::new(),
+            &token_map(&self.tokens),
         )
         .map_err(|e| StartError::new("receipt", e))?;
         let stop = || self.shutdown.subscribe();
@@ -484,6 +490,20 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// Every token source of the configuration.
+///
+/// # Errors
+/// Where a secret cannot be read.
+pub fn token_sources(
+    config: &Config,
+    keeper: &oauth::Keeper,
+    clock: &SharedClock,
+) -> Result<oauth::Sources, StartError> {
+    oauth::sources(config, keeper, clock).map_err(|(name, error)| {
+        StartError::configuration(format!("oauth.{name}.{}: {}", error.key, error.sentence))
+    })
 }
 
 /// The certificate of `section`, where it has one.

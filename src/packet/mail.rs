@@ -358,6 +358,9 @@ fn auto_submitted(message: &Message<'_>) -> Option<String> {
     if let Some(value) = raw(HeaderName::AutoSubmitted).filter(|value| !value.is_empty() && value != "no") {
         return Some(format!("a program sent it (Auto-Submitted: {value})"));
     }
+    if raw(HeaderName::Other("X-Faxbridge".into())).is_some() {
+        return Some("a fax bridge wrote it (X-Faxbridge)".to_owned());
+    }
     if let Some(value) = raw(HeaderName::Other("Precedence".into()))
         && matches!(value.as_str(), "bulk" | "list" | "junk")
     {
