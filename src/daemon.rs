@@ -30,7 +30,7 @@ use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
 use crate::receipt::dkim::Dkim;
 use crate::receipt::outbox::Outbox;
-use crate::receipt::relay::TokenMap;
+use crate::receipt::relay::token_map;
 use crate::receipt::reply::Replies;
 use crate::retention::Retention;
 use crate::routing::Rules;
@@ -167,10 +167,13 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
     }
     // Told before anything is made: a key that cannot sign is a fault of the configuration.
     Dkim::of(&config).map_err(StartError::configuration)?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let keeper = oauth::Keeper { store: store.clone(), spool: spool.clone() };
     let parts = Parts {
         rules: Arc::new(compile_rules(&config)?),
         providers: build_providers(&config)?,
-        clock: Arc::new(SystemClock),
+        tokens: token_sources(&config, Some(&keeper), &clock)?,
+        clock,
         shutdown: watch::channel(false).0,
         doors: JoinSet::new(),
         workers: JoinSet::new(),
@@ -274,6 +277,8 @@ struct Parts {
     spool: Spool,
     rules: Arc<Rules>,
     providers: Providers,
+    /// One of each for all who need them: a refresh token that is given out anew makes the former one void.
+    tokens: oauth::Sources,
     clock: SharedClock,
     shutdown: watch::Sender<bool>,
     doors: JoinSet<String>,
@@ -369,7 +374,7 @@ impl Parts {
             self.spool.clone(),
             Arc::clone(&self.clock),
             Arc::clone(&self.answered),
-            &TokenMap::new(),
+            &token_map(&self.tokens),
         )
         .map_err(|e| StartError::new("receipt", e))?;
         let stop = || self.shutdown.subscribe();
@@ -526,7 +531,7 @@ impl Parts {
                 });
             }
         }
-        self.open_mailboxes(&intake)?;
+        self.open_mailboxes(&intake);
         for (name, folder) in self.config.folder.clone() {
             let watched = intake::folder::watch(name, folder, intake.clone(), self.shutdown.subscribe());
             self.doors.spawn(async {
@@ -538,13 +543,11 @@ impl Parts {
     }
 
     /// Begins to fetch every mailbox. None that is out of reach keeps the daemon from starting.
-    fn open_mailboxes(&mut self, intake: &Intake) -> Result<(), StartError> {
-        let keeper = oauth::Keeper { store: self.store.clone(), spool: self.spool.clone() };
-        let tokens = token_sources(&self.config, Some(&keeper), &self.clock)?;
+    fn open_mailboxes(&mut self, intake: &Intake) {
         let bodies = Arc::new(Semaphore::new(intake::imap::BODIES));
         for (name, section) in self.config.imap.clone() {
             let mailbox = intake::imap::Mailbox {
-                tokens: section.oauth.as_ref().and_then(|name| tokens.get(name).cloned()),
+                tokens: section.oauth.as_ref().and_then(|name| self.tokens.get(name).cloned()),
                 name,
                 section,
                 intake: intake.clone(),
@@ -556,7 +559,6 @@ impl Parts {
                 "a mailbox is no longer fetched".into()
             });
         }
-        Ok(())
     }
 }
 

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
+use faxbridge::clock::SystemClock;
 use faxbridge::config::{self, Loaded, Proof, ProviderKind};
 use faxbridge::daemon;
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::intake::proof::Resolver;
+use faxbridge::oauth::TokenSource;
 use faxbridge::receipt::dkim::Dkim;
 use faxbridge::receipt::outbox;
 use faxbridge::receipt::relay::TokenMap;
@@ -167,7 +170,18 @@ pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::R
             findings.fault(loaded.fault("receipt.dkim_key", sentence))?;
         }
     }
-    match outbox::relay(&loaded.config, &TokenMap::new()) {
+    // Without a place to keep them: a refresh token that is given out anew is the daemon's to keep.
+    let mut tokens = TokenMap::new();
+    let wanted = loaded.config.receipt.as_ref().and_then(|receipt| receipt.oauth.as_ref());
+    if let Some((name, section)) = wanted.and_then(|name| loaded.config.oauth.get_key_value(name)) {
+        match TokenSource::new(name, section, None, Arc::new(SystemClock)) {
+            Ok(source) => drop(tokens.insert(name.clone(), Arc::new(source))),
+            Err(error) => {
+                return findings.fault(loaded.fault(&format!("oauth.{name}.{}", error.key), error.sentence));
+            }
+        }
+    }
+    match outbox::relay(&loaded.config, &tokens) {
         Ok(None) => Ok(()),
         Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),
         Ok(Some((relay, _))) => match tokio::time::timeout(PATIENCE, relay.check()).await {
