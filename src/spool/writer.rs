@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 
 use super::directory::DirectorySync;
 use super::seal::{CHUNK, HEADER, SLOT, Sealer, TAG};
-use super::{Prefix, SpoolError, blocking, create_file};
+use super::{Prefix, SpoolError, create_file};
 
-/// Chunks that go to the disk in one write.
+/// Chunks that go to the disk in one write; the first goes alone, so that of an ordinary mail not all is left for its end.
 const BLOCK_CHUNKS: usize = 2;
 const BLOCK: usize = BLOCK_CHUNKS * SLOT;
 
@@ -163,15 +163,17 @@ impl Writer {
             if in_chunk == CHUNK {
                 // Only now it is certain that this chunk is not the last one.
                 self.block.resize(self.block.len() + TAG, 0);
-                if self.block.len() >= BLOCK {
+                let full = if self.written <= CHUNK as u64 { SLOT } else { BLOCK };
+                if self.block.len() >= full {
                     self.dispatch().await?;
                 }
                 continue;
             }
             let (now, later) = bytes.split_at(bytes.len().min(CHUNK - in_chunk));
-            if self.block.len() + now.len() > CHUNK / 4 && self.block.capacity() < BLOCK {
+            let full = if self.written < CHUNK as u64 { SLOT } else { BLOCK };
+            if self.block.len() + now.len() > CHUNK / 4 && self.block.capacity() < full {
                 // Once, and no more than needed: a vector that grows by doubling would take twice that.
-                self.block.reserve_exact(BLOCK - self.block.len());
+                self.block.reserve_exact(full - self.block.len());
             }
             self.block.extend_from_slice(now);
             self.written += now.len() as u64;
