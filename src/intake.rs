@@ -23,7 +23,7 @@ use crate::job::{self, SubmissionId};
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, WrappedKey, Writer};
-use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter};
+use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 
 pub mod folder;
 mod header;
@@ -350,8 +350,13 @@ impl Intake {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
         self.rush.note(Instant::now());
-        let sealed = draft.writer.finish().await?;
-        crate::crash::reached("intake.synced");
+        let sealing = draft.writer.seal().await?;
+        let sealed = sealing.sealed.clone();
+        let mut synced: Synced = Box::pin(async move {
+            sealing.synced().await?;
+            crate::crash::reached("intake.synced");
+            Ok(())
+        });
         let now = inner.clock.now();
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
@@ -376,18 +381,19 @@ impl Intake {
                 facts: facts(&arrival).seal(&draft.key)?,
                 document: document.clone(),
             };
-            match inner.store.insert_submission(new, repeats_since).await? {
+            match inner.store.insert_submission_with(new, repeats_since, synced).await? {
                 Ok(id) => {
                     crate::crash::reached("intake.committed");
                     tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
                     inner.arrived.notify_one();
                     return Ok(Accepted::New(id));
                 }
-                Err(Repeat { first, known }) => {
+                Err((Repeat { first, known }, again)) => {
+                    // Dropped where it is not needed any more, it leaves no file.
+                    synced = again;
                     narrow(&mut arrival, &mut keys, &known);
                     if keys.each.is_empty() {
                         tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
-                        inner.spool.forget(&sealed.name).await?;
                         return Ok(Accepted::Known(first));
                     }
                     let (before, left) = (known.len(), keys.each.len());

@@ -5,12 +5,12 @@
 //! destruction of its wrapped key; that the files are unlinked afterwards gives the space back.
 //!
 //! What is promised:
-//! - when [`Writer::finish`] has returned, the document and its directory entry survive a power cut;
+//! - when [`Writer::finish`] or [`Sealing::synced`] has returned, the document and its directory entry survive a power cut;
 //! - what was cut off, exchanged, repeated, altered or lengthened, in any place, is refused by [`Reader`], never read as if
 //!   it were whole. The end is only proven at the end: who streams must treat an error as "nothing was read";
 //! - a [`Writer`] that is dropped before it finished leaves no file.
 //!
-//! What is left after a crash between `finish` and the store's commit is a file that no row names; [`Spool::list`] finds it.
+//! What is left after a crash between that and the store's commit is a file that no row names; [`Spool::list`] finds it.
 //!
 //! Names are random and say nothing of time or content. Their first two letters are the subfolder. They are not chosen
 //! anew for each file: documents that are written at the same time lie in the same subfolder, so that one sync of that
@@ -34,7 +34,7 @@ pub use error::SpoolError;
 use keys::MasterKeys;
 pub use keys::{Marker, MasterKey, Purpose, SealKey, WrappedKey};
 pub use reader::Reader;
-pub use writer::{Sealed, Writer};
+pub use writer::{Sealed, Sealing, Writer};
 
 /// The sealed spool. A cheap handle.
 #[derive(Clone)]

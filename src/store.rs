@@ -10,6 +10,8 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use crate::spool::SpoolError;
+
 mod accept;
 mod attempts;
 mod cancel;
@@ -26,7 +28,7 @@ mod steps;
 mod submissions;
 mod tokens;
 
-pub use accept::{Repeat, SourceKeys};
+pub use accept::{Repeat, SourceKeys, Synced};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
@@ -59,6 +61,9 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk that holds the database is full")]
     Full,
+    /// What was to be recorded could not be brought to the disk.
+    #[error(transparent)]
+    Document(#[from] SpoolError),
     /// Another process held the database for too long.
     #[error("the database is locked by another process")]
     Locked,

@@ -71,6 +71,8 @@ class Load:
 
     def __init__(self, options, first, count, sessions):
         self.options, self.next, self.end, self.sessions = options, first, first + count, sessions
+        # No session takes what would leave others without any.
+        self.per_session = max(1, min(options.per_session, -(-count // sessions)))
         mail = pathlib.Path(options.mail).read_bytes()
         mail = (b"\r\n" + mail).replace(b"\r\n.", b"\r\n..")[2:]
         # Cut where the token stands, so that no copy of a large mail is made for each.
@@ -88,7 +90,7 @@ class Load:
         """The numbers of the mails of the next connection."""
         with self.lock:
             first = self.next
-            self.next = min(self.end, first + self.options.per_session)
+            self.next = min(self.end, first + self.per_session)
             return range(first, self.next)
 
     def work(self):

@@ -9,14 +9,15 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::directory::DirectorySync;
 use super::seal::{CHUNK, HEADER, SLOT, Sealer, TAG};
-use super::{Prefix, SpoolError, blocking, create_file};
+use super::{Prefix, SpoolError, create_file};
 
-/// Chunks that go to the disk in one write.
+/// Chunks that go to the disk in one write; the first goes alone, so that of an ordinary mail not all is left for its end.
 const BLOCK_CHUNKS: usize = 2;
 const BLOCK: usize = BLOCK_CHUNKS * SLOT;
 
@@ -32,7 +33,7 @@ pub struct Writer {
     whole: bool,
 }
 
-/// What finished: a document that survives a power cut.
+/// What a document is known by when it is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// Its name in the spool.
@@ -41,6 +42,33 @@ pub struct Sealed {
     pub bytes: u64,
     /// SHA-256 of its bytes, unsealed.
     pub sha256: [u8; 32],
+}
+
+/// A document that is whole and on its way to the disk. Dropped before it is there, it leaves no file.
+pub struct Sealing {
+    /// What it will be.
+    pub sealed: Sealed,
+    file: JoinHandle<Result<Box<Output>, SpoolError>>,
+    directory: oneshot::Receiver<Result<(), SpoolError>>,
+}
+
+impl Sealing {
+    /// Returns when the document and its directory entry are on disk; from then on it stays.
+    ///
+    /// # Errors
+    /// What the disk says; the document is then gone.
+    pub async fn synced(self) -> Result<(), SpoolError> {
+        let mut output = self.file.await.map_err(|_| SpoolError::Stopped)??;
+        self.directory.await.map_err(|_| SpoolError::Stopped)??;
+        output.kept = true;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealing").field("sealed", &self.sealed).finish_non_exhaustive()
+    }
 }
 
 /// The sealing end: at rest, or at work on a block on another thread.
@@ -65,19 +93,14 @@ struct Output {
 }
 
 impl Output {
-    /// Makes the file where there is none yet. Blocks.
-    fn begin(&mut self) -> Result<&mut File, SpoolError> {
-        match &mut self.file {
-            Some(file) => Ok(file),
-            none => Ok(none.insert(create_file(&self.path)?)),
-        }
-    }
-
-    /// Seals and writes a block. Blocks.
+    /// Seals and writes a block; makes the file for the first one. Blocks.
     fn put(&mut self, block: &mut [u8], end: bool) -> Result<(), SpoolError> {
         self.sealer.seal(block, end)?;
         let header = self.header.take();
-        let file = self.begin()?;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(create_file(&self.path)?),
+        };
         let written = match header {
             Some(header) => file.write_all(&header).and_then(|()| file.write_all(block)),
             None => file.write_all(block),
@@ -85,13 +108,14 @@ impl Output {
         written.map_err(|error| SpoolError::io("write a document", &self.path, error))
     }
 
-    /// Seals and writes the last block, and returns when the file is on disk. Blocks.
-    fn end(&mut self, block: &mut [u8]) -> Result<[u8; 32], SpoolError> {
-        self.put(block, true)?;
-        if let Some(file) = &self.file {
-            file.sync_data().map_err(|error| SpoolError::io("sync a document", &self.path, error))?;
+    /// Returns when the file is on disk. Blocks.
+    fn sync(&mut self) -> Result<(), SpoolError> {
+        match &self.file {
+            Some(file) => {
+                file.sync_data().map_err(|error| SpoolError::io("sync a document", &self.path, error))
+            }
+            None => Ok(()),
         }
-        Ok(self.sealer.digest())
     }
 }
 
@@ -139,15 +163,17 @@ impl Writer {
             if in_chunk == CHUNK {
                 // Only now it is certain that this chunk is not the last one.
                 self.block.resize(self.block.len() + TAG, 0);
-                if self.block.len() >= BLOCK {
+                let full = if self.written <= CHUNK as u64 { SLOT } else { BLOCK };
+                if self.block.len() >= full {
                     self.dispatch().await?;
                 }
                 continue;
             }
             let (now, later) = bytes.split_at(bytes.len().min(CHUNK - in_chunk));
-            if self.block.len() + now.len() > CHUNK / 4 && self.block.capacity() < BLOCK {
+            let full = if self.written < CHUNK as u64 { SLOT } else { BLOCK };
+            if self.block.len() + now.len() > CHUNK / 4 && self.block.capacity() < full {
                 // Once, and no more than needed: a vector that grows by doubling would take twice that.
-                self.block.reserve_exact(BLOCK - self.block.len());
+                self.block.reserve_exact(full - self.block.len());
             }
             self.block.extend_from_slice(now);
             self.written += now.len() as u64;
@@ -161,32 +187,52 @@ impl Writer {
     ///
     /// # Errors
     /// What the disk says; the document is then gone.
-    pub async fn finish(mut self) -> Result<Sealed, SpoolError> {
+    pub async fn finish(self) -> Result<Sealed, SpoolError> {
+        let sealing = self.seal().await?;
+        let sealed = sealing.sealed.clone();
+        sealing.synced().await?;
+        Ok(sealed)
+    }
+
+    /// Seals the rest. What comes back is on its way to the disk, and safe only when [`Sealing::synced`] says so.
+    ///
+    /// # Errors
+    /// What the disk says; the document is then gone.
+    pub async fn seal(mut self) -> Result<Sealing, SpoolError> {
         if !self.whole {
             return Err(SpoolError::BrokenOff);
         }
-        let (mut output, _) = self.idle().await?;
+        let stage = std::mem::replace(&mut self.stage, Stage::Lost);
         let mut block = std::mem::take(&mut self.block);
-        let folder = self.folder();
-        let (done, waiter) = oneshot::channel();
-        let sealed = blocking(move || {
+        let runtime = Handle::current();
+        let (written, whole) = oneshot::channel();
+        let file = tokio::task::spawn_blocking(move || {
+            // The block before this one is waited for here: its thread began earlier, so that it always ends.
+            let mut output = match stage {
+                Stage::Idle((output, _)) => output,
+                Stage::Busy(work) => runtime.block_on(work).map_err(|_| SpoolError::Stopped)??.0,
+                Stage::Lost => return Err(SpoolError::BrokenOff),
+            };
             block.resize(block.len() + TAG, 0);
-            output.begin()?;
-            let _ = done.send(());
-            let sha256 = output.end(&mut block)?;
-            Ok((output, sha256))
-        });
-        let directory = async {
-            // A directory is synced for an entry that is there. Where none could be made, that error is told.
-            match waiter.await {
-                Ok(()) => self.sync.sync(folder).await,
-                Err(_) => Ok(()),
+            output.put(&mut block, true)?;
+            // Whoever has gone meanwhile needs no sync either.
+            if written.send(output.sealer.digest()).is_ok() {
+                output.sync()?;
             }
+            Ok(output)
+        });
+        let Ok(sha256) = whole.await else {
+            // It said so by going away: the error is in what it left.
+            return Err(match file.await {
+                Ok(Err(error)) => error,
+                Ok(Ok(_)) | Err(_) => SpoolError::Stopped,
+            });
         };
-        // Both at once: on a journalling file system they wait for the same commit.
-        let ((mut output, sha256), ()) = tokio::try_join!(sealed, directory)?;
-        output.kept = true;
-        Ok(Sealed { name: self.name, bytes: self.written, sha256 })
+        let folder = self.folder();
+        let sealed = Sealed { name: std::mem::take(&mut self.name), bytes: self.written, sha256 };
+        // At the same time as the other: on a journalling file system they wait for the same commit.
+        let directory = self.sync.begin(folder);
+        Ok(Sealing { sealed, file, directory })
     }
 
     /// Bytes taken so far.

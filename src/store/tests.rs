@@ -190,6 +190,61 @@ async fn a_request_that_fails_undoes_only_itself() {
 }
 
 #[tokio::test]
+async fn a_request_that_fails_alone_leaves_nothing_and_the_next_one_works() {
+    let (_dir, store) = open().await;
+    store.insert_submission(submission(1, None), at(-1)).await.unwrap().unwrap();
+    for _ in 0..3 {
+        let twice = with_keys(1, &["k"], None);
+        assert!(store.insert_submission(twice, at(-1)).await.is_err(), "the same id again");
+    }
+    let free = store.insert_submission(with_keys(2, &["k"], None), at(-1)).await.unwrap();
+    assert!(free.is_ok(), "its key went with it");
+    assert_eq!(store.open_submissions().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_committed_before_its_document_is_on_disk() {
+    let (_dir, store) = open().await;
+    let (done, synced) = tokio::sync::oneshot::channel();
+    let synced: Synced = Box::pin(async move { synced.await.map_err(|_| StoreError::Closed) });
+    let (asked, other) = (store.clone(), store.clone());
+    let insert = tokio::spawn(async move {
+        asked.insert_submission_with(with_keys(1, &["k"], None), at(-1), synced).await
+    });
+    // A request behind it cannot overtake it.
+    let second = tokio::spawn(async move { other.insert_submission(submission(2, None), at(-1)).await });
+    let mut looks = 0;
+    while looks < 20 {
+        assert_eq!(store.open_submissions().await.unwrap(), 0);
+        assert!(!insert.is_finished() && !second.is_finished());
+        looks += 1;
+    }
+    done.send(()).unwrap();
+    assert!(insert.await.unwrap().unwrap().is_ok());
+    second.await.unwrap().unwrap().unwrap();
+    assert_eq!(store.open_submissions().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_document_that_does_not_come_to_the_disk_is_not_recorded_and_takes_nobody_along() {
+    let (_dir, store) = open().await;
+    let lost = || -> Synced { Box::pin(async { Err(SpoolError::Stopped.into()) }) };
+    let (a, b, c) = tokio::join!(
+        store.insert_submission_with(with_keys(1, &["k"], None), at(-1), lost()),
+        store.insert_submission(submission(2, None), at(-1)),
+        store.insert_submission_with(with_keys(3, &["k"], None), at(-1), lost()),
+    );
+    assert!(matches!(a.map(drop), Err(StoreError::Document(_))));
+    assert!(matches!(c.map(drop), Err(StoreError::Document(_))));
+    assert!(b.unwrap().is_ok());
+    assert_eq!(store.open_submissions().await.unwrap(), 1);
+    // What is known already needs no sync.
+    store.insert_submission(with_keys(4, &["k"], None), at(-1)).await.unwrap().unwrap();
+    let again = store.insert_submission_with(with_keys(5, &["k"], None), at(-1), lost()).await.unwrap();
+    assert_eq!(again.map_err(|(repeat, _)| repeat), Err(known(4, &["k"])));
+}
+
+#[tokio::test]
 async fn one_call_at_a_time_per_number() {
     let (_dir, store) = open().await;
     with_jobs(
