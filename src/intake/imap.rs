@@ -254,7 +254,7 @@ impl Fetcher {
         let again = pause.as_secs();
         match trouble {
             _ if known => {
-                tracing::debug!(mailbox = name, "mailbox {name} is still not fetched; again in {again} s")
+                tracing::debug!(mailbox = name, "mailbox {name} is still not fetched; again in {again} s");
             }
             _ if trouble.is_slow() => tracing::error!(
                 mailbox = name,

@@ -50,6 +50,8 @@ pub enum MailFate {
         /// One of its Jobs was delivered.
         delivered: bool,
     },
+    /// It was a command, and is answered.
+    Command,
     /// Nothing of it is faxed.
     Refused,
 }
@@ -116,7 +118,8 @@ impl Row {
                 MailFate::Ended { delivered: self.delivered > 0 }
             }
             (Some(_), Some(Verdict::Jobs)) => MailFate::Jobs { held: self.held > 0 },
-            (Some(_), Some(_)) => MailFate::Refused,
+            (Some(_), Some(Verdict::Command)) => MailFate::Command,
+            (Some(_), Some(Verdict::Refused | Verdict::Ignored)) => MailFate::Refused,
         };
         let moving = match (&self.to_folder, self.to_uidvalidity, self.to_uid_from) {
             (Some(folder), Some(uidvalidity), Some(uid_from)) => Some(Moving {

@@ -260,7 +260,7 @@ impl Session {
                 Response::Data { status: Status::Bye, .. } => return Err(Trouble::Lost),
                 Response::MailboxData(MailboxDatum::Exists(_) | MailboxDatum::Recent(_)) => self.news = true,
                 Response::Fetch(_, attributes) => {
-                    let ours = attributes.iter().any(|attribute| *attribute == AttributeValue::Uid(uid));
+                    let ours = attributes.contains(&AttributeValue::Uid(uid));
                     let whole = attributes.iter().any(|attribute| {
                         matches!(attribute, AttributeValue::BodySection { section: None, data: Some(_), .. })
                     });
@@ -420,7 +420,7 @@ fn refused(verb: &'static str, text: &str) -> Trouble {
 impl From<std::io::Error> for Trouble {
     /// The text of a parser's error would repeat what it read.
     fn from(error: std::io::Error) -> Self {
-        if error.get_ref().is_some_and(|inner| inner.is::<TooLarge>()) {
+        if error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()).is_some() {
             Trouble::TooLarge
         } else {
             Trouble::Lost

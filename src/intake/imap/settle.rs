@@ -21,18 +21,20 @@ enum Shelf {
 }
 
 /// What is not decided yet stays where it is. What is under way is in `faxed`, or in `held` while a person has to look at any part of
-/// it; once all has ended, `faxed` holds that of which something was faxed.
+/// it; once all has ended, `faxed` holds that of which something was faxed, and the commands: there is nothing to look at.
 fn shelf(fate: MailFate) -> Option<Shelf> {
     match fate {
         MailFate::Open => None,
         MailFate::Jobs { held: true } => Some(Shelf::Held),
-        MailFate::Jobs { held: false } | MailFate::Ended { delivered: true } => Some(Shelf::Faxed),
+        MailFate::Jobs { held: false } | MailFate::Ended { delivered: true } | MailFate::Command => {
+            Some(Shelf::Faxed)
+        }
         MailFate::Ended { delivered: false } | MailFate::Refused => Some(Shelf::Refused),
     }
 }
 
 fn is_final(fate: MailFate) -> bool {
-    matches!(fate, MailFate::Ended { .. } | MailFate::Refused)
+    matches!(fate, MailFate::Ended { .. } | MailFate::Command | MailFate::Refused)
 }
 
 impl Fetcher {
@@ -240,6 +242,7 @@ mod tests {
             (MailFate::Jobs { held: true }, Some(Shelf::Held), false),
             (MailFate::Ended { delivered: true }, Some(Shelf::Faxed), true),
             (MailFate::Ended { delivered: false }, Some(Shelf::Refused), true),
+            (MailFate::Command, Some(Shelf::Faxed), true),
             (MailFate::Refused, Some(Shelf::Refused), true),
         ] {
             assert_eq!((shelf(fate), is_final(fate)), (expected, ended), "{fate:?}");
