@@ -113,8 +113,6 @@ impl Rig {
             send_at: None,
             priority: Priority::default(),
             deadline: at(86_400),
-            send_at: None,
-            priority: crate::job::Priority::Normal,
             packet: None,
             facts: vec![],
         });
