@@ -18,6 +18,7 @@ pub mod readers;
 mod subject;
 mod value;
 
+pub use subject::option_in;
 pub use value::Moment;
 
 /// What rules see of one Submission and one of its envelope recipients.

@@ -48,6 +48,16 @@ pub(super) fn read(subject: &str, moment: &Moment) -> Result<(Vec<Said>, Vec<Ran
     Ok((said, cuts))
 }
 
+/// The first brackets in a rule's pattern for subjects that would be read as an option, and so never be seen by the rule.
+#[must_use]
+pub fn option_in(pattern: &str) -> Option<&str> {
+    let groups = groups(pattern).unwrap_or_default();
+    let option = |group: &&Group<'_>| {
+        keys::split(group.inner).is_some_and(|(word, _)| keys::find(&word) != Found::Other)
+    };
+    groups.iter().find(option).map(|group| group.whole)
+}
+
 /// All pairs of brackets, none in another.
 fn groups(subject: &str) -> Result<Vec<Group<'_>>, Stop> {
     let mut groups = Vec::new();

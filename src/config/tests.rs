@@ -390,6 +390,23 @@ fn a_provider_that_fetches_needs_a_place_to_fetch_from() {
 }
 
 #[test]
+fn a_cover_that_the_law_wants_cannot_be_left_out() {
+    let office = LEAST.replace("country", "phone = \"+1 212 555 0100\"\ncountry");
+    let rule =
+        "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nproviders = [\"a\"]\ncover_may_be_left_out = true\n";
+    let silent = "[provider.a]\nkind = \"faxplus\"\ntoken = \"env:T\"\n";
+    let prints = "[provider.a]\nkind = \"phaxio\"\nlogin = \"l\"\npassword = \"env:T\"\n";
+    for (provider, expected) in [(silent, true), (prints, false)] {
+        let warnings = good(&format!("{office}{provider}{rule}")).warnings;
+        let found = warnings.iter().any(|warning| {
+            warning.key == "rule[1].cover_may_be_left_out"
+                && warning.sentence.starts_with("has no use: provider \"a\" prints no header line")
+        });
+        assert_eq!(found, expected, "{provider}\n{warnings:#?}");
+    }
+}
+
+#[test]
 fn what_works_but_is_hardly_meant_is_a_warning() {
     let mail = "[smtp]\nlisten = [\"127.0.0.1:25\"]\nhostname = \"x\"\n[receipt]\nrelay = \"127.0.0.1:25\"\nfrom = \"f@x\"";
     let sender = "[[sender]]\nname = \"a\"\naddresses = [\"a@b\"]";
@@ -402,6 +419,7 @@ fn what_works_but_is_hardly_meant_is_a_warning() {
         ("[provider.a]\nkind = \"simulator\"\nurl = \"https://x\"\ntoken = \"env:T\"\n[webhook]\nlisten = \"[::1]:0\"".to_owned(), "provider.a", "has no webhook_key"),
         ("[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"http://fax.example.com\"".to_owned(), "webhook.public_url", "found http from another machine"),
         ("[[rule]]\nname = \"a\"\nrecipient = \"k\"\n[[rule]]\nname = \"b\"\nto = \"{number}@x\"".to_owned(), "rule[2].name", "can never match: \"a\" stands before it"),
+        (format!("{mail}\n{sender}\nnetworks = [\"::1\"]\n[[rule]]\nname = \"a\"\nsubject = \"{{x}} [Ref: {{r}}]\"\nrecipient = \"k\""), "rule[1].subject", "never sees [Ref: {r}]"),
         ("[policy]\nhurry = 2".to_owned(), "policy.hurry", "found 2: busy numbers are called again"),
         ("[limits]\nsubmission = \"900 MiB\"".to_owned(), "limits.worker_memory", "found 1 GiB, less than twice"),
     ] {

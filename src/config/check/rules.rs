@@ -3,9 +3,10 @@
 use std::slice;
 
 use super::{known_providers, known_sender, no_repeats, unknown};
-use crate::config::Config;
+use crate::addressing::option_in;
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
+use crate::config::{Config, ProviderKind, Rule, Sender};
 use crate::routing::Rules;
 
 pub(super) fn rules(config: &Config, report: &mut Report<'_>) {
@@ -27,6 +28,8 @@ pub(super) fn rules(config: &Config, report: &mut Report<'_>) {
             known_sender(&here.key("require_sender").nth(j), sender, config, report);
         }
         known_providers(&here.key("providers"), &rule.providers, config, report);
+        option_in_subject(&here.key("subject"), rule, config, report);
+        cover_needed(&here.key("cover_may_be_left_out"), rule, config, report);
     }
     // Only all together show that one stands in the way of another; that wants every one of them to be right.
     let dead = Rules::compile(&config.rule).map(|rules| rules.dead()).unwrap_or_default();
@@ -47,6 +50,40 @@ fn compiles(here: &Path, i: usize, config: &Config, report: &mut Report<'_>) {
         if !unread || PATTERNS.contains(&fault.key) {
             report.fault(&here.key(fault.key), fault.sentence);
         }
+    }
+}
+
+/// An option is taken out of the subject before rules see it.
+fn option_in_subject(here: &Path, rule: &Rule, config: &Config, report: &mut Report<'_>) {
+    let reads = |sender: &&Sender| {
+        sender.directives && (rule.require_sender.is_empty() || rule.require_sender.contains(&sender.name))
+    };
+    let Some(option) = rule.subject.as_deref().and_then(option_in) else { return };
+    if config.sender.iter().any(|sender| reads(&sender)) {
+        let sentence = format!(
+            "never sees {option}: that is an option of the sender, and no part of the subject for rules; write it without the colon, \
+             or set directives = false for its senders"
+        );
+        report.warn(here, sentence);
+    }
+}
+
+/// Where a provider prints no header line, the cover says who sends (47 CFR 68.318(d)).
+fn cover_needed(here: &Path, rule: &Rule, config: &Config, report: &mut Report<'_>) {
+    if !rule.cover_may_be_left_out {
+        return;
+    }
+    let names = if rule.providers.is_empty() { &config.policy.providers } else { &rule.providers };
+    let silent = names.iter().find(|name| {
+        config.provider.get(*name).is_some_and(|provider| {
+            provider.kind != ProviderKind::Simulator && !provider.kind.keys().prints_header
+        })
+    });
+    if let Some(name) = silent {
+        let sentence = format!(
+            "has no use: provider {name:?} prints no header line, so that the cover has to say who sends (47 CFR 68.318(d))"
+        );
+        report.warn(here, sentence);
     }
 }
 
