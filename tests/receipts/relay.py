@@ -70,7 +70,7 @@ async def main(folder, mode, certificate, key, name=None, secret=None):
     def authenticate(server, session, envelope, mechanism, data):
         keep.note(mechanism)
         right = isinstance(data, LoginPassword) and keep.is_right(data.login.decode(), data.password.decode())
-        return AuthResult(success=right)
+        return AuthResult(success=right, handled=False)
 
     def session():
         wanted = {"authenticator": authenticate, "auth_required": name is not None}
