@@ -124,7 +124,10 @@ mod tests {
         let fetched = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &["a@f"]) };
         assert!(same(fetched), "out of a mailbox");
         assert!(!same(mail(Some("<2@x>"), &["a@f"])), "another mail");
-        assert!(!same(Arrival { sender: "billing".into(), ..mail(Some("<1@x>"), &["a@f"]) }), "another sender");
+        assert!(
+            !same(Arrival { sender: "billing".into(), ..mail(Some("<1@x>"), &["a@f"]) }),
+            "another sender"
+        );
         let other = Arrival { body_sha256: Some("b2".into()), ..mail(Some("<1@x>"), &["a@f"]) };
         assert!(!same(other), "a scanner that gives every mail the same Message-ID");
         assert!(each(mail(None, &["a@f"]), "d1").is_empty(), "without a Message-ID each is new");

@@ -32,8 +32,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migration
 /// What a request leaves behind: called with the commit's fate, it answers whoever asked.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Given the open transaction, does its work in it; given an error, only passes that on.
-type Request =
-    Box<dyn for<'c> FnOnce(Result<&'c mut SqliteConnection, StoreError>) -> BoxFuture<'c, (Answer, Done)> + Send>;
+type Request = Box<
+    dyn for<'c> FnOnce(Result<&'c mut SqliteConnection, StoreError>) -> BoxFuture<'c, (Answer, Done)> + Send,
+>;
 
 /// Whether what a request did is to be kept.
 #[derive(Clone, Copy, PartialEq, Eq)]

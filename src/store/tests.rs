@@ -84,10 +84,7 @@ fn with_keys(n: u64, each: &[&str], former: Option<&str>) -> NewSubmission {
 }
 
 fn known(n: u64, keys: &[&str]) -> Repeat {
-    Repeat {
-        first: SubmissionId::new(at(0), n),
-        known: keys.iter().map(|key| (*key).to_owned()).collect(),
-    }
+    Repeat { first: SubmissionId::new(at(0), n), known: keys.iter().map(|key| (*key).to_owned()).collect() }
 }
 
 #[tokio::test]

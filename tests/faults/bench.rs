@@ -18,7 +18,9 @@ use faxbridge::job::state::{Event, step};
 use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::spool::{MasterKey, Purpose, Sealed, Spool, WrappedKey, hex};
-use faxbridge::store::{Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, SourceKeys, Store, Verdict};
+use faxbridge::store::{
+    Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, SourceKeys, Store, Verdict,
+};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
