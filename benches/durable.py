@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 
-from lib.bench import packages, table
+from lib.bench import packages, table, wait_until
 from lib.daemon import Daemon
 from lib.inputs import mail, photo_pdf
 
@@ -27,6 +27,7 @@ def main(bench, options):
     count = 5 if options.quick else 20
     trace = bench.dir / "trace"
     tracer = bench.start("strace", "strace", "-f", "-y", "-s", 200, "-e", f"trace=openat,{','.join(SYNCS + WRITES)}", "-o", trace, "-p", daemon.process.pid)
+    wait_until("strace is attached", lambda: " attached" in (bench.dir / "strace.log").read_text())
     rows = []
     for size in SIZES:
         (bench.dir / "mail").write_bytes(mail(photo_pdf(size)))
