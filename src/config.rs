@@ -73,6 +73,23 @@ impl Loaded {
 }
 
 impl Config {
+    /// Whether `address` is one that receipts come from, or are answered at: a mail from there would be our own.
+    #[must_use]
+    pub fn is_own_address(&self, address: &str) -> bool {
+        let Some(receipt) = &self.receipt else { return false };
+        let bare = |text: &str| {
+            let text = text.rsplit_once('<').map_or(text, |(_, address)| address);
+            text.trim().trim_end_matches('>').to_ascii_lowercase()
+        };
+        let without_tag = |text: String| match text.split_once('@') {
+            Some((local, domain)) => format!("{}@{domain}", local.split('+').next().unwrap_or(local)),
+            None => text,
+        };
+        let address = bare(address);
+        let replies = receipt.reply_to.as_deref().map(bare);
+        address == bare(&receipt.from) || replies.is_some_and(|own| own == without_tag(address))
+    }
+
     /// Every secret that the file refers to, with its key.
     #[must_use]
     pub fn secrets(&self) -> Vec<(String, &secret::SecretRef)> {

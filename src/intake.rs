@@ -13,18 +13,24 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::addressing::readers::at_rcpt;
 use crate::clock::SharedClock;
+use crate::commands;
 use crate::config::{Config, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
+use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{SealKey, Spool, WrappedKey, Writer};
-use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter};
+use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 
 pub mod folder;
 mod header;
+pub mod imap;
 pub mod proof;
 mod refusal;
+mod rush;
 mod sealed;
 pub mod sftp;
 pub mod smtp;
@@ -37,6 +43,7 @@ mod tests;
 use proof::Resolver;
 use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
+pub use rush::Rush;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 
@@ -88,6 +95,8 @@ pub struct Arrival {
     pub message_id: Option<String>,
     /// SHA-256 of what stands behind a mail's header, hex.
     pub body_sha256: Option<String>,
+    /// What recognises a mail without a Message-ID, where its way in has something that does.
+    pub identity: Option<String>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
 }
@@ -106,6 +115,7 @@ impl Arrival {
             envelope_to: Vec::new(),
             message_id: None,
             body_sha256: None,
+            identity: None,
             file: None,
         }
     }
@@ -205,6 +215,7 @@ fn too_large(limit: u64) -> Refusal {
 #[derive(Debug, Clone)]
 pub struct Intake {
     inner: Arc<Inner>,
+    rush: Arc<Rush>,
 }
 
 #[derive(Debug)]
@@ -223,6 +234,8 @@ struct Inner {
     /// For [`Draft::keep_copy`].
     memory: Budget,
     arrived: Arc<Notify>,
+    /// Addresses at which receipts are answered.
+    replies: Option<Replies>,
     /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
     seen: Mutex<HashMap<SubmissionId, Drop>>,
 }
@@ -263,6 +276,7 @@ impl Intake {
             upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
         let memory = Budget::new(config.limits.submission.get());
         let seen = Mutex::default();
+        let replies = Replies::of(&config, &spool);
         Ok(Intake {
             inner: Arc::new(Inner {
                 config,
@@ -276,9 +290,17 @@ impl Intake {
                 resolver: Mutex::default(),
                 memory,
                 arrived,
+                replies,
                 seen,
             }),
+            rush: Arc::default(),
         })
+    }
+
+    /// Tells `rush` of everything that comes in.
+    #[must_use]
+    pub fn telling(self, rush: Arc<Rush>) -> Intake {
+        Intake { rush, ..self }
     }
 
     /// The configuration that all ways in share.
@@ -292,6 +314,7 @@ impl Intake {
     /// # Errors
     /// Where the disk is nearly full or fails.
     pub async fn begin(&self) -> Result<Draft, Refusal> {
+        self.rush.note(Instant::now());
         let limits = &self.inner.config.limits;
         let free = self.inner.spool.free_bytes()?;
         if free < limits.disk_reserve.get() {
@@ -303,7 +326,7 @@ impl Intake {
             ));
         }
         let (key, wrapped) = self.inner.spool.new_key()?;
-        let writer = self.inner.spool.create(&key).await?;
+        let writer = self.inner.spool.create(&key)?;
         let memory = self.inner.memory.clone();
         Ok(Draft { writer, key, wrapped, limit: limits.submission.get(), memory, copy: Mutex::new(None) })
     }
@@ -317,8 +340,14 @@ impl Intake {
         if draft.written() == 0 {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
-        let sealed = draft.writer.finish().await?;
-        crate::crash::reached("intake.synced");
+        self.rush.note(Instant::now());
+        let sealing = draft.writer.seal().await?;
+        let sealed = sealing.sealed.clone();
+        let mut synced: Synced = Box::pin(async move {
+            sealing.synced().await?;
+            crate::crash::reached("intake.synced");
+            Ok(())
+        });
         let now = inner.clock.now();
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
@@ -343,18 +372,19 @@ impl Intake {
                 facts: facts(&arrival).seal(&draft.key)?,
                 document: document.clone(),
             };
-            match inner.store.insert_submission(new, repeats_since).await? {
+            match inner.store.insert_submission_with(new, repeats_since, synced).await? {
                 Ok(id) => {
                     crate::crash::reached("intake.committed");
                     tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
                     inner.arrived.notify_one();
                     return Ok(Accepted::New(id));
                 }
-                Err(Repeat { first, known }) => {
+                Err((Repeat { first, known }, again)) => {
+                    // Dropped where it is not needed any more, it leaves no file.
+                    synced = again;
                     narrow(&mut arrival, &mut keys, &known);
                     if keys.each.is_empty() {
                         tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
-                        inner.spool.forget(&sealed.name).await?;
                         return Ok(Accepted::Known(first));
                     }
                     let (before, left) = (known.len(), keys.each.len());
@@ -382,12 +412,37 @@ impl Intake {
         found
     }
 
-    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`.
+    /// Whether `to` is an address at which a receipt is answered, and a good one; `None` where it is no such address at all.
+    fn answers_a_receipt(&self, to: &str) -> Option<Result<(), Refusal>> {
+        match self.inner.replies.as_ref()?.read(to, self.inner.clock.now()) {
+            Reply::Elsewhere => None,
+            Reply::To(_) => Some(Ok(())),
+            Reply::Expired => Some(Err(Refusal::permanent("5.7.1", commands::EXPIRED))),
+            Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", commands::UNKNOWN))),
+        }
+    }
+
+    /// Whether any rule could take a mail from `sender` to the envelope recipient `to`, or that one is for answers to receipts.
     ///
     /// # Errors
     /// Where none could.
     pub fn routable(&self, sender: &str, to: &str) -> Result<(), Refusal> {
-        if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
+        self.routable_from(&Source::Smtp, sender, to)
+    }
+
+    /// The same of a mail that came in by `source`.
+    ///
+    /// # Errors
+    /// Where none could.
+    pub fn routable_from(&self, source: &Source, sender: &str, to: &str) -> Result<(), Refusal> {
+        if let Some(answer) = self.answers_a_receipt(to) {
+            return answer;
+        }
+        // Another system's form of the address, where this sender's are understood: rules see what it stands for.
+        let known = self.inner.config.sender.iter().find(|known| known.name == sender);
+        let forms = at_rcpt(to, known.map_or(&[][..], |known| &known.readers));
+        let source = source.to_string();
+        if forms.iter().any(|to| self.inner.rules.could_take(&source, sender, to)) {
             return Ok(());
         }
         Err(not_faxed_here(to))

@@ -18,6 +18,8 @@
 //! retention                   key destroyed, files removed, 30 minutes after the final state
 //! ```
 //!
+//! [`commands`] is the way back: a receipt that is answered with `cancel`, `release` or `status`.
+//!
 //! Beside the way: [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
 //! that asks what time it is), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
 //!
@@ -25,6 +27,7 @@
 
 pub mod addressing;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod cover;
 pub mod crash;

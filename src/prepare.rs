@@ -13,18 +13,22 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::SharedClock;
+use crate::commands;
 use crate::config::Config;
-use crate::cover::{self, Fonts, Sheet};
+use crate::cover::Fonts;
 use crate::crash::reached;
-use crate::intake::SubmissionFacts;
+use crate::intake::{Rush, SubmissionFacts};
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
-use crate::packet::{self, Bench, Contents, Front, Input, Sink, Workshop, WorkshopError};
+use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
 use crate::store::{Document, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
 
+pub mod front;
 pub mod plan;
+pub mod wishes;
 
+use front::Front;
 use plan::{Plan, PlannedJob, Planner, Request};
 
 /// How long the loop sleeps at most: the command line submits without being able to wake it.
@@ -46,6 +50,9 @@ const MISCOUNTED: &str =
 /// What is known about a Job that only its Submission's key can read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobFacts {
+    /// The envelope recipients that it stands for.
+    #[serde(default)]
+    pub to: Vec<String>,
     /// The sender's reference.
     pub reference: Option<String>,
     /// Name of the recipient as on the cover.
@@ -92,12 +99,16 @@ pub struct Preparer {
     pub workshop: Workshop,
     /// Who gets them.
     pub planner: Planner,
+    /// Answers to receipts.
+    pub commands: commands::Desk,
     /// What covers are set in.
     pub fonts: Arc<Fonts>,
     /// Limits and times.
     pub config: Arc<Config>,
     /// Time.
     pub clock: SharedClock,
+    /// What comes in just now, and is not to be kept waiting.
+    pub rush: Arc<Rush>,
     /// Told when a Submission was accepted.
     pub arrived: Arc<Notify>,
     /// Told when Jobs were made.
@@ -115,6 +126,8 @@ enum Trouble {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Workshop(WorkshopError),
+    #[error(transparent)]
+    Command(#[from] commands::Trouble),
     #[error("it has no key or no document")]
     Gone,
 }
@@ -136,6 +149,7 @@ impl Preparer {
         let mut tasks = JoinSet::new();
         while !*shutdown.borrow() {
             while tasks.try_join_next().is_some() {}
+            self.rush.over().await;
             // A hand first, then work for it: what is claimed is begun at once.
             let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
             if let Some(submission) = self.claim().await {
@@ -195,18 +209,25 @@ impl Preparer {
             to: facts.envelope_to.clone(),
             file: facts.file.clone(),
             recipient: None,
+            accepted_at: Some(submission.accepted_at),
         };
         let now = self.clock.now();
-        let plan = self.planner.plan(&request, &contents, now).await?;
+        let plan = match self.special(submission, &facts, &contents, now).await? {
+            Some(plan) => plan,
+            None => self.planner.plan(&request, &contents, now).await?,
+        };
         facts.parts = contents.parts;
         let (verdict, planned) = match plan {
+            Plan::Command(carried) => {
+                facts.command = Some(carried);
+                (Verdict::Command, Vec::new())
+            }
             Plan::Ignored(reason) => {
                 tracing::info!(submission.id = %submission.id, "submission {} is ignored: {reason}", submission.id);
                 (Verdict::Ignored, Vec::new())
             }
             Plan::Refused(sentence, _) => {
-                // A document that nobody could open is the better reason.
-                facts.refusal = Some(contents.hold.unwrap_or(sentence));
+                facts.refusal = Some(sentence);
                 (Verdict::Refused, Vec::new())
             }
             Plan::Jobs(planned) => (Verdict::Jobs, planned),
@@ -222,7 +243,10 @@ impl Preparer {
         let held = jobs.iter().filter(|job| matches!(job.state, JobState::Held { .. })).count();
         let made: Vec<String> =
             jobs.iter().filter_map(|job| Some(job.packet.as_ref()?.document.name.clone())).collect();
-        if !self.store.record_prepared(submission.id, verdict, facts.seal(&key)?, jobs, now).await? {
+        let sender = self.config.sender.iter().find(|sender| sender.name == submission.sender);
+        let acceptance = sender.is_some_and(|sender| sender.acceptance);
+        let facts = facts.seal(&key)?;
+        if !self.store.record_prepared(submission.id, verdict, facts, jobs, acceptance, now).await? {
             // Another run was faster, or a person: nothing names these files.
             for name in &made {
                 self.spool.forget(name).await?;
@@ -235,6 +259,40 @@ impl Preparer {
         self.made.notify_one();
         self.answered.notify_one();
         Ok(())
+    }
+
+    /// What becomes of a mail that is not for faxing: our own, or an answer to a receipt.
+    async fn special(
+        &self,
+        submission: &Submission,
+        facts: &SubmissionFacts,
+        contents: &Contents,
+        now: Timestamp,
+    ) -> Result<Option<Plan>, Trouble> {
+        // A machine's mail is neither carried out nor answered: the planner says so of every such mail.
+        let Some(mail) = contents.mail.as_ref().filter(|mail| mail.auto_submitted.is_none()) else {
+            return Ok(None);
+        };
+        let from = [facts.envelope_from.as_deref(), mail.from_address.as_deref()];
+        if from.into_iter().flatten().any(|address| self.config.is_own_address(address)) {
+            return Ok(Some(Plan::Ignored(
+                "it comes from the address that our own receipts come from".into(),
+            )));
+        }
+        let letter = commands::Letter {
+            submission,
+            to: &facts.envelope_to,
+            proof: facts.proof,
+            envelope_from: facts.envelope_from.as_deref(),
+            contents,
+        };
+        Ok(match self.commands.sort(letter.to, submission.accepted_at) {
+            commands::Sorted::NotACommand => None,
+            commands::Sorted::Neither(carried) => Some(Plan::Command(carried)),
+            commands::Sorted::Command(about) => {
+                Some(Plan::Command(self.commands.carry_out(letter, about, now).await?))
+            }
+        })
     }
 
     /// Opens the document. What a child could not cope with holds the packet; what is our own trouble is an error.
@@ -266,24 +324,26 @@ impl Preparer {
         let key = table.from.key;
         let mut held = job.held.clone();
         let mut packet = None;
-        let mut warnings = Vec::new();
+        let mut warnings = job.warnings.clone();
         let part_holds = matches!(held, Some((Hold::Part, _)));
-        let cover = self.draw(&job.sheet).await;
-        if let Err(sentence) = &cover {
-            held.get_or_insert((Hold::Cover, sentence.clone()));
+        let front = Front::of(&job, &self.fonts).await;
+        if let Err(why) = &front {
+            held.get_or_insert(why.clone());
         }
-        if let (false, Ok(cover)) = (part_holds, cover) {
-            match self.packet(&job, &cover.pdf, table).await? {
+        if let (false, Ok(front)) = (part_holds, front) {
+            match self.packet(&job, &front, table).await? {
                 Ok((made, more)) => {
                     packet = made;
-                    warnings = cover.warnings;
+                    warnings.extend(front.warnings);
                     warnings.extend(more);
                 }
                 Err(sentence) => held = Some((Hold::Part, sentence)),
             }
         }
+        // Released by a person after that, it goes at once; until then the state machine knows it too.
+        let due = job.send_at.unwrap_or(now).max(now);
         let state = match &held {
-            None => JobState::Queued { due: now },
+            None => JobState::Queued { due },
             Some((hold, _)) => {
                 let until =
                     now.saturating_add(self.config.policy.hold_for.signed()).unwrap_or(Timestamp::MAX);
@@ -291,13 +351,14 @@ impl Preparer {
             }
         };
         let facts = JobFacts {
+            to: job.to,
             reference: job.route.reference.clone(),
             recipient_name: job.sheet.to_name.clone(),
             hold: held.map(|(_, sentence)| sentence),
             trace: job.trace,
             warnings,
         };
-        let deadline = now.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
+        let deadline = due.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {
             id: job.id,
             recipient: job.entry.map(|entry| entry.key),
@@ -306,6 +367,8 @@ impl Preparer {
             route: job.providers,
             state,
             deadline,
+            send_at: job.send_at,
+            priority: job.priority,
             packet,
             facts: facts.seal(key)?,
         })
@@ -315,20 +378,17 @@ impl Preparer {
     async fn packet(
         &self,
         job: &PlannedJob,
-        cover: &[u8],
+        front: &Front,
         table: &mut Table<'_>,
     ) -> Result<Result<(Option<PacketRow>, Vec<String>), String>, Trouble> {
         loop {
             let Some(bench) = table.bench.as_mut() else {
                 return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
             };
-            let mut sink = Spooled(self.spool.create(table.from.key).await?);
-            match bench
-                .make(Front { cover: Some(cover), body: None }, job.selection.as_ref(), &mut sink)
-                .await
-            {
+            let mut sink = Spooled(self.spool.create(table.from.key)?);
+            match bench.make(front.pdfs(), job.selection.as_ref(), &mut sink).await {
                 // One number on the cover, in the packet and in the receipt, or nothing leaves.
-                Ok(made) if job.sheet.pages.is_some_and(|printed| printed != made.pages) => {
+                Ok(made) if front.pages.is_some_and(|printed| printed != made.pages) => {
                     return Ok(Err(MISCOUNTED.to_owned()));
                 }
                 Ok(made) => {
@@ -363,17 +423,6 @@ impl Preparer {
                 }
                 Err(error) => return Err(Trouble::Workshop(error)),
             }
-        }
-    }
-
-    /// Draws a cover off the async threads; a sentence for the sender where it cannot be drawn.
-    async fn draw(&self, sheet: &Sheet) -> Result<cover::page::Drawn, String> {
-        let (sheet, fonts) = (sheet.clone(), Arc::clone(&self.fonts));
-        match tokio::task::spawn_blocking(move || cover::page::draw(&sheet, &fonts)).await {
-            Ok(Ok(drawn)) => Ok(drawn),
-            Ok(Err(error)) => Err(error.to_string()),
-            // A panic in the layout of one sheet is this Job's trouble, not the daemon's.
-            Err(_) => Err("The cover sheet could not be drawn; shorten or simplify its text.".to_owned()),
         }
     }
 }

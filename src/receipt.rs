@@ -1,7 +1,8 @@
 //! What is said to a sender. Pure: an [`Account`] of what happened goes in, one answer in three forms comes out.
 //!
-//! Each Submission gets exactly one [`Kind::Final`], when every Job of it is final or it was refused; a Job that waits for a
-//! person gets a [`Kind::Held`] before that. The answer is mail (text and HTML, [`mail`]) and a signed JSON record
+//! Each Submission gets exactly one [`Kind::Final`], when every Job of it is final or it was refused ([`Kind::Command`] where it
+//! was itself an answer to a receipt); a Job that waits for a person gets a [`Kind::Held`] before that, and senders who want
+//! it are told what was understood at once ([`Kind::Accepted`]). The answer is mail (text and HTML, [`mail`]) and a signed JSON record
 //! ([`signature`]), which is also the result file beside a drop ([`result`]).
 //!
 //! The rules of what it says:
@@ -13,16 +14,21 @@
 
 use jiff::Timestamp;
 
+use crate::commands::Outcome;
+use crate::intake::Dsn;
 use crate::job::{Cause, FaxNumber, JobId, JobState, Sent, SubmissionId};
 use crate::store::{CancelWish, ProviderCopy};
 
 pub mod account;
+pub mod dkim;
+pub mod dsn;
 mod html;
 mod letter;
 pub mod mail;
 pub mod outbox;
 mod record;
 pub mod relay;
+pub mod reply;
 pub mod result;
 pub mod signature;
 mod text;
@@ -54,6 +60,8 @@ pub struct Account {
     pub jobs: Vec<JobAccount>,
     /// What becomes of its documents.
     pub deletion: Deletion,
+    /// What the client of a mail asked to be told about its recipients.
+    pub dsn: Option<Dsn>,
 }
 
 /// Whether a Submission became Jobs.
@@ -64,6 +72,15 @@ pub enum Verdict {
     /// It did not, and never will.
     Refused {
         /// Why, and what to do: whole sentences for the sender.
+        sentence: String,
+    },
+    /// It was a command about another Submission, and everything else here is that one's.
+    Command {
+        /// The Submission as which the command came.
+        id: SubmissionId,
+        /// What came of it.
+        outcome: Outcome,
+        /// The same in sentences for the sender.
         sentence: String,
     },
 }
@@ -87,6 +104,8 @@ pub enum Deletion {
 pub struct JobAccount {
     /// Which.
     pub job: JobId,
+    /// The envelope recipients of the mail that it stands for.
+    pub to: Vec<String>,
     /// The sender's own reference, where a rule found one.
     pub reference: Option<String>,
     /// The register's entry: its key and the name to show.
@@ -95,6 +114,8 @@ pub struct JobAccount {
     pub number: Option<FaxNumber>,
     /// Where it stands.
     pub state: JobState,
+    /// Until when its recipient wants no calls, where that is so at this moment.
+    pub quiet_until: Option<Timestamp>,
     /// Why it is or was held, as a whole sentence for the sender; a general one stands in for `None`.
     pub hold_sentence: Option<String>,
     /// Pages of the fax, cover included.
@@ -160,6 +181,10 @@ pub enum Kind {
     Final,
     /// A notice on the way: a person has to decide about a Job.
     Held,
+    /// What was understood, told at once.
+    Accepted,
+    /// What came of an answer to a receipt.
+    Command,
 }
 
 impl Kind {
@@ -169,6 +194,8 @@ impl Kind {
         match self {
             Kind::Final => "final",
             Kind::Held => "held",
+            Kind::Accepted => "accepted",
+            Kind::Command => "command",
         }
     }
 }
@@ -195,7 +222,7 @@ pub fn compose(
     let record = signature::sign(&record::record(account, kind), key)?;
     let mut json = serde_json::to_vec_pretty(&record).map_err(|_| ReceiptError::Signing)?;
     json.push(b'\n');
-    let letter = letter::letter(account, kind);
+    let letter = letter::letter(account, kind, post);
     let mail = post.map(|post| mail::build(account, kind, &letter, post)).transpose()?;
     Ok(Composed { mail, json })
 }

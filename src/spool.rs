@@ -5,12 +5,12 @@
 //! destruction of its wrapped key; that the files are unlinked afterwards gives the space back.
 //!
 //! What is promised:
-//! - when [`Writer::finish`] has returned, the document and its directory entry survive a power cut;
+//! - when [`Writer::finish`] or [`Sealing::synced`] has returned, the document and its directory entry survive a power cut;
 //! - what was cut off, exchanged, repeated, altered or lengthened, in any place, is refused by [`Reader`], never read as if
 //!   it were whole. The end is only proven at the end: who streams must treat an error as "nothing was read";
 //! - a [`Writer`] that is dropped before it finished leaves no file.
 //!
-//! What is left after a crash between `finish` and the store's commit is a file that no row names; [`Spool::list`] finds it.
+//! What is left after a crash between that and the store's commit is a file that no row names; [`Spool::list`] finds it.
 //!
 //! Names are random and say nothing of time or content. Their first two letters are the subfolder. They are not chosen
 //! anew for each file: documents that are written at the same time lie in the same subfolder, so that one sync of that
@@ -34,7 +34,7 @@ pub use error::SpoolError;
 use keys::MasterKeys;
 pub use keys::{Marker, MasterKey, Purpose, SealKey, WrappedKey};
 pub use reader::Reader;
-pub use writer::{Sealed, Writer};
+pub use writer::{Sealed, Sealing, Writer};
 
 /// The sealed spool. A cheap handle.
 #[derive(Clone)]
@@ -91,23 +91,14 @@ impl Spool {
         self.inner.keys.unwrap(wrapped)
     }
 
-    /// Begins a document: mode 0600, random name.
+    /// Begins a document: mode 0600, random name. Its file is made when there is something to write.
     ///
     /// # Errors
-    /// What the disk says, see [`SpoolError::is_full`].
-    pub async fn create(&self, key: &SealKey) -> Result<Writer, SpoolError> {
+    /// Only where the operating system has no randomness to give.
+    pub fn create(&self, key: &SealKey) -> Result<Writer, SpoolError> {
         let name = random_name(self.next_prefix()?)?;
         let path = self.path(&name)?;
-        let (sealer, header) = seal::Sealer::new(key)?;
-        let sync = Arc::clone(&self.inner.sync);
-        // The writer is made on that thread, so that the file goes with it when nobody waits for it any more.
-        blocking(move || {
-            let file = create_file(&path)?;
-            let mut writer = Writer::new(name, path, sync, file, sealer);
-            writer.begin(&header)?;
-            Ok(writer)
-        })
-        .await
+        Ok(Writer::new(name, path, Arc::clone(&self.inner.sync), seal::Sealer::new(key)?))
     }
 
     /// Opens a finished document.

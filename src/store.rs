@@ -10,11 +10,14 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use crate::spool::SpoolError;
+
 mod accept;
 mod attempts;
 mod cancel;
 mod jobs;
 mod ledger;
+mod mailboxes;
 mod media;
 mod outbox;
 mod providers;
@@ -25,11 +28,12 @@ mod steps;
 mod submissions;
 mod tokens;
 
-pub use accept::{Repeat, SourceKeys};
+pub use accept::{Repeat, SourceKeys, Synced};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
+pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
 pub use media::Fetch;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};
 pub use providers::{Condition, ProviderRow};
@@ -57,6 +61,9 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk that holds the database is full")]
     Full,
+    /// What was to be recorded could not be brought to the disk.
+    #[error(transparent)]
+    Document(#[from] SpoolError),
     /// Another process held the database for too long.
     #[error("the database is locked by another process")]
     Locked,
@@ -173,7 +180,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let mut dropped = 0;
-                for table in ["submission", "job", "outbox"] {
+                for table in ["submission", "job", "outbox", "mailbox"] {
                     let sql =
                         format!("UPDATE {table} SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1");
                     let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&node).execute(&mut *tx).await?;

@@ -56,6 +56,7 @@ class Session:
         answer = b""
         # The last line of an answer has a blank behind its code. No server here says more than it was asked for.
         while not (answer.endswith(b"\n") and answer[answer.rfind(b"\n", 0, -1) + 1 :][3:4] == b" "):
+            # The kernel forgets it again and again. Without it, servers that gather small packets lose up to 40 ms here.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             more = self.socket.recv(4096)
             if not more:
@@ -70,6 +71,8 @@ class Load:
 
     def __init__(self, options, first, count, sessions):
         self.options, self.next, self.end, self.sessions = options, first, first + count, sessions
+        # No session takes what would leave others without any.
+        self.per_session = max(1, min(options.per_session, -(-count // sessions)))
         mail = pathlib.Path(options.mail).read_bytes()
         mail = (b"\r\n" + mail).replace(b"\r\n.", b"\r\n..")[2:]
         # Cut where the token stands, so that no copy of a large mail is made for each.
@@ -87,7 +90,7 @@ class Load:
         """The numbers of the mails of the next connection."""
         with self.lock:
             first = self.next
-            self.next = min(self.end, first + self.options.per_session)
+            self.next = min(self.end, first + self.per_session)
             return range(first, self.next)
 
     def work(self):

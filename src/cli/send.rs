@@ -215,7 +215,7 @@ impl Following {
         match submission.verdict {
             None => return Ok(Stand::Moving(format!("submission {id} is being prepared"))),
             Some(Verdict::Jobs) => {}
-            Some(Verdict::Refused | Verdict::Ignored) => {
+            Some(Verdict::Refused | Verdict::Ignored | Verdict::Command) => {
                 let why = self.desk.refusal(&submission).unwrap_or_else(|| "it is not faxed.".to_owned());
                 self.tell(id.as_str(), format!("submission {id} was refused: {why}"))?;
                 return Ok(Stand::Bad);

@@ -200,6 +200,9 @@ impl Intake {
     /// # Errors
     /// Where none could.
     pub fn routable_by_any(&self, to: &str) -> Result<(), Refusal> {
+        if let Some(answer) = self.answers_a_receipt(to) {
+            return answer;
+        }
         let senders = self.inner.config.sender.iter();
         let mut open =
             senders.filter(|sender| sender.accepts(Proof::Dmarc) || sender.accepts(Proof::Upstream));

@@ -49,6 +49,9 @@ pub struct SubmissionFacts {
     pub dsn: Option<Dsn>,
     /// Why nothing of it is faxed, for the sender; where that is so.
     pub refusal: Option<String>,
+    /// What came of the command in it; where it was an answer to a receipt.
+    #[serde(default)]
+    pub command: Option<crate::commands::Carried>,
     /// The parts list.
     #[serde(default)]
     pub parts: Vec<crate::packet::Part>,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, Verdict};
+use crate::commands::{Carried, Outcome};
 use crate::config::{Config, Proof};
 use crate::intake::SubmissionFacts;
 use crate::job::{Cause, JobState, SubmissionId};
@@ -54,7 +56,7 @@ impl Accounts {
         Accounts { config, store, spool }
     }
 
-    /// The account of a Submission; a notice tells of `only_job` alone.
+    /// The account of a Submission; a notice tells of `only_job` alone. That of a command is the account of what it was about.
     ///
     /// # Errors
     /// See [`AccountError`].
@@ -65,20 +67,54 @@ impl Accounts {
         only_job: Option<&str>,
     ) -> Result<Known, AccountError> {
         let submission = self.store.submission(id).await?.ok_or(AccountError::Unknown(id))?;
-        // Once the key is destroyed, what it sealed is left out; everything else can still be told.
-        let key = match &submission.wrapped_key {
-            Some(wrapped) => Some(self.spool.unwrap_key(&WrappedKey(wrapped.clone()))?),
+        let (key, facts) = self.opened(&submission)?;
+        if submission.verdict != Some(store::Verdict::Command) {
+            return self.known(submission, key.as_ref(), facts, kind, only_job).await;
+        }
+        let Carried { about, outcome, sentence } = facts.command.clone().unwrap_or_else(|| Carried {
+            about: None,
+            outcome: Outcome::NotDone,
+            sentence: "What came of it is told in the ledger only: it was written too late.".to_owned(),
+        });
+        let original_message_id = submission.message_id.clone();
+        let target = match about {
+            Some(about) => self.store.submission(about).await?,
             None => None,
         };
-        let facts = match &key {
-            Some(key) => SubmissionFacts::open(key, &submission.facts)?,
-            None => SubmissionFacts::default(),
+        let mut known = match target {
+            Some(target) => {
+                let (key, facts) = self.opened(&target)?;
+                self.known(target, key.as_ref(), facts, Kind::Final, None).await?
+            }
+            None => self.known(submission, key.as_ref(), facts, Kind::Final, None).await?,
         };
+        known.account.verdict = Verdict::Command { id, outcome, sentence };
+        known.account.original_message_id = original_message_id;
+        Ok(known)
+    }
+
+    /// A Submission's key and what it seals. Once the key is destroyed, that is left out; everything else can still be told.
+    fn opened(&self, submission: &Submission) -> Result<(Option<SealKey>, SubmissionFacts), AccountError> {
+        let Some(wrapped) = &submission.wrapped_key else { return Ok((None, SubmissionFacts::default())) };
+        let key = self.spool.unwrap_key(&WrappedKey(wrapped.clone()))?;
+        let facts = SubmissionFacts::open(&key, &submission.facts)?;
+        Ok((Some(key), facts))
+    }
+
+    async fn known(
+        &self,
+        submission: Submission,
+        key: Option<&SealKey>,
+        facts: SubmissionFacts,
+        kind: Kind,
+        only_job: Option<&str>,
+    ) -> Result<Known, AccountError> {
+        let id = submission.id;
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
             if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
-                jobs.push(self.job((&submission, facts.proof), job, key.as_ref()).await?);
+                jobs.push(self.job((&submission, facts.proof), job, key).await?);
             }
         }
         let verdict = match submission.verdict {
@@ -86,7 +122,7 @@ impl Accounts {
                 let general = "It cannot be faxed as it is.".to_owned();
                 Verdict::Refused { sentence: facts.refusal.unwrap_or(general) }
             }
-            Some(store::Verdict::Jobs) | None => Verdict::Jobs,
+            Some(store::Verdict::Jobs | store::Verdict::Command) | None => Verdict::Jobs,
         };
         let account = Account {
             submission: id,
@@ -98,6 +134,7 @@ impl Accounts {
             verdict,
             jobs,
             deletion: self.deletion(&submission),
+            dsn: facts.dsn,
         };
         Ok(Known { account, file: facts.file })
     }
@@ -120,8 +157,12 @@ impl Accounts {
         let checklist =
             checklist(submission, &job, entry.as_ref(), &attempts, &self.config.organization.time_zone);
         let packet = job.packet.as_ref();
+        let zone = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
+        let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
         Ok(JobAccount {
             job: job.id,
+            to: facts.to,
+            quiet_until: hours.and_then(|hours| hours.until(submission.0.accepted_at, &zone)),
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
@@ -214,7 +255,10 @@ fn checklist(
     let (packet, cover) = match &job.packet {
         Some(packet) => (
             (true, format!("{} pages, every part accounted for", packet.pages)),
-            (packet.cover_pages == 1, format!("page 1 of {}", packet.pages)),
+            match packet.cover_pages {
+                0 => (true, "left out, as the rule lets its sender ask".to_owned()),
+                n => (n == 1, format!("page 1 of {}", packet.pages)),
+            },
         ),
         None => ((false, "a part could not be made into pages".to_owned()), (false, "not made".to_owned())),
     };

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::words::{self, Said, State, Times};
-use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Verdict};
+use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Post, Verdict};
+use crate::commands::Outcome;
 use crate::job::{Cause, JobState};
 use crate::store::ProviderCopy;
 
@@ -42,10 +43,12 @@ pub(super) struct Section {
     pub(super) checks: Vec<(bool, String)>,
 }
 
-/// What to say.
-pub(super) fn letter(account: &Account, kind: Kind) -> Letter {
+/// What to say, by mail where there is a `post`: only a mail can be answered.
+pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
     let times = Times::of(account);
-    let footer = footer(account, &times);
+    let answerable = post.is_some_and(|post| post.reply_to.is_some());
+    let now = post.map_or(account.accepted_at, |post| post.at);
+    let footer = footer(account, &times, answerable);
     if let Verdict::Refused { sentence } = &account.verdict {
         let section = Section {
             title: String::new(),
@@ -59,14 +62,27 @@ pub(super) fn letter(account: &Account, kind: Kind) -> Letter {
         let subject = "Fax not sent: it could not be accepted".to_owned();
         return Letter { subject, headline, tone: Tone::Bad, sections: vec![section], footer };
     }
-    let mut told: Vec<(&JobAccount, Said)> =
-        account.jobs.iter().map(|job| (job, words::about(job, account, &times))).collect();
-    if kind == Kind::Held {
-        // A notice is about what is held; the rest is told when it has ended.
-        let held = told.iter().any(|(_, said)| said.state == State::Held);
-        told.retain(|(_, said)| !held || said.state == State::Held);
+    let about = |job| match kind {
+        Kind::Accepted => words::accepted(job, now, &times),
+        _ => words::about(job, account, &times),
+    };
+    let mut told: Vec<(&JobAccount, Said)> = account.jobs.iter().map(|job| (job, about(job))).collect();
+    match kind {
+        Kind::Held => {
+            // A notice is about what is held; the rest is told when it has ended.
+            let held = told.iter().any(|(_, said)| said.state == State::Held);
+            told.retain(|(_, said)| !held || said.state == State::Held);
+        }
+        // Each of those has a notice of its own.
+        Kind::Accepted => told.retain(|(_, said)| said.state != State::Held),
+        Kind::Final | Kind::Command => {}
     }
     let (headline, subject) = match told.as_slice() {
+        [] if kind == Kind::Command => (String::new(), "Fax".to_owned()),
+        [(job, said)] if kind == Kind::Accepted => (clean(&said.what), subject_of(job, "Fax accepted")),
+        _ if kind == Kind::Accepted => {
+            (format!("{} faxes were accepted.", told.len()), format!("{} faxes accepted", told.len()))
+        }
         [(job, said)] => (clean(&said.what), subject(job, said.state)),
         [] => ("Nothing was sent: no fax came of it.".to_owned(), "Fax not sent".to_owned()),
         _ => {
@@ -74,14 +90,21 @@ pub(super) fn letter(account: &Account, kind: Kind) -> Letter {
             (format!("{} faxes: {counts}.", told.len()), format!("{} faxes: {counts}", told.len()))
         }
     };
-    let alone = told.len() == 1;
+    let alone = told.len() == 1 && kind != Kind::Command;
+    let (headline, subject) = match &account.verdict {
+        Verdict::Command { outcome, sentence, .. } => (clean(sentence), commanded(*outcome, &subject)),
+        Verdict::Jobs | Verdict::Refused { .. } => (headline, subject),
+    };
     let sections = told
         .iter()
         .enumerate()
         .map(|(nth, (job, said))| Section {
             title: if alone { String::new() } else { format!("{}. {}", nth + 1, clean(&said.what)) },
             tone: tone(said.state),
-            next: clean(&said.next),
+            next: clean(&match words::answer(job, said.state, told.len() > 1) {
+                Some(answer) if answerable => format!("{} {answer}", said.next),
+                _ => said.next.clone(),
+            }),
             facts: facts(job),
             attempts: job.attempts.iter().map(|attempt| attempt_line(attempt, job, &times)).collect(),
             checks: job
@@ -115,11 +138,24 @@ fn subject(job: &JobAccount, state: State) -> String {
         State::Unclear => "Fax unclear",
         State::Held => "Fax held",
     };
+    subject_of(job, what)
+}
+
+fn subject_of(job: &JobAccount, what: &str) -> String {
     let to = job.number.as_ref().map(|number| format!("number ending in {}", number.tail()));
     let reference =
         job.reference.as_ref().map(|reference| format!("your reference {}", short(reference, 60)));
     let rest: Vec<String> = to.into_iter().chain(reference).collect();
     if rest.is_empty() { format!("{what}: job {}", job.job) } else { format!("{what}: {}", rest.join(", ")) }
+}
+
+/// `Done: Fax cancelled: number ending in 0199`.
+fn commanded(outcome: Outcome, subject: &str) -> String {
+    match outcome {
+        Outcome::Done => format!("Done: {subject}"),
+        Outcome::Told => subject.to_owned(),
+        Outcome::NotDone => format!("Nothing changed: {subject}"),
+    }
 }
 
 /// `2 delivered, 1 failed`, the worst last.
@@ -140,10 +176,12 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
         cover => format!("{pages} ({cover} of them cover)"),
     });
     let recipient = job.recipient.as_ref().map(|(key, name)| format!("{name} ({key})"));
+    let once = format!("{} of your mail's mean this number; it is faxed there once", job.to.len());
     [
         ("Your reference", job.reference.clone()),
         ("Recipient", recipient),
         ("Number", job.number.as_ref().map(words::number_words)),
+        ("Addresses", (job.to.len() > 1).then_some(once)),
         ("Pages", pages),
         ("Rule", job.rule.clone()),
         ("Cancelling", job.cancel.map(|wish| words::cancel_words(wish).to_owned())),
@@ -180,7 +218,7 @@ fn attempt_line(attempt: &AttemptAccount, job: &JobAccount, times: &Times) -> St
     clean(&line)
 }
 
-fn footer(account: &Account, times: &Times) -> Vec<String> {
+fn footer(account: &Account, times: &Times, answerable: bool) -> Vec<String> {
     let documents = match account.deletion {
         Deletion::After { minutes } => {
             format!(
@@ -197,7 +235,17 @@ fn footer(account: &Account, times: &Times) -> Vec<String> {
         account.source,
         account.organization
     );
-    let machine = "A machine wrote this; an answer to it is read by nobody.".to_owned();
+    let machine = if answerable {
+        "A machine wrote this. It understands an answer whose first line is one of the words status, cancel, release; nobody reads \
+         anything else."
+    } else {
+        "A machine wrote this; an answer to it is read by nobody."
+    };
+    let machine = machine.to_owned();
+    if matches!(account.verdict, Verdict::Command { .. }) && account.jobs.is_empty() {
+        // Nothing is said of a submission that the command was not allowed to be about.
+        return vec![machine];
+    }
     let mut lines = vec![documents];
     lines.extend(copies(account, times).iter().map(|line| clean(line)));
     lines.extend([clean(&accepted), machine]);

@@ -11,7 +11,7 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 
 use super::letter::Letter;
-use super::{Account, Kind, ReceiptError, html, relay, text};
+use super::{Account, Kind, ReceiptError, Verdict, dsn, html, relay, text};
 
 /// From whom, to whom and when.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Post {
     pub from: String,
     /// Address of the sender who gets the answer.
     pub to: String,
+    /// Where it can be answered with a command.
+    pub reply_to: Option<String>,
     /// Our host name, for the Message-ID.
     pub host: String,
     /// Time of the Date line.
@@ -65,6 +67,11 @@ pub(super) fn build(
     let plain = text::render(letter);
     let stem = match kind {
         Kind::Final => format!("{}.final", account.submission),
+        Kind::Accepted => format!("{}.accepted", account.submission),
+        Kind::Command => match &account.verdict {
+            Verdict::Command { id, .. } => format!("{id}.command"),
+            _ => format!("{}.command", account.submission),
+        },
         // There may be several notices on the way; each has an id of its own, and the same one has the same.
         Kind::Held => format!("{}.held.{}", account.submission, short_digest(plain.as_bytes())),
     };
@@ -80,23 +87,31 @@ pub(super) fn build(
         .raw_header(header("Auto-Submitted", "auto-replied"))
         // Exchange asks for this one before it sends its own automatic answers.
         .raw_header(header("X-Auto-Response-Suppress", "All"))
+        // By this a bridge knows a bridge, whatever a mail system on the way made of the other headers.
+        .raw_header(header("X-Faxbridge", "receipt"))
         .envelope(relay::from_nobody(&to)?);
     if let Some(original) = account.original_message_id.as_deref().and_then(thread_id) {
         builder =
             builder.raw_header(header("In-Reply-To", original)).raw_header(header("References", original));
     }
-    let message = builder.multipart(
-        MultiPart::alternative()
-            // Not by chance: the same answer is the same bytes.
-            .boundary(format!("=_{stem}"))
-            .singlepart(SinglePart::plain(plain))
-            .singlepart(SinglePart::html(html::render(letter))),
-    )?;
+    if let Some(reply_to) = &post.reply_to {
+        let reply_to: Address = reply_to.parse().map_err(|_| ReceiptError::Address("Reply-To"))?;
+        builder = builder.reply_to(Mailbox::new(None, reply_to));
+    }
+    let words = MultiPart::alternative()
+        // Not by chance: the same answer is the same bytes.
+        .boundary(format!("=_{stem}"))
+        .singlepart(SinglePart::plain(plain))
+        .singlepart(SinglePart::html(html::render(letter)));
+    let message = builder.multipart(match dsn::report(account, kind, host, post.at) {
+        Some(report) => dsn::shaped(words, report, &stem, account)?,
+        None => words,
+    })?;
     Ok(Mail { to: to.to_string(), message_id, bytes: message.formatted() })
 }
 
 /// The Message-ID of the sender's mail, if it is fit for a header of ours: one line, nothing but an id in angle brackets.
-fn thread_id(original: &str) -> Option<&str> {
+pub(super) fn thread_id(original: &str) -> Option<&str> {
     let original = original.trim();
     let inner = original.strip_prefix('<')?.strip_suffix('>')?;
     let fit = !inner.is_empty()

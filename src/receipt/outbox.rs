@@ -12,8 +12,11 @@ use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 use super::account::{AccountError, Accounts};
+use super::dkim::Dkim;
+use super::dsn::Silence;
 use super::relay::{Login, TokenMap};
-use super::{Kind, Post, Relay, SigningKey, compose};
+use super::reply::Replies;
+use super::{Account, Kind, Post, Relay, SigningKey, Verdict, compose};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crash::reached;
@@ -46,6 +49,8 @@ pub struct Outbox {
     accounts: Accounts,
     signing: SigningKey,
     relay: Option<(Relay, String)>,
+    replies: Option<Replies>,
+    dkim: Option<Dkim>,
 }
 
 /// Why an answer did not leave.
@@ -111,6 +116,18 @@ impl Parcel {
     }
 }
 
+/// Which answer `row` is, as far as the row tells; the account of a command knows more.
+fn kind_of(row: &OutboxRow, account: Option<&Account>) -> Kind {
+    match row.kind.as_str() {
+        "held" => Kind::Held,
+        "accepted" => Kind::Accepted,
+        _ if account.is_some_and(|account| matches!(account.verdict, Verdict::Command { .. })) => {
+            Kind::Command
+        }
+        _ => Kind::Final,
+    }
+}
+
 /// The relay of the configuration and our host name towards it; `None` where receipts do not leave by mail. `tokens` are for a
 /// relay that is signed in to with one.
 ///
@@ -159,8 +176,11 @@ impl Outbox {
         let signing = SigningKey::load_or_make(&config.store.data_dir.join("receipt.key"))
             .map_err(|e| e.to_string())?;
         let relay = relay(&config, tokens)?;
+        let dkim = Dkim::of(&config)?;
+        let replies = Replies::of(&config, &spool);
         let accounts = Accounts::new(Arc::clone(&config), store.clone(), spool.clone());
-        Ok(Outbox { config, store, spool, clock, wake, composed: Notify::new(), accounts, signing, relay })
+        let composed = Notify::new();
+        Ok(Outbox { config, store, spool, clock, wake, composed, accounts, signing, relay, replies, dkim })
     }
 
     /// Works until `shutdown` turns true and what is in hand has left or failed.
@@ -176,8 +196,10 @@ impl Outbox {
             // One after the other: the name of a result file depends on those that are there.
             for row in rows {
                 match self.composed(&row).await {
-                    Ok(_) if row.way == "mail" => self.composed.notify_one(),
-                    parcel => self.leave(&row, parcel).await,
+                    Ok(Some(_)) if row.way == "mail" => self.composed.notify_one(),
+                    Ok(Some(parcel)) => self.leave(&row, Ok(parcel)).await,
+                    Ok(None) => {}
+                    Err(trouble) => self.leave(&row, Err(trouble)).await,
                 }
             }
             if nothing {
@@ -194,7 +216,12 @@ impl Outbox {
                 nap(&self.composed, &mut shutdown).await;
                 continue;
             }
-            let sent = rows.iter().map(|row| async { self.leave(row, self.composed(row).await).await });
+            let sent = rows.iter().map(|row| async {
+                let parcel = self.composed(row).await.transpose();
+                if let Some(parcel) = parcel {
+                    self.leave(row, parcel).await;
+                }
+            });
             futures_util::future::join_all(sent).await;
         }
     }
@@ -239,47 +266,118 @@ impl Outbox {
         }
     }
 
-    /// What is to be sent: as it was composed, or composed now.
-    async fn composed(&self, row: &OutboxRow) -> Result<Parcel, Trouble> {
+    /// What is to be sent: as it was composed, or composed now; `None` where it is left unsaid, which is recorded.
+    async fn composed(&self, row: &OutboxRow) -> Result<Option<Parcel>, Trouble> {
         if let Some(body) = &row.body {
-            return Ok(Parcel::open(&self.spool, &row.id, body)?);
+            return Ok(Some(Parcel::open(&self.spool, &row.id, body)?));
         }
-        let kind = if row.kind == "held" { Kind::Held } else { Kind::Final };
         let submission: SubmissionId = row
             .submission_id
             .parse()
             .map_err(|_| Trouble::Given("its submission has no readable name".into()))?;
         let now = self.clock.now();
-        let known = self.accounts.account(submission, kind, row.job_id.as_deref()).await?;
-        let post = match (&self.config.receipt, &self.relay) {
-            (Some(section), Some((_, host))) if row.way == "mail" => {
-                Some(Post { from: section.from.clone(), to: row.target.clone(), host: host.clone(), at: now })
+        let asked = kind_of(row, None);
+        let known = self.accounts.account(submission, asked, row.job_id.as_deref()).await?;
+        let kind = kind_of(row, Some(&known.account));
+        // What is kept for years names no file: its sentences are the general ones.
+        let kept = match kind {
+            Kind::Final | Kind::Command => {
+                let json = compose(&known.account.without_sentences(), kind, None, &self.signing)?.json;
+                Some((submission, String::from_utf8_lossy(&json).into_owned()))
             }
-            _ => None,
+            Kind::Held | Kind::Accepted => None,
         };
-        if row.way == "mail" && post.is_none() {
-            return Err(Trouble::Given(
-                "the configuration has no [receipt] section, so no mail can be sent".into(),
-            ));
+        let mut account = known.account;
+        let mut post = None;
+        if row.way == "mail" {
+            let (Some(section), Some((_, host))) = (&self.config.receipt, &self.relay) else {
+                return Err(Trouble::Given(
+                    "the configuration has no [receipt] section, so no mail can be sent".into(),
+                ));
+            };
+            if let Some(reason) = self.unsaid(row, &account, now).await? {
+                self.store.record_unsaid(&row.id, &reason, kept, now).await?;
+                return Ok(None);
+            }
+            if account.silence() == Silence::Partly {
+                account = account.without_silent();
+            }
+            let reply_to = self.reply_to(submission, &account, now).await?;
+            post = Some(Post {
+                from: section.from.clone(),
+                to: row.target.clone(),
+                reply_to,
+                host: host.clone(),
+                at: now,
+            });
         }
-        let composed = compose(&known.account, kind, post.as_ref(), &self.signing)?;
+        let composed = compose(&account, kind, post.as_ref(), &self.signing)?;
         let parcel = match composed.mail {
-            Some(mail) => Parcel { name: mail.to, bytes: mail.bytes },
+            Some(mail) => Parcel { name: mail.to, bytes: self.signed(mail.bytes)? },
             None => {
                 let dropped = known.file.unwrap_or_else(|| submission.to_string());
                 Parcel { name: self.result_name(&dropped, kind, row).await?, bytes: composed.json }
             }
         };
-        // What is kept for years names no file: its sentences are the general ones.
-        let kept = match kind {
-            Kind::Final => {
-                let json = compose(&known.account.without_sentences(), kind, None, &self.signing)?.json;
-                Some((submission, String::from_utf8_lossy(&json).into_owned()))
-            }
-            Kind::Held => None,
-        };
         self.store.record_composed(&row.id, parcel.seal(&self.spool, &row.id)?, kept, now).await?;
-        Ok(parcel)
+        Ok(Some(parcel))
+    }
+
+    /// Why the answer is not mailed, where it must not be.
+    async fn unsaid(
+        &self,
+        row: &OutboxRow,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<Option<String>, Trouble> {
+        if account.silence() == Silence::Wholly {
+            return Ok(Some("its client asked for no word about any recipient (NOTIFY=NEVER)".to_owned()));
+        }
+        let most = self.config.receipt.as_ref().map_or(u32::MAX, |section| section.refusals_per_hour);
+        if row.refusal == 0 {
+            return Ok(None);
+        }
+        let since = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN);
+        let (said, unsaid) = self.store.refusals_to(&row.target, since).await?;
+        if said < u64::from(most) {
+            return Ok(None);
+        }
+        if unsaid == 0 {
+            tracing::warn!(
+                submission.id = %row.submission_id,
+                "submission {}: {most} answers within an hour told its address that nothing was faxed; more are left unsaid, \
+                 since two machines may be writing to each other",
+                row.submission_id
+            );
+        }
+        Ok(Some(format!(
+            "{most} such answers went to that address within an hour (receipt.refusals_per_hour)"
+        )))
+    }
+
+    /// Where the mail can be answered with a command: not where its sender could prove no mail of his.
+    async fn reply_to(
+        &self,
+        submission: SubmissionId,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<Option<String>, Trouble> {
+        let Some(replies) = &self.replies else { return Ok(None) };
+        if matches!(&account.verdict, Verdict::Command { id, .. } if *id == account.submission) {
+            return Ok(None);
+        }
+        let Some(submission) = self.store.submission(submission).await? else { return Ok(None) };
+        let sender = self.config.sender.iter().find(|sender| sender.name == submission.sender);
+        let mails = sender.is_some_and(|sender| !sender.addresses.is_empty() || sender.login.is_some());
+        Ok((mails && !account.jobs.is_empty()).then(|| replies.address(account.submission, now)))
+    }
+
+    /// With its DKIM signature, where one is configured.
+    fn signed(&self, mail: Vec<u8>) -> Result<Vec<u8>, Trouble> {
+        match &self.dkim {
+            Some(dkim) => dkim.sign(mail).map_err(Trouble::Unconfigured),
+            None => Ok(mail),
+        }
     }
 
     /// `NAME.json` for the result, `NAME.held.json` for a notice on the way to it.
@@ -292,7 +390,7 @@ impl Outbox {
             }
         }
         let stem = match (kind, dropped.rsplit_once('.')) {
-            (Kind::Final, _) => dropped.to_owned(),
+            (Kind::Final | Kind::Command | Kind::Accepted, _) => dropped.to_owned(),
             (Kind::Held, Some((stem, _))) if !stem.is_empty() => format!("{stem}.held.x"),
             (Kind::Held, _) => format!("{dropped}.held.x"),
         };

@@ -14,6 +14,9 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
     let states: Vec<State> = account.jobs.iter().map(State::of).collect();
     let (state, sentence) = match &account.verdict {
         Verdict::Refused { sentence } => ("failed", Some(sentence.as_str())),
+        Verdict::Command { sentence, .. } => {
+            (states.iter().max().map_or("failed", |state| state.as_str()), Some(sentence.as_str()))
+        }
         // A batch is as good as its worst fax.
         Verdict::Jobs => (states.iter().max().map_or("failed", |state| state.as_str()), None),
     };
@@ -26,6 +29,10 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
     json!({
         "format": FORMAT,
         "kind": kind.as_str(),
+        "command": match &account.verdict {
+            Verdict::Command { id, outcome, .. } => json!({"submission": id.as_str(), "outcome": outcome.as_str()}),
+            _ => Value::Null,
+        },
         "submission": account.submission.as_str(),
         "source": account.source,
         "organization": account.organization,

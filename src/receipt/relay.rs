@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::config::RelayTls;
+use crate::oauth::{self, OauthError, TokenSource};
 
 /// For one step of the dialogue, and for all of it.
 const STEP: Duration = Duration::from_secs(60);
@@ -43,6 +44,26 @@ pub trait Tokens: Send + Sync {
 
 /// Token sources by the name of their `[oauth.NAME]` section.
 pub type TokenMap = BTreeMap<String, Arc<dyn Tokens>>;
+
+impl Tokens for TokenSource {
+    fn token(&self) -> BoxFuture<'_, Result<Zeroizing<String>, String>> {
+        Box::pin(async { self.token().await.map_err(|error| told(self, &error)) })
+    }
+
+    fn renewed<'a>(&'a self, refused: &'a str) -> BoxFuture<'a, Result<Zeroizing<String>, String>> {
+        Box::pin(async move { self.renewed(refused).await.map_err(|error| told(self, &error)) })
+    }
+}
+
+fn told(source: &TokenSource, error: &OauthError) -> String {
+    format!("no token for the relay: oauth.{}.{}: {}", source.name(), error.key, error.sentence)
+}
+
+/// All of `sources`, for the relay.
+#[must_use]
+pub fn token_map(sources: &oauth::Sources) -> TokenMap {
+    sources.iter().map(|(name, source)| (name.clone(), Arc::clone(source) as Arc<dyn Tokens>)).collect()
+}
 
 /// How we sign in.
 #[derive(Clone)]

@@ -19,12 +19,15 @@ fn account(jobs: Vec<JobAccount>) -> Account {
         verdict: Verdict::Jobs,
         jobs,
         deletion: Deletion::By(at("14:52:00")),
+        dsn: None,
     }
 }
 
 fn job(state: JobState, attempts: Vec<AttemptAccount>) -> JobAccount {
     JobAccount {
         job: "06d0s8mk2c0000b2".parse().unwrap(),
+        to: vec!["mercy-radiology@fax.example.com".into()],
+        quiet_until: None,
         reference: Some("483920".into()),
         recipient: Some(("mercy-radiology".into(), "Mercy Radiology".into())),
         number: Some(FaxNumber::from_e164("+12125550199").unwrap()),
@@ -185,7 +188,7 @@ const ANSWERS: &[Answer] = &[
 #[test]
 fn answers_in_full() {
     for (name, account, kind, expected) in ANSWERS {
-        let letter = letter(&account(), *kind);
+        let letter = letter(&account(), *kind, None);
         let answer = format!("Subject: {}\n\n{}", letter.subject, text::render(&letter));
         assert_eq!(&answer, expected, "{name}");
         let html = html::render(&letter);
@@ -220,7 +223,7 @@ fn a_batch_is_as_good_as_its_worst_fax() {
 fn a_notice_tells_of_what_is_held_and_of_nothing_else() {
     let mut account = held_unverified();
     account.jobs.push(delivered().jobs.remove(0));
-    let letter = letter(&account, Kind::Held);
+    let letter = letter(&account, Kind::Held, None);
     assert_eq!(letter.sections.len(), 1);
     assert!(letter.headline.starts_with("Held: "), "{}", letter.headline);
     assert_eq!(record::record(&account, Kind::Held)["state"], "held");
@@ -240,7 +243,7 @@ fn there_are_whole_sentences_for_every_end() {
                     (job.recipient, job.number, job.pages) = (None, None, None);
                 }
                 let account = Account { source: source.into(), ..account(vec![job]) };
-                let letter = letter(&account, Kind::Final);
+                let letter = letter(&account, Kind::Final, None);
                 for sentence in [&letter.headline, &letter.sections[0].next] {
                     assert!(sentence.is_empty() || sentence.ends_with('.'), "{state:?}: {sentence}");
                     assert!(!sentence.contains("  ") && !sentence.contains(".."), "{state:?}: {sentence}");
@@ -287,7 +290,7 @@ fn what_an_earlier_try_left_behind_is_told() {
         (JobState::Delivered, vec![last], "15:22 UTC."),
     ];
     for (state, attempts, expected) in table {
-        let letter = letter(&account(vec![job(state, attempts)]), Kind::Final);
+        let letter = letter(&account(vec![job(state, attempts)]), Kind::Final, None);
         assert!(letter.headline.ends_with(expected), "{}", letter.headline);
     }
 }
@@ -300,7 +303,7 @@ fn a_person_s_word_is_not_the_provider_s() {
     };
     let lost = AttemptAccount { outcome: Some("unclear".into()), ..attempt(1, "14:06:00", "15:07:00", None) };
     for attempt in [stated, lost] {
-        let letter = letter(&account(vec![job(JobState::Delivered, vec![attempt])]), Kind::Final);
+        let letter = letter(&account(vec![job(JobState::Delivered, vec![attempt])]), Kind::Final, None);
         assert_eq!(
             letter.sections[0].next,
             "A person stated that it arrived; the fax provider did not confirm it."
@@ -317,7 +320,7 @@ fn a_person_s_no_is_a_no() {
     };
     for attempts in [vec![stated], Vec::new()] {
         let account = account(vec![job(JobState::Failed { cause: Cause::NotReceived }, attempts)]);
-        let letter = letter(&account, Kind::Final);
+        let letter = letter(&account, Kind::Final, None);
         assert_eq!(
             letter.headline,
             "Not sent: somebody closed the fax to Mercy Radiology at +1 212-555-0199 as not delivered."
@@ -335,7 +338,7 @@ fn whatever_came_from_outside_stays_text() {
     job.recipient = Some(("key\u{202e}".into(), "A \"B\" <img src=x>\nNot sent: forged".into()));
     job.attempts[0].raw_text = Some("</td></tr>\r\n--\n<a href='http://example.com'>".into());
     job.attempts[0].remote_id = Some("<i>\u{7}".into());
-    let letter = letter(&account, Kind::Final);
+    let letter = letter(&account, Kind::Final, None);
     let (html, text) = (html::render(&letter), text::render(&letter));
     for forbidden in ["<script", "<img", "<a ", "<i>", "<b>", "\u{202e}", "\u{7}", "\r"] {
         assert!(!html.contains(forbidden), "{forbidden} in {html}");
@@ -352,6 +355,7 @@ fn the_same_account_gives_the_same_bytes() {
     let post = Post {
         from: "fax@example.com".into(),
         to: "jane@example.net".into(),
+        reply_to: None,
         host: "fax.example.com".into(),
         at: at("14:22:10"),
     };
@@ -368,7 +372,7 @@ fn an_unknown_time_zone_means_utc_and_other_days_show_their_date() {
     let mut account = no_answer();
     account.time_zone = "Nowhere/Atall".into();
     account.accepted_at = "2026-11-21T23:50:00Z".parse().unwrap();
-    let letter = letter(&account, Kind::Final);
+    let letter = letter(&account, Kind::Final, None);
     assert!(letter.headline.ends_with("(4 tries until 2026-11-22 15:43 UTC)."), "{}", letter.headline);
     assert!(letter.sections[0].attempts[0].starts_with("1. 2026-11-22 14:06:00 to 14:06:40 UTC"));
 }

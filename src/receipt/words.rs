@@ -131,6 +131,42 @@ pub(super) fn about(job: &JobAccount, account: &Account, times: &Times) -> Said 
     Said { state, what, next }
 }
 
+/// What was understood of `job`, and when it goes out; told at `now`.
+pub(super) fn accepted(job: &JobAccount, now: Timestamp, times: &Times) -> Said {
+    let state = State::of(job);
+    let pages = match job.pages {
+        Some(1) => "1 page".to_owned(),
+        Some(pages) => format!("{pages} pages"),
+        None => "the fax".to_owned(),
+    };
+    let wanted = match &job.state {
+        JobState::Queued { due } => Some(*due).filter(|due| *due > now),
+        _ => None,
+    };
+    let next = match (wanted, job.quiet_until.filter(|until| *until > now)) {
+        (wanted, Some(quiet)) if wanted.is_none_or(|wanted| wanted < quiet) => {
+            format!("It goes out from {}; until then its recipient takes no calls.", times.short(quiet))
+        }
+        (Some(due), _) => format!("It goes out from {}.", times.short(due)),
+        (None, _) => "It goes out now.".to_owned(),
+    };
+    let next = format!("{next} You will be told how it ended.");
+    Said { state, what: format!("Accepted: {pages} for {}.", whom(job)), next }
+}
+
+/// How the sender can decide about `job` by answering the mail; with `several` told of, the Job is named.
+pub(super) fn answer(job: &JobAccount, state: State, several: bool) -> Option<String> {
+    let named = if several { format!(" {}", job.job) } else { String::new() };
+    match (&job.state, state) {
+        (JobState::Held { hold: Hold::PartlySent | Hold::Unclear, .. }, _) => Some(format!(
+            "You can decide that by an answer to this mail: release{named} sends it again, whole; cancel{named} gives it up."
+        )),
+        (JobState::Held { .. }, _) => Some(format!("To give it up, answer this mail with: cancel{named}")),
+        (_, State::UnderWay) => Some(format!("To stop it, answer this mail with: cancel{named}")),
+        _ => None,
+    }
+}
+
 /// What earlier tries may have left at the far end, where the sentence about the end would hide it.
 fn residue(job: &JobAccount) -> Option<String> {
     let told = match &job.state {

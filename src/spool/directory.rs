@@ -35,8 +35,8 @@ impl DirectorySync {
         DirectorySync { root, state: Mutex::default() }
     }
 
-    /// Returns when everything that was in the subfolder before the call is on disk.
-    pub(super) async fn sync(self: &Arc<Self>, folder: Prefix) -> Result<(), SpoolError> {
+    /// Begins to bring to the disk everything that is in the subfolder now; what is returned tells the end.
+    pub(super) fn begin(self: &Arc<Self>, folder: Prefix) -> oneshot::Receiver<Result<(), SpoolError>> {
         let (done, waiter) = oneshot::channel();
         let first = {
             let mut state = self.lock();
@@ -48,7 +48,7 @@ impl DirectorySync {
             let this = Arc::clone(self);
             tokio::task::spawn_blocking(move || this.lead());
         }
-        waiter.await.unwrap_or(Err(SpoolError::Stopped))
+        waiter
     }
 
     /// Serves round after round until nobody waits. Tells how many directories it synced.

@@ -14,7 +14,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::{constant_time, hkdf, hmac, rand};
 use zeroize::Zeroizing;
 
-use super::{SpoolError, hex};
+use super::{LETTERS, SpoolError, hex};
 
 type KeyBytes = Zeroizing<[u8; 32]>;
 
@@ -134,6 +134,8 @@ pub enum Purpose {
     Webhook,
     /// URLs that providers fetch documents from.
     Media,
+    /// Addresses at which receipts are answered.
+    Reply,
 }
 
 impl Purpose {
@@ -141,6 +143,7 @@ impl Purpose {
         match self {
             Purpose::Webhook => b"faxbridge 1 mark webhook",
             Purpose::Media => b"faxbridge 1 mark media",
+            Purpose::Reply => b"faxbridge 1 mark reply",
         }
     }
 }
@@ -154,6 +157,22 @@ impl Marker {
     #[must_use]
     pub fn mark(&self, text: &str) -> String {
         hex(hmac::sign(&self.0, text.as_bytes()).as_ref())
+    }
+
+    /// The first 100 bits of the mark of `text`, as 20 letters: for places where case is not kept and room is short.
+    #[must_use]
+    pub fn short_mark(&self, text: &str) -> String {
+        let tag = hmac::sign(&self.0, text.as_bytes());
+        let mut bits =
+            tag.as_ref().iter().flat_map(|byte| (0..8).rev().map(move |place| (byte >> place) & 1));
+        let mut letter = || bits.by_ref().take(5).fold(0usize, |digit, bit| (digit << 1) | usize::from(bit));
+        (0..SHORT_MARK).map(|_| char::from(LETTERS.get(letter()).copied().unwrap_or(b'0'))).collect()
+    }
+
+    /// Whether `mark` is the short mark of `text`; as [`Marker::is_mark`].
+    #[must_use]
+    pub fn is_short_mark(&self, text: &str, mark: &str) -> bool {
+        constant_time::verify_slices_are_equal(self.short_mark(text).as_bytes(), mark.as_bytes()).is_ok()
     }
 
     /// Whether `mark` is that of `text`. How long that takes says nothing about how much of it is right.
@@ -175,6 +194,7 @@ pub(super) struct MasterKeys {
     value: LessSafeKey,
     webhook: Marker,
     media: Marker,
+    reply: Marker,
 }
 
 impl MasterKeys {
@@ -184,6 +204,7 @@ impl MasterKeys {
             value: derive(&master.0, &[], b"faxbridge 1 master value")?,
             webhook: master.marker(Purpose::Webhook)?,
             media: master.marker(Purpose::Media)?,
+            reply: master.marker(Purpose::Reply)?,
         })
     }
 
@@ -191,6 +212,7 @@ impl MasterKeys {
         match purpose {
             Purpose::Webhook => &self.webhook,
             Purpose::Media => &self.media,
+            Purpose::Reply => &self.reply,
         }
     }
 
@@ -255,6 +277,8 @@ fn open_value(key: &LessSafeKey, context: &str, sealed: &[u8]) -> Result<Vec<u8>
     Ok(body)
 }
 
+/// Letters of a short mark, of five bits each.
+const SHORT_MARK: usize = 20;
 const VERSION: u8 = 1;
 const BEFORE: usize = 1 + NONCE_LEN;
 const WRAPPED_KEY: &str = "submission key";

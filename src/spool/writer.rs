@@ -1,27 +1,29 @@
 //! One document on its way into the spool.
 //!
 //! Bytes gather in a block of a few chunks; a full block goes to a thread that digests, seals and writes it while the next
-//! one fills. So a writer holds two blocks at most, and a network session and the disk work at the same time.
+//! one fills. So a writer holds two blocks at most, and a network session and the disk work at the same time. The file is made
+//! for the first of them: what fits into one block changes threads once.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::directory::DirectorySync;
-use super::seal::{CHUNK, SLOT, Sealer, TAG};
-use super::{Prefix, SpoolError, blocking};
+use super::seal::{CHUNK, HEADER, SLOT, Sealer, TAG};
+use super::{Prefix, SpoolError, create_file};
 
-/// Chunks that go to the disk in one write.
+/// Chunks that go to the disk in one write; the first goes alone, so that of an ordinary mail not all is left for its end.
 const BLOCK_CHUNKS: usize = 2;
 const BLOCK: usize = BLOCK_CHUNKS * SLOT;
 
 /// A document that is being written. Dropped before it finished, it leaves no file.
 pub struct Writer {
     name: String,
-    path: PathBuf,
     sync: Arc<DirectorySync>,
     stage: Stage,
     /// Chunks in plain, each full one with room for its tag behind it once there is more to come.
@@ -29,10 +31,9 @@ pub struct Writer {
     written: u64,
     /// False while a write is under way: one that was broken off took an unknown part of its bytes.
     whole: bool,
-    kept: bool,
 }
 
-/// What finished: a document that survives a power cut.
+/// What a document is known by when it is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// Its name in the spool.
@@ -41,6 +42,33 @@ pub struct Sealed {
     pub bytes: u64,
     /// SHA-256 of its bytes, unsealed.
     pub sha256: [u8; 32],
+}
+
+/// A document that is whole and on its way to the disk. Dropped before it is there, it leaves no file.
+pub struct Sealing {
+    /// What it will be.
+    pub sealed: Sealed,
+    file: JoinHandle<Result<Box<Output>, SpoolError>>,
+    directory: oneshot::Receiver<Result<(), SpoolError>>,
+}
+
+impl Sealing {
+    /// Returns when the document and its directory entry are on disk; from then on it stays.
+    ///
+    /// # Errors
+    /// What the disk says; the document is then gone.
+    pub async fn synced(self) -> Result<(), SpoolError> {
+        let mut output = self.file.await.map_err(|_| SpoolError::Stopped)??;
+        self.directory.await.map_err(|_| SpoolError::Stopped)??;
+        output.kept = true;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealing").field("sealed", &self.sealed).finish_non_exhaustive()
+    }
 }
 
 /// The sealing end: at rest, or at work on a block on another thread.
@@ -53,21 +81,50 @@ enum Stage {
 /// The output and an empty block to fill next.
 type Pair = (Box<Output>, Vec<u8>);
 
+/// Dropped before it is kept, it removes its file, wherever that happens: on the thread that writes it, too, when the writer has
+/// gone meanwhile.
 struct Output {
-    file: File,
-    sealer: Sealer,
     path: PathBuf,
+    file: Option<File>,
+    /// Until it is written.
+    header: Option<[u8; HEADER]>,
+    sealer: Sealer,
+    kept: bool,
 }
 
 impl Output {
-    /// Seals and writes a block.
+    /// Seals and writes a block; makes the file for the first one. Blocks.
     fn put(&mut self, block: &mut [u8], end: bool) -> Result<(), SpoolError> {
         self.sealer.seal(block, end)?;
-        self.write(block)
+        let header = self.header.take();
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(create_file(&self.path)?),
+        };
+        let written = match header {
+            Some(header) => file.write_all(&header).and_then(|()| file.write_all(block)),
+            None => file.write_all(block),
+        };
+        written.map_err(|error| SpoolError::io("write a document", &self.path, error))
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
-        self.file.write_all(bytes).map_err(|error| SpoolError::io("write a document", &self.path, error))
+    /// Returns when the file is on disk. Blocks.
+    fn sync(&mut self) -> Result<(), SpoolError> {
+        match &self.file {
+            Some(file) => {
+                file.sync_data().map_err(|error| SpoolError::io("sync a document", &self.path, error))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.kept && self.file.is_some() {
+            // Nothing more can be done about a failure here; the search for orphans at the next start finds the file.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -76,19 +133,20 @@ impl Writer {
         name: String,
         path: PathBuf,
         sync: Arc<DirectorySync>,
-        file: File,
-        sealer: Sealer,
+        (sealer, header): (Sealer, [u8; HEADER]),
     ) -> Self {
-        let stage = Stage::Idle((Box::new(Output { file, sealer, path: path.clone() }), Vec::new()));
-        Writer { name, path, sync, stage, block: Vec::new(), written: 0, whole: true, kept: false }
+        let output = Output { path, file: None, header: Some(header), sealer, kept: false };
+        let stage = Stage::Idle((Box::new(output), Vec::new()));
+        Writer { name, sync, stage, block: Vec::new(), written: 0, whole: true }
     }
 
-    /// Writes the header. Blocks.
-    pub(super) fn begin(&mut self, header: &[u8]) -> Result<(), SpoolError> {
-        match &mut self.stage {
-            Stage::Idle((output, _)) => output.write(header),
-            Stage::Busy(_) | Stage::Lost => Err(SpoolError::BrokenOff),
+    /// One whose file is `file`, whatever that is.
+    #[cfg(test)]
+    pub(super) fn into_file(mut self, file: File) -> Self {
+        if let Stage::Idle((output, _)) = &mut self.stage {
+            output.file = Some(file);
         }
+        self
     }
 
     /// Adds bytes. They are in memory or on disk when it returns; safe they are only after [`Writer::finish`].
@@ -105,15 +163,17 @@ impl Writer {
             if in_chunk == CHUNK {
                 // Only now it is certain that this chunk is not the last one.
                 self.block.resize(self.block.len() + TAG, 0);
-                if self.block.len() >= BLOCK {
+                let full = if self.written <= CHUNK as u64 { SLOT } else { BLOCK };
+                if self.block.len() >= full {
                     self.dispatch().await?;
                 }
                 continue;
             }
             let (now, later) = bytes.split_at(bytes.len().min(CHUNK - in_chunk));
-            if self.block.len() + now.len() > CHUNK / 4 && self.block.capacity() < BLOCK {
+            let full = if self.written < CHUNK as u64 { SLOT } else { BLOCK };
+            if self.block.len() + now.len() > CHUNK / 4 && self.block.capacity() < full {
                 // Once, and no more than needed: a vector that grows by doubling would take twice that.
-                self.block.reserve_exact(BLOCK - self.block.len());
+                self.block.reserve_exact(full - self.block.len());
             }
             self.block.extend_from_slice(now);
             self.written += now.len() as u64;
@@ -127,25 +187,52 @@ impl Writer {
     ///
     /// # Errors
     /// What the disk says; the document is then gone.
-    pub async fn finish(mut self) -> Result<Sealed, SpoolError> {
+    pub async fn finish(self) -> Result<Sealed, SpoolError> {
+        let sealing = self.seal().await?;
+        let sealed = sealing.sealed.clone();
+        sealing.synced().await?;
+        Ok(sealed)
+    }
+
+    /// Seals the rest. What comes back is on its way to the disk, and safe only when [`Sealing::synced`] says so.
+    ///
+    /// # Errors
+    /// What the disk says; the document is then gone.
+    pub async fn seal(mut self) -> Result<Sealing, SpoolError> {
         if !self.whole {
             return Err(SpoolError::BrokenOff);
         }
-        let (mut output, _) = self.idle().await?;
+        let stage = std::mem::replace(&mut self.stage, Stage::Lost);
         let mut block = std::mem::take(&mut self.block);
-        let sealed = blocking(move || {
+        let runtime = Handle::current();
+        let (written, whole) = oneshot::channel();
+        let file = tokio::task::spawn_blocking(move || {
+            // The block before this one is waited for here: its thread began earlier, so that it always ends.
+            let mut output = match stage {
+                Stage::Idle((output, _)) => output,
+                Stage::Busy(work) => runtime.block_on(work).map_err(|_| SpoolError::Stopped)??.0,
+                Stage::Lost => return Err(SpoolError::BrokenOff),
+            };
             block.resize(block.len() + TAG, 0);
             output.put(&mut block, true)?;
-            output
-                .file
-                .sync_data()
-                .map_err(|error| SpoolError::io("sync a document", &output.path, error))?;
-            Ok(output.sealer.digest())
+            // Whoever has gone meanwhile needs no sync either.
+            if written.send(output.sealer.digest()).is_ok() {
+                output.sync()?;
+            }
+            Ok(output)
         });
-        // Both at once: on a journalling file system they wait for the same commit.
-        let (sha256, ()) = tokio::try_join!(sealed, self.sync.sync(self.folder()))?;
-        self.kept = true;
-        Ok(Sealed { name: std::mem::take(&mut self.name), bytes: self.written, sha256 })
+        let Ok(sha256) = whole.await else {
+            // It said so by going away: the error is in what it left.
+            return Err(match file.await {
+                Ok(Err(error)) => error,
+                Ok(Ok(_)) | Err(_) => SpoolError::Stopped,
+            });
+        };
+        let folder = self.folder();
+        let sealed = Sealed { name: std::mem::take(&mut self.name), bytes: self.written, sha256 };
+        // At the same time as the other: on a journalling file system they wait for the same commit.
+        let directory = self.sync.begin(folder);
+        Ok(Sealing { sealed, file, directory })
     }
 
     /// Bytes taken so far.
@@ -181,15 +268,6 @@ impl Writer {
 
     fn folder(&self) -> Prefix {
         self.name.as_bytes().first_chunk().copied().unwrap_or_default()
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if !self.kept {
-            // Nothing more can be done about a failure here; the search for orphans at the next start finds the file.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 

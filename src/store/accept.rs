@@ -1,10 +1,11 @@
 //! Recording what was accepted, once: the keys by which a mail or file is known again, and the Submission's first rows.
 //!
 //! A client waits for this transaction, and each statement costs it a change of threads and back. So it is two: what is known
-//! already, and everything that is new.
+//! already, and everything that is new. They run while the document is still being synced; only the commit waits for that.
 
 use std::collections::HashMap;
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
@@ -25,6 +26,9 @@ pub struct SourceKeys {
     pub former: Option<String>,
 }
 
+/// Ends when a document is on disk.
+pub type Synced = BoxFuture<'static, Result<(), StoreError>>;
+
 /// It came before, at least in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repeat {
@@ -35,8 +39,8 @@ pub struct Repeat {
 }
 
 impl Store {
-    /// Records `new`, unless some of its source keys were recorded since `repeats_since`: then these are returned as `Err` inside
-    /// `Ok`, and nothing is recorded.
+    /// Records `new`, whose document is on disk, unless some of its source keys were recorded since `repeats_since`: then these
+    /// are returned as `Err` inside `Ok`, and nothing is recorded.
     ///
     /// # Errors
     /// Where the database fails; then nothing is recorded.
@@ -45,6 +49,21 @@ impl Store {
         new: NewSubmission,
         repeats_since: Timestamp,
     ) -> Result<Result<SubmissionId, Repeat>, StoreError> {
+        let there = Box::pin(async { Ok(()) });
+        Ok(self.insert_submission_with(new, repeats_since, there).await?.map_err(|(repeat, _)| repeat))
+    }
+
+    /// The same for one whose document is still on its way: the row is written meanwhile, and committed only when `synced` has
+    /// ended well, which is handed back where nothing is recorded.
+    ///
+    /// # Errors
+    /// Where the database or `synced` fails; then nothing is recorded.
+    pub async fn insert_submission_with(
+        &self,
+        new: NewSubmission,
+        repeats_since: Timestamp,
+        synced: Synced,
+    ) -> Result<Result<SubmissionId, (Repeat, Synced)>, StoreError> {
         let entry = ledger::Entry::new(&new.source, "accepted")
             .detail(format!(
                 "from {}, {} bytes, sha256 {}",
@@ -75,7 +94,7 @@ impl Store {
                     }
                 }
                 if let Some(repeat) = repeat(keys, &known)? {
-                    return Ok(Err(repeat));
+                    return Ok(Err((repeat, synced)));
                 }
                 let link = Link::after(last, new.accepted_at, &entry);
                 // Several statements in one: SQLite's driver runs them one after the other, with parameters in common.
@@ -116,6 +135,8 @@ impl Store {
                     query = query.bind(key);
                 }
                 query.execute(&mut *tx).await?;
+                // Other requests of this commit wait with this one. They have syncs of their own to wait for, which run already.
+                synced.await?;
                 Ok(Ok(new.id))
             })
         })

@@ -17,12 +17,14 @@ pub struct OutboxRow {
     pub submission_id: String,
     /// The Job it is about, for a notice.
     pub job_id: Option<String>,
-    /// `held` or `final`.
+    /// `accepted`, `held` or `final`.
     pub kind: String,
     /// `mail`, `sftp` or `folder`.
     pub way: String,
     /// Address, SFTP user or folder name.
     pub target: String,
+    /// 1 where it says that nothing was faxed.
+    pub refusal: i64,
     /// What is to be sent, once composed; sealed under the master key.
     pub body: Option<Vec<u8>>,
     /// How often it was tried, this time included.
@@ -36,7 +38,7 @@ pub struct OutboxRow {
 pub struct AnswerRow {
     /// The Job it is about, for a notice.
     pub job_id: Option<String>,
-    /// `held` or `final`.
+    /// `accepted`, `held` or `final`.
     pub kind: String,
     /// `mail`, `sftp` or `folder`.
     pub way: String,
@@ -128,21 +130,60 @@ impl Store {
                 .bind(id)
                 .execute(&mut *tx)
                 .await?;
-                if let Some((submission, json)) = receipt {
-                    sqlx::query(
-                        "INSERT INTO receipt (submission_id, made_at, body) VALUES ($1, $2, $3) \
-                         ON CONFLICT (submission_id) DO NOTHING",
-                    )
-                    .bind(submission.as_str())
-                    .bind(millis(now))
-                    .bind(json)
-                    .execute(&mut *tx)
-                    .await?;
-                }
-                Ok(())
+                keep_receipt(tx, receipt, now).await
             })
         })
         .await
+    }
+
+    /// An answer is left unsaid, for good: the record of what would have been said is kept, and why it was not.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn record_unsaid(
+        &self,
+        id: &str,
+        reason: &str,
+        receipt: Option<(SubmissionId, String)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (id, reason) = (id.to_owned(), reason.to_owned());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let submission: Option<String> = sqlx::query_scalar(
+                    "UPDATE outbox SET next_at = NULL, body = NULL, last_error = $1, lease_by = NULL, lease_until = NULL \
+                     WHERE id = $2 RETURNING submission_id",
+                )
+                .bind(&reason)
+                .bind(&id)
+                .fetch_optional(&mut *tx)
+                .await?;
+                if let Some(submission) = submission {
+                    let entry = ledger::Entry::new("outbox", "left unsaid").detail(format!("{id}: {reason}"));
+                    let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
+                    ledger::write(tx, now, entry.submission(submission)).await?;
+                }
+                keep_receipt(tx, receipt, now).await
+            })
+        })
+        .await
+    }
+
+    /// Mails to `address` after `since` that said, or will say, that nothing was faxed; and how many such were left unsaid.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn refusals_to(&self, address: &str, since: Timestamp) -> Result<(u64, u64), StoreError> {
+        let (said, unsaid): (i64, i64) = sqlx::query_as(
+            "SELECT COUNT(CASE WHEN sent_at IS NOT NULL OR (next_at IS NOT NULL AND body IS NOT NULL) THEN 1 END), \
+             COUNT(CASE WHEN sent_at IS NULL AND next_at IS NULL THEN 1 END) \
+             FROM outbox WHERE refusal = 1 AND way = 'mail' AND target = $1 AND made_at > $2",
+        )
+        .bind(address)
+        .bind(millis(since))
+        .fetch_one(self.readers())
+        .await?;
+        Ok((said.unsigned_abs(), unsaid.unsigned_abs()))
     }
 
     /// The answer has left; `result` is the file for an SFTP user that it consisted of, if that was its way.
@@ -332,6 +373,23 @@ struct Ways {
     verdict: Option<String>,
 }
 
+async fn keep_receipt(
+    tx: &mut SqliteConnection,
+    receipt: Option<(SubmissionId, String)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some((submission, json)) = receipt else { return Ok(()) };
+    sqlx::query(
+        "INSERT INTO receipt (submission_id, made_at, body) VALUES ($1, $2, $3) ON CONFLICT (submission_id) DO NOTHING",
+    )
+    .bind(submission.as_str())
+    .bind(millis(now))
+    .bind(json)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
 /// The final answers of `submission`, one per way. An ignored mail gets none: answering automatic mail makes loops.
 pub(super) async fn tell_final(
     tx: &mut SqliteConnection,
@@ -352,6 +410,15 @@ pub(super) async fn tell_held(
     tell(tx, submission, Some(job), "held", &format!("held:{job}:{version}"), now).await
 }
 
+/// Tells the sender of `submission` by mail that it was accepted, and as what; once, however often it is prepared.
+pub(super) async fn tell_accepted(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tell(tx, submission, None, "accepted", &format!("accepted:{submission}"), now).await
+}
+
 async fn tell(
     tx: &mut SqliteConnection,
     submission: SubmissionId,
@@ -367,12 +434,17 @@ async fn tell(
     if ways.verdict.as_deref() == Some("ignored") {
         return Ok(());
     }
-    let drop = ways.source.split_once(':').map(|(way, owner)| (way.to_owned(), owner.to_owned()));
+    // A mail out of a mailbox is answered by mail, as every mail.
+    let drop = ways.source.split_once(':').filter(|(way, _)| *way != "imap");
+    let drop = drop.map(|(way, owner)| (way.to_owned(), owner.to_owned()));
     let mail = ways.receipt_to.map(|address| ("mail".to_owned(), address));
+    // A mailbox is answered by mail. And who drops files waits for one result; an acceptance is for people.
+    let drop = drop.filter(|(way, _)| way != "imap" && kind != "accepted");
+    let refusal = kind == "final" && matches!(ways.verdict.as_deref(), Some("refused" | "command"));
     for (way, target) in drop.into_iter().chain(mail) {
         sqlx::query(
-            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (id) DO NOTHING",
         )
         .bind(format!("{name}:{way}"))
         .bind(submission.as_str())
@@ -381,6 +453,7 @@ async fn tell(
         .bind(way)
         .bind(target)
         .bind(millis(now))
+        .bind(i64::from(refusal))
         .execute(&mut *tx)
         .await?;
     }

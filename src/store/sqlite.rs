@@ -6,9 +6,11 @@
 //! writing connections is 5 to 33 times slower.)
 //!
 //! Every statement is carried to SQLite's own thread and its end back, which takes longer than most of them. So a request
-//! that is alone gets no savepoint, and between two requests one statement ends the one and begins the other.
+//! that is alone gets no savepoint, and between two requests one statement ends the one and begins the other; and the writer
+//! has a thread of its own, since waking a runtime's worker each time wakes a second one, to look whether there is more to do.
 
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -69,7 +71,12 @@ impl Engine {
             .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await?;
         let (requests, queue) = mpsc::channel(1024);
-        tokio::spawn(write_all(connection, queue));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(sqlx::Error::Io)?;
+        // Ends when the last handle is gone and all that it was asked for is done.
+        thread::Builder::new()
+            .name("store".into())
+            .spawn(move || runtime.block_on(write_all(connection, queue)))
+            .map_err(sqlx::Error::Io)?;
         Ok(Engine { requests, readers, options })
     }
 

@@ -17,6 +17,8 @@ word_type!(
         Refused = "refused",
         /// It must not be faxed and must not be answered, as an automatic reply.
         Ignored = "ignored",
+        /// It was an answer to a receipt, with a command in it; its own answer says what came of that.
+        Command = "command",
     }
 );
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::job::state::{Context, Effect, Event, Step, step};
-use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Report, SubmissionId};
+use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
@@ -40,6 +40,8 @@ fn queued(n: u64, number: &str) -> NewJob {
         route: vec!["sim".into()],
         state: JobState::Queued { due: at(0) },
         deadline: at(86_400),
+        send_at: None,
+        priority: crate::job::Priority::Normal,
         packet: Some(PacketRow {
             document: Document { name: format!("packet{n}"), bytes: 20, sha256: "bb".into() },
             pages: 3,
@@ -51,7 +53,7 @@ fn queued(n: u64, number: &str) -> NewJob {
 
 async fn with_jobs(store: &Store, n: u64, jobs: Vec<NewJob>) -> SubmissionId {
     let id = store.insert_submission(submission(n, None), at(-1)).await.unwrap().unwrap();
-    assert!(store.record_prepared(id, Verdict::Jobs, vec![], jobs, at(1)).await.unwrap());
+    assert!(store.record_prepared(id, Verdict::Jobs, vec![], jobs, false, at(1)).await.unwrap());
     id
 }
 
@@ -143,7 +145,7 @@ async fn a_database_of_version_0_1_knows_its_mails_still() {
     for sql in [
         "DROP TABLE source_key",
         "CREATE INDEX submission_repeats ON submission (accepted_at) WHERE source_key IS NOT NULL",
-        "DELETE FROM _sqlx_migrations WHERE version >= 4",
+        "DELETE FROM _sqlx_migrations WHERE version = 4",
     ] {
         sqlx::query(sql).execute(&mut connection).await.unwrap();
     }
@@ -185,6 +187,61 @@ async fn a_request_that_fails_undoes_only_itself() {
     assert!(a.is_ok() != b.is_ok(), "the same id twice: one of them fails");
     assert!(c.is_ok());
     assert_eq!(store.open_submissions().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_fails_alone_leaves_nothing_and_the_next_one_works() {
+    let (_dir, store) = open().await;
+    store.insert_submission(submission(1, None), at(-1)).await.unwrap().unwrap();
+    for _ in 0..3 {
+        let twice = with_keys(1, &["k"], None);
+        assert!(store.insert_submission(twice, at(-1)).await.is_err(), "the same id again");
+    }
+    let free = store.insert_submission(with_keys(2, &["k"], None), at(-1)).await.unwrap();
+    assert!(free.is_ok(), "its key went with it");
+    assert_eq!(store.open_submissions().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_committed_before_its_document_is_on_disk() {
+    let (_dir, store) = open().await;
+    let (done, synced) = tokio::sync::oneshot::channel();
+    let synced: Synced = Box::pin(async move { synced.await.map_err(|_| StoreError::Closed) });
+    let (asked, other) = (store.clone(), store.clone());
+    let insert = tokio::spawn(async move {
+        asked.insert_submission_with(with_keys(1, &["k"], None), at(-1), synced).await
+    });
+    // A request behind it cannot overtake it.
+    let second = tokio::spawn(async move { other.insert_submission(submission(2, None), at(-1)).await });
+    let mut looks = 0;
+    while looks < 20 {
+        assert_eq!(store.open_submissions().await.unwrap(), 0);
+        assert!(!insert.is_finished() && !second.is_finished());
+        looks += 1;
+    }
+    done.send(()).unwrap();
+    assert!(insert.await.unwrap().unwrap().is_ok());
+    second.await.unwrap().unwrap().unwrap();
+    assert_eq!(store.open_submissions().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_document_that_does_not_come_to_the_disk_is_not_recorded_and_takes_nobody_along() {
+    let (_dir, store) = open().await;
+    let lost = || -> Synced { Box::pin(async { Err(SpoolError::Stopped.into()) }) };
+    let (a, b, c) = tokio::join!(
+        store.insert_submission_with(with_keys(1, &["k"], None), at(-1), lost()),
+        store.insert_submission(submission(2, None), at(-1)),
+        store.insert_submission_with(with_keys(3, &["k"], None), at(-1), lost()),
+    );
+    assert!(matches!(a.map(drop), Err(StoreError::Document(_))));
+    assert!(matches!(c.map(drop), Err(StoreError::Document(_))));
+    assert!(b.unwrap().is_ok());
+    assert_eq!(store.open_submissions().await.unwrap(), 1);
+    // What is known already needs no sync.
+    store.insert_submission(with_keys(4, &["k"], None), at(-1)).await.unwrap().unwrap();
+    let again = store.insert_submission_with(with_keys(5, &["k"], None), at(-1), lost()).await.unwrap();
+    assert_eq!(again.map_err(|(repeat, _)| repeat), Err(known(4, &["k"])));
 }
 
 #[tokio::test]
@@ -259,13 +316,13 @@ async fn an_ignored_submission_is_final_and_silent_a_refused_one_is_answered() {
     let (_dir, store) = open().await;
     for (n, verdict, answers) in [(1, Verdict::Ignored, 0), (2, Verdict::Refused, 2)] {
         let id = store.insert_submission(submission(n, None), at(-1)).await.unwrap().unwrap();
-        store.record_prepared(id, verdict, vec![], vec![], at(1)).await.unwrap();
+        store.record_prepared(id, verdict, vec![], vec![], false, at(1)).await.unwrap();
         assert_eq!(store.unsent(id).await.unwrap(), answers);
         assert!(store.submission(id).await.unwrap().unwrap().final_at.is_some());
         // Prepared once; a second node that prepared it too changes nothing.
         assert!(
             !store
-                .record_prepared(id, Verdict::Jobs, vec![], vec![queued(9, "+12125550101")], at(2))
+                .record_prepared(id, Verdict::Jobs, vec![], vec![queued(9, "+12125550101")], false, at(2))
                 .await
                 .unwrap()
         );
@@ -357,7 +414,7 @@ async fn a_destroyed_key_is_nowhere_in_the_database_files() {
     let key = b"this-is-the-wrapped-key-of-submission-one".to_vec();
     let new = NewSubmission { wrapped_key: key.clone(), ..submission(1, None) };
     let id = store.insert_submission(new, at(-1)).await.unwrap().unwrap();
-    store.record_prepared(id, Verdict::Refused, vec![], vec![], at(1)).await.unwrap();
+    store.record_prepared(id, Verdict::Refused, vec![], vec![], false, at(1)).await.unwrap();
     let found = || {
         std::fs::read_dir(dir.path()).unwrap().flatten().any(|file| {
             let bytes = std::fs::read(file.path()).unwrap();
@@ -386,7 +443,7 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
         let (saved, after) = advance(&store, &job, event, 3).await;
         assert!(matches!(saved, Saved::Done(_)));
         let anew = vec![queued(n + 100, "+12125550101")];
-        assert!(!store.record_prepared(id, Verdict::Jobs, vec![], anew, at(4)).await.unwrap());
+        assert!(!store.record_prepared(id, Verdict::Jobs, vec![], anew, false, at(4)).await.unwrap());
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let jobs = store.jobs(&filter, 10).await.unwrap();
         assert_eq!(jobs.iter().map(|job| (job.id, &job.state)).collect::<Vec<_>>(), [(job.id, &after.state)]);
@@ -679,4 +736,84 @@ async fn quiet_hours_are_kept_and_a_row_that_cannot_be_read_says_which() {
     let told = store.recipient("mercy").await.unwrap_err().to_string();
     assert!(told.contains("recipient mercy") && told.contains("found \"night\""), "{told}");
     assert_eq!(store.recipient("hope").await.unwrap().map(|entry| entry.key), Some("hope".into()));
+}
+
+#[tokio::test]
+async fn the_urgent_go_first_and_the_others_when_there_is_room() {
+    let (_dir, store) = open().await;
+    let job = |n: u64, priority, due: i64| NewJob {
+        priority,
+        state: JobState::Queued { due: at(due) },
+        send_at: Some(at(due)),
+        ..queued(n, &format!("+1212555{n:04}"))
+    };
+    let jobs = vec![
+        job(1, Priority::Low, 0),
+        job(2, Priority::Normal, 0),
+        job(3, Priority::High, 50),
+        job(4, Priority::High, 0),
+        job(5, Priority::Normal, 0),
+    ];
+    with_jobs(&store, 1, jobs).await;
+    let claim = async |now: i64, room: u32| {
+        let rooms = Rooms { providers: vec![("sim".into(), room, 9)], ..rooms() };
+        let mut claimed: Vec<(Priority, Option<Timestamp>)> = store
+            .claim_due_jobs(at(now), at(now + 1000), rooms)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|job| (job.priority, job.send_at))
+            .collect();
+        claimed.sort();
+        claimed
+    };
+    let due = Some(at(0));
+    assert_eq!(claim(1, 2).await, [(Priority::High, due), (Priority::Normal, due)]);
+    assert_eq!(claim(2, 1).await, [(Priority::Normal, due)]);
+    // The one that is urgent but put off keeps nobody waiting, and is not sent before its time.
+    assert_eq!(claim(3, 5).await, [(Priority::Low, due)]);
+    assert_eq!(wake(&store, 4).await, Some(at(50)));
+    assert_eq!(claim(50, 5).await, [(Priority::High, Some(at(50)))]);
+}
+
+#[tokio::test]
+async fn of_those_that_wait_for_a_line_the_most_urgent_is_next() {
+    let (_dir, store) = open().await;
+    let job = |n: u64, priority| NewJob { priority, ..queued(n, "+12125550101") };
+    with_jobs(&store, 1, vec![job(1, Priority::Normal)]).await;
+    let first = claim(&store, 2).await.pop().unwrap();
+    assert!(matches!(advance(&store, &first, Event::Claimed { attempt: 1 }, 2).await.0, Saved::Done(_)));
+    with_jobs(&store, 2, vec![job(2, Priority::Low), job(3, Priority::Normal), job(4, Priority::High)]).await;
+    let looked_after: Vec<JobId> = claim(&store, 3).await.into_iter().map(|job| job.id).collect();
+    assert_eq!(looked_after, [first.id], "all three find the line taken");
+    let first = store.job(first.id).await.unwrap().unwrap();
+    let ended = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
+    advance(&store, &first, ended, 4).await;
+    let next = claim(&store, 5).await;
+    assert_eq!(next.iter().map(|job| job.priority).collect::<Vec<_>>(), [Priority::High]);
+}
+
+#[tokio::test]
+async fn no_question_of_a_claim_walks_over_waiting_jobs() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    for (sql, index) in [
+        (
+            "SELECT id FROM job WHERE state = 'queued' AND parked = 0 AND provider = 'sim' AND priority = 1 AND wake_at <= 5 \
+             AND (lease_until IS NULL OR lease_until <= 5) ORDER BY wake_at, id LIMIT 3",
+            "job_queue (provider=? AND priority=? AND wake_at<?)",
+        ),
+        (
+            "SELECT id FROM job WHERE number = 'x' AND parked = 1 AND provider = 'sim' ORDER BY priority, wake_at, id LIMIT 1",
+            "job_parked (number=? AND provider=?)",
+        ),
+    ] {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .fetch_all(store.readers())
+                .await
+                .unwrap();
+        let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
+        assert!(steps.len() == 1 && steps[0].contains(index), "{steps:?}");
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Letter {
     pub(crate) in_reply_to: Option<String>,
     pub(crate) references: Option<String>,
     pub(crate) auto_submitted: Option<String>,
+    /// The address of Reply-To.
+    pub(crate) reply_to: Option<String>,
     pub(crate) subject: String,
     /// The plain text.
     pub(crate) text: String,
@@ -40,6 +42,7 @@ impl Letter {
             in_reply_to: header("In-Reply-To"),
             references: header("References"),
             auto_submitted: raw("Auto-Submitted"),
+            reply_to: raw("Reply-To"),
             subject: message.subject().unwrap_or_default().to_owned(),
             text: message.body_text(0).unwrap_or_default().into_owned(),
             html: message.body_html(0).unwrap_or_default().into_owned(),
@@ -63,11 +66,16 @@ pub(crate) struct Sink {
 impl Sink {
     /// Opens one that keeps mails in `folder`.
     pub(crate) async fn open(folder: &Path) -> Sink {
+        Sink::of("tests/support/sink.py", folder, &[]).await
+    }
+
+    /// The same with a script of its own, called with `folder` and `arguments`.
+    pub(crate) async fn of(script: &str, folder: &Path, arguments: &[&str]) -> Sink {
         std::fs::create_dir_all(folder).unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sink.py");
         let mut child = Command::new("/usr/bin/python3")
-            .arg(script)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
             .arg(folder)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -82,6 +90,11 @@ impl Sink {
     /// For `receipt.relay`.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The file of the `n`th mail, from 1.
+    pub(crate) fn file(&self, n: usize) -> PathBuf {
+        self.folder.join(format!("{n:06}.eml"))
     }
 
     /// Every mail so far, in the order of arrival.

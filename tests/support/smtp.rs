@@ -46,6 +46,11 @@ impl Session {
         Ok(session)
     }
 
+    /// Says these bytes and waits for nothing.
+    pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes).await
+    }
+
     /// Hands over one mail. `Ok` is the server's promise.
     pub(crate) async fn send(&mut self, from: &str, to: &[&str], mail: &[u8]) -> Result<String, Refused> {
         self.command(&format!("MAIL FROM:<{from}>"), 250).await?;
@@ -68,12 +73,14 @@ impl Session {
         self.expect(250).await
     }
 
-    async fn command(&mut self, line: &str, code: u16) -> Result<String, Refused> {
+    /// Says `line`, and expects `code`.
+    pub(crate) async fn command(&mut self, line: &str, code: u16) -> Result<String, Refused> {
         self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await?;
         self.expect(code).await
     }
 
-    async fn expect(&mut self, code: u16) -> Result<String, Refused> {
+    /// Reads one reply, and expects `code`.
+    pub(crate) async fn expect(&mut self, code: u16) -> Result<String, Refused> {
         let mut reply = String::new();
         loop {
             let mut line = String::new();

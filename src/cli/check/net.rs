@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
+use faxbridge::clock::SystemClock;
 use faxbridge::config::{self, Loaded, Proof, ProviderKind};
 use faxbridge::daemon;
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::intake::proof::Resolver;
+use faxbridge::oauth::TokenSource;
+use faxbridge::receipt::dkim::Dkim;
 use faxbridge::receipt::outbox;
 use faxbridge::receipt::relay::TokenMap;
 use faxbridge::spool::{MasterKey, Purpose};
@@ -158,7 +162,26 @@ pub(super) async fn dns(loaded: &Loaded, findings: &mut Findings) -> anyhow::Res
 
 /// Greets the relay and signs in.
 pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
-    match outbox::relay(&loaded.config, &TokenMap::new()) {
+    match Dkim::of(&loaded.config) {
+        Ok(None) => {}
+        Ok(Some(_)) => findings.ok("the key for the DKIM signature of receipts can sign")?,
+        Err(sentence) => {
+            let sentence = sentence.trim_start_matches("receipt.dkim_key: ").to_owned();
+            findings.fault(loaded.fault("receipt.dkim_key", sentence))?;
+        }
+    }
+    // Without a place to keep them: a refresh token that is given out anew is the daemon's to keep.
+    let mut tokens = TokenMap::new();
+    let wanted = loaded.config.receipt.as_ref().and_then(|receipt| receipt.oauth.as_ref());
+    if let Some((name, section)) = wanted.and_then(|name| loaded.config.oauth.get_key_value(name)) {
+        match TokenSource::new(name, section, None, Arc::new(SystemClock)) {
+            Ok(source) => drop(tokens.insert(name.clone(), Arc::new(source))),
+            Err(error) => {
+                return findings.fault(loaded.fault(&format!("oauth.{name}.{}", error.key), error.sentence));
+            }
+        }
+    }
+    match outbox::relay(&loaded.config, &tokens) {
         Ok(None) => Ok(()),
         Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),
         Ok(Some((relay, _))) => match tokio::time::timeout(PATIENCE, relay.check()).await {

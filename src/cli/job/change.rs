@@ -1,12 +1,10 @@
 //! A person's decisions about a job: each is an event of the state machine, saved where the row has not changed meanwhile.
 
+use faxbridge::commands::objection;
 use faxbridge::delivery::circumstances::Circumstances;
 use faxbridge::job::state::{Event, step};
 use faxbridge::job::{Hold, JobState};
 use faxbridge::receipt::{hold_sentence, number_words};
-use faxbridge::register;
-use faxbridge::register::number::NumberRules;
-use faxbridge::routing::Ask;
 use faxbridge::store::{AttemptRow, Job, JobFilter, Saved};
 
 use super::Desk;
@@ -93,7 +91,9 @@ impl Desk {
         let job = self.job(id).await?;
         let attempts = self.bridge.store.attempts(job.id).await?;
         let stopped = match &job.state {
-            JobState::Held { .. } => self.register_says(&job).await?,
+            JobState::Held { .. } => {
+                objection(&self.bridge.store, &self.bridge.config, &job, self.now()).await?
+            }
             _ => None,
         };
         match way(&job, &attempts, stopped, send_again) {
@@ -106,39 +106,6 @@ impl Desk {
                 self.warn_without_daemon()
             }
         }
-    }
-
-    /// Why the register does not stand behind the job at this moment, with what to do.
-    async fn register_says(&self, job: &Job) -> anyhow::Result<Option<String>> {
-        let Some(number) = &job.number else { return Ok(None) };
-        let config = &self.bridge.config;
-        let numbers =
-            NumberRules::new(&config.organization.country, &config.policy.countries).map_err(Misuse)?;
-        let store = &self.bridge.store;
-        // All that share the number: one that is suspended stops it under every name.
-        let found = store.recipients_with_number(number).await?;
-        let (two_person, now) = (config.policy.two_person, self.now());
-        let Some(key) = &job.recipient else {
-            let ask = Ask::Number(number.to_string());
-            return Ok(register::resolve(&ask, &found, &numbers, two_person, now)
-                .err()
-                .map(|(_, sentence)| sentence));
-        };
-        let Some(entry) = store.recipient(key).await? else {
-            return Ok(Some(format!(
-                "The register has no entry {key} any more; add and verify it first: faxbridge recipient add."
-            )));
-        };
-        if entry.number != *number {
-            return Ok(Some(format!(
-                "The number of {key} is {} now, the job was made for {}; cancel it and have it sent again.",
-                number_words(&entry.number),
-                number_words(number)
-            )));
-        }
-        Ok(register::resolve(&Ask::Key(key.clone()), &found, &numbers, two_person, now)
-            .err()
-            .map(|(_, sentence)| sentence))
     }
 
     async fn prepare_anew(&self, job: &Job) -> anyhow::Result<()> {
@@ -259,6 +226,8 @@ mod tests {
             state,
             made_at: at(0),
             deadline: at(100),
+            send_at: None,
+            priority: faxbridge::job::Priority::Normal,
             final_at: None,
             packet: Some(PacketRow {
                 document: Document { name: "x".into(), bytes: 1, sha256: "00".into() },

@@ -6,7 +6,8 @@ use super::{at_least_one, both_or_neither, known_sender, unknown};
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
 use crate::config::units::Duration;
-use crate::config::{Config, OauthFlow, OauthProvider, Provider, ProviderKind, RelayTls, Tls};
+use crate::config::{Config, OauthFlow, OauthProvider, Provider, ProviderKind, RelayTls, Sender, Tls};
+use crate::receipt::reply::LONGEST_NAME;
 
 pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
     let list = at("provider");
@@ -318,6 +319,23 @@ pub(super) fn receipt(config: &Config, report: &mut Report<'_>) {
     }
     if let Some(address) = &receipt.reply_to {
         mail_address(&here.key("reply_to"), address, report);
+        let name = address.split('@').next().unwrap_or("");
+        if name.len() > LONGEST_NAME || name.contains('+') {
+            let sentence = format!(
+                "found {name:?} in front of the @; allowed: at most {LONGEST_NAME} characters without +, since a token is put behind it"
+            );
+            report.fault(&here.key("reply_to"), sentence);
+        }
+    }
+    let own = |sender: &&Sender| {
+        sender.addresses.iter().any(|address| !address.starts_with('@') && config.is_own_address(address))
+    };
+    if let Some(sender) = config.sender.iter().find(own) {
+        let sentence = format!(
+            "is also an address of the sender {:?}: mail from there is taken for our own, and neither faxed nor answered",
+            sender.name
+        );
+        report.warn(&here.key("from"), sentence);
     }
     let dkim = [
         ("dkim_domain", receipt.dkim_domain.is_some()),

@@ -14,6 +14,7 @@ fn account() -> Account {
         verdict: Verdict::Refused { sentence: "The PDF is empty.".into() },
         jobs: Vec::new(),
         deletion: Deletion::After { minutes: 30 },
+        dsn: None,
     }
 }
 
@@ -21,13 +22,14 @@ fn post() -> Post {
     Post {
         from: "fax@example.com".into(),
         to: "jane@example.net".into(),
+        reply_to: None,
         host: "fax.example.com".into(),
         at: "2026-11-22T14:22:10Z".parse().unwrap(),
     }
 }
 
 fn built(account: &Account, kind: Kind, post: &Post) -> Result<Mail, ReceiptError> {
-    build(account, kind, &letter::letter(account, kind), post)
+    build(account, kind, &letter::letter(account, kind, Some(post)), post)
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn nothing_from_outside_adds_a_header() {
     let mail = built(&account, Kind::Final, &post).unwrap();
     let parsed = MessageParser::default().parse(&mail.bytes).unwrap();
     assert!(parsed.bcc().is_none() && parsed.header("In-Reply-To").is_none());
-    assert_eq!(parsed.headers().len(), 9, "{:?}", parsed.headers());
+    assert_eq!(parsed.headers().len(), 10, "{:?}", parsed.headers());
 
     for to in ["", "jane", "jane@example.net\r\nBcc: all@example.com", "jane@example.net, all@example.com"] {
         post.to = to.into();

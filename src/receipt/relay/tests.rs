@@ -7,9 +7,7 @@ use super::*;
 type Replies = &'static [(&'static str, &'static str)];
 
 /// Plays a relay for one session: greets, answers each command from `replies` by its first word, and returns what it heard.
-async fn relay_that(
-    replies: &'static [(&'static str, &'static str)],
-) -> (Result<(), RelayError>, Vec<String>) {
+async fn relay_that(replies: Replies, tls: RelayTls) -> (Result<(), RelayError>, Vec<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let peer = tokio::spawn(async move {
@@ -45,14 +43,14 @@ async fn relay_that(
         true => Login::Password("fax".to_owned(), "secret".to_owned().into()),
         false => Login::None,
     };
-    let relay = Relay::new(&address, RelayTls::None, None, login, "fax.example.com").unwrap();
+    let relay = Relay::new(&address, tls, None, login, "fax.example.com").unwrap();
     let result = relay.send("jane@example.net", b"Subject: x\r\n\r\ny\r\n").await;
     (result, peer.await.unwrap())
 }
 
 #[tokio::test]
 async fn the_relay_hears_a_null_sender() {
-    let (result, heard) = relay_that(&[]).await;
+    let (result, heard) = relay_that(&[], RelayTls::None).await;
     assert_eq!(result, Ok(()));
     let heard: Vec<&str> = heard.iter().map(String::as_str).collect();
     assert_eq!(
@@ -83,7 +81,7 @@ async fn refusals_are_told_apart_and_hold_no_address() {
         ),
     ];
     for (replies, permanent, expected) in table {
-        let error = relay_that(replies).await.0.unwrap_err();
+        let error = relay_that(replies, RelayTls::None).await.0.unwrap_err();
         assert_eq!((error.permanent, error.to_string().as_str()), (*permanent, *expected));
     }
 }
@@ -113,4 +111,79 @@ fn relays_are_written_as_host_and_port() {
         let found = host_and_port(address);
         assert_eq!(found.as_ref().map(|(host, port)| (host.as_str(), *port)), expected, "{address}");
     }
+}
+
+/// A password or a receipt that somebody on the way asks for by taking STARTTLS out of the offer.
+#[tokio::test]
+async fn nothing_is_said_in_clear_where_tls_is_asked_for() {
+    let replies: Replies = &[("EHLO", "250-relay\r\n250 AUTH PLAIN LOGIN"), ("AUTH", "235 2.7.0 welcome")];
+    let (result, heard) = relay_that(replies, RelayTls::Starttls).await;
+    let error = result.unwrap_err();
+    assert!(!error.permanent && error.sentence.contains("does not offer STARTTLS"), "{error}");
+    assert!(heard.iter().all(|line| line.starts_with("EHLO") || line == "QUIT"), "{heard:?}");
+    let (result, heard) = relay_that(
+        &[("EHLO", "250-relay\r\n250 STARTTLS"), ("STARTTLS", "454 4.7.0 not now")],
+        RelayTls::Starttls,
+    )
+    .await;
+    assert!(!result.unwrap_err().permanent);
+    assert!(
+        heard.iter().all(|line| ["EHLO", "STAR", "QUIT"].iter().any(|word| line.starts_with(word))),
+        "{heard:?}"
+    );
+}
+
+/// Tokens in turn; the first is refused, as XOAUTH2 refuses: with a question.
+struct Turns(std::sync::Mutex<u32>);
+
+impl Tokens for Turns {
+    fn token(&self) -> BoxFuture<'_, Result<Zeroizing<String>, String>> {
+        let n = *self.0.lock().unwrap();
+        Box::pin(async move { Ok(Zeroizing::new(format!("t{n}"))) })
+    }
+
+    fn renewed<'a>(&'a self, refused: &'a str) -> BoxFuture<'a, Result<Zeroizing<String>, String>> {
+        assert_eq!(refused, format!("t{}", self.0.lock().unwrap()));
+        *self.0.lock().unwrap() += 1;
+        self.token()
+    }
+}
+
+#[tokio::test]
+async fn a_refused_token_is_renewed_once_and_then_the_operator_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let peer = tokio::spawn(async move {
+        let mut tokens = 0;
+        while let Ok((stream, _)) = listener.accept().await {
+            let (read, mut write) = stream.into_split();
+            let mut lines = BufReader::new(read).lines();
+            write.write_all(b"220 relay.example.com\r\n").await.unwrap();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let answer = match line.split(' ').next().unwrap_or("") {
+                    "EHLO" => "250-relay\r\n250 AUTH XOAUTH2 PLAIN",
+                    "AUTH" => {
+                        assert!(line.starts_with("AUTH XOAUTH2 "), "{line}");
+                        tokens += 1;
+                        "334 eyJzdGF0dXMiOiI0MDAifQ=="
+                    }
+                    _ => "221 2.0.0 bye",
+                };
+                if write.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+            if tokens == 2 {
+                return tokens;
+            }
+        }
+        tokens
+    });
+    let tokens = Arc::new(Turns(std::sync::Mutex::new(1)));
+    let login = Login::Token("fax@example.com".into(), Arc::clone(&tokens) as Arc<dyn Tokens>);
+    let relay = Relay::new(&address, RelayTls::None, None, login, "fax.example.com").unwrap();
+    let error = relay.send("jane@example.net", b"x").await.unwrap_err();
+    assert!(!error.permanent && error.sign_in, "{error}");
+    assert_eq!(peer.await.unwrap(), 2, "two tokens, not more");
+    assert_eq!(*tokens.0.lock().unwrap(), 2);
 }

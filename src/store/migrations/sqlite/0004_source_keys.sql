@@ -12,3 +12,9 @@ INSERT INTO source_key (key, submission_id, accepted_at)
     SELECT source_key, id, accepted_at FROM submission WHERE source_key IS NOT NULL;
 UPDATE submission SET source_key = NULL WHERE source_key IS NOT NULL;
 DROP INDEX submission_repeats;
+
+-- Every submission that is accepted was entered into these two, which are only asked about others.
+DROP INDEX submission_retention;
+CREATE INDEX submission_retention ON submission (final_at) WHERE destroyed_at IS NULL AND final_at IS NOT NULL;
+DROP INDEX ledger_job;
+CREATE INDEX ledger_job ON ledger (job_id) WHERE job_id IS NOT NULL;
