@@ -171,7 +171,7 @@ pub struct Draft {
     limit: u64,
     memory: Budget,
     /// What it holds so far, where only that can prove who sent it.
-    copy: Mutex<Option<MailCopy>>,
+    copy: Mutex<Option<Box<MailCopy>>>,
 }
 
 impl Draft {
@@ -197,11 +197,11 @@ impl Draft {
 
     /// Keeps a copy of what is written from now on in memory, for [`Intake::prove`].
     pub fn keep_copy(&mut self) {
-        self.copy = Mutex::new(Some(self.memory.copy()));
+        self.copy = Mutex::new(Some(Box::new(self.memory.copy())));
     }
 
     /// The copy, once.
-    fn take_copy(&self) -> Option<MailCopy> {
+    fn take_copy(&self) -> Option<Box<MailCopy>> {
         self.copy.lock().ok()?.take()
     }
 }
@@ -229,8 +229,8 @@ struct Inner {
     networks: Vec<Vec<Network>>,
     /// The mail server in front whose word counts.
     upstream: Vec<Network>,
-    /// A sentence where there is none; without senders that need it none is made.
-    resolver: Result<Resolver, String>,
+    /// Made when a mail first needs it: the system's name servers may become known later than we start.
+    resolver: Mutex<Option<Resolver>>,
     /// For [`Draft::keep_copy`].
     memory: Budget,
     arrived: Arc<Notify>,
@@ -274,15 +274,6 @@ impl Intake {
         let upstream = config.smtp.iter().flat_map(|smtp| &smtp.upstream_from).map(|text| text.parse());
         let upstream =
             upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
-        let resolver = if config.sender.iter().any(|sender| sender.accepts(Proof::Dmarc)) {
-            // The DNS may come up later than we do: then mail waits, and all else goes its way.
-            let made = Resolver::new(&config.dns);
-            made.inspect_err(|sentence| {
-                tracing::error!("DMARC cannot be checked, mail that needs it waits: {sentence}")
-            })
-        } else {
-            Err("no sender is proven by DMARC".to_owned())
-        };
         let memory = Budget::new(config.limits.submission.get());
         let seen = Mutex::default();
         let replies = Replies::of(&config, &spool);
@@ -296,7 +287,7 @@ impl Intake {
                 logins,
                 networks,
                 upstream,
-                resolver,
+                resolver: Mutex::default(),
                 memory,
                 arrived,
                 replies,

@@ -163,15 +163,24 @@ impl Intake {
     }
 
     async fn aligned(&self, digest: &Digest, witness: &Witness, relayed: bool) -> Result<(), Refusal> {
-        let resolver = self.inner.resolver.as_ref().map_err(not_now)?;
+        let resolver = self.resolver().map_err(not_now)?;
         let hostname = self.inner.config.smtp.as_ref().map_or("", |smtp| smtp.hostname.as_str());
         let origin = Origin { peer: witness.peer, hello: &witness.hello, from: &witness.from, hostname };
-        let asked = dmarc::aligned(resolver, digest, (!relayed).then_some(origin));
+        let asked = dmarc::aligned(&resolver, digest, (!relayed).then_some(origin));
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(fault)) => Err(not_aligned(&digest.author, &fault, relayed)),
             Err(_) => Err(not_now(format_args!("DNS lookups took longer than {} s", PATIENCE.as_secs()))),
         }
+    }
+
+    fn resolver(&self) -> Result<Resolver, String> {
+        let Ok(mut kept) = self.inner.resolver.lock() else { return Err("a thread died".to_owned()) };
+        if let Some(resolver) = &*kept {
+            return Ok(resolver.clone());
+        }
+        let made = Resolver::new(&self.inner.config.dns)?;
+        Ok(kept.insert(made).clone())
     }
 
     /// The sender that may write from the address `from` where `proof` shows that a mail is from there.

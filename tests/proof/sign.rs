@@ -67,14 +67,14 @@ impl Keys {
         let key = PrivateKeyDer::from_pem_slice(&self.read("rsa.pem")).unwrap();
         let key = RsaKey::<Sha256>::from_key_der(key).unwrap();
         let signer = DkimSigner::from_key(key).domain(domain).selector(selector).headers(fields.to_vec());
-        put_in_front(change(signer.header_canonicalization(Canonicalization::Relaxed)), mail)
+        put_in_front(&change(signer.header_canonicalization(Canonicalization::Relaxed)), mail)
     }
 
     /// `mail` with an Ed25519 signature of `domain` in front.
     pub(crate) fn ed(&self, domain: &str, mail: &[u8]) -> Vec<u8> {
         let key = PrivateKeyDer::from_pem_slice(&self.read("ed.pem")).unwrap();
         let key = Ed25519Key::from_pkcs8_maybe_unchecked_der(key.secret_der()).unwrap();
-        put_in_front(DkimSigner::from_key(key).domain(domain).selector("ed").headers(FIELDS.to_vec()), mail)
+        put_in_front(&DkimSigner::from_key(key).domain(domain).selector("ed").headers(FIELDS.to_vec()), mail)
     }
 
     /// `mail` as dkimpy signs it, relaxed; long `expired`, or not at all.
@@ -117,6 +117,6 @@ sys.stdout.buffer.write(signature + mail)
     }
 }
 
-fn put_in_front<T: SigningKey>(signer: DkimSigner<T, Done>, mail: &[u8]) -> Vec<u8> {
+fn put_in_front<T: SigningKey>(signer: &DkimSigner<T, Done>, mail: &[u8]) -> Vec<u8> {
     [signer.sign(mail).unwrap().to_header().as_bytes(), mail].concat()
 }

@@ -194,14 +194,14 @@ fn reason(
         DkimResult::Neutral(error) | DkimResult::Fail(error) | DkimResult::PermError(error) => Some(error),
         DkimResult::Pass | DkimResult::TempError(_) | DkimResult::None => None,
     });
-    let told = faults.map(|error| match error {
+    let mut told = faults.map(|error| match error {
         Error::Dkim(DkimError::FailedBodyHashMatch) | Error::Crypto(_) => NotAligned::Changed,
         Error::Dkim(DkimError::SignatureExpired) => NotAligned::Expired,
         Error::Dns(DnsError::RecordNotFound(_) | DnsError::InvalidRecordType)
         | Error::Dkim(DkimError::RevokedPublicKey) => NotAligned::NoKey,
         _ => NotAligned::Wrong,
     });
-    told.last().or(unusable).unwrap_or(NotAligned::Nothing)
+    told.next_back().or(unusable).unwrap_or(NotAligned::Nothing)
 }
 
 #[cfg(test)]
