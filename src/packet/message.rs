@@ -244,6 +244,8 @@ mod tests {
             "On Mon, Nov 2, 2026 at 10:00 AM Jane Doe <jane@example.com> wrote:\n\n> Old\n> words",
             "On Mon, Nov 2, 2026 at 10:00 AM Jane Doe <\njane@example.com> wrote:\n\n> Old",
             "On 2 Nov 2026, at 10:00, Jane Doe <jane@example.com> wrote:\n\nOld words without marks",
+            "On 2 Nov 2026, at 10:00, Jane Doe wrote:\n\nOld words without marks",
+            "Am 02.11.2026 um 10.00 Uhr schrieb Jane Doe:\nOld",
             "On 11/2/26 10:00, Jane Doe wrote:\n> Old",
             "Jane Doe <jane@example.com> wrote:\n> Old",
             "Am 02.11.26 um 10:00 schrieb Jane Doe:\n> Old",

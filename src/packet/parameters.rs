@@ -244,6 +244,7 @@ mod tests {
             ("attachment; filename=\"say \\\"hi\\\".pdf\"", "say \"hi\".pdf"),
             ("attachment; filename*=utf-8''Befund%20f%C3%BCr.pdf", "Befund für.pdf"),
             ("attachment; filename*=iso-8859-1'de'Befund%20f%FCr.pdf", "Befund für.pdf"),
+            ("attachment; filename*=koi8-r'ru'%F0%D2%C9.pdf", "При.pdf"),
             ("attachment; filename*0=\"long \"; filename*1=\"name.pdf\"", "long name.pdf"),
             ("attachment; filename*1=\"name.pdf\"; filename*0=\"long \"", "long name.pdf"),
             // A letter split between two pieces, and a piece that is not encoded.
