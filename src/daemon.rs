@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
@@ -153,7 +154,7 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
 pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartError> {
     let spool = open_spool(&loaded).map_err(StartError::configuration)?;
     let config = Arc::new(loaded.config.clone());
-    let lock = lock_data_dir(&config.store.data_dir)?;
+    let lock = lock_data_dir(&config.store.data_dir).await?;
     let store = Store::open(&config.store.data_dir, "this machine")
         .await
         .map_err(|e| StartError::new("database", e))?;
@@ -256,7 +257,7 @@ pub fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<
 }
 
 /// Two daemons on one data folder would each take the other's work for the leftovers of a crash.
-fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
+async fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
     let path = dir.join("lock");
     let file = OpenOptions::new()
         .create(true)
@@ -265,11 +266,19 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
         .mode(0o600)
         .open(&path)
         .map_err(|e| StartError::new(path.display(), e))?;
-    file.try_lock().map_err(|_| {
-        StartError::new(dir.display(), "another faxbridge is running with this data_dir; stop it first")
-    })?;
-    Ok(file)
+    // A process that was killed while it started a child leaves its lock to that child until the child's program begins.
+    for _ in 0..LOCK_TRIES {
+        if file.try_lock().is_ok() {
+            return Ok(file);
+        }
+        tokio::time::sleep(LOCK_AGAIN).await;
+    }
+    Err(StartError::new(dir.display(), "another faxbridge is running with this data_dir; stop it first"))
 }
+
+/// Two seconds, in which a child gets its turn on any machine.
+const LOCK_TRIES: u32 = 20;
+const LOCK_AGAIN: Duration = Duration::from_millis(100);
 
 struct Parts {
     config: Arc<Config>,
