@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -22,7 +22,8 @@ use crate::delivery::media::{self, Media};
 use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
-use crate::intake::{self, Intake};
+use crate::intake::smtp::{Certificate, Door, LOOK_EVERY, Partners, Tls};
+use crate::intake::{self, Intake, Rush};
 use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
@@ -64,6 +65,12 @@ impl StartError {
 pub struct Addresses {
     /// SMTP.
     pub smtp: Vec<SocketAddr>,
+    /// SMTP behind TLS.
+    #[serde(default)]
+    pub smtp_tls: Vec<SocketAddr>,
+    /// LMTP.
+    #[serde(default)]
+    pub lmtp: Vec<SocketAddr>,
     /// SFTP.
     pub sftp: Vec<SocketAddr>,
     /// Webhooks.
@@ -165,11 +172,12 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
     let parts = Parts {
         rules: Arc::new(compile_rules(&config)?),
         providers: build_providers(&config)?,
-        tokens: token_sources(&config, &keeper, &clock)?,
+        tokens: token_sources(&config, Some(&keeper), &clock)?,
         clock,
         shutdown: watch::channel(false).0,
         doors: JoinSet::new(),
         workers: JoinSet::new(),
+        rush: Arc::default(),
         arrived: Arc::default(),
         made: Arc::default(),
         answered: Arc::default(),
@@ -275,6 +283,7 @@ struct Parts {
     shutdown: watch::Sender<bool>,
     doors: JoinSet<String>,
     workers: JoinSet<String>,
+    rush: Arc<Rush>,
     arrived: Arc<Notify>,
     made: Arc<Notify>,
     answered: Arc<Notify>,
@@ -343,6 +352,7 @@ impl Parts {
             fonts: Arc::new(fonts),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
+            rush: Arc::clone(&self.rush),
             arrived: Arc::clone(&self.arrived),
             made: Arc::clone(&self.made),
             answered: Arc::clone(&self.answered),
@@ -395,7 +405,7 @@ impl Parts {
     /// Opens the webhook listener; returns the URLs under which providers reach it.
     async fn open_webhooks(&mut self) -> Result<Option<Hooks>, StartError> {
         let Some(section) = self.config.webhook.clone() else { return Ok(None) };
-        let tls = tls("webhook", section.tls_certificate.as_ref(), section.tls_key.as_ref())?;
+        let tls = self.tls("webhook", section.tls_certificate.as_ref(), section.tls_key.as_ref(), None)?;
         let (listener, address) = listen("webhook.listen", section.listen).await?;
         self.addresses.webhook = Some(address);
         let hooks = Hooks::new(&webhook_base(&section, address), self.spool.marker(Purpose::Webhook));
@@ -418,7 +428,7 @@ impl Parts {
     /// Opens the media host; returns the URLs under which providers fetch documents.
     async fn open_media(&mut self) -> Result<Option<Media>, StartError> {
         let Some(section) = self.config.media.clone() else { return Ok(None) };
-        let tls = tls("media", section.tls_certificate.as_ref(), section.tls_key.as_ref())?;
+        let tls = self.tls("media", section.tls_certificate.as_ref(), section.tls_key.as_ref(), None)?;
         let (listener, address) = listen("media.listen", section.listen).await?;
         self.addresses.media = Some(address);
         let marker = self.spool.marker(Purpose::Media);
@@ -437,6 +447,55 @@ impl Parts {
         Ok(Some(media))
     }
 
+    async fn open_smtp(&mut self, smtp: &config::Smtp, intake: &Intake) -> Result<(), StartError> {
+        let partners = partners(smtp)?;
+        let config =
+            self.tls("smtp", smtp.tls_certificate.as_ref(), smtp.tls_key.as_ref(), partners.as_ref())?;
+        let tls = config.map(|config| Tls { config, partners });
+        let server =
+            intake::smtp::Server::new(smtp, tls, intake.clone()).map_err(StartError::configuration)?;
+        for (key, door, addresses) in [
+            ("smtp.listen", Door::Smtp, &smtp.listen),
+            ("smtp.listen_tls", Door::Tls, &smtp.listen_tls),
+            ("smtp.listen_lmtp", Door::Lmtp, &smtp.listen_lmtp),
+        ] {
+            for address in addresses {
+                let (listener, address) = listen(key, *address).await?;
+                match door {
+                    Door::Smtp => self.addresses.smtp.push(address),
+                    Door::Tls => self.addresses.smtp_tls.push(address),
+                    Door::Lmtp => self.addresses.lmtp.push(address),
+                }
+                let (server, stop) = (server.clone(), self.shutdown.subscribe());
+                self.doors.spawn(async move {
+                    server.serve(listener, door, stop).await;
+                    "the SMTP listener ended".into()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The certificate of `section`, where it has one. It is looked after: a renewed one is in use within moments.
+    fn tls(
+        &mut self,
+        section: &str,
+        certificate: Option<&PathBuf>,
+        key: Option<&PathBuf>,
+        partners: Option<&Arc<Partners>>,
+    ) -> Result<Option<Arc<ServerConfig>>, StartError> {
+        let (Some(certificate), Some(key)) = (certificate, key) else { return Ok(None) };
+        let fault = |e| StartError::new(format!("{section}.tls_certificate"), e);
+        let certificate = Certificate::read(certificate, key).map_err(fault)?;
+        let configured = intake::smtp::configured(Arc::clone(&certificate), partners).map_err(fault)?;
+        let watched = certificate.watch(LOOK_EVERY, self.shutdown.subscribe());
+        self.workers.spawn(async {
+            watched.await;
+            "looking after a TLS certificate ended".into()
+        });
+        Ok(Some(configured))
+    }
+
     async fn open_doors(&mut self) -> Result<(), StartError> {
         let intake = Intake::new(
             Arc::clone(&self.config),
@@ -446,19 +505,10 @@ impl Parts {
             Arc::clone(&self.clock),
             Arc::clone(&self.arrived),
         )
-        .map_err(StartError::configuration)?;
+        .map_err(StartError::configuration)?
+        .telling(Arc::clone(&self.rush));
         if let Some(smtp) = self.config.smtp.clone() {
-            let tls = tls("smtp", smtp.tls_certificate.as_ref(), smtp.tls_key.as_ref())?;
-            for address in &smtp.listen {
-                let (listener, address) = listen("smtp.listen", *address).await?;
-                self.addresses.smtp.push(address);
-                let (smtp, tls, intake, stop) =
-                    (smtp.clone(), tls.clone(), intake.clone(), self.shutdown.subscribe());
-                self.doors.spawn(async move {
-                    intake::smtp::serve(listener, &smtp, tls, intake, stop).await;
-                    "the SMTP listener ended".into()
-                });
-            }
+            self.open_smtp(&smtp, &intake).await?;
         }
         if let Some(sftp) = self.config.sftp.clone() {
             let path = sftp.host_key.clone();
@@ -481,11 +531,32 @@ impl Parts {
                 });
             }
         }
+        self.open_mailboxes(&intake)?;
         for (name, folder) in self.config.folder.clone() {
             let watched = intake::folder::watch(name, folder, intake.clone(), self.shutdown.subscribe());
             self.doors.spawn(async {
                 watched.await;
                 "a watched folder ended".into()
+            });
+        }
+        Ok(())
+    }
+
+    /// Begins to fetch every mailbox. None that is out of reach keeps the daemon from starting.
+    fn open_mailboxes(&mut self, intake: &Intake) -> Result<(), StartError> {
+        let bodies = Arc::new(Semaphore::new(intake::imap::BODIES));
+        for (name, section) in self.config.imap.clone() {
+            let mailbox = intake::imap::Mailbox {
+                tokens: section.oauth.as_ref().and_then(|name| self.tokens.get(name).cloned()),
+                name,
+                section,
+                intake: intake.clone(),
+                bodies: Arc::clone(&bodies),
+            };
+            let fetched = intake::imap::fetch(mailbox, self.shutdown.subscribe());
+            self.doors.spawn(async {
+                fetched.await;
+                "a mailbox is no longer fetched".into()
             });
         }
         Ok(())
@@ -498,7 +569,7 @@ impl Parts {
 /// Where a secret cannot be read.
 pub fn token_sources(
     config: &Config,
-    keeper: &oauth::Keeper,
+    keeper: Option<&oauth::Keeper>,
     clock: &SharedClock,
 ) -> Result<oauth::Sources, StartError> {
     oauth::sources(config, keeper, clock).map_err(|(name, error)| {
@@ -506,15 +577,10 @@ pub fn token_sources(
     })
 }
 
-/// The certificate of `section`, where it has one.
-fn tls(
-    section: &str,
-    certificate: Option<&PathBuf>,
-    key: Option<&PathBuf>,
-) -> Result<Option<Arc<ServerConfig>>, StartError> {
-    let (Some(certificate), Some(key)) = (certificate, key) else { return Ok(None) };
-    let tls = intake::smtp::server_config(certificate, key);
-    tls.map(Some).map_err(|e| StartError::new(format!("{section}.tls_certificate"), e))
+/// The authorities whose client certificates are believed.
+fn partners(smtp: &config::Smtp) -> Result<Option<Arc<Partners>>, StartError> {
+    let read = smtp.client_authorities.as_deref().map(Partners::read).transpose();
+    read.map_err(|e| StartError::new("smtp.client_authorities", e))
 }
 
 /// Whether every certificate that `config` names can be used.
@@ -526,8 +592,13 @@ pub fn certificates(config: &Config) -> Result<(), StartError> {
     let webhook =
         config.webhook.as_ref().map(|s| ("webhook", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
     let media = config.media.as_ref().map(|s| ("media", s.tls_certificate.as_ref(), s.tls_key.as_ref()));
-    let mut named = [smtp, webhook, media].into_iter().flatten();
-    named.try_for_each(|(section, certificate, key)| tls(section, certificate, key).map(drop))
+    for (section, certificate, key) in [smtp, webhook, media].into_iter().flatten() {
+        if let (Some(certificate), Some(key)) = (certificate, key) {
+            Certificate::read(certificate, key)
+                .map_err(|e| StartError::new(format!("{section}.tls_certificate"), e))?;
+        }
+    }
+    config.smtp.as_ref().map_or(Ok(()), |smtp| partners(smtp).map(drop))
 }
 
 /// The URL under which providers reach the webhook listener, which is bound to `address`.

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::addressing::readers::at_rcpt;
 use crate::clock::SharedClock;
 use crate::commands;
 use crate::config::{Config, Network, Proof, Sender};
@@ -25,8 +27,10 @@ use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter};
 
 pub mod folder;
 mod header;
+pub mod imap;
 pub mod proof;
 mod refusal;
+mod rush;
 mod sealed;
 pub mod sftp;
 pub mod smtp;
@@ -39,6 +43,7 @@ mod tests;
 use proof::Resolver;
 use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
+pub use rush::Rush;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 
@@ -90,6 +95,8 @@ pub struct Arrival {
     pub message_id: Option<String>,
     /// SHA-256 of what stands behind a mail's header, hex.
     pub body_sha256: Option<String>,
+    /// What recognises a mail without a Message-ID, where its way in has something that does.
+    pub identity: Option<String>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
 }
@@ -108,6 +115,7 @@ impl Arrival {
             envelope_to: Vec::new(),
             message_id: None,
             body_sha256: None,
+            identity: None,
             file: None,
         }
     }
@@ -207,6 +215,7 @@ fn too_large(limit: u64) -> Refusal {
 #[derive(Debug, Clone)]
 pub struct Intake {
     inner: Arc<Inner>,
+    rush: Arc<Rush>,
 }
 
 #[derive(Debug)]
@@ -293,7 +302,14 @@ impl Intake {
                 replies,
                 seen,
             }),
+            rush: Arc::default(),
         })
+    }
+
+    /// Tells `rush` of everything that comes in.
+    #[must_use]
+    pub fn telling(self, rush: Arc<Rush>) -> Intake {
+        Intake { rush, ..self }
     }
 
     /// The configuration that all ways in share.
@@ -307,6 +323,7 @@ impl Intake {
     /// # Errors
     /// Where the disk is nearly full or fails.
     pub async fn begin(&self) -> Result<Draft, Refusal> {
+        self.rush.note(Instant::now());
         let limits = &self.inner.config.limits;
         let free = self.inner.spool.free_bytes()?;
         if free < limits.disk_reserve.get() {
@@ -318,7 +335,7 @@ impl Intake {
             ));
         }
         let (key, wrapped) = self.inner.spool.new_key()?;
-        let writer = self.inner.spool.create(&key).await?;
+        let writer = self.inner.spool.create(&key)?;
         let memory = self.inner.memory.clone();
         Ok(Draft { writer, key, wrapped, limit: limits.submission.get(), memory, copy: Mutex::new(None) })
     }
@@ -332,6 +349,7 @@ impl Intake {
         if draft.written() == 0 {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
+        self.rush.note(Instant::now());
         let sealed = draft.writer.finish().await?;
         crate::crash::reached("intake.synced");
         let now = inner.clock.now();
@@ -412,10 +430,22 @@ impl Intake {
     /// # Errors
     /// Where none could.
     pub fn routable(&self, sender: &str, to: &str) -> Result<(), Refusal> {
+        self.routable_from(&Source::Smtp, sender, to)
+    }
+
+    /// The same of a mail that came in by `source`.
+    ///
+    /// # Errors
+    /// Where none could.
+    pub fn routable_from(&self, source: &Source, sender: &str, to: &str) -> Result<(), Refusal> {
         if let Some(answer) = self.answers_a_receipt(to) {
             return answer;
         }
-        if self.inner.rules.could_take(&Source::Smtp.to_string(), sender, to) {
+        // Another system's form of the address, where this sender's are understood: rules see what it stands for.
+        let known = self.inner.config.sender.iter().find(|known| known.name == sender);
+        let forms = at_rcpt(to, known.map_or(&[][..], |known| &known.readers));
+        let source = source.to_string();
+        if forms.iter().any(|to| self.inner.rules.could_take(&source, sender, to)) {
             return Ok(());
         }
         Err(not_faxed_here(to))

@@ -467,21 +467,17 @@ word_type!(
 
 word_type!(
     /// How urgent a Job is: whatever waits for a provider, the more urgent goes first.
+    #[derive(Default)]
     Priority {
         /// Before all others.
         High = "high",
         /// As most.
+        #[default]
         Normal = "normal",
         /// When no other waits.
         Low = "low",
     }
 );
-
-impl Default for Priority {
-    fn default() -> Self {
-        Priority::Normal
-    }
-}
 
 /// The reference by which a provider and we name an Attempt: the Job's identifier and the attempt's number.
 #[must_use]

@@ -128,11 +128,11 @@ impl fmt::Debug for TokenSource {
 /// The name of the section, and what is wrong with it.
 pub fn sources(
     config: &Config,
-    keeper: &Keeper,
+    keeper: Option<&Keeper>,
     clock: &SharedClock,
 ) -> Result<Sources, (String, OauthError)> {
     let built = config.oauth.iter().map(|(name, section)| {
-        let source = TokenSource::new(name, section, Some(keeper.clone()), Arc::clone(clock));
+        let source = TokenSource::new(name, section, keeper.cloned(), Arc::clone(clock));
         Ok((name.clone(), Arc::new(source.map_err(|error| (name.clone(), error))?)))
     });
     built.collect()

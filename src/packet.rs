@@ -17,20 +17,30 @@ use serde::{Deserialize, Serialize};
 
 mod anew;
 mod content;
+mod facts;
 mod frames;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod graphic;
+mod html;
 mod kind;
 mod layers;
 mod mail;
+mod mapi;
 pub mod message;
+mod mime;
 mod names;
 mod opened;
+mod parameters;
 mod pdf;
 mod picture;
 #[cfg(test)]
 mod samples;
 pub mod selection;
+mod text;
+mod tnef;
+mod transfer;
+mod typed;
 mod worker;
 pub mod workshop;
 
@@ -86,7 +96,10 @@ pub struct Contents {
     /// What the sender typed, whole (quotes and signature too, see [`message::own_words`]), at most 64 KiB: lines end in
     /// `\n`, no blank lines at either end, flowed lines (RFC 3676) joined. From the HTML form where there is no plain one.
     pub text: Option<String>,
-    /// Every part, in the order of the mail. A file is its own only part.
+    /// There was more text than that; then it cannot become pages.
+    #[serde(default)]
+    pub text_cut: bool,
+    /// Every part, in the order of the mail; what was within a mail or `winmail.dat` follows it. A file is its own only part.
     pub parts: Vec<Part>,
     /// Pages of all parts together, cover not counted, before any selection.
     pub pages: u32,

@@ -15,17 +15,20 @@ use tokio::task::JoinSet;
 use crate::clock::SharedClock;
 use crate::commands;
 use crate::config::Config;
-use crate::cover::{self, Fonts, Sheet};
+use crate::cover::Fonts;
 use crate::crash::reached;
-use crate::intake::SubmissionFacts;
+use crate::intake::{Rush, SubmissionFacts};
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
-use crate::packet::{self, Bench, Contents, Front, Input, Sink, Workshop, WorkshopError};
+use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
 use crate::store::{Document, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
 
+pub mod front;
 pub mod plan;
+pub mod wishes;
 
+use front::Front;
 use plan::{Plan, PlannedJob, Planner, Request};
 
 /// How long the loop sleeps at most: the command line submits without being able to wake it.
@@ -104,6 +107,8 @@ pub struct Preparer {
     pub config: Arc<Config>,
     /// Time.
     pub clock: SharedClock,
+    /// What comes in just now, and is not to be kept waiting.
+    pub rush: Arc<Rush>,
     /// Told when a Submission was accepted.
     pub arrived: Arc<Notify>,
     /// Told when Jobs were made.
@@ -144,6 +149,7 @@ impl Preparer {
         let mut tasks = JoinSet::new();
         while !*shutdown.borrow() {
             while tasks.try_join_next().is_some() {}
+            self.rush.over().await;
             // A hand first, then work for it: what is claimed is begun at once.
             let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
             if let Some(submission) = self.claim().await {
@@ -203,6 +209,7 @@ impl Preparer {
             to: facts.envelope_to.clone(),
             file: facts.file.clone(),
             recipient: None,
+            accepted_at: Some(submission.accepted_at),
         };
         let now = self.clock.now();
         let plan = match self.special(submission, &facts, &contents, now).await? {
@@ -220,8 +227,7 @@ impl Preparer {
                 (Verdict::Ignored, Vec::new())
             }
             Plan::Refused(sentence, _) => {
-                // A document that nobody could open is the better reason.
-                facts.refusal = Some(contents.hold.unwrap_or(sentence));
+                facts.refusal = Some(sentence);
                 (Verdict::Refused, Vec::new())
             }
             Plan::Jobs(planned) => (Verdict::Jobs, planned),
@@ -318,24 +324,26 @@ impl Preparer {
         let key = table.from.key;
         let mut held = job.held.clone();
         let mut packet = None;
-        let mut warnings = Vec::new();
+        let mut warnings = job.warnings.clone();
         let part_holds = matches!(held, Some((Hold::Part, _)));
-        let cover = self.draw(&job.sheet).await;
-        if let Err(sentence) = &cover {
-            held.get_or_insert((Hold::Cover, sentence.clone()));
+        let front = Front::of(&job, &self.fonts).await;
+        if let Err(why) = &front {
+            held.get_or_insert(why.clone());
         }
-        if let (false, Ok(cover)) = (part_holds, cover) {
-            match self.packet(&job, &cover.pdf, table).await? {
+        if let (false, Ok(front)) = (part_holds, front) {
+            match self.packet(&job, &front, table).await? {
                 Ok((made, more)) => {
                     packet = made;
-                    warnings = cover.warnings;
+                    warnings.extend(front.warnings);
                     warnings.extend(more);
                 }
                 Err(sentence) => held = Some((Hold::Part, sentence)),
             }
         }
+        // Released by a person after that, it goes at once; until then the state machine knows it too.
+        let due = job.send_at.unwrap_or(now).max(now);
         let state = match &held {
-            None => JobState::Queued { due: now },
+            None => JobState::Queued { due },
             Some((hold, _)) => {
                 let until =
                     now.saturating_add(self.config.policy.hold_for.signed()).unwrap_or(Timestamp::MAX);
@@ -350,7 +358,7 @@ impl Preparer {
             trace: job.trace,
             warnings,
         };
-        let deadline = now.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
+        let deadline = due.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {
             id: job.id,
             recipient: job.entry.map(|entry| entry.key),
@@ -359,6 +367,8 @@ impl Preparer {
             route: job.providers,
             state,
             deadline,
+            send_at: job.send_at,
+            priority: job.priority,
             packet,
             facts: facts.seal(key)?,
         })
@@ -368,20 +378,17 @@ impl Preparer {
     async fn packet(
         &self,
         job: &PlannedJob,
-        cover: &[u8],
+        front: &Front,
         table: &mut Table<'_>,
     ) -> Result<Result<(Option<PacketRow>, Vec<String>), String>, Trouble> {
         loop {
             let Some(bench) = table.bench.as_mut() else {
                 return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
             };
-            let mut sink = Spooled(self.spool.create(table.from.key).await?);
-            match bench
-                .make(Front { cover: Some(cover), body: None }, job.selection.as_ref(), &mut sink)
-                .await
-            {
+            let mut sink = Spooled(self.spool.create(table.from.key)?);
+            match bench.make(front.pdfs(), job.selection.as_ref(), &mut sink).await {
                 // One number on the cover, in the packet and in the receipt, or nothing leaves.
-                Ok(made) if job.sheet.pages.is_some_and(|printed| printed != made.pages) => {
+                Ok(made) if front.pages.is_some_and(|printed| printed != made.pages) => {
                     return Ok(Err(MISCOUNTED.to_owned()));
                 }
                 Ok(made) => {
@@ -416,17 +423,6 @@ impl Preparer {
                 }
                 Err(error) => return Err(Trouble::Workshop(error)),
             }
-        }
-    }
-
-    /// Draws a cover off the async threads; a sentence for the sender where it cannot be drawn.
-    async fn draw(&self, sheet: &Sheet) -> Result<cover::page::Drawn, String> {
-        let (sheet, fonts) = (sheet.clone(), Arc::clone(&self.fonts));
-        match tokio::task::spawn_blocking(move || cover::page::draw(&sheet, &fonts)).await {
-            Ok(Ok(drawn)) => Ok(drawn),
-            Ok(Err(error)) => Err(error.to_string()),
-            // A panic in the layout of one sheet is this Job's trouble, not the daemon's.
-            Err(_) => Err("The cover sheet could not be drawn; shorten or simplify its text.".to_owned()),
         }
     }
 }

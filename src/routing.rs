@@ -224,7 +224,7 @@ impl Compiled {
 
     fn could_take(&self, source: &str, sender: &str, to: &str) -> bool {
         // A mail brings no file name: rules that want one are for drops.
-        let drops_only = self.file.is_some() && source == "smtp";
+        let drops_only = self.file.is_some() && (source == "smtp" || source.starts_with("imap:"));
         !drops_only
             && self.source.as_deref().is_none_or(|wanted| source_holds(wanted, source))
             && self.sender_holds(sender)

@@ -91,23 +91,14 @@ impl Spool {
         self.inner.keys.unwrap(wrapped)
     }
 
-    /// Begins a document: mode 0600, random name.
+    /// Begins a document: mode 0600, random name. Its file is made when there is something to write.
     ///
     /// # Errors
-    /// What the disk says, see [`SpoolError::is_full`].
-    pub async fn create(&self, key: &SealKey) -> Result<Writer, SpoolError> {
+    /// Only where the operating system has no randomness to give.
+    pub fn create(&self, key: &SealKey) -> Result<Writer, SpoolError> {
         let name = random_name(self.next_prefix()?)?;
         let path = self.path(&name)?;
-        let (sealer, header) = seal::Sealer::new(key)?;
-        let sync = Arc::clone(&self.inner.sync);
-        // The writer is made on that thread, so that the file goes with it when nobody waits for it any more.
-        blocking(move || {
-            let file = create_file(&path)?;
-            let mut writer = Writer::new(name, path, sync, file, sealer);
-            writer.begin(&header)?;
-            Ok(writer)
-        })
-        .await
+        Ok(Writer::new(name, path, Arc::clone(&self.inner.sync), seal::Sealer::new(key)?))
     }
 
     /// Opens a finished document.

@@ -15,6 +15,7 @@ mod attempts;
 mod cancel;
 mod jobs;
 mod ledger;
+mod mailboxes;
 mod media;
 mod outbox;
 mod providers;
@@ -30,6 +31,7 @@ pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
+pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
 pub use media::Fetch;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};
 pub use providers::{Condition, ProviderRow};
@@ -173,7 +175,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let mut dropped = 0;
-                for table in ["submission", "job", "outbox"] {
+                for table in ["submission", "job", "outbox", "mailbox"] {
                     let sql =
                         format!("UPDATE {table} SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1");
                     let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&node).execute(&mut *tx).await?;

@@ -57,7 +57,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
     for batch in 0..jobs.div_ceil(BATCH) {
         let (key, WrappedKey(wrapped_key)) = spool.new_key().unwrap();
         let sealed = async || {
-            let mut writer = spool.create(&key).await.unwrap();
+            let mut writer = spool.create(&key).unwrap();
             writer.write(packet).await.unwrap();
             let sealed = writer.finish().await.unwrap();
             Document { name: sealed.name, bytes: packet.len() as u64, sha256: hex(sealed.sha256.as_ref()) }
@@ -88,6 +88,8 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
                 route: vec!["simulator".into()],
                 state: JobState::Queued { due: now },
                 deadline: now + SignedDuration::from_hours(24),
+                send_at: None,
+                priority: faxbridge::job::Priority::Normal,
                 packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
                 facts: Vec::new(),
             }

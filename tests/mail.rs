@@ -4,6 +4,10 @@
 
 use support::{Stage, clients, documents, smtp};
 
+#[path = "mail/hostile.rs"]
+mod hostile;
+#[path = "mail/renewal.rs"]
+mod renewal;
 mod support;
 
 /// Mail from this machine in Jane's name, or in anybody's of the claims department who signs in.

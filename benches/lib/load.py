@@ -56,6 +56,7 @@ class Session:
         answer = b""
         # The last line of an answer has a blank behind its code. No server here says more than it was asked for.
         while not (answer.endswith(b"\n") and answer[answer.rfind(b"\n", 0, -1) + 1 :][3:4] == b" "):
+            # The kernel forgets it again and again. Without it, servers that gather small packets lose up to 40 ms here.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             more = self.socket.recv(4096)
             if not more:

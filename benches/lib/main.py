@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from lib.bench import Bench, machine  # noqa: E402
 
-BENCHES = ["accept", "sftp", "pipeline", "memory"]
+BENCHES = ["accept", "durable", "sftp", "pipeline", "memory"]
 
 
 def main():

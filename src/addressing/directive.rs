@@ -50,7 +50,7 @@ impl Stop {
     pub fn new(place: Place, written: &str, why: &str) -> Stop {
         let why = why.trim_end_matches('.');
         Stop(format!(
-            "\"{}\" in {} {why}. Nothing of this mail was faxed; correct it and send it again.",
+            "\"{}\" in {} {why}. Correct it and send the mail again.",
             quotable(written, REPEATED),
             place.words()
         ))
@@ -179,9 +179,9 @@ impl Asked {
         let mut asked = Asked::default();
         for one in said {
             match &one.wish {
-                Wish::Attention(name) => keep(&mut asked.attention, one, name, same_words)?,
-                Wish::From(name) => keep(&mut asked.from, one, name, same_words)?,
-                Wish::Subject(text) => keep(&mut asked.subject, one, text, same_words)?,
+                Wish::Attention(name) => keep(&mut asked.attention, one, name, |a, b| same_words(a, b))?,
+                Wish::From(name) => keep(&mut asked.from, one, name, |a, b| same_words(a, b))?,
+                Wish::Subject(text) => keep(&mut asked.subject, one, text, |a, b| same_words(a, b))?,
                 Wish::Reference(text) => keep(&mut asked.reference, one, text, PartialEq::eq)?,
                 Wish::Identifier(label, value) => {
                     let both = (label.clone(), value.clone());
@@ -233,7 +233,7 @@ fn keep<T: Clone>(
 }
 
 /// Names are the same however they are spaced and capitalised: systems disagree on that, people do not care.
-fn same_words(a: &String, b: &String) -> bool {
+fn same_words(a: &str, b: &str) -> bool {
     let words = |text: &str| text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
     words(a) == words(b)
 }
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(
             stop.unwrap_err().sentence(),
             "\"Attn: John Doe\" in the text of the mail does not fit to \"Attn: Jane Doe\" in the address; leave one of them \
-             out. Nothing of this mail was faxed; correct it and send it again."
+             out. Correct it and send the mail again."
         );
         // A cover has one line for both.
         let claim = said(Place::Text, "Claim: 1", Wish::Identifier("Claim".into(), "1".into()));

@@ -5,7 +5,7 @@
 //! ([`normal`]): the number, or the register's key, before the `@`. So no reader can reach a number that a rule would not take
 //! from the same sender in a plain address.
 
-use super::directive::{Said, Stop, Target};
+use super::directive::{Place, Said, Stop, Target};
 use super::{Address, quotable};
 use crate::config::Reader;
 use crate::packet::Addressee;
@@ -16,6 +16,8 @@ pub mod interfax;
 pub mod rightfax;
 pub mod t37;
 
+/// Numbers that the display names of one mail can add; more recipients come in an envelope.
+const MOST_NAMED: usize = 100;
 /// Digits of a telephone number with its area; what is shorter is a code of an office.
 pub(super) const SHORTEST_NUMBER: usize = 7;
 
@@ -73,6 +75,10 @@ pub fn expand(to: &str, readers: &[Reader], addressees: &[Addressee], claimed: &
             addressee.name.as_deref().filter(|_| here).and_then(|name| rightfax::display(name, &gateway));
         if let Some(one) = one.filter(|one| !found.contains(one)) {
             found.push(one);
+        }
+        if found.len() > MOST_NAMED {
+            let why = format!("has more numbers beside it than the {MOST_NAMED} of one mail; send several");
+            return vec![Addressed { to: to.to_owned(), said: Err(Stop::new(Place::Address, to, &why)) }];
         }
     }
     if let (true, [target, ..]) = (found.is_empty(), claimed) {

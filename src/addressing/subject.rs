@@ -34,7 +34,7 @@ pub(super) fn read(subject: &str, moment: &Moment) -> Result<(Vec<Said>, Vec<Ran
             }
             Some((Found::Other, _)) | None => continue,
         };
-        let in_front = is_only(subject, &groups, 0..group.range.start, |text| is_reply_prefix(text));
+        let in_front = is_only(subject, &groups, 0..group.range.start, is_reply_prefix);
         let behind = is_only(subject, &groups, group.range.end..subject.len(), |_| false);
         if !in_front && !behind {
             return stop("stands in the middle of the subject; put options at its beginning or end");

@@ -14,6 +14,7 @@ use super::{ConfigFile, Misuse};
 
 mod certificate;
 mod disk;
+mod mailboxes;
 mod net;
 mod rules;
 
@@ -133,6 +134,7 @@ async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<(
     rules::check(loaded, store.as_ref(), findings).await?;
     net::listeners(loaded, findings)?;
     net::hooks(loaded, findings)?;
+    net::dns(loaded, findings).await?;
     let secret_of = |name: &str| format!("provider.{}.", config_key(name));
     for (name, section) in &loaded.config.provider {
         let prefix = secret_of(name);
@@ -143,6 +145,8 @@ async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<(
     if !unreadable("receipt.password") {
         net::relay(loaded, findings).await?;
     }
+    let unread: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+    mailboxes::check(loaded, &unread, findings).await?;
     nothing_comes_in(&loaded.config, findings)
 }
 
@@ -153,8 +157,8 @@ fn config_key(name: &str) -> String {
 }
 
 fn nothing_comes_in(config: &Config, findings: &mut Findings) -> anyhow::Result<()> {
-    if config.smtp.is_none() && config.sftp.is_none() && config.folder.is_empty() {
-        findings.warn("neither [smtp] nor [sftp] nor a [folder.NAME] is configured: only `faxbridge send` brings something in")?;
+    if config.smtp.is_none() && config.imap.is_empty() && config.sftp.is_none() && config.folder.is_empty() {
+        findings.warn("neither [smtp] nor [imap.NAME], [sftp] or [folder.NAME] is configured: only `faxbridge send` brings something in")?;
     }
     Ok(())
 }

@@ -231,6 +231,8 @@ fn listed(job: &Job) -> serde_json::Value {
         "sha256": job.packet.as_ref().map(|packet| &packet.document.sha256),
         "made_at": job.made_at.to_string(),
         "deadline": job.deadline.to_string(),
+        "priority": job.priority.as_str(),
+        "send_at": job.send_at.map(|at| at.to_string()),
         "final_at": job.final_at.map(|at| at.to_string()),
     })
 }

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use faxbridge::addressing::readers::at_rcpt;
 use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::Config;
-use faxbridge::cover::{self, Fonts, Sheet};
+use faxbridge::cover::{self, Fonts};
 use faxbridge::intake::writes_from;
-use faxbridge::job::{self, JobId};
-use faxbridge::packet::{self, Bench, Contents, Front, Made, Selection, Workshop, WorkshopLimits};
+use faxbridge::job::{self, JobId, Priority};
+use faxbridge::packet::{self, Bench, Contents, Made, Selection, Workshop, WorkshopLimits};
+use faxbridge::prepare::front::Front;
 use faxbridge::prepare::packet_rules;
 use faxbridge::prepare::plan::{Plan, PlannedJob, Planner, Request};
 use faxbridge::routing::{Ask, Route, Rules};
@@ -72,8 +74,8 @@ pub(crate) struct Arguments {
 fn source_of(text: &str) -> Result<String, String> {
     match text.split_once(':') {
         None if matches!(text, "smtp" | "cli") => Ok(text.to_owned()),
-        Some(("sftp" | "folder", name)) if !name.is_empty() => Ok(text.to_owned()),
-        _ => Err("allowed: smtp, sftp:USER, folder:NAME, cli".to_owned()),
+        Some(("imap" | "sftp" | "folder", name)) if !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("allowed: smtp, imap:NAME, sftp:USER, folder:NAME, cli".to_owned()),
     }
 }
 
@@ -173,7 +175,10 @@ impl Desk {
             return Err("The file is empty; there is nothing to fax.".to_owned());
         }
         let source = self.arguments.source.as_deref();
-        let mail = source.map_or_else(|| input::is_mail(&input.path, &head), |source| source == "smtp");
+        let mail = source.map_or_else(
+            || input::is_mail(&input.path, &head),
+            |source| source == "smtp" || source.starts_with("imap:"),
+        );
         let file = input.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let kind = if mail { packet::Input::Mail } else { packet::Input::File { name: file.clone() } };
         let document = tokio::fs::File::open(&input.path).await.map_err(unreadable)?;
@@ -200,12 +205,16 @@ impl Desk {
                 "no sender of the configuration writes from {who}: SMTP would refuse this mail"
             ));
         }
+        let readers = sender.map_or(Vec::new(), |sender| sender.readers.clone());
         let sender = sender.map_or("unknown".to_owned(), |sender| sender.name.clone());
+        let source = self.arguments.source.clone().unwrap_or_else(|| "smtp".to_owned());
         let mut to = self.arguments.to.clone();
         if to.is_empty() {
             let addressed = input::addressed_to(head);
             // Colleagues in Cc are none of ours: the mail server hands over only what is faxed here.
-            let ours = |to: &&String| self.rules.could_take("smtp", &sender, to);
+            let ours = |to: &&String| {
+                at_rcpt(to, &readers).iter().any(|to| self.rules.could_take(&source, &sender, to))
+            };
             to = addressed.iter().filter(ours).cloned().collect();
             if to.is_empty() {
                 to = addressed;
@@ -213,7 +222,7 @@ impl Desk {
         }
         let recipient = self.arguments.recipient.clone();
         let to = if recipient.is_some() { Vec::new() } else { to };
-        let request = Request { source: "smtp".to_owned(), sender, to, file: None, recipient };
+        let request = Request { source, sender, to, file: None, recipient, accepted_at: None };
         Opened { request, contents, bench: None, from, notes }
     }
 
@@ -243,7 +252,7 @@ impl Desk {
         let sender = by_source.or(senders.first()).map_or("unknown".to_owned(), |sender| sender.name.clone());
         let (to, recipient) = (self.arguments.to.clone(), self.arguments.recipient.clone());
         let to = if recipient.is_some() { Vec::new() } else { to };
-        let request = Request { source, sender, to, file: Some(file), recipient };
+        let request = Request { source, sender, to, file: Some(file), recipient, accepted_at: None };
         Opened { request, contents, bench: None, from, notes }
     }
 
@@ -268,8 +277,7 @@ impl Desk {
         match plan {
             Plan::Ignored(reason) => (shown.verdict, shown.reason) = (Verdict::Ignored, Some(reason)),
             Plan::Refused(sentence, traces) => {
-                let reason = contents.hold.clone().unwrap_or(sentence);
-                (shown.verdict, shown.reason) = (Verdict::Refused, Some(reason));
+                (shown.verdict, shown.reason) = (Verdict::Refused, Some(sentence));
                 shown.traces = traces;
             }
             // Only the daemon carries commands out.
@@ -304,8 +312,8 @@ impl Desk {
         }
         if shown.jobs.is_empty() && contents.hold.is_none() {
             // Nobody gets it, but its pages can be looked at, with the recipient left blank on the cover.
-            let sheet = self.blank_sheet(&opened.request, &contents, now)?;
-            match self.make(input, &sheet, None, None, bench.as_mut(), &mut shown.notes).await? {
+            let front = self.blank_front(&opened.request, &contents, now).await?;
+            match self.make(input, front, None, None, bench.as_mut(), &mut shown.notes).await? {
                 Ok(made) => {
                     let (pdf, made) = made;
                     shown.packet =
@@ -329,12 +337,22 @@ impl Desk {
         contents: &Contents,
         notes: &mut Vec<String>,
     ) -> anyhow::Result<(ShownJob, Option<(String, Made)>)> {
-        let mut held = planned.held.map(|(_, sentence)| sentence);
+        notes.extend(planned.warnings.iter().cloned());
+        if let Some(at) = planned.send_at {
+            let at = at.to_zoned(self.zone.clone());
+            notes.push(format!("it is sent not before {}", at.strftime("%-d %B %Y, %H:%M %Z")));
+        }
+        if planned.priority != Priority::Normal {
+            notes.push(format!("its priority is {}", planned.priority));
+        }
+        let mut held = planned.held.as_ref().map(|(_, sentence)| sentence.clone());
         let mut made = None;
-        // A selection that the packet cannot satisfy was dropped by the plan, and must not show all pages in its place.
+        // A list of the rule that is none was dropped by the plan, and must not show all pages in its place.
         let wrong_pages = planned.route.pages.is_some() && planned.selection.is_none();
-        if contents.hold.is_none() && !wrong_pages {
-            match self.make(input, &planned.sheet, planned.selection.as_ref(), n, bench, notes).await? {
+        let can_be_made = contents.hold.is_none() || contents.nothing && planned.body.is_some();
+        if can_be_made && !wrong_pages {
+            let front = Front::of(&planned, &self.fonts).await.map_err(|(_, sentence)| sentence);
+            match self.make(input, front, planned.selection.as_ref(), n, bench, notes).await? {
                 Ok(done) => made = Some(done),
                 Err(sentence) => held = held.or(Some(sentence)),
             }
@@ -353,29 +371,28 @@ impl Desk {
         Ok((job, made))
     }
 
-    /// Makes the final PDF with `sheet` in front and pictures of its pages; the inner error is the sentence of a hold.
+    /// Makes the final PDF with `front` before the documents and pictures of its pages; the inner error is the sentence of a hold.
     async fn make(
         &self,
         input: &Input,
-        sheet: &Sheet,
+        front: Result<Front, String>,
         selection: Option<&Selection>,
         n: Option<usize>,
         bench: Option<&mut Bench>,
         notes: &mut Vec<String>,
     ) -> anyhow::Result<Result<(String, Made), String>> {
         let Some(bench) = bench else { return Ok(Err("The document could not be opened.".to_owned())) };
-        let cover = match self.draw(sheet).await {
-            Ok(cover) => cover,
+        let front = match front {
+            Ok(front) => front,
             Err(sentence) => return Ok(Err(sentence)),
         };
         let mut pdf = Vec::new();
-        let made = match bench.make(Front { cover: Some(&cover.pdf), body: None }, selection, &mut pdf).await
-        {
+        let made = match bench.make(front.pdfs(), selection, &mut pdf).await {
             Ok(made) => made,
             Err(error) if error.is_ours() => return Err(error.into()),
             Err(error) => return Ok(Err(error.sentence())),
         };
-        notes.extend(cover.warnings.into_iter().chain(made.warnings.iter().cloned()));
+        notes.extend(front.warnings.into_iter().chain(made.warnings.iter().cloned()));
         let stem = match n {
             // Not `-2`, which tells inputs of one name apart.
             Some(n) => format!("{}-recipient-{n}", input.stem),
@@ -404,15 +421,13 @@ impl Desk {
         Ok(Ok((name, made)))
     }
 
-    async fn draw(&self, sheet: &Sheet) -> Result<cover::page::Drawn, String> {
-        let (sheet, fonts) = (sheet.clone(), Arc::clone(&self.fonts));
-        match tokio::task::spawn_blocking(move || cover::page::draw(&sheet, &fonts)).await {
-            Ok(drawn) => drawn.map_err(|error| error.to_string()),
-            Err(_) => Err("The cover sheet could not be drawn; shorten or simplify its text.".to_owned()),
-        }
-    }
-
-    fn blank_sheet(&self, request: &Request, contents: &Contents, now: Timestamp) -> anyhow::Result<Sheet> {
+    /// A cover that leaves the unknown blank; the inner error is the sentence of a hold.
+    async fn blank_front(
+        &self,
+        request: &Request,
+        contents: &Contents,
+        now: Timestamp,
+    ) -> anyhow::Result<Result<Front, String>> {
         let route = Route {
             rule: String::new(),
             ask: Ask::Key(String::new()),
@@ -426,18 +441,22 @@ impl Desk {
             providers: Vec::new(),
         };
         let chance = job::chance().map_err(|_| anyhow::anyhow!("no randomness"))?;
-        Ok(cover::fill::sheet(&cover::fill::Known {
+        let sheet = cover::fill::sheet(&cover::fill::Known {
             config: &self.config,
             sender: self.config.sender.iter().find(|sender| sender.name == request.sender),
             mail: contents.mail.as_ref(),
-            text: contents.text.as_deref(),
+            subject: contents.mail.as_ref().and_then(|mail| mail.subject.as_deref()),
+            message: None,
+            attention: None,
+            from: None,
             entry: None,
             number: None,
             route: &route,
             job: JobId::new(now, chance),
             pages: contents.pages.saturating_add(1),
             at: now.to_zoned(self.zone.clone()),
-        }))
+        });
+        Ok(Front::draw(sheet, true, None, &self.fonts).await.map_err(|(_, sentence)| sentence))
     }
 
     /// For the eyes of whoever runs this alone.
@@ -465,7 +484,8 @@ fn chunks(file: tokio::fs::File) -> impl stream::Stream<Item = Result<Bytes, std
 /// Every part, with its pages in the final PDF or why there are none.
 fn parts(contents: &Contents, made: Option<&Made>) -> Vec<ShownPart> {
     let shown = |(place, part): (usize, &packet::Part)| {
-        let pages = made.and_then(|made| made.parts.get(place).copied().flatten());
+        let body = || made.and_then(|made| made.body).filter(|_| part.body);
+        let pages = made.and_then(|made| made.parts.get(place).copied().flatten()).or_else(body);
         let left_out = match (pages, &part.left_out, &part.holds) {
             (Some(_), _, _) => None,
             (None, Some(why), _) | (None, None, Some(why)) => Some(why.clone()),

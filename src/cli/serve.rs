@@ -98,6 +98,8 @@ async fn reload(path: &std::path::Path, running: Running) -> anyhow::Result<Runn
 /// What a file alone does not show: asked before the running daemon is stopped for the new one.
 async fn could_start(loaded: &faxbridge::config::Loaded) -> anyhow::Result<()> {
     daemon::certificates(&loaded.config)?;
+    let clock: faxbridge::clock::SharedClock = std::sync::Arc::new(faxbridge::clock::SystemClock);
+    daemon::token_sources(&loaded.config, None, &clock)?;
     let store = Store::open(&loaded.config.store.data_dir, "reload").await?;
     Ok(daemon::meet_providers(loaded, &store).await?)
 }
@@ -106,6 +108,11 @@ fn start_log(telemetry: &Telemetry) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).map_err(|e| {
         Misuse(format!("telemetry.log = {:?}: {e}; as in \"info\" or \"faxbridge=debug\"", telemetry.log))
     })?;
+    // What the IMAP client logs of itself are whole commands and answers: passwords, tokens, mails.
+    let mut filter = filter;
+    for quiet in ["async_imap=warn", "async_imap::imap_stream=warn"] {
+        filter = filter.add_directive(quiet.parse()?);
+    }
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match telemetry.format {
         LogFormat::Text => log.with_ansi(false).init(),

@@ -2,7 +2,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::job::state::{Context, Event, step};
-use crate::job::{FaxNumber, Hold, JobState};
+use crate::job::{FaxNumber, Hold, JobState, Priority};
 use crate::packet::{MailFacts, Part, PartKind};
 use crate::register::{Entry, EntryState};
 use crate::spool::{MasterKey, Spool};
@@ -110,6 +110,8 @@ impl Rig {
             rule: "r".into(),
             route: vec!["sim".into()],
             state,
+            send_at: None,
+            priority: Priority::default(),
             deadline: at(86_400),
             packet: None,
             facts: vec![],

@@ -301,7 +301,7 @@ pub struct Imap {
     /// Between two looks where the server does not tell of new mail by itself (IDLE).
     #[serde(default = "Imap::default_poll")]
     pub poll: Duration,
-    /// Header fields that name the recipient, the first that a mail has counts.
+    /// Header fields that name the recipient; the first counts that has an address which some rule takes.
     #[serde(default = "Imap::default_recipients")]
     pub recipients: Vec<RecipientField>,
     /// Name of the `[[sender]]` whose every mail in here is; without it each mail must be proven by `authserv_id`.

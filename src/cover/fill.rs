@@ -18,8 +18,14 @@ pub struct Known<'a> {
     pub sender: Option<&'a Sender>,
     /// The mail, if it is one.
     pub mail: Option<&'a MailFacts>,
-    /// The mail's text.
-    pub text: Option<&'a str>,
+    /// The subject, where the cover shows one.
+    pub subject: Option<&'a str>,
+    /// The message to the recipient.
+    pub message: Option<&'a str>,
+    /// For whose attention, where the sender says it.
+    pub attention: Option<&'a str>,
+    /// Who sends it, where that is said in the mail and the configuration leaves it open.
+    pub from: Option<&'a str>,
     /// The register's entry, where there is one.
     pub entry: Option<&'a Entry>,
     /// The number, where it is known.
@@ -55,10 +61,14 @@ pub fn sheet(known: &Known<'_>) -> Sheet {
                 both.into_iter().flatten().collect::<Vec<_>>().join(", ")
             })
             .unwrap_or_default(),
-        to_attention: entry.map(|entry| text(entry.attention.as_ref())).unwrap_or_default(),
+        to_attention: known
+            .attention
+            .map(str::to_owned)
+            .unwrap_or_else(|| entry.map(|entry| text(entry.attention.as_ref())).unwrap_or_default()),
         to_fax: known.number.map(crate::receipt::number_words).unwrap_or_default(),
         from_name: sender
             .and_then(|sender| sender.cover_name.clone())
+            .or_else(|| known.from.map(str::to_owned))
             .or_else(|| known.mail.and_then(|mail| mail.from_name.clone()))
             .unwrap_or_default(),
         from_organization: sender
@@ -70,12 +80,12 @@ pub fn sheet(known: &Known<'_>) -> Sheet {
             .unwrap_or_default(),
         from_mail: from_mail.unwrap_or_default(),
         date: known.at.strftime("%-d %B %Y, %H:%M %Z").to_string(),
-        subject: known.mail.and_then(|mail| mail.subject.clone()).filter(|_| known.route.subject_on_cover),
+        subject: known.subject.map(str::to_owned),
         identifier: known.route.identifier.clone(),
         reference: known.route.reference.clone(),
         job: Some(known.job.to_string()),
         pages: Some(known.pages),
         notice: known.config.cover.notice.clone(),
-        message: known.text.map(str::to_owned).filter(|_| known.route.body_on_cover),
+        message: known.message.map(str::to_owned),
     }
 }

@@ -22,6 +22,7 @@ pub struct Circumstances {
     number_failed: u32,
     cancel: bool,
     deadline: Timestamp,
+    not_before: Option<Timestamp>,
     hold_for: SignedDuration,
     try_for: SignedDuration,
 }
@@ -64,6 +65,7 @@ impl Circumstances {
             number_failed,
             cancel: store.cancel_wish(job.id).await?.is_some(),
             deadline: job.deadline,
+            not_before: job.send_at,
             hold_for: policy.hold_for.signed(),
             try_for: policy.deadline.signed(),
         })
@@ -75,6 +77,7 @@ impl Circumstances {
         Context {
             now,
             deadline: self.deadline,
+            not_before: self.not_before,
             hold_for: self.hold_for,
             try_for: self.try_for,
             earlier: &self.earlier,

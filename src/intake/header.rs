@@ -6,6 +6,8 @@
 //! document under the same Message-ID: there are scanners that give every mail the same one. (The header does not count: each
 //! way that a mail takes adds lines to it.)
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest;
 use memchr::memchr;
 
@@ -25,14 +27,23 @@ pub(super) struct HeaderWatch {
     id: Option<Vec<u8>>,
     done: bool,
     body: digest::Context,
+    /// Where the header must be UTF-8: its bytes that may begin a character which the next piece ends.
+    text: Option<Vec<u8>>,
 }
 
-/// The header is over [`MAX_HEADER`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct HeaderTooLarge;
+/// What a header is refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadHeader {
+    /// It is over [`MAX_HEADER`].
+    TooLarge,
+    /// SMTPUTF8 was declared, and it is not UTF-8 (RFC 6532, section 3.2).
+    NoUtf8,
+}
 
 impl HeaderWatch {
-    pub(super) fn new() -> Self {
+    /// With `international`, the header must be UTF-8. Without, bytes of any kind are let pass: there are scanners that put
+    /// the letters of their own country there.
+    pub(super) fn new(international: bool) -> Self {
         HeaderWatch {
             seen: 0,
             line: Vec::new(),
@@ -40,17 +51,21 @@ impl HeaderWatch {
             id: None,
             done: false,
             body: digest::Context::new(&digest::SHA256),
+            text: international.then(Vec::new),
         }
     }
 
     /// Takes the next bytes of the mail.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), HeaderTooLarge> {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), BadHeader> {
         while !self.done && !bytes.is_empty() {
             let taken = memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
             let (now, later) = bytes.split_at(taken);
             self.seen += now.len() as u64;
             if self.seen > MAX_HEADER {
-                return Err(HeaderTooLarge);
+                return Err(BadHeader::TooLarge);
+            }
+            if let Some(begun) = &mut self.text {
+                continue_text(begun, now)?;
             }
             let room = (MAX_LINE + 1).saturating_sub(self.line.len());
             self.line.extend_from_slice(now.get(..room).unwrap_or(now));
@@ -104,6 +119,18 @@ impl HeaderWatch {
     }
 }
 
+/// Checks that `bytes` go on with the character that has `begun`, and with whole ones; keeps what begins the next.
+fn continue_text(begun: &mut Vec<u8>, bytes: &[u8]) -> Result<(), BadHeader> {
+    let joined = if begun.is_empty() { Cow::Borrowed(bytes) } else { Cow::Owned([begun, bytes].concat()) };
+    let rest = match std::str::from_utf8(&joined) {
+        Ok(_) => &[],
+        Err(error) if error.error_len().is_some() => return Err(BadHeader::NoUtf8),
+        Err(error) => joined.get(error.valid_up_to()..).unwrap_or_default(),
+    };
+    *begun = rest.to_vec();
+    Ok(())
+}
+
 fn value_of_message_id(line: &[u8]) -> Option<&[u8]> {
     let colon = memchr(b':', line)?;
     // White space before the colon is obsolete syntax (RFC 5322, section 4.5) that parsers still read.
@@ -116,7 +143,7 @@ mod tests {
     use super::*;
 
     fn id_of(mail: &[u8], size: usize) -> Option<String> {
-        let mut watch = HeaderWatch::new();
+        let mut watch = HeaderWatch::new(false);
         for piece in mail.chunks(size) {
             watch.feed(piece).unwrap();
         }
@@ -155,8 +182,28 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_is_said_to_be_utf8_is() {
+        let cases: &[(&[u8], bool)] = &[
+            (b"Subject: plain\r\n\r\n\xff", true),
+            ("Subject: \u{e9}\u{4e2d}\u{1f4e0}\r\n\r\n".as_bytes(), true),
+            (b"Subject: caf\xe9\r\n\r\n", false),
+            (b"Subject: \xf0\x9f\x93\r\n\r\n", false),
+            (b"Subject: \xc0\xaf\r\n\r\n", false),
+        ];
+        for (mail, good) in cases {
+            for size in [1, 2, 3, 4096] {
+                let mut watch = HeaderWatch::new(true);
+                let fed = mail.chunks(size).try_for_each(|piece| watch.feed(piece));
+                assert_eq!(fed, if *good { Ok(()) } else { Err(BadHeader::NoUtf8) }, "{mail:?} by {size}");
+                let mut watch = HeaderWatch::new(false);
+                assert_eq!(mail.chunks(size).try_for_each(|piece| watch.feed(piece)), Ok(()));
+            }
+        }
+    }
+
+    #[test]
     fn a_header_without_end_is_refused_and_costs_no_memory() {
-        let mut watch = HeaderWatch::new();
+        let mut watch = HeaderWatch::new(false);
         let mut fed = 0;
         let end = loop {
             if let Err(end) = watch.feed(&[b'x'; 1000]) {
@@ -165,10 +212,10 @@ mod tests {
             fed += 1000;
             assert!(watch.line.len() <= MAX_LINE + 1);
         };
-        assert_eq!(end, HeaderTooLarge);
+        assert_eq!(end, BadHeader::TooLarge);
         assert!(fed > 1_000_000 && fed <= MAX_HEADER);
         // Behind the header there is no limit here.
-        let mut watch = HeaderWatch::new();
+        let mut watch = HeaderWatch::new(false);
         watch.feed(b"\r\n").unwrap();
         watch.feed(&vec![b'x'; 3 << 20]).unwrap();
     }

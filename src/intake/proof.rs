@@ -38,6 +38,9 @@ pub struct Witness {
     pub certificate: Vec<String>,
     /// Its address; behind a load balancer the one that the PROXY header names.
     pub peer: IpAddr,
+    /// Whether it is a mail server that hands over what others sent it, as everybody who speaks LMTP (RFC 2033). Its address says
+    /// nothing about who wrote a mail, as little as that of `smtp.upstream_from` does.
+    pub handed_over: bool,
     /// What it called itself in EHLO, for SPF.
     pub hello: String,
     /// Envelope sender; never empty.
@@ -144,7 +147,7 @@ impl Intake {
             }
         }
         if let Some(sender) = aligning {
-            match self.aligned(&digest, witness, upstream).await {
+            match self.aligned(&digest, witness, upstream || witness.handed_over).await {
                 Ok(()) => return Ok(proven(sender, Proof::Dmarc)),
                 Err(failed) => refusal = Some(failed),
             }
@@ -159,14 +162,14 @@ impl Intake {
             .map_err(|fault| not_vouched(&digest.author, &fault))
     }
 
-    async fn aligned(&self, digest: &Digest, witness: &Witness, upstream: bool) -> Result<(), Refusal> {
+    async fn aligned(&self, digest: &Digest, witness: &Witness, relayed: bool) -> Result<(), Refusal> {
         let resolver = self.inner.resolver.as_ref().map_err(not_now)?;
         let hostname = self.inner.config.smtp.as_ref().map_or("", |smtp| smtp.hostname.as_str());
         let origin = Origin { peer: witness.peer, hello: &witness.hello, from: &witness.from, hostname };
-        let asked = dmarc::aligned(resolver, digest, (!upstream).then_some(origin));
+        let asked = dmarc::aligned(resolver, digest, (!relayed).then_some(origin));
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(fault)) => Err(not_aligned(&digest.author, &fault, upstream)),
+            Ok(Err(fault)) => Err(not_aligned(&digest.author, &fault, relayed)),
             Err(_) => Err(not_now(format_args!("DNS lookups took longer than {} s", PATIENCE.as_secs()))),
         }
     }
@@ -239,7 +242,7 @@ fn not_now(cause: impl std::fmt::Display) -> Refusal {
 }
 
 /// What whoever sent it can do about it, with the codes of RFC 7372.
-fn not_aligned(author: &Author, fault: &NotAligned, upstream: bool) -> Refusal {
+fn not_aligned(author: &Author, fault: &NotAligned, relayed: bool) -> Refusal {
     let domain = &author.domain;
     let what = match fault {
         NotAligned::Unknown(cause) => return not_now(cause),
@@ -262,7 +265,11 @@ fn not_aligned(author: &Author, fault: &NotAligned, upstream: bool) -> Refusal {
             "what vouches for it is another domain than {domain}, and the DMARC record of {domain} does not allow that. \
              Ask whoever runs its mail to sign as {domain}"
         ),
-        NotAligned::Nothing if upstream => {
+        NotAligned::NoRecord => format!(
+            "{domain} has no DMARC record, so nothing but its own DKIM signature counts. Ask whoever runs its mail to sign, or to \
+             publish a record"
+        ),
+        NotAligned::Nothing if relayed => {
             format!("it has no DKIM signature of {domain}. Ask whoever runs the mail of {domain} to sign it")
         }
         NotAligned::Nothing => format!(
@@ -271,7 +278,7 @@ fn not_aligned(author: &Author, fault: &NotAligned, upstream: bool) -> Refusal {
         ),
     };
     // Where SPF was not asked it is the author's signature alone that is missing (section 3.1), else both (section 3.4).
-    let code = if upstream { "5.7.22" } else { "5.7.26" };
+    let code = if relayed { "5.7.22" } else { "5.7.26" };
     Refusal::permanent(code, format!("Nothing proves that this mail is from {domain}: {what}."))
 }
 

@@ -5,8 +5,12 @@
 //! Everything else ends in a refusal with a sentence, at the earliest command at which it can be known: too large at MAIL,
 //! unknown sender or unroutable address at RCPT, a broken mail at its end. A refusal is never followed by a bounce.
 //!
-//! `session` is the dialogue, `wire` the connection under it, `receive` the way of a mail into the spool with
-//! `data` (where does it end) and `intake::header` (what is its Message-ID).
+//! Mail with a null sender, a machine's notice, is refused too, at RCPT: a notice that nobody has is one that nobody misses, and the
+//! machine that sent it keeps it in its own log. What such mail looks like behind a proper sender is `prepare`'s business.
+//!
+//! `session` is the dialogue (`command`, `path` and `parameter` read what the client says), `wire` the connection under it,
+//! `incoming` the way of a mail into the spool with `data` (where does it end) and `intake::header` (what is its Message-ID). `limits` and
+//! `recent` bound what one client may take, `proxy` finds out who it is behind a load balancer, `tls` and `names` by its certificate.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,22 +25,31 @@ use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
 use self::limits::{Full, Gate, Seat};
+use self::recent::{Guesses, Pace};
 use self::reply::Reply;
-use self::session::{Session, Settings};
+use self::session::{Protocol, Session, Settings};
 use self::wire::Wire;
 use super::{Intake, Refusal};
-use crate::config;
+use crate::config::{self, Network};
 
 mod auth;
+mod command;
 mod data;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod incoming;
 mod limits;
-mod receive;
+mod names;
+mod parameter;
+mod path;
+mod proxy;
+mod recent;
 mod reply;
 mod session;
 mod tls;
 mod wire;
 
-pub use tls::{TlsError, server_config};
+pub use tls::{Certificate, LOOK_EVERY, Partners, TlsError, configured, server_config};
 
 #[cfg(test)]
 mod tests;
@@ -45,103 +58,185 @@ mod tests;
 const DRAIN: Duration = Duration::from_secs(30);
 /// After a failed accept (no file descriptors left, as a rule) we try again that much later.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A load balancer has its header ready when it connects.
+const PROXY_TIME: Duration = Duration::from_secs(5);
 
-/// Serves `listener` until `shutdown` turns true. Then no further session begins, a session that is receiving a mail ends with
-/// the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest.
-///
-/// The session limits of `config` count per listener.
-pub async fn serve(
-    listener: TcpListener,
-    config: &config::Smtp,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    intake: Intake,
-    mut shutdown: watch::Receiver<bool>,
-) {
-    let server = Arc::new(Server {
-        settings: Settings {
-            hostname: config.hostname.clone(),
-            max_recipients: config.max_recipients,
-            largest: intake.config().limits.submission.get(),
-            tls: tls.map(TlsAcceptor::from),
-        },
-        idle: config.idle.std(),
-        session_time: config.session_time.std(),
-        intake,
-        shutdown: shutdown.clone(),
-    });
-    let gate = Gate::new(config.max_sessions, config.max_sessions_per_address);
-    let mut sessions = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = shutdown.wait_for(|stop| *stop) => break,
-            Some(ended) = sessions.join_next() => {
-                report(ended);
-                continue;
-            }
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => match gate.enter(peer.ip()) {
-                Ok(seat) => {
-                    sessions.spawn(Arc::clone(&server).session(stream, peer.ip(), seat));
-                }
-                Err(full) => turn_away(stream, full, &server.settings.hostname).await,
-            },
-            Err(error) => {
-                tracing::warn!("no SMTP connection can be accepted for now: {error}");
-                sleep(PAUSE).await;
-            }
-        }
-    }
-    drop(listener);
-    let drained = timeout(DRAIN, async {
-        while let Some(ended) = sessions.join_next().await {
-            report(ended);
-        }
-    });
-    if drained.await.is_err() {
-        tracing::warn!("{} SMTP sessions did not end in time and were cut off", sessions.len());
-    }
+/// What is spoken at a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// SMTP, with STARTTLS where there is a certificate.
+    Smtp,
+    /// SMTP behind a TLS handshake (RFC 8314, section 3.3).
+    Tls,
+    /// LMTP (RFC 2033).
+    Lmtp,
 }
 
-struct Server {
+/// The TLS of a server.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// See [`configured`].
+    pub config: Arc<rustls::ServerConfig>,
+    /// Whose client certificates are believed.
+    pub partners: Option<Arc<Partners>>,
+}
+
+/// A server with any number of listeners, which share its limits. Cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     settings: Settings,
+    gate: Gate,
     idle: Duration,
     session_time: Duration,
+    proxies: Vec<Network>,
     intake: Intake,
-    shutdown: watch::Receiver<bool>,
 }
 
 impl Server {
-    async fn session(self: Arc<Self>, stream: TcpStream, peer: IpAddr, seat: Seat) {
+    /// Makes one of the section `[smtp]`.
+    ///
+    /// # Errors
+    /// A sentence where a network of `smtp.proxy_from` is none.
+    pub fn new(config: &config::Smtp, tls: Option<Tls>, intake: Intake) -> Result<Server, String> {
+        let proxies: Result<Vec<Network>, String> =
+            config.proxy_from.iter().map(|text| text.parse()).collect();
+        let partners = tls.as_ref().and_then(|tls| tls.partners.clone());
+        let settings = Settings {
+            hostname: config.hostname.clone(),
+            max_recipients: config.max_recipients,
+            largest: intake.config().limits.submission.get(),
+            tls: tls.map(|tls| TlsAcceptor::from(tls.config)),
+            partners,
+            guesses: Guesses::new(
+                config.failed_logins,
+                config.failed_login_window.std(),
+                config.tarpit.std(),
+            ),
+            mails_per_minute: config.mails_per_minute,
+            by_address: Pace::new(),
+            by_sender: Pace::new(),
+        };
+        let shared = Shared {
+            settings,
+            gate: Gate::new(config.max_sessions, config.max_sessions_per_address),
+            idle: config.idle.std(),
+            session_time: config.session_time.std(),
+            proxies: proxies.map_err(|e| format!("smtp.proxy_from: {e}"))?,
+            intake,
+        };
+        Ok(Server { shared: Arc::new(shared) })
+    }
+
+    /// Serves `listener` until `shutdown` turns true. Then no further session begins, a session that is receiving a mail ends
+    /// with the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest.
+    pub async fn serve(&self, listener: TcpListener, door: Door, mut shutdown: watch::Receiver<bool>) {
+        let mut sessions = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                Some(ended) = sessions.join_next() => {
+                    report(ended);
+                    continue;
+                }
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => match self.shared.gate.enter() {
+                    Ok(seat) => {
+                        let shared = Arc::clone(&self.shared);
+                        sessions.spawn(shared.session(stream, peer.ip(), door, seat, shutdown.clone()));
+                    }
+                    Err(full) => self.shared.turn_away(stream, door, full).await,
+                },
+                Err(error) => {
+                    tracing::warn!("no SMTP connection can be accepted for now: {error}");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        let drained = timeout(DRAIN, async {
+            while let Some(ended) = sessions.join_next().await {
+                report(ended);
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!("{} SMTP sessions did not end in time and were cut off", sessions.len());
+        }
+    }
+}
+
+impl Shared {
+    async fn session(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        peer: IpAddr,
+        door: Door,
+        mut seat: Seat,
+        shutdown: watch::Receiver<bool>,
+    ) {
         // Replies are small and waited for.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("an SMTP connection keeps its delay: {error}");
         }
-        let wire = Wire::new(stream, self.idle, self.session_time, self.shutdown.clone());
-        let peer = peer.to_canonical();
+        let Some(peer) = self.client(&mut stream, peer).await else { return };
+        if let Err(full) = seat.belongs_to(peer) {
+            self.turn_away(stream, door, full).await;
+            return;
+        }
+        let wire = Wire::new(stream, self.idle, self.session_time, shutdown);
+        let protocol = if door == Door::Lmtp { Protocol::Lmtp } else { Protocol::Smtp };
         let span = tracing::info_span!("smtp", peer.ip = %peer);
-        Session::new(wire, &self.settings, &self.intake, peer).run().instrument(span).await;
+        let session = Session::new(wire, &self.settings, &self.intake, protocol, peer);
+        session.run(door == Door::Tls).instrument(span).await;
         drop(seat);
     }
-}
 
-async fn turn_away(mut stream: TcpStream, full: Full, hostname: &str) {
-    let whose = match full {
-        Full::All => "",
-        Full::Address => " from your address",
-    };
-    let text = format!("{hostname} has too many sessions{whose} at the moment, try again later");
-    let mut bytes = Vec::new();
-    Reply::new(421, "4.7.0", text).write(&mut bytes);
-    // The send buffer of a new connection is empty: this does not wait.
-    let said = timeout(PAUSE, async {
-        stream.write_all(&bytes).await?;
-        stream.shutdown().await
-    });
-    if !matches!(said.await, Ok(Ok(()))) {
-        tracing::debug!("a client beyond the limits was gone before it was told");
+    /// Who is at the other end, or beyond the load balancer there; None where that one does not say.
+    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> Option<IpAddr> {
+        let peer = peer.to_canonical();
+        if !self.proxies.iter().any(|network| network.contains(peer)) {
+            return Some(peer);
+        }
+        match timeout(PROXY_TIME, proxy::read(stream)).await {
+            Ok(Ok(client)) => Some(client.unwrap_or(peer)),
+            Ok(Err(error)) => {
+                tracing::warn!(peer.ip = %peer, "a connection from smtp.proxy_from was closed: {error}");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(peer.ip = %peer, "a connection from smtp.proxy_from was closed: no header came in time");
+                None
+            }
+        }
+    }
+
+    async fn turn_away(&self, mut stream: TcpStream, door: Door, full: Full) {
+        if door == Door::Tls {
+            // Nothing can be said before the handshake, which is not to be had for nothing.
+            return;
+        }
+        let whose = match full {
+            Full::All => "",
+            Full::Address => " from your address",
+        };
+        let hostname = &self.settings.hostname;
+        let text = format!("{hostname} has too many sessions{whose} at the moment, try again later");
+        let mut bytes = Vec::new();
+        Reply::new(421, "4.7.0", text).write(&mut bytes);
+        // The send buffer of a new connection is empty: this does not wait.
+        let said = timeout(PAUSE, async {
+            stream.write_all(&bytes).await?;
+            stream.shutdown().await
+        });
+        if !matches!(said.await, Ok(Ok(()))) {
+            tracing::debug!("a client beyond the limits was gone before it was told");
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! answer may send the mail to each of them on its own. Some scanners give every mail the same Message-ID: another body is
 //! another mail. Header lines above it differ with the way and do not count.
 //!
-//! A file has one key: its way, sender, name and content. A mail without Message-ID and what a person sends by hand are new
-//! each time.
+//! A file has one key: its way, sender, name and content. A mail without Message-ID is new each time, unless its way in names it
+//! otherwise ([`Arrival::identity`]); what a person sends by hand always is.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,8 @@ use crate::store::SourceKeys;
 /// The keys of `arrival`. Its recipients stand beside the keys afterwards, each once.
 pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str) -> SourceKeys {
     let source = arrival.source.to_string();
-    match (&arrival.source, &arrival.message_id, &arrival.file) {
+    let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
+    match (&arrival.source, named, &arrival.file) {
         (Source::Smtp | Source::Imap(_), Some(message_id), _) => {
             let mail = Mail { sender: &arrival.sender, message_id, body: arrival.body_sha256.as_deref() };
             let former = matches!(arrival.source, Source::Smtp).then(|| mail.former(&arrival.envelope_to));
@@ -131,6 +132,12 @@ mod tests {
         let other = Arrival { body_sha256: Some("b2".into()), ..mail(Some("<1@x>"), &["a@f"]) };
         assert!(!same(other), "a scanner that gives every mail the same Message-ID");
         assert!(each(mail(None, &["a@f"]), "d1").is_empty(), "without a Message-ID each is new");
+        let unnamed = Arrival {
+            source: Source::Imap("office".into()),
+            identity: Some("d1".into()),
+            ..mail(None, &["a@f"])
+        };
+        assert_eq!(each(unnamed.clone(), "d1"), each(unnamed, "d1"), "a mailbox that still has it");
         let nobody = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &[]) };
         assert_eq!(each(nobody, "d1").len(), 1, "a mailbox without recipients");
     }

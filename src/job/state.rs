@@ -214,6 +214,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// After this instant no further Attempt is opened.
     pub deadline: Timestamp,
+    /// Before this instant, where there is one, none is: its sender asked for that.
+    pub not_before: Option<Timestamp>,
     /// How long a held Job waits for a person.
     pub hold_for: SignedDuration,
     /// How long a Job may be tried from the moment it is made or released.
@@ -246,6 +248,7 @@ impl Context<'static> {
         Context {
             now,
             deadline,
+            not_before: None,
             hold_for: SignedDuration::from_hours(72),
             try_for: SignedDuration::from_hours(24),
             earlier: &[],
@@ -472,9 +475,10 @@ fn never_got_it(attempt: u32, context: &Context<'_>) -> Step {
 fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Result<Step, Impossible> {
     match event {
         Event::Release => {
-            let until = context.now.saturating_add(context.try_for).unwrap_or(Timestamp::MAX);
+            let due = context.not_before.unwrap_or(context.now).max(context.now);
+            let until = due.saturating_add(context.try_for).unwrap_or(Timestamp::MAX);
             let effects = vec![Effect::Extend(until)];
-            Ok(Step { state: JobState::Queued { due: context.now }, effects })
+            Ok(Step { state: JobState::Queued { due }, effects })
         }
         // Held again for another reason, as when a released Job still cannot go.
         Event::Hold(again) => Ok(hold(again, Vec::new(), context)),

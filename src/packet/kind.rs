@@ -1,6 +1,7 @@
 //! What a part is, by its first bytes before anything it claims, and what follows: pages, left out, or holding.
 
 use super::PartKind;
+use super::graphic::{Around, decoration};
 use super::mail::{Entity, Role};
 
 /// What becomes of a part.
@@ -14,55 +15,88 @@ pub(super) enum Verdict {
     Holds(String),
 }
 
+const ENCRYPTED_PGP: &str =
+    "The mail is encrypted (PGP) and cannot be read here. Send it without encryption.";
+const ENCRYPTED_SMIME: &str =
+    "The mail is encrypted (S/MIME) and cannot be read here. Send it without encryption.";
+const SEALED: &str = "The mail is sealed: its S/MIME signature is wrapped around everything in it, which cannot be \
+                      opened here. Send it unsigned, or signed in clear text.";
+
 /// The kind of a part, the name it goes by, and what becomes of it.
-pub(super) fn judge(entity: &Entity<'_>) -> (PartKind, String, Verdict) {
+pub(super) fn judge(entity: &Entity, around: &Around) -> (PartKind, String, Verdict) {
     let sniffed = sniff(&entity.bytes);
     // A mail's text that only mentions `%PDF-` is text; a PDF without a type or name starts with it.
     let is_pdf = match entity.role {
         Role::Body => entity.bytes.starts_with(b"%PDF-"),
-        Role::Mail => false,
-        Role::Layout | Role::Attachment => sniffed == Sniffed::Pdf,
+        Role::Attachment => sniffed == Sniffed::Pdf && !entity.damaged && !entity.place.in_encrypted,
+        _ => false,
     };
     let kind = if is_pdf { PartKind::Pdf } else { kind(entity, sniffed) };
     let name = entity.name.clone().unwrap_or_else(|| unnamed(kind, entity.role).to_owned());
-    let verdict = if is_pdf { Verdict::Pages } else { verdict(entity, kind, sniffed, &name) };
+    let verdict = match entity.role {
+        _ if is_pdf => Verdict::Pages,
+        Role::Body => of_text(entity, kind),
+        Role::Mail(_) => Verdict::LeftOut("the attached mail; its own parts follow"),
+        Role::Wrapping => Verdict::LeftOut("Outlook's wrapping; its contents follow"),
+        Role::OutlookText => Verdict::LeftOut("the mail's text in Outlook's own form"),
+        Role::BrokenWrapping => Verdict::Holds(format!(
+            "{name} is Outlook's own wrapping of attachments, and damaged. Send the mail as HTML or plain text \
+             instead of Rich Text."
+        )),
+        Role::OutlookObject => Verdict::Holds(format!(
+            "{name} is a mail or drawing that only Outlook can open. Save it as PDF and attach that."
+        )),
+        Role::Attachment => of_attachment(entity, kind, sniffed, &name, around),
+    };
     (kind, name, verdict)
 }
 
-fn verdict(entity: &Entity<'_>, kind: PartKind, sniffed: Sniffed, name: &str) -> Verdict {
-    match entity.role {
-        Role::Body if kind == PartKind::Html => {
-            return Verdict::LeftOut("the mail's text in its HTML form; it is not faxed as pages");
-        }
-        Role::Body => return Verdict::LeftOut("the mail's text; it is not faxed as pages"),
-        Role::Layout => return Verdict::LeftOut("an inline picture of the mail's layout"),
-        Role::Mail => {
-            return Verdict::Holds(format!(
-                "{name} is a mail within the mail; only PDF files can be faxed for now. \
-                 Attach the documents themselves."
-            ));
-        }
-        Role::Attachment => {}
+/// A mail within the mail of which nothing is faxed and nothing else holds would get lost.
+pub(super) fn mail_without_document(name: &str) -> String {
+    format!(
+        "{name} is a mail within the mail without a document; only PDF files can be faxed for now. \
+         Attach the documents themselves."
+    )
+}
+
+fn of_text(entity: &Entity, kind: PartKind) -> Verdict {
+    let text = entity.text.as_deref().unwrap_or_default();
+    if entity.damaged {
+        return Verdict::Holds(
+            "The text of the mail was damaged on the way and cannot be decoded. Send it again.".into(),
+        );
     }
-    match entity.media_type.as_str() {
-        "application/pkcs7-signature" | "application/x-pkcs7-signature" | "application/pgp-signature" => {
-            return Verdict::LeftOut("the digital signature of the mail");
+    let armor = b"-----BEGIN PGP MESSAGE-----";
+    if line_begins(&entity.bytes, armor) || line_begins(text.as_bytes(), armor) {
+        return Verdict::Holds(ENCRYPTED_PGP.into());
+    }
+    if has_uuencoded_file(text) {
+        return Verdict::Holds(
+            "The text of the mail carries a file in an old form (uuencode). Send it as an attachment.".into(),
+        );
+    }
+    Verdict::LeftOut(match (kind, entity.place.mail) {
+        _ if text.is_empty() && entity.name.is_some() => "an empty text",
+        (_, 1..) => "the text of the attached mail; it is not faxed as pages",
+        (PartKind::Html, 0) if entity.media_type == "text/html" => {
+            "the mail's text in its HTML form; it is not faxed as pages"
         }
-        "text/calendar" | "application/ics" => return Verdict::LeftOut("a calendar entry"),
-        "text/vcard" | "text/x-vcard" | "text/directory" => return Verdict::LeftOut("a visiting card"),
-        "application/pkcs7-mime" | "application/x-pkcs7-mime" | "application/pgp-encrypted" => {
-            return Verdict::Holds(
-                "The mail is encrypted or sealed (S/MIME or PGP) and cannot be read here. Send it without."
-                    .into(),
-            );
+        _ if matches!(entity.media_type.as_str(), "text/plain" | "text/enriched") => {
+            "the mail's text; it is not faxed as pages"
         }
-        "application/ms-tnef" | "application/vnd.ms-tnef" => {
-            return Verdict::Holds(format!(
-                "{name} is Outlook's own wrapping of attachments. Send the mail as HTML or plain text instead of \
-                 Rich Text."
-            ));
-        }
-        _ => {}
+        _ => "the mail's text in another form; it is not faxed as pages",
+    })
+}
+
+fn of_attachment(entity: &Entity, kind: PartKind, sniffed: Sniffed, name: &str, around: &Around) -> Verdict {
+    if let Some(verdict) = of_protected(entity, sniffed, name) {
+        return verdict;
+    }
+    // What claims to be of no substance and is something else is not believed.
+    if matches!(sniffed, Sniffed::Text | Sniffed::Unknown)
+        && let Some(reason) = of_no_substance(entity)
+    {
+        return Verdict::LeftOut(reason);
     }
     if entity.bytes.is_empty() {
         return Verdict::Holds(format!("{name} is empty. Send it again."));
@@ -72,9 +106,12 @@ fn verdict(entity: &Entity<'_>, kind: PartKind, sniffed: Sniffed, name: &str) ->
             "{name} was damaged on the way and cannot be decoded. Send it again."
         ));
     }
+    if let Some(reason) = decoration(entity, sniffed, around) {
+        return Verdict::LeftOut(reason);
+    }
     let claims_pdf = entity.media_type == "application/pdf" || name.to_ascii_lowercase().ends_with(".pdf");
     if claims_pdf {
-        let really = sniffed.words();
+        let really = if is_html(&entity.bytes) { "an HTML page" } else { sniffed.words() };
         return Verdict::Holds(format!(
             "{name} is called a PDF, but it holds {really}. Save or print the document as PDF and send that."
         ));
@@ -82,20 +119,155 @@ fn verdict(entity: &Entity<'_>, kind: PartKind, sniffed: Sniffed, name: &str) ->
     let what = match (kind, sniffed) {
         (PartKind::Text, _) => "a text file".to_owned(),
         (PartKind::Html, _) => "an HTML file".to_owned(),
+        (PartKind::Image, _) if entity.media_type.starts_with("image/") => {
+            format!("a picture ({})", entity.media_type)
+        }
+        (PartKind::Image, _) => "a picture".to_owned(),
         _ if entity.media_type == "application/octet-stream" => sniffed.words().to_owned(),
         _ => format!("{} {}", article(&entity.media_type), entity.media_type),
     };
     Verdict::Holds(format!("{name} is {what}; only PDF files can be faxed for now. Send it as PDF."))
 }
 
-fn kind(entity: &Entity<'_>, sniffed: Sniffed) -> PartKind {
+/// What is signed or encrypted (RFC 8551, RFC 3156, RFC 9580).
+fn of_protected(entity: &Entity, sniffed: Sniffed, name: &str) -> Option<Verdict> {
+    let kind = entity.media_type.as_str();
+    if entity.place.in_encrypted {
+        return Some(match kind {
+            "application/pgp-encrypted" if entity.length < 1 << 10 => {
+                Verdict::LeftOut("the control part of an encrypted mail")
+            }
+            _ => Verdict::Holds(ENCRYPTED_PGP.into()),
+        });
+    }
+    let is_signature = matches!(
+        kind,
+        "application/pkcs7-signature" | "application/x-pkcs7-signature" | "application/pgp-signature"
+    );
+    let lower = name.to_ascii_lowercase();
+    let content = cms_content(&entity.bytes);
+    if is_signature || (content == Some(Cms::Signed) && lower.ends_with(".p7s")) {
+        let believable = matches!(sniffed, Sniffed::Text | Sniffed::Unknown);
+        return believable.then_some(Verdict::LeftOut("the digital signature of the mail"));
+    }
+    let is_cms = matches!(kind, "application/pkcs7-mime" | "application/x-pkcs7-mime");
+    if is_cms || content.is_some() {
+        let is_signed =
+            content.map_or(entity.smime_type.as_deref() == Some("signed-data"), |it| it == Cms::Signed);
+        return Some(Verdict::Holds(if is_signed { SEALED } else { ENCRYPTED_SMIME }.into()));
+    }
+    if kind == "application/pgp-encrypted" || line_begins(&entity.bytes, b"-----BEGIN PGP MESSAGE-----") {
+        return Some(Verdict::Holds(format!(
+            "{name} is encrypted (PGP) and cannot be read here. Send it without encryption."
+        )));
+    }
+    None
+}
+
+/// What mail programs add that nobody means to be faxed.
+fn of_no_substance(entity: &Entity) -> Option<&'static str> {
+    let begins = |word: &[u8]| {
+        let start = entity.bytes.trim_ascii_start();
+        let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+        start.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    match entity.media_type.as_str() {
+        "text/calendar" | "application/ics" => Some("a calendar entry"),
+        _ if begins(b"BEGIN:VCALENDAR") => Some("a calendar entry"),
+        "text/vcard" | "text/x-vcard" | "text/directory" => Some("a visiting card"),
+        _ if begins(b"BEGIN:VCARD") => Some("a visiting card"),
+        "application/pgp-keys" => Some("a PGP key"),
+        _ if begins(b"-----BEGIN PGP PUBLIC KEY BLOCK-----") => Some("a PGP key"),
+        _ if begins(b"-----BEGIN PGP SIGNATURE-----") => Some("the digital signature of the mail"),
+        "message/delivery-status"
+        | "message/global-delivery-status"
+        | "message/disposition-notification"
+        | "message/global-disposition-notification"
+        | "message/feedback-report"
+        | "text/rfc822-headers" => Some("a part of a mail system's report"),
+        "text/x-amp-html" => Some("the mail's text in another form; it is not faxed as pages"),
+        _ => None,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cms {
+    Signed,
+    Encrypted,
+}
+
+/// What a file in the form of CMS holds (RFC 5652 section 3: a sequence that begins with the type of its content).
+fn cms_content(bytes: &[u8]) -> Option<Cms> {
+    /// 1.2.840.113549.1.7, the arc of PKCS #7.
+    const PKCS7: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07";
+    /// 1.2.840.113549.1.9.16.1.23, authEnvelopedData (RFC 5083).
+    const AUTHENTICATED: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17";
+    let (&length, after) = bytes.strip_prefix(b"\x30")?.split_first()?;
+    let long = if length > 0x80 { usize::from(length & 0x7f) } else { 0 };
+    let content = after.get(long..)?;
+    if content.starts_with(AUTHENTICATED) {
+        return Some(Cms::Encrypted);
+    }
+    match content.strip_prefix(PKCS7)?.first()? {
+        2 => Some(Cms::Signed),
+        3 | 6 | 9 => Some(Cms::Encrypted),
+        _ => None,
+    }
+}
+
+fn line_begins(bytes: &[u8], words: &[u8]) -> bool {
+    memchr::memmem::find_iter(bytes, words).any(|at| {
+        let before = bytes.get(..at).unwrap_or_default();
+        matches!(before.last(), None | Some(b'\n' | b'\r'))
+    })
+}
+
+/// Whether a text carries a file as mail did before MIME: `begin 644 name`, then lines of full length.
+fn has_uuencoded_file(text: &str) -> bool {
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(rest) = line.strip_prefix("begin ") else { continue };
+        let mode = rest.split(' ').next().unwrap_or_default();
+        let is_mode = matches!(mode.len(), 3 | 4) && mode.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        let next = lines.clone().next().unwrap_or_default();
+        // The first letter is the length of the line: 45 bytes are 60 letters.
+        let length = next.bytes().next().map_or(0, |first| usize::from(first.wrapping_sub(32) & 63));
+        if is_mode
+            && length > 0
+            && next.len() > length.div_ceil(3) * 4
+            && next.len() < length.div_ceil(3) * 4 + 4
+        {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_html(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    let begins = |tag: &[u8]| start.get(..tag.len()).is_some_and(|head| head.eq_ignore_ascii_case(tag));
+    begins(b"<!doctype html") || begins(b"<html")
+}
+
+fn kind(entity: &Entity, sniffed: Sniffed) -> PartKind {
     let media_type = entity.media_type.as_str();
+    match entity.role {
+        Role::Mail(_) => return PartKind::Mail,
+        Role::Wrapping | Role::BrokenWrapping | Role::OutlookText | Role::OutlookObject => {
+            return PartKind::Other;
+        }
+        Role::Body | Role::Attachment => {}
+    }
     match sniffed {
-        _ if entity.role == Role::Mail => PartKind::Mail,
         Sniffed::Picture => PartKind::Image,
-        _ if media_type == "text/html" => PartKind::Html,
+        Sniffed::Archive | Sniffed::Office => PartKind::Other,
+        _ if matches!(media_type, "text/html" | "text/x-amp-html" | "application/xhtml+xml") => {
+            PartKind::Html
+        }
         _ if media_type.starts_with("image/") => PartKind::Image,
         _ if media_type.starts_with("text/") => PartKind::Text,
+        _ if matches!(media_type, "message/rfc822" | "message/global") => PartKind::Mail,
+        Sniffed::Text if media_type == "application/octet-stream" && is_html(&entity.bytes) => PartKind::Html,
         Sniffed::Text if media_type == "application/octet-stream" => PartKind::Text,
         _ => PartKind::Other,
     }
@@ -103,6 +275,7 @@ fn kind(entity: &Entity<'_>, sniffed: Sniffed) -> PartKind {
 
 fn unnamed(kind: PartKind, role: Role) -> &'static str {
     match (kind, role) {
+        (_, Role::OutlookText) => "text of the mail",
         (PartKind::Pdf, _) => "document.pdf",
         (PartKind::Text, Role::Body) => "text of the mail",
         (PartKind::Html, Role::Body) => "HTML text of the mail",
@@ -146,11 +319,14 @@ impl Sniffed {
 pub(super) fn sniff(bytes: &[u8]) -> Sniffed {
     const PICTURES: &[&[u8]] = &[b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*"];
     let head = bytes.get(..1024).unwrap_or(bytes);
-    if memchr::memmem::find(head, b"%PDF-").is_some() {
+    if head.starts_with(b"%PDF-") {
         return Sniffed::Pdf;
     }
     let brand = bytes.get(4..12).unwrap_or_default();
-    if PICTURES.iter().any(|magic| head.starts_with(magic))
+    let is_bitmap = head.starts_with(b"BM")
+        && matches!(head.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]));
+    if is_bitmap
+        || PICTURES.iter().any(|magic| head.starts_with(magic))
         || (head.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"))
         || [&b"ftyphei"[..], b"ftypmif", b"ftypavi", b"ftyphev"].iter().any(|magic| brand.starts_with(magic))
     {
@@ -162,6 +338,16 @@ pub(super) fn sniff(bytes: &[u8]) -> Sniffed {
     if head.starts_with(b"\xd0\xcf\x11\xe0") {
         return Sniffed::Office;
     }
+    // After those: a ZIP archive may hold a PDF as it is.
+    if memchr::memmem::find(head, b"%PDF-").is_some() {
+        return Sniffed::Pdf;
+    }
+    if is_printable(bytes) { Sniffed::Text } else { Sniffed::Unknown }
+}
+
+/// Whether the beginning is text in some character set that is not far from ASCII.
+pub(super) fn is_printable(bytes: &[u8]) -> bool {
+    let head = bytes.get(..1024).unwrap_or(bytes);
     let printable = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
-    if !head.is_empty() && head.iter().all(printable) { Sniffed::Text } else { Sniffed::Unknown }
+    !head.is_empty() && head.iter().all(printable)
 }

@@ -1,373 +1,369 @@
-//! A mail to its parts, with mail-parser behind types of our own, so that a change of parser is a change of this file.
+//! A mail to its parts: what is in it, in what role, wherever it lies (`packet/mime.rs` says where parts begin and end).
 //!
-//! The parser is lenient by design: it makes something of everything, and what it makes of a broken structure may lack a
-//! part. We must not fax half a mail, so the structure is counted against the raw bytes ([`structure_problem`]): every
-//! delimiter line of a multipart must have become a part, and every multipart must be closed.
+//! Mails within mails and `winmail.dat` are opened where they lie, so that the list has everything in the order of the mail. All
+//! limits count over the whole, whatever is wrapped in what: depth, parts, headers. One pass over the bytes per level.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
-use mail_parser::decoders::base64::base64_decode;
-use mail_parser::decoders::html::html_to_text;
-use mail_parser::decoders::quoted_printable::quoted_printable_decode;
-use mail_parser::{
-    Encoding, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType,
-};
+use aws_lc_rs::digest;
 
-use super::names::{clean_name, one_line};
-use super::{Addressee, MailFacts, Rules};
+use super::graphic::Around;
+use super::kind::{Sniffed, sniff};
+use super::mime::{self, Fault, Head};
+use super::names::clean_name;
+use super::transfer::Transfer;
+use super::{MailFacts, Rules, facts, html, text, tnef, typed};
 
-/// Text handed on for the cover.
-const TEXT_LIMIT: usize = 8 << 10;
-/// HTML looked at for that text; the rest of a longer one is not converted.
-const HTML_LIMIT: usize = 256 << 10;
-
-/// Addresses of To and Cc that are looked at.
-const MOST_ADDRESSEES: usize = 500;
-/// `X-FAX-` header fields that are looked at.
-const MOST_FAX_FIELDS: usize = 50;
+/// Bytes of a text that are looked at.
+const LOOKED_AT: usize = 4 << 20;
+/// HTML converted for that text; the rest of a longer one is not looked at.
+const HTML_LIMIT: usize = 512 << 10;
+/// References to pictures that are looked at in one text.
+const MOST_REFERENCES: usize = 2_000;
 
 /// A mail, taken apart.
-#[derive(Debug)]
-pub(super) struct Mail<'x> {
+#[derive(Debug, Default)]
+pub(super) struct Mail {
     pub facts: MailFacts,
     pub text: Option<String>,
-    /// Leaves in the order of the mail; empty where `problem` is set.
-    pub entities: Vec<Entity<'x>>,
+    /// There was more text than that.
+    pub text_cut: bool,
+    /// What is in it, in its order; empty where `problem` is set.
+    pub entities: Vec<Entity>,
+    pub around: Around,
     /// Why the mail as a whole cannot be taken apart.
     pub problem: Option<String>,
 }
 
-/// A part that is no container.
-#[derive(Debug)]
-pub(super) struct Entity<'x> {
+/// A part that is no container, or a mail or wrapping whose own parts follow it.
+#[derive(Debug, Default)]
+pub(super) struct Entity {
     /// File name, cleaned.
     pub name: Option<String>,
     /// Declared type, lower case.
     pub media_type: String,
     pub role: Role,
-    /// The decoded bytes.
-    pub bytes: Cow<'x, [u8]>,
+    /// The decoded bytes; empty for what was opened.
+    pub bytes: Vec<u8>,
+    /// Digest and length of the decoded bytes.
+    pub sha256: [u8; 32],
+    pub length: u64,
     /// The transfer encoding could not be undone.
     pub damaged: bool,
+    /// Content-ID without angle brackets.
+    pub content_id: Option<String>,
+    /// Disposition `inline`.
+    pub inline: bool,
+    pub smime_type: Option<String>,
+    pub place: Place,
+    /// A text's characters, tidied.
+    pub text: Option<String>,
+    /// The mail's text came from here.
+    pub gives_text: bool,
 }
 
 /// What a part is within the mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Role {
     /// What the sender typed, in one of its forms.
     Body,
-    /// A picture that belongs to the layout of an HTML body.
-    Layout,
-    /// A mail within the mail.
-    Mail,
+    /// A mail within the mail: so many of the following entities are its own.
+    Mail(usize),
+    /// Outlook's wrapping; what was in it follows.
+    Wrapping,
+    /// Outlook's wrapping, not whole.
+    BrokenWrapping,
+    /// What the sender typed, as Outlook keeps it for itself.
+    OutlookText,
+    /// Something within Outlook's wrapping that only Outlook can open.
+    OutlookObject,
     /// Everything else.
+    #[default]
     Attachment,
 }
 
-/// Takes a mail apart. Bounded: one pass over the bytes for each step, nothing recursive over what the mail nests.
-pub(super) fn read<'x>(raw: &'x [u8], rules: &Rules) -> Mail<'x> {
-    let failed = |facts: MailFacts, sentence: String| Mail {
-        facts,
-        text: None,
-        entities: Vec::new(),
-        problem: Some(sentence),
-    };
-    if raw.iter().all(u8::is_ascii_whitespace) {
-        return failed(MailFacts::default(), "The mail is empty.".into());
-    }
-    let header = header_length(raw);
-    if u64::try_from(header).unwrap_or(u64::MAX) > rules.max_header {
-        let most = rules.max_header >> 10;
-        return failed(MailFacts::default(), format!("The header of the mail is longer than {most} KiB."));
-    }
-    let parsed = MessageParser::default().parse(raw);
-    let Some(message) = parsed.filter(|message| !message.parts.is_empty()) else {
-        return failed(MailFacts::default(), "This is not a mail: it has no header.".into());
-    };
-    let facts = facts(&message);
-    if let Some(sentence) = structure_problem(&message, raw, rules) {
-        return failed(facts, sentence);
-    }
-    let text = cover_text(&message);
-    let places = places(&message);
-    let entities = message
-        .parts
-        .into_iter()
-        .zip(places)
-        .filter(|(part, _)| !matches!(part.body, PartType::Multipart(_)))
-        .map(|(part, place)| entity(part, place, raw))
-        .collect();
-    Mail { facts, text, entities, problem: None }
-}
-
-/// Bytes before the first empty line.
-fn header_length(raw: &[u8]) -> usize {
-    let mut from = 0;
-    while let Some(found) = memchr::memchr(b'\n', raw.get(from..).unwrap_or_default()) {
-        from += found + 1;
-        let rest = raw.get(from..).unwrap_or_default();
-        if rest.starts_with(b"\n") || rest.starts_with(b"\r\n") {
-            return from;
-        }
-    }
-    raw.len()
-}
-
-/// Where a part lies: how deep, and in what kind of container.
+/// Where a part lies: how deep, in which mail (0 is the mail itself), and in what kinds of containers.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    depth: u32,
-    in_alternative: bool,
-    in_related: bool,
+pub(super) struct Place {
+    pub depth: u32,
+    pub mail: u32,
+    /// The outermost `multipart/alternative` around it, by number.
+    pub alternative: Option<u32>,
+    pub in_related: bool,
+    pub in_encrypted: bool,
+    /// It came out of Outlook's wrapping.
+    pub wrapped: bool,
 }
 
-/// The place of each part. Containers come before what they contain, so one pass is enough.
-fn places(message: &Message<'_>) -> Vec<Place> {
-    let mut places = vec![Place::default(); message.parts.len()];
-    for (index, part) in message.parts.iter().enumerate() {
-        let PartType::Multipart(children) = &part.body else { continue };
-        let here = places.get(index).copied().unwrap_or_default();
-        let below = Place {
-            depth: here.depth + 1,
-            in_alternative: here.in_alternative || part.is_content_type("multipart", "alternative"),
-            in_related: here.in_related || part.is_content_type("multipart", "related"),
+/// Takes a mail apart.
+pub(super) fn read(raw: &[u8], rules: &Rules) -> Mail {
+    let mut reader = Reader { rules, found: Mail::default(), containers: 0, alternatives: 0, mails: 0 };
+    if let Err(fault) = reader.mail(raw) {
+        let facts = std::mem::take(&mut reader.found.facts);
+        return Mail { facts, problem: Some(fault.sentence(rules)), ..Mail::default() };
+    }
+    let mut mail = reader.found;
+    for entity in &mail.entities {
+        let times = mail.around.contents.entry(entity.sha256).or_insert(0);
+        *times = times.saturating_add(1);
+    }
+    mail.around.has_pdf = mail
+        .entities
+        .iter()
+        .any(|entity| entity.role == Role::Attachment && sniff(&entity.bytes) == Sniffed::Pdf);
+    (mail.text, mail.text_cut) = typed::text_of(&mut mail.entities);
+    mail
+}
+
+struct Reader<'r> {
+    rules: &'r Rules,
+    found: Mail,
+    containers: u32,
+    alternatives: u32,
+    mails: u32,
+}
+
+impl Reader<'_> {
+    fn mail(&mut self, raw: &[u8]) -> Result<(), Fault> {
+        if raw.iter().all(u8::is_ascii_whitespace) {
+            return Err(Fault::Empty);
+        }
+        let raw = mime::without_postmark(raw);
+        let (header, body) = mime::split(raw);
+        self.measure(header)?;
+        let head = Head::read(header, "text/plain");
+        let known = head.clone().unwrap_or_default();
+        self.found.facts = facts::facts(header, &known).ok_or(Fault::NoHeader)?;
+        self.part(head?, body, Place::default(), &mut Vec::new(), true)
+    }
+
+    fn measure(&self, header: &[u8]) -> Result<(), Fault> {
+        let length = u64::try_from(header.len()).unwrap_or(u64::MAX);
+        if length > self.rules.max_header { Err(Fault::LongHeader) } else { Ok(()) }
+    }
+
+    /// One level further in.
+    fn below(&self, place: Place) -> Result<Place, Fault> {
+        if place.depth >= self.rules.max_depth {
+            return Err(Fault::Deep);
+        }
+        Ok(Place { depth: place.depth + 1, ..place })
+    }
+
+    /// A part with its header: within `boundaries`, those of the containers around it in the same bytes; `outermost`
+    /// where it is a whole mail.
+    fn part(
+        &mut self,
+        head: Head,
+        body: &[u8],
+        place: Place,
+        boundaries: &mut Vec<String>,
+        outermost: bool,
+    ) -> Result<(), Fault> {
+        if head.media_type.starts_with("multipart/") {
+            return self.container(&head, body, place, boundaries, outermost);
+        }
+        let (bytes, damaged) = head.transfer.decoded(body);
+        if let Cow::Borrowed(raw) = bytes
+            && !damaged
+            && is_mail(&head, raw)
+        {
+            return self.mail_within(head, raw, place, boundaries);
+        }
+        let is_text = head.media_type.starts_with("text/");
+        if mime::almost_delimited(body, boundaries) || (is_text && mime::swallows_a_part(body)) {
+            return Err(Fault::Unclear);
+        }
+        self.leaf(head, bytes, damaged, place)
+    }
+
+    fn container(
+        &mut self,
+        head: &Head,
+        body: &[u8],
+        place: Place,
+        boundaries: &mut Vec<String>,
+        outermost: bool,
+    ) -> Result<(), Fault> {
+        let mut below = self.below(place)?;
+        self.containers += 1;
+        if self.containers > self.rules.max_parts {
+            return Err(Fault::Many);
+        }
+        let boundary = head.boundary.as_deref().filter(|boundary| !boundary.is_empty());
+        let boundary = boundary.ok_or(Fault::NoBoundary)?;
+        let parts = mime::parts(body, boundary, self.rules.max_parts, outermost)?;
+        let mut default = "text/plain";
+        match head.media_type.as_str() {
+            "multipart/alternative" if below.alternative.is_none() => {
+                self.alternatives += 1;
+                below.alternative = Some(self.alternatives);
+            }
+            "multipart/related" => below.in_related = true,
+            "multipart/encrypted" => below.in_encrypted = true,
+            "multipart/digest" => default = "message/rfc822",
+            _ => {}
+        }
+        boundaries.push(boundary.to_owned());
+        if parts.outside.iter().any(|text| mime::almost_delimited(text, boundaries)) {
+            return Err(Fault::Unclear);
+        }
+        for part in parts.parts {
+            let (header, body) = mime::split(part);
+            self.measure(header)?;
+            self.part(Head::read(header, default)?, body, below, boundaries, false)?;
+        }
+        boundaries.pop();
+        Ok(())
+    }
+
+    /// Bytes that are no container of this mail.
+    fn leaf(&mut self, head: Head, bytes: Cow<'_, [u8]>, damaged: bool, place: Place) -> Result<(), Fault> {
+        if !damaged && is_mail(&head, &bytes) {
+            return self.mail_within(head, &bytes, place, &mut Vec::new());
+        }
+        let is_tnef = matches!(head.media_type.as_str(), "application/ms-tnef" | "application/vnd.ms-tnef")
+            || bytes.starts_with(tnef::SIGNATURE);
+        if is_tnef && !damaged {
+            return self.wrapping(head, &bytes, place);
+        }
+        let role = if typed::is_body(&head, &bytes, place) { Role::Body } else { Role::Attachment };
+        // An equals sign that nobody escaped is a damaged file, but only an equals sign in a text.
+        let damaged = damaged && !(role == Role::Body && head.transfer == Transfer::QuotedPrintable);
+        let mut entity = Entity { role, damaged, ..entity(head.clone(), &bytes, place) };
+        if role == Role::Body {
+            let looked_at = bytes.get(..LOOKED_AT).unwrap_or(&bytes);
+            let characters = text::in_charset(looked_at, head.charset.as_deref());
+            entity.text = Some(if head.media_type == "text/html" {
+                self.refer(&characters, place);
+                text::tidy(&html::text_of(text::cut(&characters, HTML_LIMIT)))
+            } else {
+                text::tidy(&text::joined(&characters, head.flow))
+            });
+        }
+        entity.bytes = bytes.into_owned();
+        self.add(entity).map(drop)
+    }
+
+    fn refer(&mut self, html: &str, place: Place) {
+        let references = html::references(html, MOST_REFERENCES);
+        self.found.around.referenced.extend(references.into_iter().map(|id| (place.mail, id)));
+    }
+
+    fn mail_within(
+        &mut self,
+        head: Head,
+        raw: &[u8],
+        place: Place,
+        boundaries: &mut Vec<String>,
+    ) -> Result<(), Fault> {
+        let below = self.below(place)?;
+        let here = self.add(Entity { role: Role::Mail(0), ..entity(head, raw, place) })?;
+        self.mails += 1;
+        let (header, body) = mime::split(mime::without_postmark(raw));
+        self.measure(header)?;
+        let inside = Place { depth: below.depth, mail: self.mails, ..Place::default() };
+        self.part(Head::read(header, "text/plain")?, body, inside, boundaries, true)?;
+        let own = self.found.entities.len() - here - 1;
+        if let Some(entity) = self.found.entities.get_mut(here) {
+            entity.role = Role::Mail(own);
+        }
+        Ok(())
+    }
+
+    /// Outlook's wrapping: itself, the text in it, its attachments.
+    fn wrapping(&mut self, head: Head, bytes: &[u8], place: Place) -> Result<(), Fault> {
+        let below = Place { wrapped: true, ..self.below(place)? };
+        let Ok(unwrapped) = tnef::unwrapped(bytes) else {
+            let broken = Entity { role: Role::BrokenWrapping, ..entity(head, bytes, place) };
+            return self.add(broken).map(drop);
         };
-        for &child in children {
-            if let Some(place) = usize::try_from(child).ok().and_then(|child| places.get_mut(child)) {
-                *place = below;
+        self.add(Entity { role: Role::Wrapping, ..entity(head, bytes, place) })?;
+        let typed = |media_type: &str| Head { media_type: media_type.to_owned(), ..Head::default() };
+        // The forms of one text, as in `multipart/alternative`.
+        self.alternatives += 1;
+        let alternative = below.alternative.or(Some(self.alternatives));
+        let forms = Place { alternative, ..below };
+        for (media_type, form) in [("text/plain", &unwrapped.text), ("text/html", &unwrapped.html)] {
+            if let Some(form) = form.as_deref().filter(|form| !form.trim().is_empty()) {
+                let head = Head { charset: Some("utf-8".into()), ..typed(media_type) };
+                self.leaf(head, Cow::Borrowed(form.as_bytes()), false, forms)?;
             }
         }
-    }
-    places
-}
-
-/// Why the mail's structure cannot be trusted to be whole, or is more than the limits allow.
-fn structure_problem(message: &Message<'_>, raw: &[u8], rules: &Rules) -> Option<String> {
-    let depth = places(message).iter().map(|place| place.depth).max().unwrap_or(0);
-    if depth > rules.max_depth {
-        return Some(format!(
-            "The mail nests {depth} parts in one another; at most {} are read. Send the documents as plain attachments.",
-            rules.max_depth
-        ));
-    }
-    let (containers, leaves): (Vec<_>, Vec<_>) =
-        message.parts.iter().partition(|part| matches!(part.body, PartType::Multipart(_)));
-    let most = usize::try_from(rules.max_parts).unwrap_or(usize::MAX);
-    if leaves.len() > most || containers.len() > most {
-        let found = leaves.len().max(containers.len());
-        return Some(format!(
-            "The mail has {found} parts; at most {most} are taken. Send it as several mails."
-        ));
-    }
-    if leaves.iter().any(|part| part.content_type().is_some_and(|kind| kind.ctype() == "multipart")) {
-        return Some(
-            "The mail says that it has several parts, but not where they begin (its boundary is missing). \
-             Send it again, or from another mail program."
-                .into(),
-        );
-    }
-    let lines = delimiter_lines(raw);
-    for part in containers {
-        let PartType::Multipart(children) = &part.body else { continue };
-        let boundary = part.content_type().and_then(|kind| kind.attribute("boundary")).unwrap_or_default();
-        let found = |suffix: &str| {
-            lines.get(format!("{boundary}{suffix}").trim_end().as_bytes()).copied().unwrap_or(0)
-        };
-        if found("--") == 0 {
-            return Some(
-                "The mail ends before its last part does; it may have been cut off on the way. Send it again."
-                    .into(),
-            );
+        if let Some(rtf) = unwrapped.rtf {
+            let rtf = entity(typed("application/rtf"), rtf, below);
+            self.add(Entity { role: Role::OutlookText, ..rtf })?;
         }
-        if found("") != children.len() {
-            return Some(
-                "The parts of the mail are not marked off clearly, so that one could be missed. \
-                 Send it again, or from another mail program."
-                    .into(),
-            );
+        for attached in unwrapped.attachments {
+            let declared = attached.media_type.map(|kind| kind.trim().to_ascii_lowercase());
+            let media_type = declared.filter(|kind| kind.contains('/') && !kind.starts_with("multipart/"));
+            let head = Head {
+                name: attached.name.as_deref().and_then(clean_name),
+                attached: true,
+                content_id: attached.content_id.map(|id| id.trim_matches(['<', '>']).to_owned()),
+                ..typed(&super::names::one_line(
+                    media_type.as_deref().unwrap_or("application/octet-stream"),
+                    100,
+                ))
+            };
+            if attached.is_object {
+                let object = entity(head, attached.bytes, below);
+                self.add(Entity { role: Role::OutlookObject, ..object })?;
+            } else {
+                self.leaf(head, Cow::Borrowed(attached.bytes), false, below)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its place in the list.
+    fn add(&mut self, entity: Entity) -> Result<usize, Fault> {
+        let place = self.found.entities.len();
+        if u32::try_from(place).unwrap_or(u32::MAX) >= self.rules.max_parts {
+            return Err(Fault::Many);
+        }
+        self.found.entities.push(entity);
+        Ok(place)
+    }
+}
+
+impl Entity {
+    /// A file that is no part of a mail.
+    pub(super) fn file(name: Option<String>, bytes: Vec<u8>) -> Entity {
+        let head = Head { name, media_type: "application/octet-stream".into(), ..Head::default() };
+        let described = entity(head, &bytes, Place::default());
+        Entity { bytes, ..described }
+    }
+}
+
+/// What every entity says of itself; `bytes` are measured, not kept.
+fn entity(head: Head, bytes: &[u8], place: Place) -> Entity {
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    Entity {
+        name: head.name,
+        media_type: head.media_type,
+        sha256,
+        length: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        content_id: head.content_id,
+        inline: head.inline,
+        smime_type: head.smime_type,
+        place,
+        ..Entity::default()
+    }
+}
+
+/// Whether the part is a mail: declared as one and not something else, or attached as a file that begins as one.
+fn is_mail(head: &Head, bytes: &[u8]) -> bool {
+    match head.media_type.as_str() {
+        "message/rfc822" | "message/global" => {
+            mime::fields(mime::split(mime::without_postmark(bytes)).0).next().is_some()
+                && matches!(sniff(bytes), Sniffed::Text | Sniffed::Unknown | Sniffed::Pdf)
+                && !bytes.starts_with(b"%PDF-")
+        }
+        kind => {
+            let named = head.name.as_deref().is_some_and(|name| name.to_ascii_lowercase().ends_with(".eml"));
+            (named || kind == "application/octet-stream") && mime::is_mail(bytes)
         }
     }
-    None
-}
-
-/// How often each line that begins with two hyphens occurs, without those and without trailing blanks.
-fn delimiter_lines(raw: &[u8]) -> HashMap<&[u8], usize> {
-    let mut lines = HashMap::new();
-    let mut count = |start: usize| {
-        let rest = raw.get(start..).unwrap_or_default();
-        // RFC 2046 section 5.1.1: a boundary has at most 70 characters; longer lines are text.
-        let window = rest.get(..200).unwrap_or(rest);
-        let end = memchr::memchr(b'\n', window).unwrap_or(window.len());
-        let line = window.get(..end).unwrap_or_default().trim_ascii_end();
-        *lines.entry(line).or_insert(0) += 1;
-    };
-    if raw.starts_with(b"--") {
-        count(2);
-    }
-    for found in memchr::memmem::find_iter(raw, b"\n--") {
-        count(found + 3);
-    }
-    lines
-}
-
-fn entity<'x>(part: MessagePart<'x>, place: Place, raw: &'x [u8]) -> Entity<'x> {
-    let media_type = part.content_type().map_or_else(
-        || "text/plain".to_owned(),
-        |kind| {
-            let subtype = kind.subtype().unwrap_or("unknown");
-            one_line(&format!("{}/{subtype}", kind.ctype()), 100).to_ascii_lowercase()
-        },
-    );
-    let name = part.attachment_name().and_then(clean_name);
-    let disposition = part.content_disposition();
-    let attached = disposition.is_some_and(mail_parser::ContentType::is_attachment);
-    let is_mail = matches!(part.body, PartType::Message(_)) || media_type == "message/rfc822";
-    let role = if is_mail {
-        Role::Mail
-    } else if media_type.starts_with("text/") && !attached && name.is_none() && body_type(&media_type, place)
-    {
-        Role::Body
-    } else if media_type.starts_with("image/")
-        && place.in_related
-        && part.content_id().is_some()
-        && disposition.is_some_and(mail_parser::ContentType::is_inline)
-    {
-        Role::Layout
-    } else {
-        Role::Attachment
-    };
-    let damaged = part.is_encoding_problem && !is_mail;
-    let bytes = match part.body {
-        PartType::Binary(bytes) | PartType::InlineBinary(bytes) => bytes,
-        // The parser has put text into UTF-8; a PDF that was declared as text would not survive that.
-        _ => decoded(part.encoding, part.offset_body, part.offset_end, raw),
-    };
-    Entity { name, media_type, role, bytes, damaged }
-}
-
-/// Whether a text part without a name is what the sender typed, rather than a document.
-fn body_type(media_type: &str, place: Place) -> bool {
-    place.in_alternative || matches!(media_type, "text/plain" | "text/html" | "text/enriched")
-}
-
-fn decoded(encoding: Encoding, start: u32, end: u32, raw: &[u8]) -> Cow<'_, [u8]> {
-    let range = usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
-    let slice = raw.get(range).unwrap_or_default();
-    let decoded = match encoding {
-        Encoding::None => None,
-        Encoding::Base64 => base64_decode(slice),
-        Encoding::QuotedPrintable => quoted_printable_decode(slice),
-    };
-    decoded.map_or(Cow::Borrowed(slice), Cow::Owned)
-}
-
-/// The mail's text, plain where there is such a form.
-fn cover_text(message: &Message<'_>) -> Option<String> {
-    let plain = message.text_bodies().find_map(|part| match &part.body {
-        PartType::Text(text) if !text.trim().is_empty() && !part.is_encoding_problem => Some(text),
-        _ => None,
-    });
-    let text: Cow<'_, str> = match plain {
-        Some(text) => Cow::Borrowed(text.as_ref()),
-        None => message.html_bodies().find_map(|part| match &part.body {
-            PartType::Html(html) => Some(Cow::Owned(html_to_text(cut(html, HTML_LIMIT)))),
-            _ => None,
-        })?,
-    };
-    let text: String = cut(&text, TEXT_LIMIT)
-        .replace("\r\n", "\n")
-        .chars()
-        .filter(|c| *c == '\n' || *c == '\t' || !c.is_control())
-        .collect();
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// The first `bytes` bytes or a little less, so that no character is cut.
-fn cut(text: &str, bytes: usize) -> &str {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
-}
-
-fn facts(message: &Message<'_>) -> MailFacts {
-    let from = message.from().and_then(mail_parser::Address::first);
-    let line = |text: &str| Some(one_line(text, 500)).filter(|line| !line.is_empty());
-    let mut references = identifiers(message.references());
-    if references.is_empty() {
-        references = identifiers(message.in_reply_to());
-    }
-    references.drain(..references.len().saturating_sub(50));
-    MailFacts {
-        subject: message.subject().and_then(line),
-        from_name: from.and_then(|from| from.name.as_deref()).and_then(line),
-        from_address: from.and_then(|from| from.address.as_deref()).and_then(line),
-        message_id: message.message_id().and_then(line),
-        references,
-        date: message
-            .date()
-            .filter(|date| date.is_valid())
-            .and_then(|date| jiff::Timestamp::from_second(date.to_timestamp()).ok()),
-        auto_submitted: auto_submitted(message),
-        addressees: addressees(message),
-        fax_fields: fax_fields(message),
-    }
-}
-
-fn addressees(message: &Message<'_>) -> Vec<Addressee> {
-    let fields = [message.to(), message.cc()].into_iter().flatten();
-    let addresses = fields.flat_map(mail_parser::Address::iter);
-    let named = addresses.filter_map(|one| {
-        let address = one.address.as_deref().map(|text| one_line(text, 500))?;
-        let name = one.name.as_deref().map(|text| one_line(text, 500)).filter(|name| !name.is_empty());
-        Some(Addressee { name, address })
-    });
-    named.take(MOST_ADDRESSEES).collect()
-}
-
-fn fax_fields(message: &Message<'_>) -> Vec<(String, String)> {
-    let fields = message.headers_raw().filter_map(|(name, value)| {
-        let name = name.to_ascii_lowercase();
-        Some((name.strip_prefix("x-fax-")?.to_owned(), one_line(value, 500)))
-    });
-    fields.take(MOST_FAX_FIELDS).collect()
-}
-
-fn identifiers(value: &HeaderValue<'_>) -> Vec<String> {
-    let clean = |text: &str| Some(one_line(text, 500)).filter(|line| !line.is_empty());
-    match value {
-        HeaderValue::Text(text) => clean(text).into_iter().collect(),
-        HeaderValue::TextList(list) => list.iter().filter_map(|text| clean(text)).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Why nobody wrote this mail by hand (RFC 3834 section 5; `Precedence` from before it; RFC 6522 for reports).
-///
-/// `X-Auto-Response-Suppress` is not among the signs: Exchange puts it into mail of people too.
-fn auto_submitted(message: &Message<'_>) -> Option<String> {
-    let raw = |name: HeaderName<'static>| {
-        message.header_raw(name).map(|value| {
-            let value = value.split([';', '(']).next().unwrap_or_default();
-            one_line(value, 40).to_ascii_lowercase()
-        })
-    };
-    if let Some(value) = raw(HeaderName::AutoSubmitted).filter(|value| !value.is_empty() && value != "no") {
-        return Some(format!("a program sent it (Auto-Submitted: {value})"));
-    }
-    if raw(HeaderName::Other("X-Faxbridge".into())).is_some() {
-        return Some("a fax bridge wrote it (X-Faxbridge)".to_owned());
-    }
-    if let Some(value) = raw(HeaderName::Other("Precedence".into()))
-        && matches!(value.as_str(), "bulk" | "list" | "junk")
-    {
-        return Some(format!("it is mail to many (Precedence: {value})"));
-    }
-    if message.is_content_type("multipart", "report") {
-        return Some("it is a report of a mail system (multipart/report)".into());
-    }
-    None
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use hayro::hayro_syntax::Pdf;
 
-use super::kind::{Verdict, judge};
+use super::graphic::Around;
+use super::kind::{Verdict, judge, mail_without_document};
 use super::mail::{self, Entity, Role};
 use super::names::clean_name;
 use super::pdf::{self, Source};
@@ -28,8 +28,20 @@ impl Opened {
         let mut opened = Opened::empty(rules);
         opened.contents.mail = Some(mail.facts);
         opened.contents.text = mail.text;
+        opened.contents.text_cut = mail.text_cut;
+        let mails: Vec<(usize, usize)> = (0..)
+            .zip(&mail.entities)
+            .filter_map(|(place, entity)| match entity.role {
+                Role::Mail(own) => Some((place, own)),
+                _ => None,
+            })
+            .collect();
         for entity in mail.entities {
-            opened.add(entity);
+            opened.add(entity, &mail.around);
+        }
+        // The innermost first: a mail that holds is reason enough for those around it.
+        for (place, own) in mails.into_iter().rev() {
+            opened.hold_mail_without_document(place, own);
         }
         let problem = mail.problem;
         opened.contents.nothing = problem.is_none() && opened.is_nothing();
@@ -41,13 +53,7 @@ impl Opened {
     /// Opens a file.
     pub(super) fn file(name: &str, raw: Vec<u8>, rules: Rules) -> Self {
         let mut opened = Opened::empty(rules);
-        opened.add(Entity {
-            name: clean_name(name),
-            media_type: "application/octet-stream".into(),
-            role: Role::Attachment,
-            bytes: raw.into(),
-            damaged: false,
-        });
+        opened.add(Entity::file(clean_name(name), raw), &Around::default());
         opened.contents.hold = opened.hold("The file cannot be faxed.");
         opened
     }
@@ -56,16 +62,16 @@ impl Opened {
         Opened { contents: Contents::default(), rules, sources: Vec::new(), output: None }
     }
 
-    fn add(&mut self, entity: Entity<'_>) {
-        let (kind, name, verdict) = judge(&entity);
+    fn add(&mut self, entity: Entity, around: &Around) {
+        let (kind, name, verdict) = judge(&entity, around);
         let mut part = Part {
             kind,
-            sha256: hex(digest::digest(&digest::SHA256, &entity.bytes).as_ref()),
-            bytes: u64::try_from(entity.bytes.len()).unwrap_or(u64::MAX),
+            sha256: hex(&entity.sha256),
+            bytes: entity.length,
             pages: None,
             left_out: None,
             holds: None,
-            body: false,
+            body: entity.gives_text,
             name,
             media_type: entity.media_type,
         };
@@ -73,7 +79,7 @@ impl Opened {
         match verdict {
             Verdict::LeftOut(reason) => part.left_out = Some(reason.to_owned()),
             Verdict::Holds(sentence) => part.holds = Some(sentence),
-            Verdict::Pages => match pdf::load(&part.name, entity.bytes.into_owned(), &self.rules) {
+            Verdict::Pages => match pdf::load(&part.name, entity.bytes, &self.rules) {
                 Ok(loaded) => {
                     let count = u32::try_from(loaded.pages.len()).unwrap_or(u32::MAX);
                     let last = self.contents.pages.saturating_add(count);
@@ -86,6 +92,16 @@ impl Opened {
         }
         self.contents.parts.push(part);
         self.sources.push(source);
+    }
+
+    /// A mail within the mail of which nothing becomes pages would vanish with its text.
+    fn hold_mail_without_document(&mut self, place: usize, own: usize) {
+        let inside = self.contents.parts.iter().skip(place + 1).take(own);
+        let accounted = inside.clone().any(|part| part.pages.is_some() || part.holds.is_some());
+        if let Some(part) = self.contents.parts.get_mut(place).filter(|_| !accounted) {
+            part.left_out = None;
+            part.holds = Some(mail_without_document(&part.name));
+        }
     }
 
     /// Whether no part holds, but none became pages either.
@@ -118,6 +134,9 @@ impl Opened {
         match &self.contents.hold {
             Some(hold) if !(self.contents.nothing && text.is_some()) => return Err(hold.clone()),
             _ => {}
+        }
+        if self.contents.text_cut && text.is_some() {
+            return Err("The text of the mail is too long to be faxed as pages. Attach it as a PDF.".into());
         }
         let load = |name, pdf: Option<Vec<u8>>| pdf.map(|pdf| pdf::load(name, pdf, &self.rules)).transpose();
         let (cover, text) = (load("The cover sheet", cover)?, load("The text of the mail", text)?);

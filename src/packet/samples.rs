@@ -133,3 +133,77 @@ pub fn everything(file: &[u8]) -> Vec<u8> {
 pub fn says(file: &[u8], text: &str) -> bool {
     memchr::memmem::find(&everything(file), text.as_bytes()).is_some()
 }
+
+/// The first bytes of a PNG of this size, and enough after them not to be an icon.
+pub fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+    png.extend_from_slice(&width.to_be_bytes());
+    png.extend_from_slice(&height.to_be_bytes());
+    png.extend_from_slice(b"\x08\x02\0\0\0");
+    png.extend_from_slice(&[7; 4000]);
+    png
+}
+
+/// The first bytes of a GIF.
+pub fn gif(width: u16, height: u16) -> Vec<u8> {
+    [&b"GIF89a"[..], &width.to_le_bytes(), &height.to_le_bytes(), &[0; 20]].concat()
+}
+
+/// The first bytes of a BMP.
+pub fn bmp(width: i32, height: i32) -> Vec<u8> {
+    let mut bmp = b"BM\0\0\x01\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+    bmp.extend_from_slice(&width.to_le_bytes());
+    bmp.extend_from_slice(&height.to_le_bytes());
+    bmp.resize(4000, 0);
+    bmp
+}
+
+/// The first segments of a JPEG.
+pub fn jpeg(width: u16, height: u16) -> Vec<u8> {
+    let mut jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xff\xc2\0\x11\x08".to_vec();
+    jpeg.extend_from_slice(&height.to_be_bytes());
+    jpeg.extend_from_slice(&width.to_be_bytes());
+    jpeg.resize(4000, 1);
+    jpeg
+}
+
+/// A `winmail.dat` of attributes: level, number with type, value.
+pub fn tnef(attributes: &[(u8, u32, &[u8])]) -> Vec<u8> {
+    let mut file = b"\x78\x9f\x3e\x22\x01\0".to_vec();
+    for (level, id, value) in attributes {
+        file.extend_from_slice(&tnef_attribute(*level, *id, value));
+    }
+    file
+}
+
+/// One attribute of a `winmail.dat`.
+pub fn tnef_attribute(level: u8, id: u32, value: &[u8]) -> Vec<u8> {
+    let sum = value.iter().fold(0u16, |sum, byte| sum.wrapping_add(u16::from(*byte)));
+    let length = u32::try_from(value.len()).unwrap();
+    [&[level][..], &id.to_le_bytes(), &length.to_le_bytes(), value, &sum.to_le_bytes()].concat()
+}
+
+/// The value of an attribute of properties: type, number, value (of variable length).
+pub fn tnef_properties(properties: &[(u16, u16, &[u8])]) -> Vec<u8> {
+    let mut value = u32::try_from(properties.len()).unwrap().to_le_bytes().to_vec();
+    for (kind, number, content) in properties {
+        value.extend_from_slice(&kind.to_le_bytes());
+        value.extend_from_slice(&number.to_le_bytes());
+        value.extend_from_slice(&1u32.to_le_bytes());
+        value.extend_from_slice(&u32::try_from(content.len()).unwrap().to_le_bytes());
+        value.extend_from_slice(content);
+        value.resize(value.len().next_multiple_of(4), 0);
+    }
+    value
+}
+
+/// A `winmail.dat` with these files.
+pub fn winmail(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut file = tnef(&[]);
+    for (name, bytes) in files {
+        file.extend_from_slice(&tnef_attribute(2, 0x0006_9002, &[0; 14]));
+        file.extend_from_slice(&tnef_attribute(2, 0x0001_8010, format!("{name}\0").as_bytes()));
+        file.extend_from_slice(&tnef_attribute(2, 0x0006_800f, bytes));
+    }
+    file
+}

@@ -43,6 +43,25 @@ impl Selection {
             _ => Ok(self.0.iter().flat_map(|&(first, last)| first..=last).collect()),
         }
     }
+
+    /// The pages that are in this selection and in `other`; `None` where there are none.
+    #[must_use]
+    pub fn both(&self, other: &Selection) -> Option<Selection> {
+        let mut both = Vec::new();
+        let (mut ours, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some(&&(a, b)), Some(&&(c, d))) = (ours.peek(), theirs.peek()) {
+            let (first, last) = (a.max(c), b.min(d));
+            if first <= last {
+                both.push((first, last));
+            }
+            if b < d {
+                ours.next()
+            } else {
+                theirs.next()
+            };
+        }
+        (!both.is_empty()).then_some(Selection(both))
+    }
 }
 
 impl SelectionError {
@@ -128,6 +147,20 @@ mod tests {
             let selection: Selection = text.parse().unwrap();
             assert_eq!(selection.of(total).unwrap(), pages, "{text}");
             assert_eq!(selection.to_string().parse(), Ok(selection), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_selections_have_pages_in_common_or_not() {
+        for (a, b, both) in [
+            ("1-3,7", "2-9", Some("2-3,7")),
+            ("2-9", "1-3,7", Some("2-3,7")),
+            ("1-9", "2,4,6", Some("2,4,6")),
+            ("1-5", "1-5", Some("1-5")),
+            ("1-2", "3", None),
+        ] {
+            let [a, b]: [Selection; 2] = [a, b].map(|text| text.parse().unwrap());
+            assert_eq!(a.both(&b).map(|both| both.to_string()).as_deref(), both, "{a} {b}");
         }
     }
 

@@ -2,21 +2,25 @@
 //!
 //! Reads the register, changes nothing. The daemon carries a [`Plan`] out; `faxbridge preview` shows it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::addressing::Facts;
-use crate::config::{Config, Sender};
+use crate::addressing::directive::{Asked, Said, Stop, Target};
+use crate::addressing::letter::{Dialect, Letter};
+use crate::addressing::readers::{self, Addressed};
+use crate::addressing::{Facts, Moment};
+use crate::config::{Config, ProviderKind, Reader, Sender};
 use crate::cover::{self, Sheet};
-use crate::job::{self, FaxNumber, Hold, JobId};
+use crate::job::{self, FaxNumber, Hold, JobId, Priority};
 use crate::packet::{Contents, Selection};
-use crate::register::number::NumberRules;
+use crate::register::number::{self, NumberRules};
 use crate::register::{self, Entry, Wanted};
 use crate::routing::{Ask, Route, Routed, Rules, Trace};
 use crate::store::{Store, StoreError};
+
+use super::wishes::{self, Bounds, Granted};
 
 /// What is known of a Submission before its documents are opened.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +35,8 @@ pub struct Request {
     pub file: Option<String>,
     /// The register's key that `preview --recipient` puts in the place of what rules would say.
     pub recipient: Option<String>,
+    /// When it was accepted: what times of day in it are counted from. Left out, now.
+    pub accepted_at: Option<Timestamp>,
 }
 
 /// What a Submission becomes.
@@ -65,8 +71,18 @@ pub struct PlannedJob {
     pub held: Option<(Hold, String)>,
     /// Pages of the documents to send; all where it is `None`.
     pub selection: Option<Selection>,
-    /// Its cover.
+    /// Its cover. The pages on it do not count those of `body` yet.
     pub sheet: Sheet,
+    /// Whether the cover is sent.
+    pub cover: bool,
+    /// The mail's text, where it is faxed as pages.
+    pub body: Option<String>,
+    /// Not before this instant.
+    pub send_at: Option<Timestamp>,
+    /// How urgent.
+    pub priority: Priority,
+    /// What its sender would like to know, as sentences.
+    pub warnings: Vec<String>,
     /// The providers that may send it, in order.
     pub providers: Vec<String>,
 }
@@ -111,42 +127,72 @@ impl Planner {
         if let Some(reason) = contents.mail.as_ref().and_then(|mail| mail.auto_submitted.clone()) {
             return Ok(Plan::Ignored(reason));
         }
-        let mut jobs = Vec::new();
-        let mut numbers = HashSet::new();
-        let mut refusal = None;
-        let mut traces = Vec::new();
-        let addresses: Vec<Option<&String>> =
-            if request.to.is_empty() { vec![None] } else { request.to.iter().map(Some).collect() };
-        for to in addresses {
-            let routed = self.route(request, contents, to);
+        let moment = Moment {
+            now: request.accepted_at.unwrap_or(now),
+            zone: self.zone.clone(),
+            most: self.config.policy.send_at_most.signed(),
+        };
+        let sender = self.sender(&request.sender);
+        let letter = match letter(contents, sender, &moment) {
+            Ok(letter) => letter,
+            Err(stop) => return Ok(Plan::Refused(stop.sentence(), Vec::new())),
+        };
+        let mut batch = Batch::default();
+        for (envelope, addressed) in self.addresses(request, contents, sender, &letter) {
+            let to = addressed.as_ref().map(|addressed| addressed.to.as_str());
+            let routed = self.route(request, &letter, to);
             let Some(route) = routed.route.clone() else {
-                refusal = refusal.or(routed.refusal());
-                traces.extend(routed.trace);
+                // Another system's form that was no address in the end says best why no rule takes it.
+                let form = addressed.and_then(|addressed| addressed.said.err()).map(Stop::sentence);
+                batch.refuse(form.or(contents.hold.clone()).or(routed.refusal()).unwrap_or_default());
+                batch.traces.extend(routed.trace);
                 continue;
             };
-            let mut job = self.job(request, contents, route, routed.trace, now).await?;
-            // Two addresses that mean the same telephone get one fax.
-            if job.number.as_ref().is_some_and(|number| !numbers.insert(number.clone())) {
-                let first = jobs.iter_mut().find(|other: &&mut PlannedJob| other.number == job.number);
-                if let Some(first) = first {
-                    first.to.extend(to.cloned());
+            let own = match addressed.map_or(Ok(Vec::new()), |addressed| addressed.said) {
+                Ok(own) => own,
+                Err(stop) => return Ok(Plan::Refused(stop.sentence(), routed.trace)),
+            };
+            let case = Case { request, contents, letter: &letter, own: &own, now };
+            match self.job(&case, route, routed.trace).await? {
+                Ok(job) => {
+                    if let Err(sentence) = batch.add(job, own, envelope) {
+                        return Ok(Plan::Refused(sentence, Vec::new()));
+                    }
                 }
-                continue;
+                Err((stop, trace)) => return Ok(Plan::Refused(stop.sentence(), trace)),
             }
-            job.to.extend(to.cloned());
-            jobs.push(job);
         }
-        Ok(match refusal {
-            // Half a batch is worse than none: where one address goes nowhere, the sender hears of it and nothing is sent.
-            Some(sentence) => Plan::Refused(sentence, traces),
-            None => Plan::Jobs(jobs),
-        })
+        Ok(batch.plan())
     }
 
-    fn route(&self, request: &Request, contents: &Contents, to: Option<&String>) -> Routed {
+    /// The envelope recipients, each with the form that rules take apart; one without an address where there is none.
+    fn addresses(
+        &self,
+        request: &Request,
+        contents: &Contents,
+        sender: Option<&Sender>,
+        letter: &Letter,
+    ) -> Vec<(Option<String>, Option<Addressed>)> {
+        if request.to.is_empty() {
+            return vec![(None, None)];
+        }
+        let readers: &[Reader] = match (sender, &contents.mail) {
+            (Some(sender), Some(_)) if request.source != "cli" => &sender.readers,
+            _ => &[],
+        };
+        let addressees = contents.mail.as_ref().map_or(&[][..], |mail| &mail.addressees);
+        let claimed = letter.targets();
+        let expand = |to: &String| {
+            let forms = readers::expand(to, readers, addressees, &claimed);
+            forms.into_iter().map(|form| (Some(to.clone()), Some(form))).collect::<Vec<_>>()
+        };
+        request.to.iter().flat_map(expand).collect()
+    }
+
+    fn route(&self, request: &Request, letter: &Letter, to: Option<&str>) -> Routed {
         let asked = request.recipient.clone().map(Ask::Key).or_else(|| {
             // On the command line a person names the recipient, not an address that rules take apart.
-            (request.source == "cli").then(|| to.map(|to| ask_for(to))).flatten()
+            (request.source == "cli").then(|| to.map(ask_for)).flatten()
         });
         if let Some(ask) = asked {
             return Routed { trace: Vec::new(), route: Some(direct(ask)) };
@@ -154,59 +200,132 @@ impl Planner {
         self.rules.route(&Facts {
             source: request.source.clone(),
             sender: request.sender.clone(),
-            to: to.cloned(),
-            subject: contents.mail.as_ref().and_then(|mail| mail.subject.clone()),
+            to: to.map(str::to_owned),
+            subject: letter.subject.clone(),
             file: request.file.clone(),
         })
     }
 
+    /// One Job, or why the whole mail goes nowhere.
     async fn job(
         &self,
-        request: &Request,
-        contents: &Contents,
-        route: Route,
+        case: &Case<'_>,
+        mut route: Route,
         trace: Vec<Trace>,
-        now: Timestamp,
-    ) -> Result<PlannedJob, StoreError> {
+    ) -> Result<Result<PlannedJob, (Stop, Vec<Trace>)>, StoreError> {
+        let Case { request, contents, letter, now, .. } = *case;
+        let sender = self.sender(&request.sender);
+        let providers = self.providers(&route);
+        let asked = Asked::gather(letter.said.iter().chain(case.own));
+        let granted = asked.and_then(|asked| {
+            let bounds = Bounds { sender, header_printed: self.header_is_printed(&providers) };
+            let granted = wishes::grant(&asked, letter, &mut route, contents, bounds)?;
+            Ok((asked, granted))
+        });
+        let (asked, granted) = match granted {
+            Ok(both) => both,
+            Err(stop) => return Ok(Err((stop, trace))),
+        };
+        let (entry, number, mut held) = self.look_up(&route.ask, now).await?;
+        if let Err(stop) = self.same_target(&asked, &route.ask, entry.as_ref(), number.as_ref()) {
+            return Ok(Err((stop, trace)));
+        }
         let chance = job::chance().map_err(|_| StoreError::Closed)?;
         let id = JobId::new(now, chance);
-        let (entry, number, mut held) = self.look_up(&route.ask, now).await?;
-        let selection = match route.pages.as_deref().map(str::parse::<Selection>) {
-            None => None,
-            Some(Ok(selection)) => Some(selection),
+        let mut chosen = |fault: crate::packet::selection::SelectionError| {
+            held.get_or_insert((Hold::Part, fault.to_string()));
+        };
+        // A rule's list that is none was reported when the configuration was loaded.
+        if let Some(Err(fault)) = route.pages.as_deref().map(str::parse::<Selection>) {
+            chosen(fault);
+        }
+        let selected = granted.selection.as_ref().map(|selection| selection.of(contents.pages));
+        let (pages, selection) = match selected {
+            None => (contents.pages, None),
+            Some(Ok(pages)) => (u32::try_from(pages.len()).unwrap_or(u32::MAX), granted.selection.clone()),
             Some(Err(fault)) => {
-                held.get_or_insert((Hold::Part, fault.to_string()));
-                None
+                chosen(fault);
+                (contents.pages, granted.selection.clone())
             }
         };
-        let pages = match selection.as_ref().map(|selection| selection.of(contents.pages)) {
-            None => contents.pages,
-            Some(Ok(chosen)) => u32::try_from(chosen.len()).unwrap_or(u32::MAX),
-            Some(Err(fault)) => {
-                held.get_or_insert((Hold::Part, fault.to_string()));
-                contents.pages
-            }
-        };
+        let Granted { cover, body, send_at, priority, warnings, .. } = granted.clone();
         let sheet = cover::fill::sheet(&cover::fill::Known {
             config: &self.config,
-            sender: self.sender(&request.sender),
+            sender,
             mail: contents.mail.as_ref(),
-            text: contents.text.as_deref(),
+            subject: granted.subject.as_deref(),
+            message: granted.message.as_deref(),
+            attention: granted.attention.as_deref(),
+            from: granted.from.as_deref(),
             entry: entry.as_ref(),
             number: number.as_ref(),
             route: &route,
             job: id,
-            pages: pages.saturating_add(1),
+            pages: pages.saturating_add(u32::from(cover)),
             at: now.to_zoned(self.zone.clone()),
         });
-        if let Some(sentence) = &contents.hold {
+        if let Some(sentence) = contents.hold.as_ref().filter(|_| !(contents.nothing && body.is_some())) {
             held = Some((Hold::Part, sentence.clone()));
-        } else if let Some(sentence) = cover::clinical(&sheet) {
+        } else if let Some(sentence) = cover::clinical(&sheet).filter(|_| cover) {
             // Goes before what the register says: once the number is verified, nobody would look at the cover again.
             held = Some((Hold::Cover, sentence));
         }
-        let providers = self.providers(&route);
-        Ok(PlannedJob { id, to: Vec::new(), entry, number, route, trace, held, selection, sheet, providers })
+        Ok(Ok(PlannedJob {
+            id,
+            to: Vec::new(),
+            entry,
+            number,
+            route,
+            trace,
+            held,
+            selection,
+            sheet,
+            cover,
+            body,
+            send_at,
+            priority,
+            warnings,
+            providers,
+        }))
+    }
+
+    /// Whoever else the mail names has to be the one whom the address and the rules name: a directive never sends elsewhere.
+    fn same_target(
+        &self,
+        asked: &Asked,
+        ask: &Ask,
+        entry: Option<&Entry>,
+        number: Option<&FaxNumber>,
+    ) -> Result<(), Stop> {
+        for told in &asked.targets {
+            let same = match (&told.value, ask, number) {
+                // As it is written in both places: also where it is no number that could be dialled.
+                (Target::Number(claimed), Ask::Number(asked), _) if claimed == asked => true,
+                (Target::Number(claimed), _, Some(number)) => {
+                    number.as_str().trim_start_matches('+') == claimed.trim_start_matches('+')
+                        || number::parse(claimed, &self.numbers).is_ok_and(|claimed| claimed == *number)
+                }
+                (Target::Key(claimed), Ask::Key(asked), _) if claimed == asked => true,
+                (Target::Key(claimed), ..) => entry.is_some_and(|entry| entry.key == *claimed),
+                (Target::Number(_), _, None) => false,
+            };
+            if !same {
+                return Err(told.stop(
+                    "is not the number that the address stands for; a fax goes where its address says. Correct one of them",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every one of `providers` prints who sends and when.
+    fn header_is_printed(&self, providers: &[String]) -> bool {
+        let prints = |name: &String| {
+            self.config.provider.get(name).is_some_and(|provider| {
+                provider.kind == ProviderKind::Simulator || provider.kind.keys().prints_header
+            })
+        };
+        !providers.is_empty() && providers.iter().all(prints)
     }
 
     /// The register's answer to what was asked for: entry and number as far as they are known, and why the Job is held.
@@ -262,6 +381,78 @@ impl Planner {
     fn sender(&self, name: &str) -> Option<&Sender> {
         self.config.sender.iter().find(|sender| sender.name == name)
     }
+}
+
+/// What there is to plan a Job from.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    request: &'a Request,
+    contents: &'a Contents,
+    letter: &'a Letter,
+    /// What the address itself asked for.
+    own: &'a [Said],
+    now: Timestamp,
+}
+
+/// The Jobs of one Submission.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<PlannedJob>,
+    /// For each of them: what its address asked for, and how many addresses mean it.
+    sources: Vec<(Vec<Said>, usize)>,
+    refusal: Option<String>,
+    traces: Vec<Trace>,
+}
+
+impl Batch {
+    /// The first reason is told.
+    fn refuse(&mut self, sentence: String) {
+        self.refusal.get_or_insert(sentence);
+    }
+
+    /// Adds a Job. Two addresses that mean the same telephone get one fax, if they want the same.
+    fn add(&mut self, mut job: PlannedJob, own: Vec<Said>, envelope: Option<String>) -> Result<(), String> {
+        let mut both = self.jobs.iter_mut().zip(&mut self.sources);
+        let known = both.find(|(known, _)| known.number.is_some() && known.number == job.number);
+        let Some((known, (asked, times))) = known else {
+            job.to.extend(envelope);
+            self.jobs.push(job);
+            self.sources.push((own, 1));
+            return Ok(());
+        };
+        let wishes = |said: &[Said]| said.iter().map(|said| said.wish.clone()).collect::<Vec<_>>();
+        if wishes(asked) != wishes(&own) {
+            return Err("Two of the addresses mean the same number and ask for different things on its cover. Send them in two \
+                        mails."
+                .to_owned());
+        }
+        known.to.extend(envelope.filter(|to| !known.to.contains(to)));
+        *times += 1;
+        Ok(())
+    }
+
+    fn plan(mut self) -> Plan {
+        if let Some(sentence) = self.refusal {
+            // Half a batch is worse than none: where one address goes nowhere, the sender hears of it and nothing is sent.
+            return Plan::Refused(sentence, self.traces);
+        }
+        for (job, (_, times)) in self.jobs.iter_mut().zip(&self.sources).filter(|(_, (_, times))| *times > 1)
+        {
+            let number = job.number.as_ref().map(crate::receipt::number_words).unwrap_or_default();
+            job.warnings.push(format!("{times} of the addresses mean {number}; it is faxed there once."));
+        }
+        Plan::Jobs(self.jobs)
+    }
+}
+
+/// The mail's subject and text with what they ask for. What is no mail asks for nothing.
+fn letter(contents: &Contents, sender: Option<&Sender>, moment: &Moment) -> Result<Letter, Stop> {
+    let (text, Some(mail)) = (contents.text.as_deref(), &contents.mail) else { return Ok(Letter::default()) };
+    let dialect = match sender {
+        Some(sender) => Dialect { directives: sender.directives, readers: &sender.readers },
+        None => Dialect { directives: false, readers: &[] },
+    };
+    Letter::read(mail, text, dialect, moment)
 }
 
 /// What a person means who names a recipient: a key where it can be one (a key has a letter), else a number.

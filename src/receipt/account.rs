@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, Verdict};
 use crate::commands::{Carried, Outcome};
-use crate::config::Config;
+use crate::config::{Config, Proof};
 use crate::intake::SubmissionFacts;
 use crate::job::{Cause, JobState, SubmissionId};
 use crate::prepare::JobFacts;
@@ -114,7 +114,7 @@ impl Accounts {
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
             if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
-                jobs.push(self.job(&submission, job, key).await?);
+                jobs.push(self.job((&submission, facts.proof), job, key).await?);
             }
         }
         let verdict = match submission.verdict {
@@ -141,7 +141,7 @@ impl Accounts {
 
     async fn job(
         &self,
-        submission: &Submission,
+        submission: (&Submission, Option<Proof>),
         job: Job,
         key: Option<&SealKey>,
     ) -> Result<JobAccount, AccountError> {
@@ -162,7 +162,7 @@ impl Accounts {
         Ok(JobAccount {
             job: job.id,
             to: facts.to,
-            quiet_until: hours.and_then(|hours| hours.until(submission.accepted_at, &zone)),
+            quiet_until: hours.and_then(|hours| hours.until(submission.0.accepted_at, &zone)),
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
@@ -234,7 +234,7 @@ fn attempt(row: AttemptRow) -> AttemptAccount {
 
 /// What was checked, with how; the six items of every receipt.
 fn checklist(
-    submission: &Submission,
+    (submission, by): (&Submission, Option<Proof>),
     job: &Job,
     entry: Option<&Entry>,
     attempts: &[AttemptRow],
@@ -255,7 +255,10 @@ fn checklist(
     let (packet, cover) = match &job.packet {
         Some(packet) => (
             (true, format!("{} pages, every part accounted for", packet.pages)),
-            (packet.cover_pages == 1, format!("page 1 of {}", packet.pages)),
+            match packet.cover_pages {
+                0 => (true, "left out, as the rule lets its sender ask".to_owned()),
+                n => (n == 1, format!("page 1 of {}", packet.pages)),
+            },
         ),
         None => ((false, "a part could not be made into pages".to_owned()), (false, "not made".to_owned())),
     };
@@ -266,13 +269,19 @@ fn checklist(
         _ => (false, "no delivery was reported".to_owned()),
     };
     vec![
-        check("authorization", true, format!("sent by {} over {}", submission.sender, submission.source)),
+        check("authorization", true, authorization(submission, by)),
         check("recipient", recipient.0, recipient.1),
         check("packet", packet.0, packet.1),
         check("cover sheet", cover.0, cover.1),
         check("privacy", true, "documents sealed from the first byte, none in this receipt".to_owned()),
         check("proof", proof.0, proof.1),
     ]
+}
+
+/// Whose it is, and what proved that where it is a mail.
+fn authorization(submission: &Submission, by: Option<Proof>) -> String {
+    let sent = format!("sent by {} over {}", submission.sender, submission.source);
+    by.map_or(sent.clone(), |proof| format!("{sent}: {}", proof.words()))
 }
 
 #[cfg(test)]

@@ -107,9 +107,11 @@ pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Lett
             }),
             facts: facts(job),
             attempts: job.attempts.iter().map(|attempt| attempt_line(attempt, job, &times)).collect(),
+            // Of a fax that has only just been accepted, half of that is still to come.
             checks: job
                 .checklist
                 .iter()
+                .filter(|_| kind != Kind::Accepted)
                 .map(|check| (check.ok, clean(&format!("{}: {}", check.item, check.note))))
                 .collect(),
         })
@@ -176,10 +178,12 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
         cover => format!("{pages} ({cover} of them cover)"),
     });
     let recipient = job.recipient.as_ref().map(|(key, name)| format!("{name} ({key})"));
+    let once = format!("{} of your mail's mean this number; it is faxed there once", job.to.len());
     [
         ("Your reference", job.reference.clone()),
         ("Recipient", recipient),
         ("Number", job.number.as_ref().map(words::number_words)),
+        ("Addresses", (job.to.len() > 1).then_some(once)),
         ("Pages", pages),
         ("Rule", job.rule.clone()),
         ("Cancelling", job.cancel.map(|wish| words::cancel_words(wish).to_owned())),

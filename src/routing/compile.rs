@@ -188,8 +188,8 @@ fn check_source(rule: &Rule, report: &mut Report<'_>) {
     if dropped && rule.subject.is_some() {
         report.fault("subject", &format!("can never hold: what comes by {source} has no subject"));
     }
-    if source == "smtp" && rule.file.is_some() {
-        report.fault("file", "can never hold: what comes by smtp has no file name");
+    if (source == "smtp" || source.starts_with("imap")) && rule.file.is_some() {
+        report.fault("file", &format!("can never hold: what comes by {source} has no file name"));
     }
 }
 

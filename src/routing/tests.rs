@@ -338,4 +338,27 @@ proptest! {
             prop_assert!(office().could_take("smtp", "claims staff", &to));
         }
     }
+
+    #[test]
+    fn what_another_systems_address_stands_for_was_routable_at_rcpt(
+        to in "(FAX=|IMCEAFAX-|jane@|)[+0-9a-z/=]{0,14}(@|\\.)?fax.example.com|fax@fax.example.com|fax@example.com",
+        name in proptest::option::of("/fax=[0-9 -]{0,14}/?"),
+        claimed in proptest::option::of("[0-9]{1,12}"),
+    ) {
+        use crate::addressing::directive::Target;
+        use crate::addressing::readers::{at_rcpt, expand};
+        use crate::config::Reader;
+        let readers = [Reader::Efax, Reader::Rightfax, Reader::Interfax, Reader::Hylafax, Reader::T37];
+        let addressees = [crate::packet::Addressee { name, address: to.clone() }];
+        let claimed: Vec<Target> = claimed.map(Target::Number).into_iter().collect();
+        for one in expand(&to, &readers, &addressees, &claimed) {
+            let facts = Facts {
+                source: "smtp".into(), sender: "claims staff".into(), to: Some(one.to), ..Facts::default()
+            };
+            if office().route(&facts).route.is_some() {
+                let forms = at_rcpt(&to, &readers);
+                prop_assert!(forms.iter().any(|form| office().could_take("smtp", "claims staff", form)), "{to}");
+            }
+        }
+    }
 }

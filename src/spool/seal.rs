@@ -66,10 +66,10 @@ impl Sealer {
         Ok(())
     }
 
-    /// SHA-256 of the document.
-    pub(super) fn digest(self) -> [u8; 32] {
+    /// SHA-256 of the document so far.
+    pub(super) fn digest(&self) -> [u8; 32] {
         let mut sum = [0u8; 32];
-        sum.copy_from_slice(self.digest.finish().as_ref());
+        sum.copy_from_slice(self.digest.clone().finish().as_ref());
         sum
     }
 }

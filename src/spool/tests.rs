@@ -26,7 +26,7 @@ impl Rig {
 
     fn write(&self, document: &[u8], piece: usize) -> Sealed {
         self.runtime.block_on(async {
-            let mut writer = self.spool.create(&self.key).await.unwrap();
+            let mut writer = self.spool.create(&self.key).unwrap();
             for bytes in document.chunks(piece.max(1)) {
                 writer.write(bytes).await.unwrap();
             }
@@ -229,10 +229,38 @@ async fn a_writer_that_is_dropped_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
     let (key, _) = spool.new_key().unwrap();
-    let mut writer = spool.create(&key).await.unwrap();
+    let mut writer = spool.create(&key).unwrap();
     writer.write(&document(5 * CHUNK)).await.unwrap();
     assert_eq!(spool.list().unwrap().len(), 1);
+    // The block that is being written ends first, on its own thread.
     drop(writer);
+    let (limit, mut left) = (std::time::Instant::now() + std::time::Duration::from_secs(20), 1);
+    while left > 0 && std::time::Instant::now() < limit {
+        tokio::task::yield_now().await;
+        left = spool.list().unwrap().len();
+    }
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn a_writer_that_goes_while_its_file_is_being_made_leaves_none() {
+    // One thread for files, and it is held up: the file is made only after the writer has gone.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
+    let (key, _) = spool.new_key().unwrap();
+    runtime.block_on(async {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || wait.recv());
+        let mut writer = spool.create(&key).unwrap();
+        writer.write(&document(3 * CHUNK)).await.unwrap();
+        drop(writer);
+        go.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        // Behind it in the queue.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+    });
+    assert!(dir.path().join("spool").read_dir().unwrap().count() > 1, "its folder shows that it was made");
     assert_eq!(spool.list().unwrap(), Vec::<String>::new());
 }
 
@@ -241,7 +269,7 @@ async fn documents_are_private_listed_streamed_and_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
     let (key, _) = spool.new_key().unwrap();
-    let mut writer = spool.create(&key).await.unwrap();
+    let mut writer = spool.create(&key).unwrap();
     writer.write(b"page").await.unwrap();
     let sealed = writer.finish().await.unwrap();
     assert_eq!(sealed.name.len(), 26);
@@ -269,7 +297,7 @@ async fn an_empty_document_is_a_document() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
     let (key, _) = spool.new_key().unwrap();
-    let sealed = spool.create(&key).await.unwrap().finish().await.unwrap();
+    let sealed = spool.create(&key).unwrap().finish().await.unwrap();
     let mut reader = spool.read(&key, &sealed.name).await.unwrap();
     assert_eq!(reader.next().await.unwrap(), None);
     assert_eq!(reader.next().await.unwrap(), None);
@@ -302,7 +330,7 @@ async fn many_writers_at_once() {
     let writers = (0..100usize).map(|nth| {
         let (spool, key) = (spool.clone(), key.clone());
         tokio::spawn(async move {
-            let mut writer = spool.create(&key).await.unwrap();
+            let mut writer = spool.create(&key).unwrap();
             let document = document(nth * 3001);
             for piece in document.chunks(8000) {
                 writer.write(piece).await.unwrap();
@@ -324,10 +352,10 @@ async fn a_full_disk_is_told_apart() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (key, sync) = (SealKey::random().unwrap(), Arc::new(DirectorySync::new(dir.path().to_owned())));
-    let (sealer, _) = seal::Sealer::new(&key).unwrap();
     fs::create_dir(dir.path().join("ab")).unwrap();
     let path = dir.path().join("ab/unused");
-    let mut writer = Writer::new("ab".into(), path, sync, full, sealer);
+    let writer = Writer::new("ab".into(), path, sync, seal::Sealer::new(&key).unwrap());
+    let mut writer = writer.into_file(full);
     let mut told = false;
     for _ in 0..10 {
         if let Err(error) = writer.write(&document(CHUNK)).await {

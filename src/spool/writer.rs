@@ -1,18 +1,20 @@
 //! One document on its way into the spool.
 //!
 //! Bytes gather in a block of a few chunks; a full block goes to a thread that digests, seals and writes it while the next
-//! one fills. So a writer holds two blocks at most, and a network session and the disk work at the same time.
+//! one fills. So a writer holds two blocks at most, and a network session and the disk work at the same time. The file is made
+//! for the first of them: what fits into one block changes threads once.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::directory::DirectorySync;
-use super::seal::{CHUNK, SLOT, Sealer, TAG};
-use super::{Prefix, SpoolError, blocking};
+use super::seal::{CHUNK, HEADER, SLOT, Sealer, TAG};
+use super::{Prefix, SpoolError, blocking, create_file};
 
 /// Chunks that go to the disk in one write.
 const BLOCK_CHUNKS: usize = 2;
@@ -21,7 +23,6 @@ const BLOCK: usize = BLOCK_CHUNKS * SLOT;
 /// A document that is being written. Dropped before it finished, it leaves no file.
 pub struct Writer {
     name: String,
-    path: PathBuf,
     sync: Arc<DirectorySync>,
     stage: Stage,
     /// Chunks in plain, each full one with room for its tag behind it once there is more to come.
@@ -29,7 +30,6 @@ pub struct Writer {
     written: u64,
     /// False while a write is under way: one that was broken off took an unknown part of its bytes.
     whole: bool,
-    kept: bool,
 }
 
 /// What finished: a document that survives a power cut.
@@ -53,21 +53,54 @@ enum Stage {
 /// The output and an empty block to fill next.
 type Pair = (Box<Output>, Vec<u8>);
 
+/// Dropped before it is kept, it removes its file, wherever that happens: on the thread that writes it, too, when the writer has
+/// gone meanwhile.
 struct Output {
-    file: File,
-    sealer: Sealer,
     path: PathBuf,
+    file: Option<File>,
+    /// Until it is written.
+    header: Option<[u8; HEADER]>,
+    sealer: Sealer,
+    kept: bool,
 }
 
 impl Output {
-    /// Seals and writes a block.
-    fn put(&mut self, block: &mut [u8], end: bool) -> Result<(), SpoolError> {
-        self.sealer.seal(block, end)?;
-        self.write(block)
+    /// Makes the file where there is none yet. Blocks.
+    fn begin(&mut self) -> Result<&mut File, SpoolError> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => Ok(none.insert(create_file(&self.path)?)),
+        }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
-        self.file.write_all(bytes).map_err(|error| SpoolError::io("write a document", &self.path, error))
+    /// Seals and writes a block. Blocks.
+    fn put(&mut self, block: &mut [u8], end: bool) -> Result<(), SpoolError> {
+        self.sealer.seal(block, end)?;
+        let header = self.header.take();
+        let file = self.begin()?;
+        let written = match header {
+            Some(header) => file.write_all(&header).and_then(|()| file.write_all(block)),
+            None => file.write_all(block),
+        };
+        written.map_err(|error| SpoolError::io("write a document", &self.path, error))
+    }
+
+    /// Seals and writes the last block, and returns when the file is on disk. Blocks.
+    fn end(&mut self, block: &mut [u8]) -> Result<[u8; 32], SpoolError> {
+        self.put(block, true)?;
+        if let Some(file) = &self.file {
+            file.sync_data().map_err(|error| SpoolError::io("sync a document", &self.path, error))?;
+        }
+        Ok(self.sealer.digest())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.kept && self.file.is_some() {
+            // Nothing more can be done about a failure here; the search for orphans at the next start finds the file.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -76,19 +109,20 @@ impl Writer {
         name: String,
         path: PathBuf,
         sync: Arc<DirectorySync>,
-        file: File,
-        sealer: Sealer,
+        (sealer, header): (Sealer, [u8; HEADER]),
     ) -> Self {
-        let stage = Stage::Idle((Box::new(Output { file, sealer, path: path.clone() }), Vec::new()));
-        Writer { name, path, sync, stage, block: Vec::new(), written: 0, whole: true, kept: false }
+        let output = Output { path, file: None, header: Some(header), sealer, kept: false };
+        let stage = Stage::Idle((Box::new(output), Vec::new()));
+        Writer { name, sync, stage, block: Vec::new(), written: 0, whole: true }
     }
 
-    /// Writes the header. Blocks.
-    pub(super) fn begin(&mut self, header: &[u8]) -> Result<(), SpoolError> {
-        match &mut self.stage {
-            Stage::Idle((output, _)) => output.write(header),
-            Stage::Busy(_) | Stage::Lost => Err(SpoolError::BrokenOff),
+    /// One whose file is `file`, whatever that is.
+    #[cfg(test)]
+    pub(super) fn into_file(mut self, file: File) -> Self {
+        if let Stage::Idle((output, _)) = &mut self.stage {
+            output.file = Some(file);
         }
+        self
     }
 
     /// Adds bytes. They are in memory or on disk when it returns; safe they are only after [`Writer::finish`].
@@ -133,19 +167,26 @@ impl Writer {
         }
         let (mut output, _) = self.idle().await?;
         let mut block = std::mem::take(&mut self.block);
+        let folder = self.folder();
+        let (done, waiter) = oneshot::channel();
         let sealed = blocking(move || {
             block.resize(block.len() + TAG, 0);
-            output.put(&mut block, true)?;
-            output
-                .file
-                .sync_data()
-                .map_err(|error| SpoolError::io("sync a document", &output.path, error))?;
-            Ok(output.sealer.digest())
+            output.begin()?;
+            let _ = done.send(());
+            let sha256 = output.end(&mut block)?;
+            Ok((output, sha256))
         });
+        let directory = async {
+            // A directory is synced for an entry that is there. Where none could be made, that error is told.
+            match waiter.await {
+                Ok(()) => self.sync.sync(folder).await,
+                Err(_) => Ok(()),
+            }
+        };
         // Both at once: on a journalling file system they wait for the same commit.
-        let (sha256, ()) = tokio::try_join!(sealed, self.sync.sync(self.folder()))?;
-        self.kept = true;
-        Ok(Sealed { name: std::mem::take(&mut self.name), bytes: self.written, sha256 })
+        let ((mut output, sha256), ()) = tokio::try_join!(sealed, directory)?;
+        output.kept = true;
+        Ok(Sealed { name: self.name, bytes: self.written, sha256 })
     }
 
     /// Bytes taken so far.
@@ -181,15 +222,6 @@ impl Writer {
 
     fn folder(&self) -> Prefix {
         self.name.as_bytes().first_chunk().copied().unwrap_or_default()
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if !self.kept {
-            // Nothing more can be done about a failure here; the search for orphans at the next start finds the file.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::cancel::CancelWish;
 use super::submissions::{Document, Verdict, insert_document};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
-use crate::job::{FaxNumber, JobId, JobState, SubmissionId};
+use crate::job::{FaxNumber, JobId, JobState, Priority, SubmissionId};
 
 /// The pages of a Job, as they will leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,10 @@ pub struct NewJob {
     pub state: JobState,
     /// No try starts after this.
     pub deadline: Timestamp,
+    /// Its sender wants no try before this.
+    pub send_at: Option<Timestamp>,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Its pages; `None` where a part holds the packet.
     pub packet: Option<PacketRow>,
     /// Reference, trace, hold sentence and the like, sealed.
@@ -70,6 +74,10 @@ pub struct Job {
     pub made_at: Timestamp,
     /// No try starts after this.
     pub deadline: Timestamp,
+    /// Its sender wants no try before this.
+    pub send_at: Option<Timestamp>,
+    /// How urgent it is.
+    pub priority: Priority,
     /// When it ended.
     pub final_at: Option<Timestamp>,
     /// Its pages.
@@ -93,6 +101,15 @@ pub struct JobFilter {
     pub open: bool,
 }
 
+/// Each urgency at its number in the column, the most urgent first.
+pub(super) const URGENCIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+
+/// The number of an urgency in the column.
+pub(super) fn urgency(priority: Priority) -> i64 {
+    let place = URGENCIES.iter().position(|known| *known == priority);
+    place.and_then(|place| i64::try_from(place).ok()).unwrap_or(1)
+}
+
 #[derive(FromRow)]
 pub(super) struct Row {
     id: String,
@@ -107,6 +124,8 @@ pub(super) struct Row {
     detail: String,
     made_at: i64,
     deadline: i64,
+    send_at: Option<i64>,
+    priority: i64,
     final_at: Option<i64>,
     version: i64,
     document: Option<String>,
@@ -148,6 +167,11 @@ impl TryFrom<Row> for Job {
             state: serde_json::from_str(&row.detail).map_err(|e| bad(&e))?,
             made_at: timestamp(row.made_at),
             deadline: timestamp(row.deadline),
+            send_at: row.send_at.map(timestamp),
+            priority: usize::try_from(row.priority)
+                .ok()
+                .and_then(|place| URGENCIES.get(place).copied())
+                .ok_or_else(|| StoreError::unreadable(format!("job {id}"), "an unknown priority"))?,
             final_at: row.final_at.map(timestamp),
             packet,
             facts: row.facts.unwrap_or_default(),
@@ -322,8 +346,8 @@ async fn insert_job(
     let packet = job.packet.as_ref();
     sqlx::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
-         deadline, document, pages, cover_pages, bytes, sha256, facts, route) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
     )
     .bind(job.id.as_str())
     .bind(submission.as_str())
@@ -344,6 +368,8 @@ async fn insert_job(
     .bind(packet.map(|p| p.document.sha256.as_str()))
     .bind(&job.facts)
     .bind(serde_json::to_string(&job.route).map_err(|e| StoreError::unreadable("job.route", e))?)
+    .bind(urgency(job.priority))
+    .bind(job.send_at.map(millis))
     .execute(&mut *tx)
     .await?;
     if let Some(packet) = packet {

@@ -434,7 +434,9 @@ async fn tell(
     if ways.verdict.as_deref() == Some("ignored") {
         return Ok(());
     }
-    let drop = ways.source.split_once(':').map(|(way, owner)| (way.to_owned(), owner.to_owned()));
+    // A mail out of a mailbox is answered by mail, as every mail.
+    let drop = ways.source.split_once(':').filter(|(way, _)| *way != "imap");
+    let drop = drop.map(|(way, owner)| (way.to_owned(), owner.to_owned()));
     let mail = ways.receipt_to.map(|address| ("mail".to_owned(), address));
     // A mailbox is answered by mail. And who drops files waits for one result; an acceptance is for people.
     let drop = drop.filter(|(way, _)| way != "imap" && kind != "accepted");

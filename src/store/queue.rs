@@ -1,7 +1,8 @@
 //! Who is next: Jobs leased to workers, one call at a time per number, and no Job in the way of another.
 //!
 //! A claim must cost the same whether ten Jobs wait or a million. So it looks at each provider's own queue, only as far as
-//! that provider has room; and a Job whose number is being called, or is left alone for a while, is taken out of the queue
+//! that provider has room, in the queue of each urgency ([`crate::job::Priority`]) and of the less urgent only what room is left;
+//! and a Job whose number is being called, or is left alone for a while, is taken out of the queue
 //! (parked) the first time a claim meets it. The next of a number's parked Jobs returns to the queue of its provider whenever
 //! a Job of that number changes and no call is under way any more ([`unpark`]). A parked Job therefore always has somebody before it who will wake it.
 
@@ -10,7 +11,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::jobs::{Job, Row};
+use super::jobs::{Job, Row, URGENCIES, urgency};
 use super::{Store, StoreError, ledger, millis, told};
 use crate::job::{JobId, SubmissionId};
 
@@ -53,8 +54,14 @@ impl Store {
                     .fetch_all(&mut *tx)
                     .await?;
                     claimed.lease(tx, due).await?;
-                    if sends > 0 {
-                        let due = next_in_queue(tx, &provider, now, sends, &mut numbers).await?;
+                    let mut room = sends;
+                    for priority in URGENCIES {
+                        if room == 0 {
+                            break;
+                        }
+                        let queue = Queue { provider: &provider, priority: urgency(priority) };
+                        let due = next_in_queue(tx, queue, now, room, &mut numbers).await?;
+                        room = room.saturating_sub(u32::try_from(due.len()).unwrap_or(u32::MAX));
                         claimed.lease(tx, due).await?;
                     }
                     names.push(provider);
@@ -83,12 +90,16 @@ impl Store {
                 .fetch_optional(self.readers())
                 .await?;
         for provider in providers {
-            let first: Option<i64> = sqlx::query_scalar(
-                "SELECT MIN(at) FROM (SELECT * FROM (SELECT wake_at AS at FROM job WHERE state = 'queued' AND parked = 0 \
-                   AND provider = $1 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at, id LIMIT 1) AS sends \
+            let queue = "SELECT * FROM (SELECT wake_at AS at FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
+                   AND (lease_until IS NULL OR lease_until <= $2) AND priority =";
+            let queues = [("high", 0), ("normal", 1), ("low", 2)]
+                .map(|(name, urgency)| format!("{queue} {urgency} ORDER BY wake_at, id LIMIT 1) AS {name}"))
+                .join(" UNION ALL ");
+            let first: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                "SELECT MIN(at) FROM ({queues} \
                  UNION ALL SELECT * FROM (SELECT wake_at AS at FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' \
                    AND provider = $1 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT 1) AS asks) AS first",
-            )
+            )))
             .bind(provider)
             .bind(millis(now))
             .fetch_one(self.readers())
@@ -114,23 +125,28 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 // Those with no way out must not fill the look; that a name within another's fits too is sorted out below.
-                let ways: Vec<String> = (0..usable.len()).map(|n| format!("route LIKE ${}", n + 4)).collect();
+                let ways: Vec<String> = (0..usable.len()).map(|n| format!("route LIKE ${}", n + 5)).collect();
                 let ways = if ways.is_empty() { "1 = 0".to_owned() } else { ways.join(" OR ") };
                 let sql = format!(
                     "SELECT id, submission_id, route FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
-                     AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND ({ways}) \
+                     AND priority = $4 AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND ({ways}) \
                      AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id \
                        AND (attempt.cause IS NULL OR attempt.cause IN ('not_taken', 'partly_sent', 'unknown', 'unclear'))) \
                      ORDER BY wake_at, id LIMIT $3"
                 );
-                let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-                    .bind(&from)
-                    .bind(millis(now))
-                    .bind(i64::from(limit));
-                for name in &usable {
-                    query = query.bind(format!("%\"{name}\"%"));
+                let mut due: Vec<(String, String, String)> = Vec::new();
+                for priority in URGENCIES {
+                    let room = i64::from(limit) - i64::try_from(due.len()).unwrap_or(i64::MAX);
+                    let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone()))
+                        .bind(&from)
+                        .bind(millis(now))
+                        .bind(room.max(0))
+                        .bind(urgency(priority));
+                    for name in &usable {
+                        query = query.bind(format!("%\"{name}\"%"));
+                    }
+                    due.extend(query.fetch_all(&mut *tx).await?);
                 }
-                let due: Vec<(String, String, String)> = query.fetch_all(&mut *tx).await?;
                 let mut moved = 0;
                 for (id, submission, route) in due {
                     let route: Vec<String> =
@@ -231,11 +247,18 @@ impl Claimed {
     }
 }
 
-/// The first `room` Jobs in the queue of `provider` whose lines are free; those before them whose lines are not are parked.
+/// The Jobs of one urgency that wait for one provider.
+#[derive(Clone, Copy)]
+struct Queue<'a> {
+    provider: &'a str,
+    priority: i64,
+}
+
+/// The first `room` Jobs in `queue` whose lines are free; those before them whose lines are not are parked.
 /// `numbers` are those that this claim has chosen or passed over already.
 async fn next_in_queue(
     tx: &mut SqliteConnection,
-    provider: &str,
+    queue: Queue<'_>,
     now: Timestamp,
     room: u32,
     numbers: &mut HashSet<String>,
@@ -248,12 +271,13 @@ async fn next_in_queue(
             "SELECT id, number, EXISTS (SELECT 1 FROM job AS other WHERE other.number = job.number \
                AND other.state IN ('sending', 'in_transit', 'unclear')), \
                (SELECT rest_until FROM line WHERE line.number = job.number AND line.rest_until > $2) \
-             FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 AND wake_at <= $2 \
+             FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 AND priority = $4 AND wake_at <= $2 \
              AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at, id LIMIT $3",
         )
-        .bind(provider)
+        .bind(queue.provider)
         .bind(millis(now))
         .bind(i64::try_from(room.saturating_mul(2).saturating_add(32)).unwrap_or(i64::MAX))
+        .bind(queue.priority)
         .fetch_all(&mut *tx)
         .await?;
         let mut blocked = 0;
@@ -320,7 +344,12 @@ async fn without_provider(
     .fetch_all(&mut *tx)
     .await?;
     for gone in providers.iter().filter(|provider| !names.contains(provider)) {
-        for which in ["state = 'queued' AND parked = 0", "wake_at IS NOT NULL AND state <> 'queued'"] {
+        for which in [
+            "state = 'queued' AND parked = 0 AND priority = 0",
+            "state = 'queued' AND parked = 0 AND priority = 1",
+            "state = 'queued' AND parked = 0 AND priority = 2",
+            "wake_at IS NOT NULL AND state <> 'queued'",
+        ] {
             let sql = format!(
                 "SELECT id FROM job WHERE {which} AND provider = $2 AND wake_at <= $1 \
                  AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT $3"
@@ -342,7 +371,7 @@ async fn park(tx: &mut SqliteConnection, id: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lets the first of the parked Jobs to `number` back into the queue of each provider; called whenever a Job of that number
+/// Lets the first of the parked Jobs to `number`, the most urgent, back into the queue of each provider; called whenever a Job of that number
 /// changes and no call of it is under way. Of each provider, since one that rests must not keep the number from the
 /// others. Those that find the line taken all the same are parked again by the next claim.
 pub(super) async fn unpark(tx: &mut SqliteConnection, number: &str) -> Result<(), StoreError> {
@@ -351,7 +380,7 @@ pub(super) async fn unpark(tx: &mut SqliteConnection, number: &str) -> Result<()
            UNION ALL SELECT (SELECT MIN(provider) FROM job WHERE number = $1 AND parked = 1 \
              AND provider > waits.name) FROM waits WHERE waits.name IS NOT NULL) \
          UPDATE job SET parked = 0 WHERE id IN (SELECT (SELECT id FROM job AS head WHERE head.number = $1 \
-           AND head.parked = 1 AND head.provider = waits.name ORDER BY head.wake_at, head.id LIMIT 1) \
+           AND head.parked = 1 AND head.provider = waits.name ORDER BY head.priority, head.wake_at, head.id LIMIT 1) \
            FROM waits WHERE waits.name IS NOT NULL)",
     )
     .bind(number)

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::job::state::{Context, Effect, Event, Step, step};
-use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Report, SubmissionId};
+use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
@@ -40,6 +40,8 @@ fn queued(n: u64, number: &str) -> NewJob {
         route: vec!["sim".into()],
         state: JobState::Queued { due: at(0) },
         deadline: at(86_400),
+        send_at: None,
+        priority: crate::job::Priority::Normal,
         packet: Some(PacketRow {
             document: Document { name: format!("packet{n}"), bytes: 20, sha256: "bb".into() },
             pages: 3,
@@ -679,4 +681,84 @@ async fn quiet_hours_are_kept_and_a_row_that_cannot_be_read_says_which() {
     let told = store.recipient("mercy").await.unwrap_err().to_string();
     assert!(told.contains("recipient mercy") && told.contains("found \"night\""), "{told}");
     assert_eq!(store.recipient("hope").await.unwrap().map(|entry| entry.key), Some("hope".into()));
+}
+
+#[tokio::test]
+async fn the_urgent_go_first_and_the_others_when_there_is_room() {
+    let (_dir, store) = open().await;
+    let job = |n: u64, priority, due: i64| NewJob {
+        priority,
+        state: JobState::Queued { due: at(due) },
+        send_at: Some(at(due)),
+        ..queued(n, &format!("+1212555{n:04}"))
+    };
+    let jobs = vec![
+        job(1, Priority::Low, 0),
+        job(2, Priority::Normal, 0),
+        job(3, Priority::High, 50),
+        job(4, Priority::High, 0),
+        job(5, Priority::Normal, 0),
+    ];
+    with_jobs(&store, 1, jobs).await;
+    let claim = async |now: i64, room: u32| {
+        let rooms = Rooms { providers: vec![("sim".into(), room, 9)], ..rooms() };
+        let mut claimed: Vec<(Priority, Option<Timestamp>)> = store
+            .claim_due_jobs(at(now), at(now + 1000), rooms)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|job| (job.priority, job.send_at))
+            .collect();
+        claimed.sort();
+        claimed
+    };
+    let due = Some(at(0));
+    assert_eq!(claim(1, 2).await, [(Priority::High, due), (Priority::Normal, due)]);
+    assert_eq!(claim(2, 1).await, [(Priority::Normal, due)]);
+    // The one that is urgent but put off keeps nobody waiting, and is not sent before its time.
+    assert_eq!(claim(3, 5).await, [(Priority::Low, due)]);
+    assert_eq!(wake(&store, 4).await, Some(at(50)));
+    assert_eq!(claim(50, 5).await, [(Priority::High, Some(at(50)))]);
+}
+
+#[tokio::test]
+async fn of_those_that_wait_for_a_line_the_most_urgent_is_next() {
+    let (_dir, store) = open().await;
+    let job = |n: u64, priority| NewJob { priority, ..queued(n, "+12125550101") };
+    with_jobs(&store, 1, vec![job(1, Priority::Normal)]).await;
+    let first = claim(&store, 2).await.pop().unwrap();
+    assert!(matches!(advance(&store, &first, Event::Claimed { attempt: 1 }, 2).await.0, Saved::Done(_)));
+    with_jobs(&store, 2, vec![job(2, Priority::Low), job(3, Priority::Normal), job(4, Priority::High)]).await;
+    let looked_after: Vec<JobId> = claim(&store, 3).await.into_iter().map(|job| job.id).collect();
+    assert_eq!(looked_after, [first.id], "all three find the line taken");
+    let first = store.job(first.id).await.unwrap().unwrap();
+    let ended = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
+    advance(&store, &first, ended, 4).await;
+    let next = claim(&store, 5).await;
+    assert_eq!(next.iter().map(|job| job.priority).collect::<Vec<_>>(), [Priority::High]);
+}
+
+#[tokio::test]
+async fn no_question_of_a_claim_walks_over_waiting_jobs() {
+    let (_dir, store) = open().await;
+    with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    for (sql, index) in [
+        (
+            "SELECT id FROM job WHERE state = 'queued' AND parked = 0 AND provider = 'sim' AND priority = 1 AND wake_at <= 5 \
+             AND (lease_until IS NULL OR lease_until <= 5) ORDER BY wake_at, id LIMIT 3",
+            "job_queue (provider=? AND priority=? AND wake_at<?)",
+        ),
+        (
+            "SELECT id FROM job WHERE number = 'x' AND parked = 1 AND provider = 'sim' ORDER BY priority, wake_at, id LIMIT 1",
+            "job_parked (number=? AND provider=?)",
+        ),
+    ] {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .fetch_all(store.readers())
+                .await
+                .unwrap();
+        let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
+        assert!(steps.len() == 1 && steps[0].contains(index), "{steps:?}");
+    }
 }

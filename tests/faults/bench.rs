@@ -391,7 +391,7 @@ async fn enter_job(
     };
     assert_eq!(store.add_recipients(vec![entry], "the tests", now).await.unwrap(), None);
     let (key, WrappedKey(wrapped_key)) = spool.new_key().unwrap();
-    let mut writer = spool.create(&key).await.unwrap();
+    let mut writer = spool.create(&key).unwrap();
     writer.write(&std::fs::read(PAPER).unwrap()).await.unwrap();
     let Sealed { name, bytes, sha256 } = writer.finish().await.unwrap();
     let document = Document { name, bytes, sha256: hex(&sha256) };
@@ -416,6 +416,8 @@ async fn enter_job(
         route: route.iter().map(ToString::to_string).collect(),
         state: JobState::Queued { due: now },
         deadline: now + SignedDuration::from_hours(24),
+        send_at: None,
+        priority: faxbridge::job::Priority::Normal,
         packet: Some(PacketRow { document, pages: 3, cover_pages: 0 }),
         facts: Vec::new(),
     };

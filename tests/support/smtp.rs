@@ -1,10 +1,10 @@
 //! A mail program, reduced to what matters here: it knows exactly for which mail it got its 250.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A session.
 pub(crate) struct Session {
@@ -29,10 +29,26 @@ impl From<io::Error> for Refused {
 impl Session {
     /// Connects and says hello.
     pub(crate) async fn connect(address: SocketAddr) -> Result<Session, Refused> {
-        let mut session = Session { stream: BufReader::new(TcpStream::connect(address).await?) };
+        Session::begin(TcpStream::connect(address).await?).await
+    }
+
+    /// The same from one of this machine's own addresses, as if from another machine.
+    pub(crate) async fn connect_from(address: SocketAddr, own: Ipv4Addr) -> Result<Session, Refused> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((own, 0).into())?;
+        Session::begin(socket.connect(address).await?).await
+    }
+
+    async fn begin(stream: TcpStream) -> Result<Session, Refused> {
+        let mut session = Session { stream: BufReader::new(stream) };
         session.expect(220).await?;
         session.command("EHLO client.example", 250).await?;
         Ok(session)
+    }
+
+    /// Says these bytes and waits for nothing.
+    pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes).await
     }
 
     /// Hands over one mail. `Ok` is the server's promise.
@@ -57,12 +73,14 @@ impl Session {
         self.expect(250).await
     }
 
-    async fn command(&mut self, line: &str, code: u16) -> Result<String, Refused> {
+    /// Says `line`, and expects `code`.
+    pub(crate) async fn command(&mut self, line: &str, code: u16) -> Result<String, Refused> {
         self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await?;
         self.expect(code).await
     }
 
-    async fn expect(&mut self, code: u16) -> Result<String, Refused> {
+    /// Reads one reply, and expects `code`.
+    pub(crate) async fn expect(&mut self, code: u16) -> Result<String, Refused> {
         let mut reply = String::new();
         loop {
             let mut line = String::new();

@@ -16,10 +16,9 @@ pub(super) fn address(address: &Address, to: &str) -> Option<Addressed> {
     let head = pieces.next().unwrap_or_default();
     let options: Vec<&str> = pieces.filter(|piece| !piece.is_empty()).collect();
     let all_digits = !head.is_empty() && head.bytes().all(|b| b.is_ascii_digit());
-    let known = |piece: &&str| piece.split_once('=').is_some_and(|(name, _)| option(name).is_some());
-    if options.is_empty() && !all_digits
-        || !all_digits && (head.contains('=') || !options.iter().any(|piece| known(&piece)))
-    {
+    // Also in front of a key (`mercy-radiology/to=Jane`); but what has its own `=` in front is another system's.
+    let has_option = |piece: &&str| piece.split_once('=').is_some_and(|(name, _)| option(name).is_some());
+    if !all_digits && (head.contains('=') || !options.iter().any(has_option)) {
         return None;
     }
     // Country code first: no country's begins with 0, and ten digits or fewer may be a national number.

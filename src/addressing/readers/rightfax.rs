@@ -14,6 +14,8 @@ use crate::config::nearest::distance;
 
 /// What stands before the first code of a mainframe's print job.
 const MARK: &str = "*AUTOFAX*";
+/// Codes in one mail at most.
+const MOST: usize = 100;
 /// Letters and digits of the longest code.
 const LONGEST: usize = 20;
 
@@ -76,6 +78,13 @@ pub(crate) fn codes(text: &str, moment: &Moment) -> Result<(Vec<Said>, Vec<Range
         let start = at;
         at += line.len();
         let found = line_codes(line, moment, &mut said)?;
+        if let Some(last) = said.get(MOST) {
+            return Err(Stop::new(
+                Place::Text,
+                &last.written,
+                "is one code too many for a mail; send several",
+            ));
+        }
         if found.is_empty() {
             continue;
         }
@@ -140,27 +149,37 @@ fn line_codes(line: &str, moment: &Moment, said: &mut Vec<Said>) -> Result<Vec<R
         said.push(Said::new(Place::Text, written, known(text, moment).map_err(|why| stop(&why))?));
         let start = line.get(..open).unwrap_or_default();
         let marked = start.len() >= MARK.len() && start.to_ascii_uppercase().ends_with(MARK);
-        cuts.push(if marked { open - MARK.len()..end } else { open..end });
+        cuts.push(if marked { open.saturating_sub(MARK.len())..end } else { open..end });
         at = end;
+        if said.len() > MOST {
+            break;
+        }
     }
     Ok(cuts)
 }
 
-/// The next opening bracket from `from` on, in any of its forms, and the place behind it.
+/// The next opening bracket from `from` on, in any of its forms, and the place behind it. One walk over the text.
 fn next_opening(line: &str, from: usize) -> Option<(usize, usize)> {
-    let rest = line.get(from..)?;
-    let forms = ["<", "\u{ff1c}", "&lt;"];
-    let found = forms.iter().filter_map(|form| rest.find(form).map(|place| (place, form.len()))).min()?;
-    Some((from + found.0, from + found.0 + found.1))
+    bracket(line, from, ['<', '\u{ff1c}'], "&lt;")
 }
 
 /// What stands before the closing bracket, and the place behind that; no second opening between them.
 fn closing(text: &str) -> Option<(&str, usize)> {
-    let forms = [">", "\u{ff1e}", "&gt;"];
-    let (place, length) =
-        forms.iter().filter_map(|form| text.find(form).map(|place| (place, form.len()))).min()?;
+    let (place, behind) = bracket(text, 0, ['>', '\u{ff1e}'], "&gt;")?;
     let inner = text.get(..place)?;
-    next_opening(inner, 0).is_none().then_some((inner, place + length))
+    next_opening(inner, 0).is_none().then_some((inner, behind))
+}
+
+fn bracket(text: &str, from: usize, plain: [char; 2], encoded: &str) -> Option<(usize, usize)> {
+    let rest = text.get(from..)?;
+    rest.char_indices().find_map(|(place, c)| {
+        let length = match c {
+            '&' if rest.get(place..)?.starts_with(encoded) => encoded.len(),
+            c if plain.contains(&c) => c.len_utf8(),
+            _ => return None,
+        };
+        Some((from + place, from + place + length))
+    })
 }
 
 /// Whether a word behind a bracket begins a code.

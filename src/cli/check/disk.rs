@@ -123,6 +123,15 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
                 "[smtp] has no tls_certificate and tls_key: mail arrives unencrypted, and nobody can sign in",
             )?,
         }
+        if let Some(path) = &smtp.client_authorities {
+            match intake::smtp::Partners::read(path) {
+                Ok(_) => {
+                    findings
+                        .ok(format_args!("client certificates can be checked with {}", path.display()))?;
+                }
+                Err(error) => findings.fault(loaded.fault("smtp.client_authorities", error.to_string()))?,
+            }
+        }
     }
     let webhook =
         config.webhook.as_ref().map(|s| ("webhook", s.tls_certificate.as_ref(), s.tls_key.as_ref()));

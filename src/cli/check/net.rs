@@ -1,19 +1,22 @@
 //! What the configuration points to on the network.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use faxbridge::clock::SystemClock;
-use faxbridge::config::{self, Loaded, ProviderKind};
+use faxbridge::config::{self, Loaded, Proof, ProviderKind};
 use faxbridge::daemon;
 use faxbridge::delivery::webhook::Hooks;
+use faxbridge::intake::proof::Resolver;
 use faxbridge::oauth::TokenSource;
 use faxbridge::receipt::dkim::Dkim;
 use faxbridge::receipt::outbox;
 use faxbridge::receipt::relay::TokenMap;
 use faxbridge::spool::{MasterKey, Purpose};
+use futures_util::future::join_all;
 
 use super::Findings;
 use crate::cli::daemon_runs;
@@ -118,6 +121,40 @@ pub(super) fn hooks(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
             }
             _ if journal => {}
             _ => findings.ok(format_args!("the provider {name} is told with each fax to report to {url}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Asks the DNS for the DMARC records of senders that are proven by them.
+pub(super) async fn dns(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    let aligned = config.sender.iter().filter(|sender| sender.accepts(Proof::Dmarc));
+    let addresses = aligned.flat_map(|sender| &sender.addresses);
+    let domains: BTreeSet<&str> =
+        addresses.filter_map(|address| address.rsplit_once('@')).map(|(_, domain)| domain).collect();
+    if domains.is_empty() {
+        return Ok(());
+    }
+    let resolver = match Resolver::new(&config.dns) {
+        Ok(resolver) => resolver,
+        Err(sentence) => {
+            let sentence = format!("{sentence}; name one here");
+            return findings.outside(loaded.fault("dns.servers", sentence));
+        }
+    };
+    let answers = domains.iter().map(|domain| resolver.has_dmarc(domain));
+    for (domain, answer) in domains.iter().zip(join_all(answers).await) {
+        match answer {
+            Ok(true) => findings.ok(format_args!("the DNS has a DMARC record of {domain}"))?,
+            Ok(false) => findings.warn(loaded.fault(
+                "sender",
+                format!("{domain} has no DMARC record: its mail is proven by a DKIM signature of exactly that domain only"),
+            ))?,
+            Err(error) => {
+                let sentence = format!("no answer about {domain}: {error}; its mail waits until there is one");
+                findings.outside(loaded.fault("dns.servers", sentence))?;
+            }
         }
     }
     Ok(())

@@ -226,6 +226,8 @@ mod tests {
             state,
             made_at: at(0),
             deadline: at(100),
+            send_at: None,
+            priority: faxbridge::job::Priority::Normal,
             final_at: None,
             packet: Some(PacketRow {
                 document: Document { name: "x".into(), bytes: 1, sha256: "00".into() },

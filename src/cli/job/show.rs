@@ -1,6 +1,6 @@
 //! `faxbridge job show`: all that a clerk needs to know about a job.
 
-use faxbridge::job::{Id, JobId, JobState, SubmissionId};
+use faxbridge::job::{Id, JobId, JobState, Priority, SubmissionId};
 use faxbridge::prepare::JobFacts;
 use faxbridge::receipt::number_words;
 use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, ProviderCopy, Submission, Verdict};
@@ -143,6 +143,12 @@ impl Desk {
             self.line("reference", reference)?;
         }
         self.line("state", &state_words(&job.state, self.now(), &self.times))?;
+        if let Some(at) = job.send_at {
+            self.line("send at", &format!("not before {}, as its sender asked", self.times.full(at)))?;
+        }
+        if job.priority != Priority::Normal {
+            self.line("priority", job.priority.as_str())?;
+        }
         if let Some(sentence) = self.hold_words(job, submission) {
             self.line("held", &sentence)?;
         }

@@ -86,7 +86,7 @@ impl Rig {
     pub(in crate::delivery) async fn sending(&self, n: u64, packet: &[u8]) -> JobId {
         let now = self.clock.now();
         let (key, WrappedKey(wrapped_key)) = self.spool.new_key().unwrap();
-        let mut writer = self.spool.create(&key).await.unwrap();
+        let mut writer = self.spool.create(&key).unwrap();
         writer.write(packet).await.unwrap();
         let Sealed { name, sha256, .. } = writer.finish().await.unwrap();
         let document = Document { name, bytes: packet.len() as u64, sha256: hex(sha256.as_ref()) };
@@ -111,6 +111,8 @@ impl Rig {
             route: vec!["sim".into()],
             state: JobState::Queued { due: now },
             deadline: now + SignedDuration::from_hours(24),
+            send_at: None,
+            priority: crate::job::Priority::Normal,
             packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
             facts: vec![],
         };

@@ -107,8 +107,8 @@ mod tests {
         let mut copies = Vec::new();
         let refusal = loop {
             let mut copy = budget.copy();
-            let halves = piece.split_at(600_000);
-            match copy.append(halves.0).and_then(|()| copy.append(halves.1)) {
+            // Grows more than once.
+            match piece.chunks(60_000).try_for_each(|part| copy.append(part)) {
                 Ok(()) => copies.push(copy),
                 Err(refusal) => break refusal,
             }

@@ -9,8 +9,8 @@
 //!   whose keeper publishes a record without `psd=y` would count for each other.
 //! - A signature must cover From and, where there is one, Subject, since a Subject can hold the number. Neither `l=` (text may be
 //!   added) nor SHA-1 counts.
-//! - SPF is not asked about the mail server in front of us (`smtp.upstream_from`): it passes on what strangers write, and may well be
-//!   in the domain's own record.
+//! - SPF is not asked about a mail server that hands over to us (`smtp.upstream_from`, LMTP): it passes on what strangers write, and
+//!   may well be in the domain's own record.
 
 use std::net::IpAddr;
 
@@ -60,8 +60,10 @@ pub(super) enum NotAligned {
     NoKey,
     /// A signature is wrong in another way.
     Wrong,
-    /// A pass that needs a DMARC record, which is not there or does not allow it.
+    /// A pass of another domain, which the DMARC record does not allow.
     NotAllowed,
+    /// A pass that counts only with a DMARC record, which is not there.
+    NoRecord,
     /// No signature of the domain, and SPF does not pass.
     Nothing,
 }
@@ -96,7 +98,7 @@ pub(super) async fn aligned(
         return Ok(());
     }
     Err(unknown(&signed, &spf, [record.dkim_result(), record.spf_result()])
-        .unwrap_or_else(|| reason(&signed, &spf, unusable)))
+        .unwrap_or_else(|| reason(&signed, &spf, unusable, record.dmarc_record().is_some())))
 }
 
 /// Leaves in `message` the signatures that may count, and says why others of these domains do not.
@@ -178,10 +180,15 @@ fn unknown(signed: &[DkimOutput<'_>], spf: &SpfOutput, aligned: [&DmarcResult; 2
 }
 
 /// The sentence that helps most: about a signature of the domain, if there is one.
-fn reason(signed: &[DkimOutput<'_>], spf: &SpfOutput, unusable: Option<NotAligned>) -> NotAligned {
+fn reason(
+    signed: &[DkimOutput<'_>],
+    spf: &SpfOutput,
+    unusable: Option<NotAligned>,
+    has_record: bool,
+) -> NotAligned {
     let passed = |output: &DkimOutput<'_>| *output.result() == DkimResult::Pass;
     if spf.result() == SpfResult::Pass || signed.iter().any(passed) {
-        return NotAligned::NotAllowed;
+        return if has_record { NotAligned::NotAllowed } else { NotAligned::NoRecord };
     }
     let faults = signed.iter().filter_map(|output| match output.result() {
         DkimResult::Neutral(error) | DkimResult::Fail(error) | DkimResult::PermError(error) => Some(error),

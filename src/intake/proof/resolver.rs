@@ -3,10 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use mail_auth::MessageAuthenticator;
+use mail_auth::common::cache::NoCache;
+use mail_auth::dmarc::Dmarc;
 use mail_auth::hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use mail_auth::hickory_resolver::system_conf::read_system_conf;
+use mail_auth::{DnsError, Error, MessageAuthenticator, Txt};
 
+use super::author::a_label;
 use crate::config::Dns;
 
 /// Answers that are remembered, as long as their time to live says. One has up to 64 KiB, most far less. They are kept below
@@ -62,16 +65,16 @@ impl Resolver {
             .map_err(|error| format!("no resolver can be made of them: {error}"))
     }
 
-    /// Asks for a record that need not exist, only to see that something answers.
+    /// Whether `domain` has a DMARC record of its own.
     ///
     /// # Errors
-    /// A sentence where nothing does.
-    pub async fn check(&self, domain: &str) -> Result<(), String> {
-        use mail_auth::{DnsError, Error};
-        let name = format!("_dmarc.{}.", domain.trim_end_matches('.'));
-        match self.0.txt_raw_lookup(&name).await {
+    /// A sentence where nobody answers.
+    pub async fn has_dmarc(&self, domain: &str) -> Result<bool, String> {
+        let domain = a_label(domain).ok_or_else(|| format!("{domain} is no domain"))?;
+        match self.0.txt_lookup::<Dmarc>(format!("_dmarc.{domain}."), None::<&NoCache<Box<str>, Txt>>).await {
+            Ok(_) => Ok(true),
             Err(Error::Dns(DnsError::Resolver(error))) => Err(error),
-            Ok(_) | Err(_) => Ok(()),
+            Err(_) => Ok(false),
         }
     }
 

@@ -373,4 +373,16 @@ mod tests {
         assert!(!verdict(MICROSOFT, &inside.replace("Organization", "CrossTenant")));
         assert!(!verdict(ID, inside), "other servers let it pass");
     }
+
+    proptest::proptest! {
+        /// Whatever a mail brings along, it is read to its end, and words of nobody's prove nothing.
+        #[test]
+        fn strange_words_are_read_and_prove_nothing(words in "[a-z.=;()\"\\\\ /1@\u{e4}]{0,60}", bytes in proptest::collection::vec(0_u8.., 0..200)) {
+            let mail = format!("Authentication-Results: mx.evil.example; {words}\r\nFrom: jane@clinic.example\r\n\r\n");
+            proptest::prop_assert!(crate::intake::proof::vouched(mail.as_bytes(), ID).is_err());
+            proptest::prop_assert!(crate::intake::proof::vouched(&bytes, ID).is_err());
+            let field = [b"From: ".as_slice(), &bytes, b"\r\nAuthentication-Results: ", &bytes, words.as_bytes(), b"\r\n\r\n"].concat();
+            let _ = crate::intake::proof::vouched(&field, MICROSOFT);
+        }
+    }
 }

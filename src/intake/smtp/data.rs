@@ -5,7 +5,7 @@
 //! name, in the first ("SMTP smuggling"). So a CR or LF that stands alone is never a line end here, and a mail that has
 //! one is refused: we read on to its true end, so that nothing in it is ever taken for a command.
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr2_iter};
 
 /// Follows the bytes behind `354` in pieces of any size.
 #[derive(Debug)]
@@ -98,6 +98,52 @@ impl Scanner {
             }
         }
         Step { content: input.get(from..).unwrap_or_default(), consumed: input.len(), ended: false }
+    }
+}
+
+/// Follows the bytes of BDAT chunks (RFC 3030), whose end is known by their size: only its lines are looked at. The mail goes
+/// on as lines, so that a bare CR or LF is no better here than behind DATA.
+#[derive(Debug)]
+pub(super) struct LineEnds {
+    last: u8,
+    bare: bool,
+}
+
+impl LineEnds {
+    pub(super) fn new() -> Self {
+        LineEnds { last: b'\n', bare: false }
+    }
+
+    /// Takes the next bytes, in pieces of any size.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        let Some(&last) = bytes.last() else { return };
+        for at in memchr2_iter(b'\r', b'\n', bytes) {
+            let before = at.checked_sub(1).map_or(Some(&self.last), |before| bytes.get(before));
+            let is_feed = bytes.get(at) == Some(&b'\n');
+            let after = bytes.get(at + 1);
+            self.bare |= match is_feed {
+                true => before != Some(&b'\r'),
+                // Behind the last byte, the next piece or the end tells.
+                false => after.is_some_and(|&after| after != b'\n'),
+            };
+        }
+        self.bare |= self.last == b'\r' && bytes.first() != Some(&b'\n');
+        self.last = last;
+    }
+
+    /// Whether a CR or LF stood alone so far.
+    pub(super) fn bare_line_end(&self) -> bool {
+        self.bare
+    }
+
+    /// Whether the last line has its end, or there is none.
+    pub(super) fn ended(&self) -> bool {
+        self.last == b'\n'
+    }
+
+    /// At the mail's end, a CR that waits for its LF waits in vain.
+    pub(super) fn finish(&mut self) {
+        self.bare |= self.last == b'\r';
     }
 }
 
@@ -202,6 +248,32 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn bare_line_ends_of_chunks(
+            bytes in proptest::collection::vec(proptest::sample::select(PIECES), 0..12),
+            sizes in proptest::collection::vec(0usize..5, 1..20),
+        ) {
+            let bytes = bytes.concat();
+            let alone = bytes.iter().enumerate().any(|(at, byte)| match byte {
+                b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+                b'\n' => at == 0 || bytes[at - 1] != b'\r',
+                _ => false,
+            });
+            let mut lines = LineEnds::new();
+            let mut rest = &bytes[..];
+            for size in sizes.into_iter().chain(std::iter::repeat(3)) {
+                if rest.is_empty() {
+                    break;
+                }
+                let (now, later) = rest.split_at(size.min(rest.len()));
+                lines.feed(now);
+                rest = later;
+            }
+            lines.finish();
+            prop_assert_eq!(lines.bare_line_end(), alone);
+            prop_assert_eq!(lines.ended(), bytes.is_empty() || bytes.ends_with(b"\n"));
+        }
+
         #[test]
         fn chunks_make_no_difference(
             bytes in proptest::collection::vec(

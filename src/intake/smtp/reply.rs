@@ -22,6 +22,12 @@ impl Reply {
         Reply { code, enhanced, text: text.into() }
     }
 
+    /// Its code, as 250.
+    #[cfg(test)]
+    pub(super) fn code(&self) -> u16 {
+        self.code
+    }
+
     /// A reply whose lines are told apart by `\n`, without enhanced code.
     pub(super) fn plain(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Reply::new(code, "", text)

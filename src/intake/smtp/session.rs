@@ -1,36 +1,53 @@
-//! The dialogue of one session: RFC 5321 with the extensions that the EHLO reply names.
+//! The dialogue of one session: RFC 5321 with the extensions that the EHLO reply names, or LMTP (RFC 2033).
+//!
+//! `login` is AUTH, `envelope` MAIL and RCPT, `content` DATA and BDAT and what becomes of the mail.
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use smtp_proto::{AUTH_PLAIN, Error as Fault, MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MailFrom, RcptTo, Request};
+use rustls::pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::auth;
-use super::receive::{Received, receive};
+use self::envelope::Envelope;
+use super::command::{self, Command, Fault, Hello};
+use super::names;
+use super::recent::{Guesses, Origin, Pace};
 use super::reply::Reply;
+use super::tls::Partners;
 use super::wire::{Hangup, Line, MAX_LINE, Wire};
-use crate::crash;
-use crate::intake::proof::{Standing, Witness};
-use crate::intake::{Accepted, Arrival, Intake, Refusal, Source};
+use crate::intake::proof::Witness;
+use crate::intake::{Intake, Refusal};
+
+mod content;
+mod envelope;
+mod login;
 
 /// So many commands that make no sense, and the session is closed.
 const MAX_STRIKES: u32 = 20;
-/// So many wrong passwords, and the session is closed.
-const MAX_FAILED_LOGINS: u32 = 3;
-/// RCPT commands per mail, as a multiple of the recipients it may have: refused ones count here too.
-const ASKED_PER_RECIPIENT: usize = 2;
 
-/// What every session of a listener has in common.
+/// What all sessions have in common.
 pub(super) struct Settings {
     pub(super) hostname: String,
     pub(super) max_recipients: usize,
     /// Largest mail, in bytes.
     pub(super) largest: u64,
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) partners: Option<Arc<Partners>>,
+    pub(super) guesses: Guesses,
+    pub(super) mails_per_minute: Option<u32>,
+    pub(super) by_address: Pace<Origin>,
+    pub(super) by_sender: Pace<String>,
+}
+
+/// Whose rules a session follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Smtp,
+    Lmtp,
 }
 
 /// One client's session.
@@ -38,23 +55,16 @@ pub(super) struct Session<'a, S> {
     wire: Wire<S>,
     settings: &'a Settings,
     intake: &'a Intake,
+    protocol: Protocol,
     peer: IpAddr,
     /// What the client called itself, once it has.
     hello: Option<String>,
     login: Option<String>,
+    /// Names in its certificate, where an authority of ours vouches for it.
+    names: Vec<String>,
     mail: Option<Envelope>,
     strikes: u32,
     failed_logins: u32,
-}
-
-/// The mail between MAIL and DATA.
-struct Envelope {
-    from: String,
-    /// Whose address that is as far as it is known, or the answer to every RCPT: clients show a refusal there per recipient, one
-    /// at MAIL often only as "sending failed".
-    standing: Result<Standing, Reply>,
-    to: Vec<String>,
-    asked: usize,
 }
 
 /// What happens after a command.
@@ -69,22 +79,34 @@ enum Next {
 use Next::{Close, Go, Say};
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
-    pub(super) fn new(wire: Wire<S>, settings: &'a Settings, intake: &'a Intake, peer: IpAddr) -> Self {
+    pub(super) fn new(
+        wire: Wire<S>,
+        settings: &'a Settings,
+        intake: &'a Intake,
+        protocol: Protocol,
+        peer: IpAddr,
+    ) -> Self {
         Session {
             wire,
             settings,
             intake,
+            protocol,
             peer,
             hello: None,
             login: None,
+            names: Vec::new(),
             mail: None,
             strikes: 0,
             failed_logins: 0,
         }
     }
 
-    /// The whole session, from the greeting to the closed connection.
-    pub(super) async fn run(mut self) {
+    /// The whole session, from the greeting to the closed connection; with `tls_first`, from the TLS handshake.
+    pub(super) async fn run(mut self, tls_first: bool) {
+        if tls_first && let Err(hangup) = self.secure().await {
+            tracing::debug!("an SMTP session ended before its greeting: {hangup}");
+            return;
+        }
         let last_word = match self.dialogue().await {
             Ok(last_word) => Some(last_word),
             Err(hangup) => {
@@ -121,122 +143,103 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     /// Commands and replies until one of them is the last; that reply is the result.
     async fn dialogue(&mut self) -> Result<Reply, Hangup> {
-        let greeting = Reply::plain(220, format!("{} ESMTP faxbridge", self.settings.hostname));
+        let protocol = match self.protocol {
+            Protocol::Smtp => "ESMTP",
+            Protocol::Lmtp => "LMTP",
+        };
+        let greeting = Reply::plain(220, format!("{} {protocol} faxbridge", self.settings.hostname));
         self.wire.reply(&greeting).await?;
         loop {
-            let next = match self.wire.line().await? {
+            let next = match self.wire.line(self.mail_is_under_way()).await? {
                 Line::Whole(line) => self.command(line).await?,
-                Line::TooLong => {
-                    self.strike(500, "5.5.2", format!("A command line has at most {MAX_LINE} bytes."))
-                }
+                Line::TooLong => self.strike(Reply::new(
+                    500,
+                    "5.5.2",
+                    format!("A command line has at most {MAX_LINE} bytes."),
+                )),
             };
             match next {
                 Say(reply) => self.wire.reply(&reply).await?,
                 Go => {}
                 Close(reply) => return Ok(reply),
             }
-            self.wire.stop_if_asked()?;
+            if !self.mail_is_under_way() {
+                self.wire.stop_if_asked()?;
+            }
         }
     }
 
     async fn command(&mut self, line: Range<usize>) -> Result<Next, Hangup> {
         let text = self.wire.text(line.clone());
-        if !is_clean(text) {
-            return Ok(self.strike(
-                500,
-                "5.5.2",
-                "A command is a line of printable characters that ends with CR LF.",
-            ));
-        }
-        let is_auth = text.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
-        let request = Request::parse(&mut text.iter()).map(Request::into_owned);
-        if is_auth {
+        let has_password = text.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
+        let command = command::parse(text);
+        if has_password {
             self.wire.wipe(line);
         }
-        Ok(match request {
-            Ok(Request::Ehlo { host }) => self.hello(host, true),
-            Ok(Request::Helo { host }) => self.hello(host, false),
-            Ok(Request::Mail { from }) => self.mail(from),
-            Ok(Request::Rcpt { to }) => self.rcpt(to),
-            Ok(Request::Data) => self.data().await?,
-            Ok(Request::Rset) => {
-                self.mail = None;
+        Ok(match command {
+            Ok(Command::Hello(hello, name)) => self.hello(hello, name),
+            Ok(Command::Mail(path, asked)) => self.mail(path, asked),
+            Ok(Command::Rcpt(path, asked)) => self.rcpt(path, asked),
+            Ok(Command::Data) => self.data().await?,
+            Ok(Command::Bdat { size, last }) => self.bdat(size, last).await?,
+            Ok(Command::Rset) => {
+                self.forget_mail();
                 Say(Reply::new(250, "2.0.0", "Forgotten."))
             }
-            Ok(Request::Noop { .. }) => Say(Reply::new(250, "2.0.0", "Still here.")),
-            Ok(Request::Vrfy { .. }) => {
+            Ok(Command::Noop) => Say(Reply::new(250, "2.0.0", "Still here.")),
+            Ok(Command::Verify) => {
                 Say(Reply::new(252, "2.1.5", "Addresses are not looked up; RCPT says what is taken."))
             }
-            Ok(Request::Help { .. }) => {
-                Say(Reply::new(214, "2.0.0", "EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY QUIT"))
-            }
-            Ok(Request::Quit) => {
+            Ok(Command::Help) => Say(Reply::new(
+                214,
+                "2.0.0",
+                "EHLO HELO LHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT",
+            )),
+            Ok(Command::Quit) => {
                 Close(Reply::new(221, "2.0.0", format!("{} says goodbye", self.settings.hostname)))
             }
-            Ok(Request::StartTls) => self.start_tls().await?,
-            Ok(Request::Auth { mechanism, initial_response }) => {
-                self.auth(mechanism, initial_response).await?
-            }
-            // What follows a BDAT is a mail, which must not be read as commands.
-            Ok(Request::Bdat { .. } | Request::Burl { .. }) => {
-                Close(Reply::new(502, "5.5.1", "CHUNKING is not offered here; use DATA."))
-            }
-            Ok(other) => self.strike(502, "5.5.1", format!("{} is not offered here.", other.name())),
-            Err(Fault::SyntaxError { .. }) if is_auth => {
-                self.strike(504, "5.5.4", "AUTH PLAIN is the only kind of AUTH here.")
-            }
-            Err(fault) => self.fault(&fault),
+            Ok(Command::StartTls) => self.start_tls().await?,
+            Ok(Command::Auth { mechanism, initial }) => self.auth(&mechanism, initial).await?,
+            Err(Fault::Line(reply)) => self.strike(reply),
+            Err(Fault::Stream(reply)) => Close(reply),
         })
     }
 
-    fn fault(&mut self, fault: &Fault) -> Next {
-        match fault {
-            Fault::InvalidSenderAddress => self.strike(501, "5.1.7", "That is no mail address to send from."),
-            Fault::InvalidRecipientAddress => {
-                self.strike(501, "5.1.3", "That is no mail address to send to.")
-            }
-            Fault::SyntaxError { syntax } => self.strike(501, "5.5.4", format!("It is written: {syntax}")),
-            Fault::InvalidParameter { param } => {
-                self.strike(501, "5.5.4", format!("The value of {param} is none."))
-            }
-            Fault::UnsupportedParameter { .. } => unsupported(),
-            Fault::UnknownCommand
-            | Fault::NeedsMoreData { .. }
-            | Fault::ResponseTooLong
-            | Fault::InvalidResponse { .. } => self.strike(500, "5.5.1", "There is no such command."),
-        }
-    }
-
     /// Refuses a command that no proper client sends; too many of those end the session.
-    fn strike(
-        &mut self,
-        code: u16,
-        enhanced: &'static str,
-        text: impl Into<std::borrow::Cow<'static, str>>,
-    ) -> Next {
-        self.strikes += 1;
+    fn strike(&mut self, reply: Reply) -> Next {
+        self.strikes = self.strikes.saturating_add(1);
         if self.strikes < MAX_STRIKES {
-            Say(Reply::new(code, enhanced, text))
+            Say(reply)
         } else {
             Close(Reply::new(421, "4.7.0", format!("{} heard too many errors", self.settings.hostname)))
         }
     }
 
     fn bad_sequence(&mut self, text: &'static str) -> Next {
-        self.strike(503, "5.5.1", text)
+        self.strike(Reply::new(503, "5.5.1", text))
     }
 
-    fn hello(&mut self, name: String, extended: bool) -> Next {
+    fn hello(&mut self, hello: Hello, name: String) -> Next {
+        match (self.protocol, hello) {
+            (Protocol::Smtp, Hello::Ehlo | Hello::Helo) | (Protocol::Lmtp, Hello::Lhlo) => {}
+            // RFC 2033, section 4.1.
+            (Protocol::Lmtp, _) => {
+                return self.strike(Reply::new(500, "5.5.1", "LMTP is spoken here: LHLO."));
+            }
+            (Protocol::Smtp, _) => {
+                return self.strike(Reply::new(500, "5.5.1", "SMTP is spoken here: EHLO."));
+            }
+        }
         self.hello = Some(name);
-        self.mail = None;
+        self.forget_mail();
         let mut text = self.settings.hostname.clone();
-        if extended {
-            text.push_str("\nPIPELINING\n8BITMIME\nENHANCEDSTATUSCODES\n");
+        if hello != Hello::Helo {
+            text.push_str("\nPIPELINING\n8BITMIME\nENHANCEDSTATUSCODES\nCHUNKING\nSMTPUTF8\nDSN\n");
             if self.settings.tls.is_some() && !self.wire.is_tls() {
                 text.push_str("STARTTLS\n");
             }
             if self.wire.is_tls() && self.login.is_none() {
-                text.push_str("AUTH PLAIN\n");
+                text.push_str("AUTH PLAIN LOGIN\n");
             }
             text.push_str(&format!("SIZE {}", self.settings.largest));
         }
@@ -244,9 +247,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     async fn start_tls(&mut self) -> Result<Next, Hangup> {
-        let Some(acceptor) = &self.settings.tls else {
-            return Ok(self.strike(502, "5.5.1", "STARTTLS is not offered here."));
-        };
+        if self.settings.tls.is_none() {
+            return Ok(self.strike(Reply::new(502, "5.5.1", "STARTTLS is not offered here.")));
+        }
         if self.wire.is_tls() {
             return Ok(self.bad_sequence("TLS is on already."));
         }
@@ -256,224 +259,45 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
         self.wire.reply(&Reply::new(220, "2.0.0", "Begin TLS.")).await?;
         self.wire.flush().await?;
-        self.wire.start_tls(acceptor).await?;
+        self.secure().await?;
         // What was said in the clear may have been anybody's words (RFC 3207, section 4.2).
         self.hello = None;
-        self.mail = None;
+        self.forget_mail();
         Ok(Go)
     }
 
-    async fn auth(&mut self, mechanism: u64, initial_response: String) -> Result<Next, Hangup> {
-        let initial_response = zeroize::Zeroizing::new(initial_response);
-        if !self.wire.is_tls() {
-            return Ok(match self.settings.tls {
-                Some(_) => self.strike(538, "5.7.11", "A password is only taken under TLS: STARTTLS first."),
-                None => self.strike(502, "5.5.1", "AUTH is not offered here."),
-            });
-        }
-        if self.hello.is_none() || self.login.is_some() || self.mail.is_some() {
-            return Ok(self.bad_sequence("AUTH comes once, after EHLO and before MAIL."));
-        }
-        if mechanism != AUTH_PLAIN {
-            return Ok(self.strike(504, "5.5.4", "AUTH PLAIN is the only kind of AUTH here."));
-        }
-        let credentials = if initial_response.is_empty() {
-            self.wire.reply(&Reply::plain(334, "")).await?;
-            self.wire.flush().await?;
-            let Line::Whole(line) = self.wire.line().await? else {
-                return Ok(self.strike(500, "5.5.6", "That is too long for a password."));
-            };
-            let answer =
-                std::str::from_utf8(self.wire.text(line.clone())).unwrap_or_default().trim_ascii_end();
-            let cancelled = answer == "*";
-            let credentials = auth::plain(answer);
-            self.wire.wipe(line);
-            if cancelled {
-                return Ok(Say(Reply::new(501, "5.7.0", "No login then.")));
+    /// Changes to TLS, and looks at the certificate that the client shows.
+    async fn secure(&mut self) -> Result<(), Hangup> {
+        let Some(acceptor) = &self.settings.tls else { return Err(Hangup::Closed) };
+        self.wire.start_tls(acceptor).await?;
+        let chain = self.wire.certificates();
+        if let (Some(partners), Some(own)) = (&self.settings.partners, chain.first()) {
+            let now = self.intake.inner.clock.now().as_second();
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or_default()));
+            if partners.vouch_for(chain, now) {
+                self.names = names::of(own);
+            } else {
+                tracing::info!(
+                    "a client showed a certificate that none of smtp.client_authorities vouches for"
+                );
             }
-            credentials
-        } else {
-            auth::plain(&initial_response)
-        };
-        let Some(credentials) = credentials else {
-            return Ok(self.failed_login(Reply::new(501, "5.5.2", "That is no response of AUTH PLAIN.")));
-        };
-        let Some(login) = credentials.login() else {
-            return Ok(self.failed_login(wrong_password()));
-        };
-        if self.intake.login(login, credentials.password()).is_none() {
-            tracing::warn!("somebody gave a wrong SMTP login or password");
-            return Ok(self.failed_login(wrong_password()));
         }
-        self.login = Some(login.to_owned());
-        Ok(Say(Reply::new(235, "2.7.0", "Welcome.")))
+        Ok(())
     }
 
-    fn failed_login(&mut self, reply: Reply) -> Next {
-        self.failed_logins += 1;
-        if self.failed_logins < MAX_FAILED_LOGINS { Say(reply) } else { Close(reply) }
-    }
-
-    fn mail(&mut self, from: MailFrom<String>) -> Next {
-        let Some(hello) = &self.hello else {
-            return self.bad_sequence("EHLO comes first.");
-        };
-        if self.mail.is_some() {
-            return self.bad_sequence("One mail at a time: RSET forgets the one that was begun.");
+    fn witness(&self, from: String) -> Witness {
+        Witness {
+            login: self.login.clone(),
+            certificate: self.names.clone(),
+            peer: self.peer,
+            handed_over: self.protocol == Protocol::Lmtp,
+            hello: self.hello.clone().unwrap_or_default(),
+            from,
         }
-        let known = MAIL_BODY_7BIT | MAIL_BODY_8BITMIME;
-        if from.flags & !known != 0 || from.env_id.is_some() || from.by != 0 {
-            return unsupported();
-        }
-        if from.size as u64 > self.settings.largest {
-            return Say(too_large(self.settings.largest));
-        }
-        let standing = if from.address.is_empty() {
-            Err(Reply::new(
-                550,
-                "5.7.1",
-                "Mail without a sender is a notice from a machine; such mail is never faxed.",
-            ))
-        } else if !is_plausible(&from.address) {
-            return self.strike(553, "5.1.7", "That is no mail address to send from.");
-        } else {
-            let witness = self.witness(hello.clone(), from.address.clone());
-            self.intake.standing(&witness).map_err(|refusal| self.refused(&refusal))
-        };
-        self.mail = Some(Envelope { from: from.address, standing, to: Vec::new(), asked: 0 });
-        Say(Reply::new(250, "2.1.0", "Go on."))
-    }
-
-    fn rcpt(&mut self, to: RcptTo<String>) -> Next {
-        let Some(mut mail) = self.mail.take() else {
-            return self.bad_sequence("MAIL comes before RCPT.");
-        };
-        let next = self.rcpt_of(&mut mail, to);
-        self.mail = Some(mail);
-        next
-    }
-
-    fn rcpt_of(&mut self, mail: &mut Envelope, to: RcptTo<String>) -> Next {
-        let standing = match &mail.standing {
-            Ok(standing) => standing,
-            Err(reply) => return Say(reply.clone()),
-        };
-        if to.flags != 0 || to.orcpt.is_some() || to.rrvs != 0 {
-            return unsupported();
-        }
-        mail.asked += 1;
-        let most = self.settings.max_recipients;
-        if mail.to.len() >= most || mail.asked > most.saturating_mul(ASKED_PER_RECIPIENT) {
-            let text = format!("A mail has at most {most} recipients here; send the rest in another.");
-            return Say(Reply::new(452, "4.5.3", text));
-        }
-        if !is_plausible(&to.address) {
-            return self.strike(553, "5.1.3", "That is no mail address to send to.");
-        }
-        let routable = match standing {
-            Standing::Proven(proven) => self.intake.routable(&proven.sender, &to.address),
-            Standing::Open => self.intake.routable_by_any(&to.address),
-        };
-        if let Err(refusal) = routable {
-            return Say(self.refused(&refusal));
-        }
-        if !mail.to.contains(&to.address) {
-            mail.to.push(to.address);
-        }
-        Say(Reply::new(250, "2.1.5", "Will be faxed."))
-    }
-
-    async fn data(&mut self) -> Result<Next, Hangup> {
-        let Some(mail) = self.mail.take() else {
-            return Ok(self.bad_sequence("MAIL and RCPT come before DATA."));
-        };
-        let standing = match mail.standing {
-            Ok(standing) if !mail.to.is_empty() => standing,
-            _ => return Ok(Say(Reply::new(554, "5.5.1", "No recipient of this mail was taken."))),
-        };
-        let mut draft = match self.intake.begin().await {
-            Ok(draft) => draft,
-            Err(refusal) => return Ok(Say(self.refused(&refusal))),
-        };
-        if standing == Standing::Open {
-            draft.keep_copy();
-        }
-        self.wire.reply(&Reply::plain(354, "Send the mail; a line with one dot ends it.")).await?;
-        self.wire.flush().await?;
-        let (draft, message_id, body_sha256) = match receive(&mut self.wire, draft).await? {
-            Received::Whole { draft, message_id, body_sha256 } => (draft, message_id, body_sha256),
-            Received::Refused(reply) => return Ok(Say(reply)),
-        };
-        let proven = match standing {
-            Standing::Proven(proven) => proven,
-            Standing::Open => {
-                let witness = self.witness(self.hello.clone().unwrap_or_default(), mail.from.clone());
-                match self.intake.prove(&draft, &witness).await {
-                    Ok(proven) => proven,
-                    Err(refusal) => return Ok(Say(self.refused(&refusal))),
-                }
-            }
-        };
-        let arrival = Arrival {
-            proof: Some(proven.proof),
-            author: proven.author,
-            envelope_from: Some(mail.from),
-            envelope_to: mail.to,
-            message_id,
-            body_sha256: Some(body_sha256),
-            ..Arrival::new(Source::Smtp, proven.sender)
-        };
-        let text = match self.intake.accept(draft, arrival).await {
-            Ok(Accepted::New(id)) => format!("accepted as {id}"),
-            Ok(Accepted::Known(id)) => format!("accepted before as {id}"),
-            Err(refusal) => return Ok(Say(self.refused(&refusal))),
-        };
-        // The promise is made: it goes out at once, whatever else is waiting to be read.
-        self.wire.reply(&Reply::new(250, "2.0.0", text)).await?;
-        self.wire.flush().await?;
-        crash::reached("intake.answered");
-        self.strikes = 0;
-        Ok(Go)
-    }
-
-    fn witness(&self, hello: String, from: String) -> Witness {
-        Witness { login: self.login.clone(), certificate: Vec::new(), peer: self.peer, hello, from }
     }
 
     fn refused(&self, refusal: &Refusal) -> Reply {
         super::tell_operator(refusal);
         Reply::refusal(refusal)
     }
-}
-
-fn unsupported() -> Next {
-    Say(Reply::new(
-        555,
-        "5.5.4",
-        "A parameter of this command belongs to an extension that is not offered here.",
-    ))
-}
-
-fn wrong_password() -> Reply {
-    Reply::new(535, "5.7.8", "Login or password is wrong.")
-}
-
-fn too_large(largest: u64) -> Reply {
-    Reply::new(552, "5.3.4", format!("A mail has at most {largest} bytes here."))
-}
-
-/// Printable ASCII and one CR LF at the end: what parsers disagree about does not come this far.
-fn is_clean(line: &[u8]) -> bool {
-    line.strip_suffix(b"\r\n").is_some_and(|text| text.iter().all(|byte| (b' '..=b'~').contains(byte)))
-}
-
-/// One `@`, something printable on both sides. The parser has taken quotes away already, so a second `@` here would let one
-/// part of the program see another domain than the next one does.
-fn is_plausible(address: &str) -> bool {
-    let Some((local, domain)) = address.split_once('@') else { return false };
-    let domain_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]_".contains(&byte);
-    !local.is_empty()
-        && local.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !b"<>\"\\,;".contains(&byte))
-        && !domain.is_empty()
-        && domain.bytes().all(domain_byte)
 }

@@ -10,9 +10,9 @@ use tokio::io::{
 };
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 
-use super::session::{Session, Settings};
+use super::recent::{Guesses, Pace};
+use super::session::{Protocol, Session, Settings};
 use super::wire::Wire;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -22,8 +22,11 @@ use crate::routing::Rules;
 use crate::spool::{MasterKey, Spool, WrappedKey};
 use crate::store::{Store, Submission, SubmissionFilter};
 
+mod chunks;
 mod dialogue;
+mod limited;
 mod listener;
+mod lmtp;
 mod mails;
 mod secured;
 
@@ -33,8 +36,8 @@ struct Bench {
     store: Store,
     spool: Spool,
     intake: Intake,
-    largest: u64,
-    tls: Option<TlsAcceptor>,
+    settings: Arc<Settings>,
+    protocol: Protocol,
     stop: watch::Sender<bool>,
 }
 
@@ -56,6 +59,14 @@ idle = "60 s"
 name = "desk"
 addresses = ["jane@example.com"]
 networks = ["127.0.0.0/8"]
+[[sender]]
+name = "slow"
+addresses = ["slow@example.com", "längsam@xn--bcher-kva.example"]
+networks = ["127.0.0.0/8"]
+mails_per_minute = 2
+[[sender]]
+name = "partner"
+certificates = ["mail.partner.example"]
 [[sender]]
 name = "billing"
 addresses = ["bill@example.com"]
@@ -80,7 +91,23 @@ impl Bench {
         let intake =
             Intake::new(config, store.clone(), spool.clone(), rules, clock, Arc::new(Notify::new())).unwrap();
         let (stop, _) = watch::channel(false);
-        Bench { folder, store, spool, intake, largest: 1 << 20, tls: None, stop }
+        let settings = Settings {
+            hostname: "fax.example.com".into(),
+            max_recipients: 3,
+            largest: 1 << 20,
+            tls: None,
+            partners: None,
+            guesses: Guesses::new(10, Duration::from_secs(60), Duration::ZERO),
+            mails_per_minute: None,
+            by_address: Pace::new(),
+            by_sender: Pace::new(),
+        };
+        Bench { folder, store, spool, intake, settings: Arc::new(settings), protocol: Protocol::Smtp, stop }
+    }
+
+    /// Changes what all sessions have in common, before the first.
+    fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(Arc::get_mut(&mut self.settings).expect("no session yet"));
     }
 
     /// A session and the client's end of it.
@@ -90,16 +117,12 @@ impl Bench {
 
     fn connect_for(&self, idle: Duration, lasts: Duration) -> Client<DuplexStream> {
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
-        let settings = Settings {
-            hostname: "fax.example.com".into(),
-            max_recipients: 3,
-            largest: self.largest,
-            tls: self.tls.clone(),
-        };
-        let (intake, stop) = (self.intake.clone(), self.stop.subscribe());
+        let settings = Arc::clone(&self.settings);
+        let (intake, stop, protocol) = (self.intake.clone(), self.stop.subscribe(), self.protocol);
         let session = tokio::spawn(async move {
             let wire = Wire::new(theirs, idle, lasts, stop);
-            Session::new(wire, &settings, &intake, "127.0.0.1".parse().unwrap()).run().await;
+            let session = Session::new(wire, &settings, &intake, protocol, "127.0.0.1".parse().unwrap());
+            session.run(false).await;
         });
         Client { stream: BufReader::new(ours), session }
     }

@@ -4,16 +4,19 @@ use std::ops::Range;
 use std::time::Duration;
 
 use memchr::memchr;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::reply::Reply;
 
-/// Bytes read at once; the whole of what a session keeps of a mail, beside what the spool is sealing.
+/// Bytes of a mail read at once; the whole of what a session keeps of it, beside what the spool is sealing.
 const INPUT: usize = 32 * 1024;
+/// Bytes read at once before the first mail: a thousand sessions that only wait are to cost little.
+const FIRST_INPUT: usize = 2 * MAX_LINE;
 /// Longest command line, CR LF included. RFC 5321 asks for 512 and a bit per extension.
 pub(super) const MAX_LINE: usize = 4096;
 /// Replies are sent at the latest when they fill this.
@@ -27,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The connection to a client.
 pub(super) struct Wire<S> {
     stream: Stream<S>,
-    input: Box<[u8]>,
+    input: Vec<u8>,
     /// What of `input` is read but not used yet.
     unread: Range<usize>,
     output: Vec<u8>,
@@ -72,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, idle: Duration, lasts: Duration, shutdown: watch::Receiver<bool>) -> Self {
         Wire {
             stream: Stream::Plain(stream),
-            input: vec![0; INPUT].into_boxed_slice(),
+            input: vec![0; FIRST_INPUT],
             unread: 0..0,
             output: Vec::new(),
             idle,
@@ -84,6 +87,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     pub(super) fn is_tls(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// The client's certificates, its own first; none without TLS, and none where it showed none.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        match &self.stream {
+            Stream::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
+            Stream::Plain(_) | Stream::Gone => &[],
+        }
     }
 
     /// Whether bytes have come that nobody has used yet.
@@ -113,8 +124,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(sent.map_err(|_| self.late())??)
     }
 
-    /// The next line. The whole of it must come within the idle time.
-    pub(super) async fn line(&mut self) -> Result<Line, Hangup> {
+    /// The next line. The whole of it must come within the idle time. A stop of the service ends the wait for it, unless a mail
+    /// is `under_way`.
+    pub(super) async fn line(&mut self, under_way: bool) -> Result<Line, Hangup> {
         let by = Instant::now() + self.idle;
         let mut searched = 0;
         let mut too_long = false;
@@ -137,9 +149,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             let mut shutdown = self.shutdown.clone();
             tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|stop| *stop) => return Err(Hangup::Stopping),
+                _ = shutdown.wait_for(|stop| *stop), if !under_way => return Err(Hangup::Stopping),
                 read = self.fill(by) => read?,
             }
+        }
+    }
+
+    /// Waits, as a punishment. A stop of the service ends it, as does the end of the session's time.
+    pub(super) async fn pause(&mut self, time: Duration) -> Result<(), Hangup> {
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|stop| *stop) => Err(Hangup::Stopping),
+            () = sleep_until((Instant::now() + time).min(self.end)) => Ok(()),
         }
     }
 
@@ -162,11 +184,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Bytes of the mail that streams in: at least one. A stop of the service waits for the mail's end.
     pub(super) async fn body(&mut self) -> Result<&[u8], Hangup> {
+        let now = Instant::now();
+        let since = match self.stretch {
+            Some((since, brought)) if brought < LEAST_PER_IDLE => since,
+            _ => {
+                self.stretch = Some((now, 0));
+                now
+            }
+        };
         if self.unread.is_empty() {
-            let (since, brought) = *self.stretch.get_or_insert_with(|| (Instant::now(), 0));
+            // A client that pipelines BDAT may wait for these before it sends its mail.
+            self.flush().await?;
+            if self.input.len() < INPUT {
+                self.input.resize(INPUT, 0);
+            }
             self.fill(since + self.idle).await?;
-            let brought = brought + self.unread.len();
-            self.stretch = (brought < LEAST_PER_IDLE).then_some((since, brought));
+        } else if now > since + self.idle {
+            return Err(Hangup::Idle);
         }
         Ok(self.unread())
     }
@@ -174,6 +208,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Marks bytes of [`Wire::body`] as used.
     pub(super) fn consume(&mut self, bytes: usize) {
         self.unread.start = self.unread.end.min(self.unread.start + bytes);
+        if let Some((_, brought)) = &mut self.stretch {
+            *brought = brought.saturating_add(bytes);
+        }
+    }
+
+    /// Reads bytes that belong to no mail.
+    pub(super) async fn skip(&mut self, bytes: u64) -> Result<(), Hangup> {
+        let mut left = bytes;
+        while left > 0 {
+            let here = self.body().await?.len();
+            let now = usize::try_from(left).unwrap_or(usize::MAX).min(here);
+            self.consume(now);
+            left = left.saturating_sub(now as u64);
+        }
+        Ok(())
     }
 
     /// Time for the next mail is counted anew.
@@ -188,7 +237,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             _ => return Err(Hangup::Closed),
         };
         let by = (Instant::now() + self.idle).min(self.end);
-        let stream = timeout_at(by, acceptor.accept(stream)).await.map_err(|_| self.late())??;
+        let mut shutdown = self.shutdown.clone();
+        let stream = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|stop| *stop) => return Err(Hangup::Stopping),
+            stream = timeout_at(by, acceptor.accept(stream)) => stream.map_err(|_| self.late())??,
+        };
         self.stream = Stream::Tls(Box::new(stream));
         Ok(())
     }

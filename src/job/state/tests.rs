@@ -416,4 +416,9 @@ fn a_released_job_has_its_full_time_again() {
     let step = run(&held, Event::Release, 200_000, &[]).unwrap();
     assert_eq!(step.state, JobState::Queued { due: at(200_000) });
     assert_eq!(step.effects, [Effect::Extend(at(200_000 + 86_400))]);
+    // A release is no leave to send it before its sender wants it sent.
+    let context = Context { not_before: Some(at(250_000)), ..Context::plain(at(200_000), at(86_400)) };
+    let step = super::step(&held, Event::Release, &context).unwrap();
+    assert_eq!(step.state, JobState::Queued { due: at(250_000) });
+    assert_eq!(step.effects, [Effect::Extend(at(250_000 + 86_400))]);
 }

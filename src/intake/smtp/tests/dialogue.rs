@@ -96,7 +96,6 @@ async fn dialogues() {
                 ("EXPN staff\r\n", &["502 5.5.1"]),
                 ("ETRN x\r\n", &["502 5.5.1"]),
                 ("HELLO there\r\n", &["500 5.5.1"]),
-                ("GET / HTTP/1.1\r\n", &["500 5.5.1"]),
                 ("\r\n", &["500 5.5"]),
                 ("EHLO\r\n", &["501 5.5.4"]),
                 ("STARTTLS\r\n", &["502 5.5.1"]),
@@ -105,8 +104,31 @@ async fn dialogues() {
             ],
         ),
         (
-            "BDAT is followed by who knows what",
-            &[HELLO, MAIL, RCPT, ("BDAT 6 LAST\r\nQUIT\r\n", &["502 5.5.1"])],
+            "what Postfix' and other servers' clients get away with",
+            &[
+                ("HELO my computer\r\n", &["250 fax.example.com"]),
+                ("EHLO [192.0.2.7]\r\n", &["250-fax.example.com"]),
+                ("MAIL FROM: <jane@example.com>  SIZE=100  \r\n", &["250 2.1.0"]),
+                ("RCPT TO:  smith@fax.example.com \r\n", &["250 2.1.5"]),
+                ("RCPT TO:<\"smith\"@fax.example.com>\r\n", &["250 2.1.5"]),
+                ("DATA  \r\n", &["354 "]),
+                BODY,
+                ("RSET now\r\n", &["501 5.5.4"]),
+                ("DATA now\r\n", &["501 5.5.4"]),
+                ("LHLO x\r\n", &["500 5.5.1 SMTP is spoken here"]),
+            ],
+        ),
+        (
+            "a browser",
+            &[("POST / HTTP/1.1\r\nMAIL FROM:<jane@example.com>\r\nQUIT\r\n", &["554 5.5.1 This is"])],
+        ),
+        (
+            "somebody else's address",
+            &[("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nEHLO x\r\n", &["554 5.7.0 No PROXY"])],
+        ),
+        (
+            "the same in binary",
+            &[("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", &["500 5.5.1", "500 5.5.1", "554 5.7.0 No PROXY"])],
         ),
         (
             "only CR LF ends a command",
@@ -130,12 +152,14 @@ async fn dialogues() {
                 ("MAIL FROM:<jane@example.com> SIZE=1048577\r\n", &["552 5.3.4"]),
                 ("MAIL FROM:<jane@example.com> SIZE=999999999999999999\r\n", &["552 5.3.4"]),
                 ("MAIL FROM:<jane@example.com> SIZE=big\r\n", &["501 5.5.4"]),
-                ("MAIL FROM:<jane@example.com> SMTPUTF8\r\n", &["555 5.5.4"]),
                 ("MAIL FROM:<jane@example.com> BODY=BINARYMIME\r\n", &["555 5.5.4"]),
-                ("MAIL FROM:<jane@example.com> RET=FULL\r\n", &["555 5.5.4"]),
+                ("MAIL FROM:<jane@example.com> RET=ALL\r\n", &["501 5.5.4"]),
+                ("MAIL FROM:<jane@example.com> REQUIRETLS\r\n", &["555 5.5.4"]),
+                ("MAIL FROM:<postmaster>\r\n", &["553 5.1.7"]),
+                ("MAIL FROM:<@relay.example:jane@example.com>\r\n", &["553 5.1.7 A route"]),
                 ("MAIL FROM:<jane@example.com> X=Y\r\n", &["555 5.5.4"]),
-                ("MAIL FROM:jane@example.com\r\n", &["501 5.5.4"]),
-                ("MAIL FROM:<jane>\r\n", &["501 5.1.7"]),
+                ("MAIL FROM:<jane@example.com\r\n", &["501 5.5.4"]),
+                ("MAIL FROM:<jane>\r\n", &["553 5.1.7"]),
                 ("MAIL FROM:<\"jane@example.com\"@example.org>\r\n", &["553 5.1.7"]),
                 ("MAIL TO:<jane@example.com>\r\n", &["501 5.5.4"]),
                 ("MAIL FROM:<jane@example.com> SIZE=1048576 BODY=7BIT\r\n", &["250 2.1.0"]),
@@ -151,8 +175,10 @@ async fn dialogues() {
                     &["550 5.1.1 smith@elsewhere.example.com is not"],
                 ),
                 ("RCPT TO:<>\r\n", &["553 5.1.3"]),
-                ("RCPT TO:<smith>\r\n", &["501 5.1.3"]),
-                ("RCPT TO:<smith@fax.example.com> NOTIFY=NEVER\r\n", &["555 5.5.4"]),
+                ("RCPT TO:<smith>\r\n", &["553 5.1.3"]),
+                ("RCPT TO:<smith@fax.example.com> NOTIFY=SOON\r\n", &["501 5.5.4"]),
+                ("RCPT TO:<Postmaster>\r\n", &["550 5.1.1 postmaster is not faxed"]),
+                ("RCPT TO:<@relay.example:smith@fax.example.com>\r\n", &["553 5.1.3 A route"]),
                 ("DATA\r\n", &["554 5.5.1"]),
                 MAIL,
                 ("RCPT TO:<a@fax.example.com>\r\n", &["250 2.1.5"]),
@@ -219,7 +245,7 @@ async fn dialogues() {
                 );
             }
         }
-        if turns.last().is_some_and(|(sent, _)| sent.ends_with("QUIT\r\n")) {
+        if turns.last().is_some_and(|(sent, _)| sent.ends_with("QUIT\r\n") || sent.contains("PROXY")) {
             client.over().await;
         }
     }
@@ -232,7 +258,8 @@ async fn the_offer() {
     client.expect(&["220 "]).await;
     assert_eq!(
         client.say("EHLO client.example.com\r\n").await,
-        "250-fax.example.com\n250-PIPELINING\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250 SIZE 1048576"
+        "250-fax.example.com\n250-PIPELINING\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250-CHUNKING\n250-SMTPUTF8\n\
+         250-DSN\n250 SIZE 1048576"
     );
 }
 
