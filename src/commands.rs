@@ -25,6 +25,7 @@ use crate::config::{Config, Proof};
 use crate::intake::writes_from;
 use crate::job::{JobId, SubmissionId, word_type};
 use crate::packet::Contents;
+use crate::packet::message::own_words;
 use crate::receipt::reply::{Replies, Reply};
 use crate::store::{Job, JobFilter, Store, StoreError, Submission};
 
@@ -168,7 +169,7 @@ impl Desk {
                             send it to a fax address.";
             return Ok(carried(Outcome::NotDone, sentence.to_owned()));
         }
-        let command = letter.contents.text.as_deref().and_then(read);
+        let command = letter.contents.text.as_deref().and_then(|text| read(&own_words(text)));
         let filter = JobFilter { submission: Some(about), ..JobFilter::default() };
         let jobs = self.store.jobs(&filter, MOST_JOBS).await?;
         let Some(command) = command else {

@@ -383,3 +383,21 @@ async fn who_asked_for_delivery_notices_gets_the_receipt_in_that_shape() {
     assert!(answers[0].last_error.as_deref().unwrap().contains("NOTIFY=NEVER"), "{answers:?}");
     assert!(SystemClock.now() > silent.accepted_at);
 }
+
+/// As a mail program asks for it in MAIL and RCPT.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_asks_for_over_smtp_comes_back() {
+    let mut stage = staged(&config("relay = \"RELAY\"\ntls = \"none\"\n", "")).await;
+    stage.start().await;
+    let mail = documents::mail(JANE, BUSY, "<9@clinic.example>", "R", &[("r.pdf", &documents::pdf("r", 1))]);
+    std::fs::write(stage.path("mail.eml"), mail).unwrap();
+    let port = stage.smtp().port().to_string();
+    let path = stage.path("mail.eml");
+    output("/usr/bin/python3", &[&script("notify.py"), &port, JANE, BUSY, path.to_str().unwrap()]).await;
+    stage.final_receipt("<9@clinic.example>").await;
+    let report = parsed(&stage.sink.file(1)).await;
+    assert_eq!(report["type"], "multipart/report");
+    assert_eq!(report["blocks"][0]["Original-Envelope-Id"], "order 7");
+    assert_eq!(report["blocks"][1]["Original-Recipient"], "rfc822;Front+Desk@clinic.example");
+    assert_eq!(report["blocks"][1]["Action"], "failed");
+}

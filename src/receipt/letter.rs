@@ -107,9 +107,11 @@ pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Lett
             }),
             facts: facts(job),
             attempts: job.attempts.iter().map(|attempt| attempt_line(attempt, job, &times)).collect(),
+            // Of a fax that has only just been accepted, half of that is still to come.
             checks: job
                 .checklist
                 .iter()
+                .filter(|_| kind != Kind::Accepted)
                 .map(|check| (check.ok, clean(&format!("{}: {}", check.item, check.note))))
                 .collect(),
         })

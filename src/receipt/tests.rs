@@ -376,3 +376,84 @@ fn an_unknown_time_zone_means_utc_and_other_days_show_their_date() {
     assert!(letter.headline.ends_with("(4 tries until 2026-11-22 15:43 UTC)."), "{}", letter.headline);
     assert!(letter.sections[0].attempts[0].starts_with("1. 2026-11-22 14:06:00 to 14:06:40 UTC"));
 }
+
+fn answerable() -> Post {
+    Post {
+        from: "fax@example.com".into(),
+        to: "jane@example.net".into(),
+        reply_to: Some("reply+x@fax.example.com".into()),
+        host: "fax.example.com".into(),
+        at: at("14:06:00"),
+    }
+}
+
+#[test]
+fn an_acceptance_says_when_it_goes_out() {
+    let until = |text| Some(at(text));
+    let table = [
+        (JobState::Queued { due: at("14:05:59") }, None, "It goes out now."),
+        (JobState::Sending { attempt: 1, since: at("14:05:59") }, None, "It goes out now."),
+        (JobState::Queued { due: at("16:00:00") }, None, "It goes out from 16:00 UTC."),
+        (
+            JobState::Queued { due: at("14:05:59") },
+            until("20:00:00"),
+            "from 20:00 UTC; until then its recipient takes no calls.",
+        ),
+        (JobState::Queued { due: at("21:00:00") }, until("20:00:00"), "It goes out from 21:00 UTC."),
+        (JobState::Queued { due: at("14:05:59") }, until("14:00:00"), "It goes out now."),
+    ];
+    for (state, quiet_until, expected) in table {
+        let mut job = job(state, Vec::new());
+        job.quiet_until = quiet_until;
+        let letter = letter(&account(vec![job]), Kind::Accepted, Some(&answerable()));
+        assert_eq!(letter.headline, "Accepted: 3 pages for Mercy Radiology at +1 212-555-0199.");
+        assert_eq!(letter.subject, "Fax accepted: number ending in 0199, your reference 483920");
+        assert!(letter.sections[0].next.contains(expected), "{}", letter.sections[0].next);
+        assert!(letter.sections[0].next.ends_with("To stop it, answer this mail with: cancel"));
+    }
+    let mut several = held_unverified();
+    several.jobs.push(job(JobState::Queued { due: at("14:05:59") }, Vec::new()));
+    let letter = letter(&several, Kind::Accepted, Some(&answerable()));
+    assert_eq!(letter.sections.len(), 1, "what is held has a notice of its own");
+}
+
+#[test]
+fn a_mail_that_can_be_answered_says_how_and_others_do_not() {
+    let held = letter(&held_unverified(), Kind::Held, Some(&answerable()));
+    assert!(held.sections[0].next.ends_with("To give it up, answer this mail with: cancel"));
+    assert!(held.footer.last().unwrap().contains("one of the words status, cancel, release"));
+    let silent = letter(&held_unverified(), Kind::Held, Some(&Post { reply_to: None, ..answerable() }));
+    assert!(!silent.sections[0].next.contains("answer this mail"));
+    assert!(silent.footer.last().unwrap().contains("read by nobody"));
+    let until = at("20:00:00");
+    for hold in [Hold::PartlySent, Hold::Unclear] {
+        let account = account(vec![job(JobState::Held { hold, until }, Vec::new())]);
+        let letter = letter(&account, Kind::Held, Some(&answerable()));
+        assert!(letter.sections[0].next.contains("release sends it again, whole; cancel gives it up."));
+    }
+}
+
+#[test]
+fn the_answer_to_a_command_begins_with_what_was_done() {
+    let mut account = batch();
+    let verdict = |outcome| Verdict::Command {
+        id: "06d0s8mk2c0000c3".parse().unwrap(),
+        outcome,
+        sentence: "Done: the fax is cancelled.".into(),
+    };
+    account.verdict = verdict(Outcome::Done);
+    let done = letter(&account, Kind::Command, Some(&answerable()));
+    assert_eq!(done.headline, "Done: the fax is cancelled.");
+    assert_eq!(done.subject, "Done: 3 faxes: 1 delivered, 1 cancelled, 1 failed");
+    assert_eq!(done.sections.len(), 3);
+    assert_eq!(record::record(&account, Kind::Command)["command"]["submission"], "06d0s8mk2c0000c3");
+    let key = SigningKey::ephemeral().unwrap();
+    let mail = compose(&account, Kind::Command, Some(&answerable()), &key).unwrap().mail.unwrap();
+    assert_eq!(mail.message_id, "<06d0s8mk2c0000c3.command@fax.example.com>");
+    // One who may not hear of it hears nothing of it.
+    account.jobs.clear();
+    account.verdict = verdict(Outcome::NotDone);
+    let refused = letter(&account, Kind::Command, Some(&Post { reply_to: None, ..answerable() }));
+    assert_eq!(refused.subject, "Nothing changed: Fax");
+    assert!(refused.sections.is_empty() && refused.footer.len() == 1, "{:?}", refused.footer);
+}

@@ -196,7 +196,7 @@ pub(super) fn mailboxes(config: &Config, report: &mut Report<'_>) {
         match (&mailbox.password, &mailbox.oauth) {
             (None, None) => report.fault(&here.key("password"), "is missing: add password or oauth"),
             (Some(_), Some(_)) => {
-                report.fault(&here.key("oauth"), "stands beside password; allowed: one of the two")
+                report.fault(&here.key("oauth"), "stands beside password; allowed: one of the two");
             }
             (None, Some(oauth)) => known_oauth(&here.key("oauth"), oauth, config, report),
             (Some(_), None) => {}
