@@ -258,7 +258,7 @@ async fn dkim_signs_with_every_kind_of_key_and_says_which_is_none() {
     for (name, pem, kind, tail) in
         [("rsa", rsa, "rsa", 0), ("traditional", traditional, "rsa", 0), ("ed25519", ed25519, "ed25519", 32)]
     {
-        let signed = Dkim::new("clinic.example", "fax", pem.as_bytes()).unwrap().sign(mail.into()).unwrap();
+        let signed = Dkim::new("clinic.example", "fax", pem.as_bytes()).unwrap().sign(mail.as_ref()).unwrap();
         let file = at(&format!("{name}.eml"));
         std::fs::write(&file, signed).unwrap();
         let cut = if tail > 0 { format!("| tail -c {tail}") } else { String::new() };

@@ -111,6 +111,8 @@ impl Rig {
             route: vec!["sim".into()],
             state,
             deadline: at(86_400),
+            send_at: None,
+            priority: crate::job::Priority::Normal,
             packet: None,
             facts: vec![],
         });

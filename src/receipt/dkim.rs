@@ -85,16 +85,16 @@ impl Dkim {
     ///
     /// # Errors
     /// A sentence where the library of cryptography refuses.
-    pub fn sign(&self, mail: Vec<u8>) -> Result<Vec<u8>, String> {
+    pub fn sign(&self, mail: &[u8]) -> Result<Vec<u8>, String> {
         let signature = match &self.0 {
-            Signer::Rsa(signer) => signer.sign(&mail),
-            Signer::Ed25519(signer) => signer.sign(&mail),
+            Signer::Rsa(signer) => signer.sign(mail),
+            Signer::Ed25519(signer) => signer.sign(mail),
         };
         let mut signed = signature
             .map_err(|e| format!("the receipt could not be signed (DKIM): {e}"))?
             .to_header()
             .into_bytes();
-        signed.extend_from_slice(&mail);
+        signed.extend_from_slice(mail);
         Ok(signed)
     }
 }

@@ -375,7 +375,7 @@ impl Outbox {
     /// With its DKIM signature, where one is configured.
     fn signed(&self, mail: Vec<u8>) -> Result<Vec<u8>, Trouble> {
         match &self.dkim {
-            Some(dkim) => dkim.sign(mail).map_err(Trouble::Unconfigured),
+            Some(dkim) => dkim.sign(&mail).map_err(Trouble::Unconfigured),
             None => Ok(mail),
         }
     }

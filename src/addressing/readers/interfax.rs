@@ -154,7 +154,7 @@ mod tests {
         fn any_subject_is_read(subject in "\\PC*|(/?(b|bn|d|x)?[0-9 :-]{0,4} ?){0,6}") {
             if let Ok((said, cut)) = switches(&subject, &moment()) {
                 prop_assert_eq!(said.is_empty(), cut.is_empty() );
-                prop_assert_eq!(without(&subject, &[cut.clone()]).len() + cut.len(), subject.len());
+                prop_assert_eq!(without(&subject, std::slice::from_ref(&cut)).len() + cut.len(), subject.len());
             }
         }
     }

@@ -184,7 +184,7 @@ mod tests {
     fn fate(bytes: &[u8], limit: u64, piece: usize) -> Result<(), bool> {
         let mut watch = Watch::new(limit);
         for piece in bytes.chunks(piece) {
-            watch.see(piece).map_err(|error| error.get_ref().is_some_and(|inner| inner.is::<TooLarge>()))?;
+            watch.see(piece).map_err(|error| matches!(error.get_ref(), Some(inner) if inner.is::<TooLarge>()))?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! A session for fuzzers: any bytes as a client's, against a real intake on a memory file system.
+#![allow(clippy::panic, reason = "a fuzzer is told by a panic")]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
