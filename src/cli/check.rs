@@ -142,11 +142,12 @@ async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<(
             net::provider(loaded, name, section, findings).await?;
         }
     }
-    if !unreadable("receipt.password") {
-        net::relay(loaded, findings).await?;
-    }
     let unread: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
-    mailboxes::check(loaded, &unread, findings).await?;
+    let tokens = mailboxes::tokens(loaded, &unread, findings).await?;
+    if !unreadable("receipt.password") {
+        net::relay(loaded, &tokens, findings).await?;
+    }
+    mailboxes::check(loaded, &unread, &tokens, findings).await?;
     nothing_comes_in(&loaded.config, findings)
 }
 

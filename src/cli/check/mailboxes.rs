@@ -1,6 +1,5 @@
 //! Mailboxes and the tokens that open them: signs in, and says which setting is wrong if that fails.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use faxbridge::clock::SystemClock;
 use faxbridge::config::{Loaded, OauthFlow, OauthProvider};
 use faxbridge::daemon;
 use faxbridge::intake::imap;
-use faxbridge::oauth::{Keeper, TokenSource};
+use faxbridge::oauth::{Keeper, Sources, TokenSource};
 use faxbridge::store::Store;
 
 use super::{Findings, config_key};
@@ -16,12 +15,17 @@ use super::{Findings, config_key};
 /// The longest that somebody who checks waits for a mailbox.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks for every token and opens every mailbox. `unread` are the keys of secrets that cannot be read, which is told elsewhere.
-pub(super) async fn check(loaded: &Loaded, unread: &[&str], findings: &mut Findings) -> anyhow::Result<()> {
+/// Asks for every token, and returns the sources that gave one. `unread` are the keys of secrets that cannot be read, which is told
+/// elsewhere.
+pub(super) async fn tokens(
+    loaded: &Loaded,
+    unread: &[&str],
+    findings: &mut Findings,
+) -> anyhow::Result<Sources> {
     let config = &loaded.config;
     let spoiled = |prefix: &str| unread.iter().any(|key| key.starts_with(prefix));
     let keeper = if config.oauth.is_empty() { None } else { keeper(loaded).await };
-    let mut tokens = BTreeMap::new();
+    let mut tokens = Sources::new();
     for (name, section) in &config.oauth {
         let prefix = format!("oauth.{}.", config_key(name));
         if spoiled(&prefix) {
@@ -48,12 +52,23 @@ pub(super) async fn check(loaded: &Loaded, unread: &[&str], findings: &mut Findi
         match source.token().await {
             Ok(_) => {
                 findings.ok(format_args!("oauth.{name} gives an access token"))?;
-                tokens.insert(name.as_str(), Arc::new(source));
+                tokens.insert(name.clone(), Arc::new(source));
             }
             Err(error) => findings.outside(fault(error.key, error.sentence))?,
         }
     }
-    for (name, section) in &config.imap {
+    Ok(tokens)
+}
+
+/// Opens every mailbox.
+pub(super) async fn check(
+    loaded: &Loaded,
+    unread: &[&str],
+    tokens: &Sources,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let spoiled = |prefix: &str| unread.iter().any(|key| key.starts_with(prefix));
+    for (name, section) in &loaded.config.imap {
         let prefix = format!("imap.{}.", config_key(name));
         let source = section.oauth.as_deref().map(|oauth| tokens.get(oauth).cloned());
         // Without its token there is nothing to add to what was said about that.

@@ -3,18 +3,16 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Duration;
 
-use faxbridge::clock::SystemClock;
 use faxbridge::config::{self, Loaded, Proof, ProviderKind};
 use faxbridge::daemon;
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::intake::proof::Resolver;
-use faxbridge::oauth::TokenSource;
+use faxbridge::oauth::Sources;
 use faxbridge::receipt::dkim::Dkim;
 use faxbridge::receipt::outbox;
-use faxbridge::receipt::relay::TokenMap;
+use faxbridge::receipt::relay::token_map;
 use faxbridge::spool::{MasterKey, Purpose};
 use futures_util::future::join_all;
 
@@ -160,8 +158,8 @@ pub(super) async fn dns(loaded: &Loaded, findings: &mut Findings) -> anyhow::Res
     Ok(())
 }
 
-/// Greets the relay and signs in.
-pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+/// Greets the relay and signs in, where its section says so with one of the tokens that were given.
+pub(super) async fn relay(loaded: &Loaded, tokens: &Sources, findings: &mut Findings) -> anyhow::Result<()> {
     match Dkim::of(&loaded.config) {
         Ok(None) => {}
         Ok(Some(_)) => findings.ok("the key for the DKIM signature of receipts can sign")?,
@@ -170,18 +168,12 @@ pub(super) async fn relay(loaded: &Loaded, findings: &mut Findings) -> anyhow::R
             findings.fault(loaded.fault("receipt.dkim_key", sentence))?;
         }
     }
-    // Without a place to keep them: a refresh token that is given out anew is the daemon's to keep.
-    let mut tokens = TokenMap::new();
     let wanted = loaded.config.receipt.as_ref().and_then(|receipt| receipt.oauth.as_ref());
-    if let Some((name, section)) = wanted.and_then(|name| loaded.config.oauth.get_key_value(name)) {
-        match TokenSource::new(name, section, None, Arc::new(SystemClock)) {
-            Ok(source) => drop(tokens.insert(name.clone(), Arc::new(source))),
-            Err(error) => {
-                return findings.fault(loaded.fault(&format!("oauth.{name}.{}", error.key), error.sentence));
-            }
-        }
+    if wanted.is_some_and(|name| !tokens.contains_key(name)) {
+        // Why there is no token was told.
+        return Ok(());
     }
-    match outbox::relay(&loaded.config, &tokens) {
+    match outbox::relay(&loaded.config, &token_map(tokens)) {
         Ok(None) => Ok(()),
         Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),
         Ok(Some((relay, _))) => match tokio::time::timeout(PATIENCE, relay.check()).await {
