@@ -111,6 +111,8 @@ impl Rig {
             route: vec!["sim".into()],
             state,
             deadline: at(86_400),
+            send_at: None,
+            priority: crate::job::Priority::default(),
             packet: None,
             facts: vec![],
         });
