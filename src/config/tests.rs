@@ -394,7 +394,7 @@ fn a_cover_that_the_law_wants_cannot_be_left_out() {
     let office = LEAST.replace("country", "phone = \"+1 212 555 0100\"\ncountry");
     let rule =
         "[[rule]]\nname = \"a\"\nrecipient = \"k\"\nproviders = [\"a\"]\ncover_may_be_left_out = true\n";
-    let silent = "[provider.a]\nkind = \"faxplus\"\ntoken = \"env:T\"\n";
+    let silent = "[provider.a]\nkind = \"faxplus\"\ntoken = \"env:T\"\nfrom = \"+12125550101\"\n";
     let prints = "[provider.a]\nkind = \"phaxio\"\nlogin = \"l\"\npassword = \"env:T\"\n";
     for (provider, expected) in [(silent, true), (prints, false)] {
         let warnings = good(&format!("{office}{provider}{rule}")).warnings;
