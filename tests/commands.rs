@@ -17,7 +17,7 @@ mod support;
 
 const CONFIG: &str = r#"
 reply_to = "reply@fax.clinic.example"
-refusals_per_hour = 3
+refusals_per_hour = 5
 
 [smtp]
 listen = ["127.0.0.1:0"]
@@ -259,21 +259,21 @@ async fn refusals_to_one_address_are_braked_and_faxes_are_answered_all_the_same(
     let stage = stage().await;
     let filed = "filed@file.clinic.example";
     let answered = async || stage.sink.letters().len();
-    for n in 40..46 {
+    for n in 40..48 {
         let id = format!("<{n}@clinic.example>");
         smtp::send(stage.smtp(), JANE, &[filed], &fax(JANE, filed, &id)).await.unwrap();
     }
     stage
-        .until("six verdicts", async || {
+        .until("eight verdicts", async || {
             let mut settled = 0;
             for submission in stage.submissions().await {
                 let answers = stage.store.answers(submission.id).await.unwrap();
                 settled += usize::from(answers.iter().any(|answer| answer.next_at.is_none()));
             }
-            (settled == 6).then_some(())
+            (settled == 8).then_some(())
         })
         .await;
-    assert_eq!(answered().await, 3, "refusals_per_hour");
+    assert_eq!(answered().await, 5, "refusals_per_hour");
     let mut unsaid = 0;
     for submission in stage.submissions().await {
         assert!(stage.store.receipt(submission.id).await.unwrap().is_some(), "the record is kept");

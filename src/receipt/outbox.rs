@@ -18,6 +18,7 @@ use super::relay::{Login, TokenMap};
 use super::reply::Replies;
 use super::{Account, Kind, Post, Relay, SigningKey, Verdict, compose};
 use crate::clock::SharedClock;
+use crate::commands::Outcome;
 use crate::config::Config;
 use crate::crash::reached;
 use crate::intake::{ResultFile, folder};
@@ -334,7 +335,10 @@ impl Outbox {
             return Ok(Some("its client asked for no word about any recipient (NOTIFY=NEVER)".to_owned()));
         }
         let most = self.config.receipt.as_ref().map_or(u32::MAX, |section| section.refusals_per_hour);
-        if row.refusal == 0 {
+        // Who commanded something and is heard is a person, and waits for the answer.
+        let heard =
+            matches!(&account.verdict, Verdict::Command { outcome, .. } if *outcome != Outcome::NotDone);
+        if row.refusal == 0 || heard {
             return Ok(None);
         }
         let since = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN);
