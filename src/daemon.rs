@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -23,8 +23,8 @@ use crate::delivery::media::{self, Media};
 use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
-use crate::intake::smtp::{Certificate, Door, LOOK_EVERY, Partners, Tls};
-use crate::intake::{self, Intake, Rush};
+use crate::intake::smtp::{Certificate, LOOK_EVERY, Partners};
+use crate::intake::{self, Rush};
 use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
@@ -39,6 +39,7 @@ use crate::spool::{MasterKey, Purpose, Spool};
 use crate::store::Store;
 
 mod backstage;
+mod doors;
 
 use backstage::Backstage;
 
@@ -456,35 +457,6 @@ impl Parts {
         Ok(Some(media))
     }
 
-    async fn open_smtp(&mut self, smtp: &config::Smtp, intake: &Intake) -> Result<(), StartError> {
-        let partners = partners(smtp)?;
-        let config =
-            self.tls("smtp", smtp.tls_certificate.as_ref(), smtp.tls_key.as_ref(), partners.as_ref())?;
-        let tls = config.map(|config| Tls { config, partners });
-        let server =
-            intake::smtp::Server::new(smtp, tls, intake.clone()).map_err(StartError::configuration)?;
-        for (key, door, addresses) in [
-            ("smtp.listen", Door::Smtp, &smtp.listen),
-            ("smtp.listen_tls", Door::Tls, &smtp.listen_tls),
-            ("smtp.listen_lmtp", Door::Lmtp, &smtp.listen_lmtp),
-        ] {
-            for address in addresses {
-                let (listener, address) = listen(key, *address).await?;
-                match door {
-                    Door::Smtp => self.addresses.smtp.push(address),
-                    Door::Tls => self.addresses.smtp_tls.push(address),
-                    Door::Lmtp => self.addresses.lmtp.push(address),
-                }
-                let (server, stop) = (server.clone(), self.shutdown.subscribe());
-                self.doors.spawn(async move {
-                    server.serve(listener, door, stop).await;
-                    "the SMTP listener ended".into()
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// The certificate of `section`, where it has one. It is looked after: a renewed one is in use within moments.
     fn tls(
         &mut self,
@@ -504,71 +476,6 @@ impl Parts {
         });
         Ok(Some(configured))
     }
-
-    async fn open_doors(&mut self) -> Result<(), StartError> {
-        let intake = Intake::new(
-            Arc::clone(&self.config),
-            self.store.clone(),
-            self.spool.clone(),
-            Arc::clone(&self.rules),
-            Arc::clone(&self.clock),
-            Arc::clone(&self.arrived),
-        )
-        .map_err(StartError::configuration)?
-        .telling(Arc::clone(&self.rush));
-        if let Some(smtp) = self.config.smtp.clone() {
-            self.open_smtp(&smtp, &intake).await?;
-        }
-        if let Some(sftp) = self.config.sftp.clone() {
-            let path = sftp.host_key.clone();
-            let path = path.unwrap_or_else(|| self.config.store.data_dir.join("ssh_host_ed25519_key"));
-            let key = intake::sftp::hostkey::load_or_make(&path)
-                .map_err(|e| StartError::new("sftp.host_key", e))?;
-            for address in &sftp.listen {
-                let (listener, address) = listen("sftp.listen", *address).await?;
-                self.addresses.sftp.push(address);
-                let served = intake::sftp::serve(
-                    listener,
-                    sftp.clone(),
-                    key.clone(),
-                    intake.clone(),
-                    self.shutdown.subscribe(),
-                );
-                self.doors.spawn(async {
-                    served.await;
-                    "the SFTP server ended".into()
-                });
-            }
-        }
-        self.open_mailboxes(&intake);
-        for (name, folder) in self.config.folder.clone() {
-            let watched = intake::folder::watch(name, folder, intake.clone(), self.shutdown.subscribe());
-            self.doors.spawn(async {
-                watched.await;
-                "a watched folder ended".into()
-            });
-        }
-        Ok(())
-    }
-
-    /// Begins to fetch every mailbox. None that is out of reach keeps the daemon from starting.
-    fn open_mailboxes(&mut self, intake: &Intake) {
-        let bodies = Arc::new(Semaphore::new(intake::imap::BODIES));
-        for (name, section) in self.config.imap.clone() {
-            let mailbox = intake::imap::Mailbox {
-                tokens: section.oauth.as_ref().and_then(|name| self.tokens.get(name).cloned()),
-                name,
-                section,
-                intake: intake.clone(),
-                bodies: Arc::clone(&bodies),
-            };
-            let fetched = intake::imap::fetch(mailbox, self.shutdown.subscribe());
-            self.doors.spawn(async {
-                fetched.await;
-                "a mailbox is no longer fetched".into()
-            });
-        }
-    }
 }
 
 /// Every token source of the configuration.
@@ -583,12 +490,6 @@ pub fn token_sources(
     oauth::sources(config, keeper, clock).map_err(|(name, error)| {
         StartError::configuration(format!("oauth.{name}.{}: {}", error.key, error.sentence))
     })
-}
-
-/// The authorities whose client certificates are believed.
-fn partners(smtp: &config::Smtp) -> Result<Option<Arc<Partners>>, StartError> {
-    let read = smtp.client_authorities.as_deref().map(Partners::read).transpose();
-    read.map_err(|e| StartError::new("smtp.client_authorities", e))
 }
 
 /// Whether every certificate that `config` names can be used.
@@ -606,7 +507,7 @@ pub fn certificates(config: &Config) -> Result<(), StartError> {
                 .map_err(|e| StartError::new(format!("{section}.tls_certificate"), e))?;
         }
     }
-    config.smtp.as_ref().map_or(Ok(()), |smtp| partners(smtp).map(drop))
+    config.smtp.as_ref().map_or(Ok(()), |smtp| doors::partners(smtp).map(drop))
 }
 
 /// The URL under which providers reach the webhook listener, which is bound to `address`.

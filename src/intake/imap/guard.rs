@@ -184,7 +184,9 @@ mod tests {
     fn fate(bytes: &[u8], limit: u64, piece: usize) -> Result<(), bool> {
         let mut watch = Watch::new(limit);
         for piece in bytes.chunks(piece) {
-            watch.see(piece).map_err(|error| matches!(error.get_ref(), Some(inner) if inner.is::<TooLarge>()))?;
+            watch
+                .see(piece)
+                .map_err(|error| matches!(error.get_ref(), Some(inner) if inner.is::<TooLarge>()))?;
         }
         Ok(())
     }
