@@ -335,7 +335,11 @@ impl TokenSource {
         drop(Zeroizing::new(kept.token));
         let done = match keeper.spool.master_seal(&self.context(), &plain) {
             Ok(sealed) => {
-                keeper.store.keep_token(&self.name, sealed, self.clock.now()).await.map_err(|e| e.to_string())
+                // On its own: whoever asked may be gone in this moment, and the provider gives such a token once.
+                let (keeper, name, now) = (keeper.clone(), self.name.clone(), self.clock.now());
+                let kept =
+                    tokio::spawn(async move { keeper.store.keep_token(&name, sealed, now).await }).await;
+                kept.map_err(|e| e.to_string()).and_then(|kept| kept.map_err(|e| e.to_string()))
             }
             Err(error) => Err(error.to_string()),
         };

@@ -152,6 +152,9 @@ impl Preparer {
             self.rush.over().await;
             // A hand first, then work for it: what is claimed is begun at once.
             let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
+            if *shutdown.borrow() {
+                break;
+            }
             if let Some(submission) = self.claim().await {
                 let preparer = self.clone();
                 tasks.spawn(async move {

@@ -4,6 +4,7 @@ use super::directive::{Place, Said, Stop, Target, Wish};
 use super::{Moment, block, readers, subject, without};
 use crate::config::Reader;
 use crate::packet::MailFacts;
+use crate::packet::message::own_words;
 
 /// Which forms count in a sender's mail.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +59,7 @@ impl Letter {
         if let Some(text) = letter.text.as_mut() {
             if has(Reader::Rightfax) {
                 let (said, cuts) = readers::rightfax::codes(text, moment)?;
+                is_own(&said, text)?;
                 letter.said.extend(said);
                 *text = without(text, &cuts);
             }
@@ -83,6 +85,23 @@ impl Letter {
             _ => None,
         };
         self.said.iter().filter_map(of).collect()
+    }
+}
+
+/// Whom a fax goes to is for its sender to say: a number in a mail that he forwards or answers is somebody else's word.
+fn is_own(said: &[Said], text: &str) -> Result<(), Stop> {
+    let mut targets = said.iter().filter(|said| matches!(said.wish, Wish::Target(_))).peekable();
+    if targets.peek().is_none() {
+        return Ok(());
+    }
+    let own = own_words(text);
+    match targets.find(|said| !own.contains(&said.written)) {
+        Some(foreign) => Err(Stop::new(
+            foreign.place,
+            &foreign.written,
+            "stands in what the mail quotes, or far down in it; write it at the top",
+        )),
+        None => Ok(()),
     }
 }
 
@@ -130,6 +149,16 @@ mod tests {
         assert_eq!(letter.said.len(), 1);
         let letter = read("[Ref: 1]", "Attn: Jane", true, &[]).unwrap();
         assert_eq!((letter.subject, letter.text.as_deref()), (None, Some("")));
+    }
+
+    #[test]
+    fn a_number_in_a_mail_that_is_quoted_is_not_the_senders() {
+        let read = |text: &str| read("", text, false, &[Reader::Rightfax]);
+        let quoted =
+            "Please see below.\n\nOn Mon, 23 Nov 2026, Joe wrote:\n> <TOFAXNUM:12125550199>\n> hello";
+        assert!(read(quoted).unwrap_err().contains("stands in what the mail quotes"), "{:?}", read(quoted));
+        let own = format!("<TOFAXNUM:12125550123>\n{quoted}").replace("<TOFAXNUM:12125550199>", "no code");
+        assert_eq!(read(&own).unwrap().targets(), [Target::Number("12125550123".into())]);
     }
 
     proptest! {

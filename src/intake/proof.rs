@@ -38,6 +38,8 @@ pub struct Witness {
     pub certificate: Vec<String>,
     /// Its address; behind a load balancer the one that the PROXY header names.
     pub peer: IpAddr,
+    /// Its address is a load balancer's own, which did not say whose the connection is: that proves nothing.
+    pub nameless: bool,
     /// Whether it is a mail server that hands over what others sent it, as everybody who speaks LMTP (RFC 2033). Its address says
     /// nothing about who wrote a mail, as little as that of `smtp.upstream_from` does.
     pub handed_over: bool,
@@ -98,8 +100,13 @@ impl Intake {
         if let Some(sender) = certified {
             return proven(sender, Proof::Certificate);
         }
+        // What a mail server hands over has its address, whoever wrote it: where the mail itself can prove the sender, it must.
+        let relayed = witness.handed_over || self.is_upstream(witness);
         let near = senders.iter().zip(&self.inner.networks).find(|(sender, networks)| {
+            let by_mail = sender.accepts(Proof::Dmarc) || sender.accepts(Proof::Upstream);
             sender.accepts(Proof::Network)
+                && !witness.nameless
+                && !(relayed && by_mail)
                 && writes_from(sender, from)
                 && networks.iter().any(|network| network.contains(witness.peer))
         });
@@ -127,7 +134,7 @@ impl Intake {
         let digest = tokio::task::spawn_blocking(move || Digest::of(&copy)).await;
         let digest = digest.map_err(not_now)?.map_err(|fault| forged(&fault))?;
         let author = &digest.author;
-        let upstream = self.inner.upstream.iter().any(|network| network.contains(witness.peer));
+        let upstream = self.is_upstream(witness);
         let vouching = self.sender_for(author, Proof::Upstream);
         let aligning = self.sender_for(author, Proof::Dmarc);
         let proven = |sender: &Sender, proof| Proven {
@@ -153,6 +160,10 @@ impl Intake {
             }
         }
         Err(refusal.unwrap_or_else(|| unproven(&author.address())))
+    }
+
+    fn is_upstream(&self, witness: &Witness) -> bool {
+        !witness.nameless && self.inner.upstream.iter().any(|network| network.contains(witness.peer))
     }
 
     fn vouched_upstream(&self, digest: &Digest) -> Result<(), Refusal> {

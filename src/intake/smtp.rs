@@ -184,7 +184,7 @@ impl Shared {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("an SMTP connection keeps its delay: {error}");
         }
-        let Some(peer) = self.client(&mut stream, peer).await else { return };
+        let Some((peer, nameless)) = self.client(&mut stream, peer).await else { return };
         if let Err(full) = seat.belongs_to(peer) {
             self.turn_away(stream, door, full).await;
             return;
@@ -192,19 +192,20 @@ impl Shared {
         let wire = Wire::new(stream, self.idle, self.session_time, shutdown);
         let protocol = if door == Door::Lmtp { Protocol::Lmtp } else { Protocol::Smtp };
         let span = tracing::info_span!("smtp", peer.ip = %peer);
-        let session = Session::new(wire, &self.settings, &self.intake, protocol, peer);
+        let session = Session::new(wire, &self.settings, &self.intake, protocol, peer).nameless(nameless);
         session.run(door == Door::Tls).instrument(span).await;
         drop(seat);
     }
 
-    /// Who is at the other end, or beyond the load balancer there; None where that one does not say.
-    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> Option<IpAddr> {
+    /// Who is at the other end, or beyond the load balancer there, and whether that one did not say (PROXY UNKNOWN, LOCAL): then it is
+    /// the balancer's own address, which proves nothing. None where the connection is of no use.
+    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> Option<(IpAddr, bool)> {
         let peer = peer.to_canonical();
         if !self.proxies.iter().any(|network| network.contains(peer)) {
-            return Some(peer);
+            return Some((peer, false));
         }
         match timeout(PROXY_TIME, proxy::read(stream)).await {
-            Ok(Ok(client)) => Some(client.unwrap_or(peer)),
+            Ok(Ok(client)) => Some((client.unwrap_or(peer), client.is_none())),
             Ok(Err(error)) => {
                 tracing::warn!(peer.ip = %peer, "a connection from smtp.proxy_from was closed: {error}");
                 None

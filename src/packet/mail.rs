@@ -58,6 +58,8 @@ pub(super) struct Entity {
     pub place: Place,
     /// A text's characters, tidied.
     pub text: Option<String>,
+    /// Some of them were not looked at: it is too long.
+    pub text_lost: bool,
     /// The mail's text came from here.
     pub gives_text: bool,
 }
@@ -89,6 +91,8 @@ pub(super) struct Place {
     pub mail: u32,
     /// The outermost `multipart/alternative` around it, by number.
     pub alternative: Option<u32>,
+    /// It is one of the forms itself, or lies with the pictures of one; not in a container of its own within a form.
+    pub is_form: bool,
     pub in_related: bool,
     pub in_encrypted: bool,
     /// It came out of Outlook's wrapping.
@@ -194,6 +198,11 @@ impl Reader<'_> {
         let boundary = boundary.ok_or(Fault::NoBoundary)?;
         let parts = mime::parts(body, boundary, self.rules.max_parts, outermost)?;
         let mut default = "text/plain";
+        below.is_form = match head.media_type.as_str() {
+            "multipart/alternative" => true,
+            "multipart/related" => below.is_form,
+            _ => false,
+        };
         match head.media_type.as_str() {
             "multipart/alternative" if below.alternative.is_none() => {
                 self.alternatives += 1;
@@ -234,7 +243,9 @@ impl Reader<'_> {
         if role == Role::Body {
             let looked_at = bytes.get(..LOOKED_AT).unwrap_or(&bytes);
             let characters = text::in_charset(looked_at, head.charset.as_deref());
-            entity.text = Some(if head.media_type == "text/html" {
+            let is_html = head.media_type == "text/html";
+            entity.text_lost = bytes.len() > LOOKED_AT || (is_html && characters.len() > HTML_LIMIT);
+            entity.text = Some(if is_html {
                 self.refer(&characters, place);
                 text::tidy(&html::text_of(text::cut(&characters, HTML_LIMIT)))
             } else {
@@ -283,7 +294,7 @@ impl Reader<'_> {
         // The forms of one text, as in `multipart/alternative`.
         self.alternatives += 1;
         let alternative = below.alternative.or(Some(self.alternatives));
-        let forms = Place { alternative, ..below };
+        let forms = Place { alternative, is_form: true, ..below };
         for (media_type, form) in [("text/plain", &unwrapped.text), ("text/html", &unwrapped.html)] {
             if let Some(form) = form.as_deref().filter(|form| !form.trim().is_empty()) {
                 let head = Head { charset: Some("utf-8".into()), ..typed(media_type) };

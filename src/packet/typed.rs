@@ -32,7 +32,7 @@ pub(super) fn is_body(head: &Head, bytes: &[u8], place: Place) -> bool {
     }
     !head.attached
         && match place.alternative {
-            Some(_) => name.is_none() || plain_or_html,
+            Some(_) => name.is_none() || (plain_or_html && place.is_form),
             None => name.is_none() && (plain_or_html || kind == "text/enriched"),
         }
 }
@@ -85,7 +85,10 @@ pub(super) fn text_of(entities: &mut [Entity]) -> (Option<String>, bool) {
             Some(_) => entity.media_type == "text/html",
             None => true,
         };
-        if !is_own(entity) || !chosen || (around && entity.place.wrapped) {
+        let here = entity.role == Role::Body && entity.place.mail == 0 && chosen;
+        // Also where what was looked at says nothing.
+        cut |= here && entity.text_lost;
+        if !here || !is_own(entity) || (around && entity.place.wrapped) {
             continue;
         }
         let piece = entity.text.as_deref().unwrap_or_default();

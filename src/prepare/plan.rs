@@ -421,9 +421,8 @@ impl Batch {
             return Ok(());
         };
         let wishes = |said: &[Said]| said.iter().map(|said| said.wish.clone()).collect::<Vec<_>>();
-        if wishes(asked) != wishes(&own) {
-            return Err("Two of the addresses mean the same number and ask for different things on its cover. Send them in two \
-                        mails."
+        if wishes(asked) != wishes(&own) || !is_same_fax(known, &job) {
+            return Err("Two of the addresses mean the same number and ask for different faxes to it. Send them in two mails."
                 .to_owned());
         }
         known.to.extend(envelope.filter(|to| !known.to.contains(to)));
@@ -443,6 +442,17 @@ impl Batch {
         }
         Plan::Jobs(self.jobs)
     }
+}
+
+/// Whether two rules make the same of a mail: what the second address would add must not be lost with it.
+fn is_same_fax(one: &PlannedJob, other: &PlannedJob) -> bool {
+    let pages = |job: &PlannedJob| (job.selection.clone(), job.body.clone(), job.cover);
+    let course = |job: &PlannedJob| (job.send_at, job.priority, job.providers.clone());
+    let told = |job: &PlannedJob| {
+        let sheet = &job.sheet;
+        (sheet.subject.clone(), sheet.identifier.clone(), sheet.reference.clone(), sheet.message.clone())
+    };
+    pages(one) == pages(other) && course(one) == course(other) && told(one) == told(other)
 }
 
 /// The mail's subject and text with what they ask for. What is no mail asks for nothing.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::account::{AccountError, Accounts};
 use super::dkim::Dkim;
 use super::dsn::Silence;
-use super::relay::{Login, TokenMap};
+use super::relay::{CONNECTIONS, Login, TokenMap};
 use super::reply::Replies;
 use super::{Account, Kind, Post, Relay, SigningKey, Verdict, compose};
 use crate::clock::SharedClock;
@@ -31,7 +31,7 @@ const AT_ONCE: u32 = 20;
 /// How long the loop sleeps at most.
 const NAP: Duration = Duration::from_secs(2);
 /// How long an answer may take to leave before another node tries it.
-const LEASE: SignedDuration = SignedDuration::from_mins(5);
+const LEASE: SignedDuration = SignedDuration::from_mins(15);
 /// Pauses between tries, in seconds; the last repeats.
 const PAUSES: [i64; 6] = [15, 60, 300, 900, 1800, 3600];
 /// After this an answer that nobody takes is given up.
@@ -230,7 +230,9 @@ impl Outbox {
     async fn claim(&self, mails: bool) -> Vec<OutboxRow> {
         let now = self.clock.now();
         let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
-        match self.store.claim_outbox(mails, now, until, AT_ONCE).await {
+        // Not more mails than leave at once: a lease must not end while its mail waits for a connection.
+        let most = if mails { CONNECTIONS } else { AT_ONCE };
+        match self.store.claim_outbox(mails, now, until, most).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!(error = %error, "the outbox could not be read: {error}");
@@ -292,9 +294,8 @@ impl Outbox {
         let mut post = None;
         if row.way == "mail" {
             let (Some(section), Some((_, host))) = (&self.config.receipt, &self.relay) else {
-                return Err(Trouble::Given(
-                    "the configuration has no [receipt] section, so no mail can be sent".into(),
-                ));
+                let reason = "the configuration has no [receipt] section, so no mail can be sent";
+                return self.unmailable(row, reason, kept, now).await;
             };
             if let Some(reason) = self.unsaid(row, &account, now).await? {
                 self.store.record_unsaid(&row.id, &reason, kept, now).await?;
@@ -312,7 +313,10 @@ impl Outbox {
                 at: now,
             });
         }
-        let composed = compose(&account, kind, post.as_ref(), &self.signing)?;
+        let composed = match compose(&account, kind, post.as_ref(), &self.signing) {
+            Ok(composed) => composed,
+            Err(error) => return self.unmailable(row, &error.to_string(), kept, now).await,
+        };
         let parcel = match composed.mail {
             Some(mail) => Parcel { name: mail.to, bytes: self.signed(mail.bytes)? },
             None => {
@@ -322,6 +326,20 @@ impl Outbox {
         };
         self.store.record_composed(&row.id, parcel.seal(&self.spool, &row.id)?, kept, now).await?;
         Ok(Some(parcel))
+    }
+
+    /// No mail can be made of the answer. Its record is kept all the same, and whoever runs this is told.
+    async fn unmailable(
+        &self,
+        row: &OutboxRow,
+        reason: &str,
+        kept: Option<(SubmissionId, String)>,
+        now: Timestamp,
+    ) -> Result<Option<Parcel>, Trouble> {
+        let submission = &row.submission_id;
+        tracing::error!(submission.id = %submission, "the answer {} cannot be mailed, its sender hears nothing: {reason}", row.id);
+        self.store.record_unsaid(&row.id, reason, kept, now).await?;
+        Ok(None)
     }
 
     /// Why the answer is not mailed, where it must not be.

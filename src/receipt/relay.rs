@@ -28,7 +28,7 @@ use crate::oauth::{self, OauthError, TokenSource};
 const STEP: Duration = Duration::from_secs(60);
 const WHOLE: Duration = Duration::from_secs(300);
 /// Connections at once: Microsoft 365 refuses the fourth of one mailbox.
-const CONNECTIONS: usize = 3;
+pub(super) const CONNECTIONS: u32 = 3;
 /// What lettre says where it gets a question in XOAUTH2: that is how a server refuses a token (it wants an empty line before it
 /// says 535), and lettre has no answer to it.
 const TOKEN_QUESTIONED: &str = "This mechanism does not expect a challenge";
@@ -107,7 +107,7 @@ impl Relay {
             RelayTls::Starttls => Tls::Required(parameters(&host, authorities)?),
             RelayTls::Implicit => Tls::Wrapper(parameters(&host, authorities)?),
         };
-        let hands = Arc::new(Semaphore::new(CONNECTIONS));
+        let hands = Arc::new(Semaphore::new(CONNECTIONS as usize));
         Ok(Relay { host, port, tls, login, hello: ClientId::Domain(hello.to_owned()), hands })
     }
 

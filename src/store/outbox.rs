@@ -250,7 +250,9 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL WHERE id = $3",
+                    // What is given up keeps no mail: it is under a key that outlives the Submission's.
+                    "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL, \
+                     body = CASE WHEN $2 IS NULL THEN NULL ELSE body END WHERE id = $3",
                 )
                 .bind(error)
                 .bind(next_at.map(millis))

@@ -57,6 +57,7 @@ pub(super) struct Session<'a, S> {
     intake: &'a Intake,
     protocol: Protocol,
     peer: IpAddr,
+    nameless: bool,
     /// What the client called itself, once it has.
     hello: Option<String>,
     login: Option<String>,
@@ -92,6 +93,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             intake,
             protocol,
             peer,
+            nameless: false,
             hello: None,
             login: None,
             names: Vec::new(),
@@ -99,6 +101,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             strikes: 0,
             failed_logins: 0,
         }
+    }
+
+    /// Whether the address is only a load balancer's.
+    pub(super) fn nameless(self, nameless: bool) -> Self {
+        Session { nameless, ..self }
     }
 
     /// The whole session, from the greeting to the closed connection; with `tls_first`, from the TLS handshake.
@@ -290,6 +297,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             login: self.login.clone(),
             certificate: self.names.clone(),
             peer: self.peer,
+            nameless: self.nameless,
             handed_over: self.protocol == Protocol::Lmtp,
             hello: self.hello.clone().unwrap_or_default(),
             from,
