@@ -3,7 +3,7 @@
 //! A protocol ([`smtp`], [`sftp`], [`folder`]) opens a [`Draft`], streams the document into it, and calls `accept`. Only then
 //! may it answer "250", close the handle with success, or delete the claimed file: by then the document is sealed and synced,
 //! its directory entry too, and its row is committed. Anything before that leaves nothing behind but an orphan file, which
-//! the next start removes. The same mail or file again is recognised by its source keys ([`source_keys`]), whichever way it comes,
+//! the next start removes. The same mail or file again is recognised by its source keys (`source_keys`), whichever way it comes,
 //! and answered with the first one's name.
 
 use std::collections::HashMap;

@@ -54,6 +54,12 @@ impl Letter {
                 letter.said.extend(said);
                 *line = without(line, &cuts);
             }
+            if has(Reader::Interfax) && dialect.directives {
+                // What stood close to an option is at the end only now: `[Ref: 1]/b`.
+                let (said, cut) = readers::interfax::switches(line, moment)?;
+                letter.said.extend(said);
+                *line = without(line, &[cut]);
+            }
         }
         letter.subject = letter.subject.filter(|line| !line.trim().is_empty());
         if let Some(text) = letter.text.as_mut() {
@@ -143,6 +149,8 @@ mod tests {
         let places: Vec<Place> = letter.said.iter().map(|said| said.place).collect();
         use Place::{Field, Subject, Text};
         assert_eq!(places, [Field, Subject, Subject, Text, Text, Text]);
+        let letter = read("[Ref: 1]/bn", text, true, &ALL).unwrap();
+        assert_eq!((letter.subject, letter.said.len()), (None, 6));
         // With our own options only, the others are text, and text in front is no block.
         let letter = read("X [Ref: 1]", text, true, &[]).unwrap();
         assert_eq!((letter.subject.as_deref(), letter.text.as_deref()), (Some("X"), Some(text)));

@@ -539,7 +539,7 @@ proptest! {
         }).collect();
         // A value may be right by chance, or a name that others then miss; else its own line is reported.
         if let Err(faults) = parse(&broken.join("\n"), "x") {
-            let named = ["name", "path", "sftp_user", "addresses", "login", "password", "networks", "sftp_keys", "to", "file", "subject", "provider", "flow", "oauth", "authserv_id", "sender", "certificates", "tls_certificate", "tls_key"];
+            let named = ["name", "path", "sftp_user", "addresses", "login", "password", "networks", "sftp_keys", "to", "file", "subject", "provider", "flow", "oauth", "authserv_id", "sender", "certificates", "tls_certificate", "tls_key", "upstream_from"];
             let key = broken[line].split(" = ").next().unwrap().to_owned();
             prop_assert!(
                 faults.faults.iter().any(|fault| fault.line == Some(line + 1)) || named.contains(&key.as_str()),

@@ -325,3 +325,41 @@ fn unproven(from: &str) -> Refusal {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::testing::Rig;
+
+    /// An address that a mail server or a load balancer lends to everybody proves nobody's mail, where the mail itself could.
+    #[tokio::test]
+    async fn an_address_that_is_lent_is_no_proof() {
+        let rig = Rig::new(
+            "[smtp]\nlisten = [\"127.0.0.1:0\"]\nhostname = \"x\"\nupstream_from = [\"192.0.2.25\"]\nupstream_id = \"mx\"\n\
+             [[sender]]\nname = \"both\"\naddresses = [\"@clinic.example\"]\nnetworks = [\"192.0.2.0/24\"]\nproof = [\"network\", \"upstream\"]\n\
+             [[sender]]\nname = \"inside\"\naddresses = [\"@lab.example\"]\nnetworks = [\"192.0.2.0/24\"]\n",
+        )
+        .await;
+        let witness = |peer: &str, from: &str| Witness {
+            login: None,
+            certificate: Vec::new(),
+            peer: peer.parse().unwrap(),
+            nameless: false,
+            handed_over: false,
+            hello: "x".into(),
+            from: from.into(),
+        };
+        let (clinic, lab) = ("jane@clinic.example", "joe@lab.example");
+        let network = |sender: &str| {
+            Ok(Standing::Proven(Proven { sender: sender.into(), proof: Proof::Network, author: None }))
+        };
+        let standing = |witness: &Witness| rig.intake.standing(witness);
+        assert_eq!(standing(&witness("192.0.2.7", clinic)), network("both"));
+        assert_eq!(standing(&witness("192.0.2.25", clinic)), Ok(Standing::Open), "the server in front");
+        assert_eq!(standing(&witness("192.0.2.25", lab)), network("inside"), "as its administrator says");
+        let handed = Witness { handed_over: true, ..witness("192.0.2.7", clinic) };
+        assert_eq!(standing(&handed), Ok(Standing::Open), "LMTP");
+        let nameless = Witness { nameless: true, ..witness("192.0.2.7", lab) };
+        assert_eq!(standing(&nameless), Ok(Standing::Open), "a load balancer that does not say whose it is");
+    }
+}

@@ -308,6 +308,18 @@ async fn a_submission_is_answered_once_when_its_last_job_ends() {
         outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
     ways.sort_unstable();
     assert_eq!(ways, [("final", "mail", "billing@example.com"), ("final", "sftp", "billing")]);
+    // Under a key that outlives the Submission's: it is kept for another try, and not for none.
+    let mail = &outbox.iter().find(|row| row.way == "mail").unwrap().id;
+    store.record_composed(mail, b"sealed".to_vec(), None, at(5)).await.unwrap();
+    for (next, kept) in [(Some(at(9)), true), (None, false)] {
+        store.record_unsent(mail, "the relay said no", next).await.unwrap();
+        let body: Option<Vec<u8>> = sqlx::query_scalar("SELECT body FROM outbox WHERE id = $1")
+            .bind(mail)
+            .fetch_one(store.readers())
+            .await
+            .unwrap();
+        assert_eq!(body.is_some(), kept);
+    }
     assert_eq!(store.submission(id).await.unwrap().unwrap().final_at, Some(at(3)));
 }
 

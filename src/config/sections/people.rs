@@ -14,7 +14,7 @@ pub struct Sender {
     /// its login proves who it is, and it may write from every address.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// Networks (`192.0.2.0/24`, `::1`; see [`Network`](super::Network)) from which those addresses need no password.
+    /// Networks (`192.0.2.0/24`, `::1`; see [`Network`](crate::config::Network)) from which those addresses need no password.
     #[serde(default)]
     pub networks: Vec<String>,
     /// Names in client certificates (DNS names or mail addresses) that prove that a connection is this sender's.

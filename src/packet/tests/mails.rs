@@ -86,6 +86,29 @@ fn attached_mails_are_opened() {
 }
 
 #[test]
+fn a_named_text_in_a_container_of_its_own_within_a_form_is_a_document() {
+    let notes =
+        part("Content-Type: text/plain; name=notes.txt\nContent-Disposition: inline", "two pages of notes");
+    let form =
+        container("multipart/mixed", &[&html("<p>hello</p>"), &notes, &document_part("a.pdf", &["one"])]);
+    let contents = open(&mail_of(&container("multipart/alternative", &[&plain("hello"), &form]))).contents;
+    assert_eq!(
+        contents.hold.as_deref(),
+        Some("notes.txt is a text file; only PDF files can be faxed for now. Send it as PDF.")
+    );
+}
+
+#[test]
+fn text_that_is_too_long_to_be_read_whole_is_not_taken_for_whole() {
+    for (filler, cut) in [(10, false), (600 << 10, true)] {
+        let page = format!("<p>begin</p><!--{}--><p>end</p>", "x".repeat(filler));
+        let contents = open(&mail_of(&container("multipart/mixed", &[&html(&page)]))).contents;
+        assert_eq!(contents.text_cut, cut, "{filler}");
+        assert_eq!(contents.text.is_some_and(|text| text.contains("end")), !cut);
+    }
+}
+
+#[test]
 fn an_attached_mail_without_a_document_holds() {
     let inner = |content: &str| {
         part("Content-Type: message/rfc822", &format!("From: x@example.com\r\nSubject: y\r\n{content}"))
