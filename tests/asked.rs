@@ -245,7 +245,7 @@ const CASES: &[Case] = &[
         name: "efax with two wishes for one telephone",
         from: RECORDS,
         to: "12125550199/to=John@fax.clinic.example, 12125550199/to=Jane@fax.clinic.example",
-        expected: "refused mean the same number and ask for different things",
+        expected: "refused mean the same number and ask for different faxes",
         ..NONE
     },
     Case {
