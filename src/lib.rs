@@ -3,8 +3,9 @@
 //! This page is the map. A fax goes through the modules in this order:
 //!
 //! ```text
-//! intake/{smtp,sftp,folder}   a protocol in, an Arrival out
-//!   intake::accept            documents sealed and synced, row committed; only then "250", "closed", "claimed"
+//! intake/{smtp,imap,sftp,folder}   a protocol in, an Arrival out
+//!   intake::proof             who sent a mail, and what proves it
+//!   intake::accept            documents sealed and synced, row committed; only then "250", "moved", "closed", "claimed"
 //! prepare                     one accepted Submission becomes Jobs, or an answer to its sender:
 //!   packet                      documents to pages (in a child process), every part accounted for
 //!   addressing, routing         what the sender asked for; which rule takes it, with the trace
