@@ -4,8 +4,10 @@
 //! accepted as [`Intake::accept`] accepts everything, recorded under mailbox, folder, UIDVALIDITY and UID, and moved to where its
 //! fate says: `faxed`, `held` (and on from there when it ends), `refused`. Whatever breaks in between, it is one fax: a mail
 //! that was accepted and not recorded is fetched again and recognised by what it is, whichever way it came; one that was moved and
-//! not recorded is found where it went; a folder with a new UIDVALIDITY is read anew, and its mails are recognised likewise. One
-//! node at a time has the turn at a mailbox, by a lease.
+//! not recorded is found where it went; a folder with a new UIDVALIDITY is read anew, and its mails are recognised likewise. That
+//! holds for `retention.repeats`: a process that dies between the two and stays away for longer does not know the mail again.
+//!
+//! One node at a time has the turn at a mailbox, by a lease.
 //!
 //! No mail is ever answered from here: who wrote a mail that nothing proves is not known. Such a mail lies in `refused`, and the log
 //! and the ledger say why.
