@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use crate::alarm::Alarms;
 use crate::clock::{SharedClock, SystemClock};
 use crate::commands;
 use crate::config::secret::SecretRef;
@@ -180,6 +181,7 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
         doors: JoinSet::new(),
         workers: JoinSet::new(),
         rush: Arc::default(),
+        alarms: Alarms::default(),
         arrived: Arc::default(),
         made: Arc::default(),
         answered: Arc::default(),
@@ -294,6 +296,7 @@ struct Parts {
     doors: JoinSet<String>,
     workers: JoinSet<String>,
     rush: Arc<Rush>,
+    alarms: Alarms,
     arrived: Arc<Notify>,
     made: Arc<Notify>,
     answered: Arc<Notify>,
@@ -310,6 +313,7 @@ impl Parts {
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
             answered: Arc::clone(&self.answered),
+            alarms: self.alarms.clone(),
         };
         retention.clean_up().await.map_err(|e| StartError::new("cleaning up", e))?;
         let outside = (self.open_webhooks().await?, self.open_media().await?);
@@ -366,6 +370,7 @@ impl Parts {
             arrived: Arc::clone(&self.arrived),
             made: Arc::clone(&self.made),
             answered: Arc::clone(&self.answered),
+            alarms: self.alarms.clone(),
         };
         let worker = Arc::new(Worker {
             store: self.store.clone(),
@@ -375,6 +380,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             wake: Arc::clone(&self.made),
             answered: Arc::clone(&self.answered),
+            alarms: self.alarms.clone(),
             hooks,
             media,
         });
@@ -384,6 +390,7 @@ impl Parts {
             self.spool.clone(),
             Arc::clone(&self.clock),
             Arc::clone(&self.answered),
+            self.alarms.clone(),
             &token_map(&self.tokens),
         )
         .map_err(|e| StartError::new("receipt", e))?;

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::addressing::readers::at_rcpt;
+use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::commands;
 use crate::config::{Config, Network, Proof, Sender};
@@ -216,6 +217,7 @@ fn too_large(limit: u64) -> Refusal {
 pub struct Intake {
     inner: Arc<Inner>,
     rush: Arc<Rush>,
+    alarms: Alarms,
 }
 
 #[derive(Debug)]
@@ -294,13 +296,20 @@ impl Intake {
                 seen,
             }),
             rush: Arc::default(),
+            alarms: Alarms::default(),
         })
     }
 
-    /// Tells `rush` of everything that comes in.
+    /// Tells `rush` of everything that comes in, and `alarms` of what wants a person.
     #[must_use]
-    pub fn telling(self, rush: Arc<Rush>) -> Intake {
-        Intake { rush, ..self }
+    pub fn telling(self, rush: Arc<Rush>, alarms: Alarms) -> Intake {
+        Intake { rush, alarms, ..self }
+    }
+
+    /// Where what wants a person is told.
+    #[must_use]
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// The configuration that all ways in share.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::commands;
 use crate::config::Config;
@@ -115,6 +116,8 @@ pub struct Preparer {
     pub made: Arc<Notify>,
     /// Told when an answer entered the outbox.
     pub answered: Arc<Notify>,
+    /// Told what wants a person.
+    pub alarms: Alarms,
 }
 
 /// Why a Submission could not be prepared now; it is tried again.

@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
+use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crash::reached;
@@ -57,6 +58,8 @@ pub struct Retention {
     pub clock: SharedClock,
     /// Told when a provider's copy is gone: the answer waits for that.
     pub answered: Arc<Notify>,
+    /// Told what wants a person.
+    pub alarms: Alarms,
 }
 
 /// Why a round was cut short; the next one goes on.

@@ -22,6 +22,7 @@ use super::Provider;
 use super::health::{Change, Seen};
 use super::media::Media;
 use super::webhook::Hooks;
+use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::job::Cause;
@@ -64,6 +65,8 @@ pub struct Worker {
     pub wake: Arc<Notify>,
     /// Told when a Job has ended, so that its answer leaves at once.
     pub answered: Arc<Notify>,
+    /// Told what wants a person.
+    pub alarms: Alarms,
     /// Where providers report, if anywhere.
     pub hooks: Option<Hooks>,
     /// Where providers fetch documents, if anywhere.

@@ -17,6 +17,7 @@ use super::dsn::Silence;
 use super::relay::{CONNECTIONS, Login, TokenMap};
 use super::reply::Replies;
 use super::{Account, Kind, Post, Relay, SigningKey, Verdict, compose};
+use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::commands::Outcome;
 use crate::config::Config;
@@ -45,6 +46,8 @@ pub struct Outbox {
     spool: Spool,
     clock: SharedClock,
     wake: Arc<Notify>,
+    /// Told what wants a person.
+    alarms: Alarms,
     /// Told when a mail is ready to be sent.
     composed: Notify,
     accounts: Accounts,
@@ -172,6 +175,7 @@ impl Outbox {
         spool: Spool,
         clock: SharedClock,
         wake: Arc<Notify>,
+        alarms: Alarms,
         tokens: &TokenMap,
     ) -> Result<Outbox, String> {
         let signing = SigningKey::load_or_make(&config.store.data_dir.join("receipt.key"))
@@ -181,7 +185,20 @@ impl Outbox {
         let replies = Replies::of(&config, &spool);
         let accounts = Accounts::new(Arc::clone(&config), store.clone(), spool.clone());
         let composed = Notify::new();
-        Ok(Outbox { config, store, spool, clock, wake, composed, accounts, signing, relay, replies, dkim })
+        Ok(Outbox {
+            config,
+            store,
+            spool,
+            clock,
+            wake,
+            alarms,
+            composed,
+            accounts,
+            signing,
+            relay,
+            replies,
+            dkim,
+        })
     }
 
     /// Works until `shutdown` turns true and what is in hand has left or failed.

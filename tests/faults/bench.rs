@@ -169,6 +169,7 @@ impl Bench {
             clock: shared,
             wake: Arc::clone(&wake),
             answered: Arc::default(),
+            alarms: faxbridge::alarm::Alarms::default(),
             hooks: Some(hooks),
             media: Some(media),
         };

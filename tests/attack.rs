@@ -1,0 +1,14 @@
+//! Somebody means harm: strangers on the machine, floods, and what they could find afterwards. Each story runs the real binary.
+
+mod support;
+
+#[path = "attack/disk.rs"]
+mod disk;
+#[path = "attack/folder.rs"]
+mod folder;
+#[path = "attack/secrets.rs"]
+mod secrets;
+#[path = "attack/signatures.rs"]
+mod signatures;
+#[path = "attack/starvation.rs"]
+mod starvation;

@@ -1,0 +1,1 @@
+//! Mails that fill the disk.

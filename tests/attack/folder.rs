@@ -1,0 +1,1 @@
+//! Strangers who may write to a watched folder.

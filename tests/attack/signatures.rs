@@ -1,0 +1,1 @@
+//! Signatures that cover too little.

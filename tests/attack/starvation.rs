@@ -1,0 +1,1 @@
+//! Clients that take all of something, and the others beside them.

@@ -1,0 +1,22 @@
+//! The daemon's surroundings misbehave, as reported in public: each story runs the real binary.
+
+mod support;
+
+#[path = "weather/clock.rs"]
+mod clock;
+#[path = "weather/database.rs"]
+mod database;
+#[path = "weather/disk.rs"]
+mod disk;
+#[path = "weather/folder.rs"]
+mod folder;
+#[path = "weather/log.rs"]
+mod log;
+#[path = "weather/network.rs"]
+mod network;
+#[path = "weather/reload.rs"]
+mod reload;
+#[path = "weather/sftp.rs"]
+mod sftp;
+#[path = "weather/words.rs"]
+mod words;

@@ -1,0 +1,1 @@
+//! A clock that jumps, and one that jumps back.

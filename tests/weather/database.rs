@@ -1,0 +1,1 @@
+//! Other programs at the database; copies of it that are put back.

@@ -1,0 +1,1 @@
+//! Watched folders: writers that open a file twice, files that stay, no notices of the system.

@@ -1,0 +1,1 @@
+//! Relays and addresses as networks have them.

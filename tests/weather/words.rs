@@ -1,0 +1,1 @@
+//! What people are told, and the steps of the README.
