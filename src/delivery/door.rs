@@ -30,11 +30,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+
+use crate::listener::Listener;
 
 /// For requests under way when the daemon stops. A stranger who never ends his must not keep it from stopping, or
 /// from coming back with a new configuration.
@@ -103,21 +105,23 @@ where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    /// Stands open until `shutdown` turns true.
-    pub(super) async fn serve(self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+    /// Stands open until `shutdown` turns true, or `listener` is closed and the last connection has ended.
+    pub(super) async fn serve(self, listener: impl Into<Listener>, mut shutdown: watch::Receiver<bool>) {
+        let mut listener = listener.into();
         let door = Arc::new(self);
         let seats = Arc::new(Semaphore::new(door.limits.connections));
         let mut open = JoinSet::new();
-        loop {
+        while !(listener.is_closed() && open.is_empty()) {
             tokio::select! {
                 biased;
                 () = stop(&mut shutdown) => break,
                 Some(ended) = open.join_next() => door.report(ended),
-                (accepted, seat) = next(&listener, &seats) => match accepted {
-                    Ok(stream) => {
+                next = next(&mut listener, &seats), if !listener.is_closed() => match next {
+                    None => {}
+                    Some((Ok(stream), seat)) => {
                         open.spawn(Arc::clone(&door).connection(stream, seat));
                     }
-                    Err(error) => {
+                    Some((Err(error), _)) => {
                         tracing::warn!("{} can accept no connection for now: {error}", door.name);
                         sleep(PAUSE).await;
                     }
@@ -205,17 +209,17 @@ async fn stop(shutdown: &mut watch::Receiver<bool>) {
 
 /// The next connection, once there is a seat for it.
 async fn next(
-    listener: &TcpListener,
+    listener: &mut Listener,
     seats: &Arc<Semaphore>,
-) -> (io::Result<TcpStream>, Option<OwnedSemaphorePermit>) {
+) -> Option<(io::Result<TcpStream>, Option<OwnedSemaphorePermit>)> {
     // Never closed.
     let seat = Arc::clone(seats).acquire_owned().await.ok();
-    let accepted = listener.accept().await.map(|(stream, _)| {
+    let accepted = listener.accept().await?.map(|(stream, _)| {
         // Answers are small, or come in large pieces.
         let _ = stream.set_nodelay(true);
         stream
     });
-    (accepted, seat)
+    Some((accepted, seat))
 }
 
 /// A connection that waits for its client only so long, tells when everything is written, and ends in two steps.

@@ -29,12 +29,12 @@ use bytes::Bytes;
 use futures_util::Stream;
 use jiff::{SignedDuration, Timestamp};
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::door::{Answer, Door, Limits};
 use crate::clock::SharedClock;
 use crate::job::{self, JobId};
+use crate::listener::Listener;
 use crate::spool::{Marker, Reader, Spool, SpoolError, WrappedKey};
 use crate::store::{Fetch, Store};
 
@@ -98,7 +98,7 @@ impl Host {
     /// Listens until `shutdown` turns true.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
@@ -108,7 +108,7 @@ impl Host {
     async fn serve_within(
         self,
         limits: Limits,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {

@@ -17,7 +17,6 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Method, StatusCode};
 use futures_util::StreamExt;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
@@ -25,6 +24,7 @@ use super::door::{Door, Limits};
 use super::worker::Providers;
 use super::{Hook, Provider, Status, WebhookRefusal};
 use crate::clock::SharedClock;
+use crate::listener::Listener;
 use crate::spool::Marker;
 use crate::store::Store;
 
@@ -110,7 +110,7 @@ impl Desk {
     /// Listens until `shutdown` turns true.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
@@ -121,7 +121,7 @@ impl Desk {
         self,
         limits: Limits,
         body_time: Duration,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -31,6 +31,7 @@ use self::session::{Protocol, Session, Settings};
 use self::wire::Wire;
 use super::{Intake, Refusal};
 use crate::config::{self, Network};
+use crate::listener::Listener;
 
 mod auth;
 mod command;
@@ -132,10 +133,17 @@ impl Server {
     }
 
     /// Serves `listener` until `shutdown` turns true. Then no further session begins, a session that is receiving a mail ends
-    /// with the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest.
-    pub async fn serve(&self, listener: TcpListener, door: Door, mut shutdown: watch::Receiver<bool>) {
+    /// with the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest. Where the listener is
+    /// closed before that, the sessions that began go on, and it returns when the last has ended.
+    pub async fn serve(
+        &self,
+        listener: impl Into<Listener>,
+        door: Door,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        let mut listener = listener.into();
         let mut sessions = JoinSet::new();
-        loop {
+        while !(listener.is_closed() && sessions.is_empty()) {
             let accepted = tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|stop| *stop) => break,
@@ -143,8 +151,9 @@ impl Server {
                     report(ended);
                     continue;
                 }
-                accepted = listener.accept() => accepted,
+                accepted = listener.accept(), if !listener.is_closed() => accepted,
             };
+            let Some(accepted) = accepted else { continue };
             match accepted {
                 Ok((stream, peer)) => match self.shared.gate.enter() {
                     Ok(seat) => {

@@ -33,8 +33,8 @@ pub(super) fn data_dir(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resu
                 "{shown} is not there, and this user may not make it; the daemon needs it (systemd's StateDirectory= makes it)"
             ))),
         },
-        Err(error) => findings.fault(fault(format!("{shown} cannot be looked at: {error}"))),
-        Ok(facts) if !facts.is_dir() => findings.fault(fault(format!("{shown} is not a folder"))),
+        Err(error) => findings.at(&fault(format!("{shown} cannot be looked at: {error}"))),
+        Ok(facts) if !facts.is_dir() => findings.at(&fault(format!("{shown} is not a folder"))),
         Ok(_) if !may_write(dir) => {
             findings.warn(fault(format!("this user may not write to {shown}; the daemon's user must (run this check as that user)")))
         }
@@ -48,7 +48,7 @@ pub(super) fn data_dir(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resu
             let reserve = loaded.config.limits.disk_reserve;
             if free < reserve.get() {
                 let sentence = format!("{shown} has {} MB free, less than limits.disk_reserve ({reserve}): submissions are refused", free / 1_000_000);
-                findings.fault(fault(sentence))?;
+                findings.at(&fault(sentence))?;
             }
             findings.ok(format_args!("{shown}: {} MB free, {daemon}", free / 1_000_000))
         }
@@ -73,11 +73,11 @@ pub(super) fn master_key(loaded: &Loaded, findings: &mut Findings) -> anyhow::Re
     let fault = |error: &dyn std::fmt::Display| loaded.fault("store.master_key", error.to_string());
     let secret = match loaded.config.store.master_key.read_raw() {
         Ok(secret) => secret,
-        Err(error) => return findings.fault(fault(&error)),
+        Err(error) => return findings.at(&fault(&error)),
     };
     let master = match MasterKey::from_bytes(secret.bytes()) {
         Ok(master) => master,
-        Err(error) => return findings.fault(fault(&error)),
+        Err(error) => return findings.at(&fault(&error)),
     };
     let spool = loaded.config.store.data_dir.join("spool");
     // Opening would begin a spool that is not there.
@@ -86,7 +86,7 @@ pub(super) fn master_key(loaded: &Loaded, findings: &mut Findings) -> anyhow::Re
     }
     match Spool::open(spool, master) {
         Ok(_) => findings.ok("the master key opens the sealed documents"),
-        Err(error) => findings.fault(fault(&error)),
+        Err(error) => findings.at(&fault(&error)),
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
                     findings
                         .ok(format_args!("client certificates can be checked with {}", path.display()))?;
                 }
-                Err(error) => findings.fault(loaded.fault("smtp.client_authorities", error.to_string()))?,
+                Err(error) => findings.at(&loaded.fault("smtp.client_authorities", error.to_string()))?,
             }
         }
     }
@@ -150,7 +150,7 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
         if path.exists() {
             match intake::sftp::hostkey::load_or_make(&path) {
                 Ok(_) => findings.ok(format_args!("the SSH host key {} can be used", path.display()))?,
-                Err(error) => findings.fault(loaded.fault("sftp.host_key", error.to_string()))?,
+                Err(error) => findings.at(&loaded.fault("sftp.host_key", error.to_string()))?,
             }
         } else {
             findings.ok(format_args!(
@@ -163,7 +163,7 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
         Ok(_) if config.cover.fonts.is_empty() => Ok(()),
         Ok(_) => findings
             .ok(format_args!("{} for covers can be used", count(config.cover.fonts.len(), "font file"))),
-        Err(error) => findings.fault(loaded.fault("cover.fonts", error.to_string())),
+        Err(error) => findings.at(&loaded.fault("cover.fonts", error.to_string())),
     }
 }
 
@@ -176,7 +176,7 @@ fn tls(
 ) -> anyhow::Result<()> {
     let fault = |sentence: String| loaded.fault(&format!("{section}.tls_certificate"), sentence);
     if let Err(error) = intake::smtp::server_config(certificate, key) {
-        return findings.fault(fault(error.to_string()));
+        return findings.at(&fault(error.to_string()));
     }
     let end = CertificateDer::from_pem_file(certificate).ok().and_then(|certificate| not_after(&certificate));
     let Some(end) = end else {
@@ -184,7 +184,7 @@ fn tls(
     };
     let (now, until) = (SystemClock.now(), Times::of(&loaded.config).full(end));
     if end <= now {
-        findings.fault(fault(format!("the certificate ended on {until}; renew it")))
+        findings.at(&fault(format!("the certificate ended on {until}; renew it")))
     } else if end.duration_since(now) < SOON {
         findings.warn(fault(format!("the certificate ends on {until}")))
     } else {
@@ -202,11 +202,11 @@ pub(super) fn folders(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resul
         let facts = match std::fs::metadata(path) {
             Ok(facts) if facts.is_dir() => facts,
             Ok(_) => {
-                findings.fault(fault(format!("{shown} is not a folder")))?;
+                findings.at(&fault(format!("{shown} is not a folder")))?;
                 continue;
             }
             Err(error) => {
-                findings.fault(fault(format!(
+                findings.at(&fault(format!(
                     "{shown} cannot be watched: {error}; make it, writable by the daemon's user"
                 )))?;
                 continue;
@@ -225,7 +225,7 @@ pub(super) fn folders(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resul
                     "{} lies on another file system than {shown}; files cannot be claimed by renaming them",
                     claimed.display()
                 );
-                findings.fault(fault(sentence))?;
+                findings.at(&fault(sentence))?;
             }
             _ => findings.ok(format_args!("the folder {shown} can be watched"))?,
         }

@@ -118,13 +118,23 @@ pub(super) fn cover(cover: &Cover, report: &mut Report<'_>) {
     }
 }
 
+/// How much is logged.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
 pub(super) fn telemetry(telemetry: &Telemetry, report: &mut Report<'_>) {
+    let allowed =
+        "allowed: error, warn, info, debug, trace, off, or levels by part, as \"info,faxbridge=debug\"";
+    let path = at("telemetry").key("log");
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&telemetry.log) {
-        let sentence = format!(
-            "found {:?}; allowed: error, warn, info, debug, trace, or levels by part, as \"info,faxbridge=debug\" ({error})",
-            telemetry.log
-        );
-        report.fault(&at("telemetry").key("log"), sentence);
+        report.fault(&path, format!("found {:?}; {allowed} ({error})", telemetry.log));
+        return;
+    }
+    // A word that is no level would be taken for a part of the program, and everything else would be silent.
+    let bare = telemetry.log.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
+    for word in bare.filter(|word| !LEVELS.contains(&word.to_lowercase().as_str())) {
+        let meant =
+            nearest(word, LEVELS).map_or_else(String::new, |level| format!("; did you mean {level:?}?"));
+        report.fault(&path, format!("found {word:?}, which is no level; {allowed}{meant}"));
     }
 }
 
