@@ -17,7 +17,7 @@ mails_per_minute = 100000
 
 [[sender]]
 name = "clinic"
-addresses = ["*@clinic.example"]
+addresses = ["@clinic.example"]
 networks = ["127.0.0.0/8"]
 
 [[rule]]
