@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use faxbridge::alarm::Alarm;
-use faxbridge::config::{Loaded, LogFormat, Telemetry};
+use faxbridge::config::Loaded;
 use faxbridge::daemon::{self, Ready, Running, Seen};
+use faxbridge::log;
 use nix::sys::signal::{SigSet, Signal};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,19 +32,23 @@ const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_T
 
 /// Begins before there is a runtime, since what happens first counts: until something hears it, a SIGHUP would end the process.
 pub(crate) fn begin(arguments: Arguments) -> ExitCode {
+    let mut troubles = Vec::new();
     if let Err(error) = hangups().thread_block() {
-        eprintln!("a SIGHUP during the start will end it: {error}");
+        troubles.push(format!("a SIGHUP during the start would have ended it: {error}"));
     }
     // Begins anew as the same process, with the same signals held back.
-    set_up_allocator();
-    super::run(run(arguments))
+    if let Err(error) = set_up_allocator() {
+        // Only memory is lost by that.
+        troubles.push(format!("the allocator keeps its defaults: {error}"));
+    }
+    super::run(run(arguments, troubles))
 }
 
 fn hangups() -> SigSet {
     SigSet::from(Signal::SIGHUP)
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+async fn run(arguments: Arguments, troubles: Vec<String>) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     #[cfg(target_os = "linux")]
     if arguments.end_with_parent {
@@ -51,7 +56,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let path = arguments.file.config;
     let loaded = load(&path)?;
-    start_log(&loaded.config.telemetry)?;
+    log::start(&loaded.config.telemetry).map_err(|error| Misuse(error.to_string()))?;
+    for trouble in troubles {
+        tracing::warn!("{trouble}");
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -199,15 +207,13 @@ fn refused(faults: &str) -> String {
 
 /// The allocator reads its settings when a process begins, and from nowhere else without unsafe code: so this process begins
 /// again, as the same process for all who know it, unless it was started with settings. That costs a few milliseconds.
-fn set_up_allocator() {
+fn set_up_allocator() -> std::io::Result<()> {
     if ALLOCATOR.iter().all(|(name, _)| std::env::var_os(name).is_some()) {
-        return;
+        return Ok(());
     }
     let mut words = std::env::args_os();
-    let Some(name) = words.next() else { return };
-    let error = std::process::Command::new("/proc/self/exe").arg0(name).args(words).envs(ALLOCATOR).exec();
-    // Only memory is lost by that.
-    eprintln!("the allocator keeps its defaults: {error}");
+    let Some(name) = words.next() else { return Ok(()) };
+    Err(std::process::Command::new("/proc/self/exe").arg0(name).args(words).envs(ALLOCATOR).exec())
 }
 
 async fn start(loaded: Loaded) -> anyhow::Result<Running> {
@@ -218,23 +224,6 @@ async fn start(loaded: Loaded) -> anyhow::Result<Running> {
     })?;
     notify(&[NotifyState::Ready]);
     Ok(running)
-}
-
-fn start_log(telemetry: &Telemetry) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).map_err(|e| {
-        Misuse(format!("telemetry.log = {:?}: {e}; as in \"info\" or \"faxbridge=debug\"", telemetry.log))
-    })?;
-    // What the IMAP client logs of itself are whole commands and answers: passwords, tokens, mails.
-    let mut filter = filter;
-    for quiet in ["async_imap=warn", "async_imap::imap_stream=warn"] {
-        filter = filter.add_directive(quiet.parse()?);
-    }
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match telemetry.format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
 }
 
 /// Half of what systemd allows between two signs of life; a long time where it asks for none.

@@ -25,7 +25,7 @@ use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::Worker;
 use crate::intake::smtp::{Door, LOOK_EVERY};
 use crate::intake::{self, imap, sftp};
-use crate::listener::Listener;
+use crate::listener::Socket;
 use crate::retention::Retention;
 use crate::spool::Purpose;
 
@@ -222,21 +222,21 @@ impl Generation {
         }
     }
 
-    fn listener(&self, way: Way) -> Listener {
-        Listener::until(way.socket, self.close.subscribe())
+    fn socket(&self, way: Way) -> Socket {
+        Socket::until(way.socket, self.close.subscribe())
     }
 
     fn open_smtp(&mut self, way: Way, door: Door, doors: &Doors<'_>) {
         let Some(server) = doors.built.smtp.clone() else { return };
-        let (listener, stop) = (self.listener(way), self.stop.subscribe());
-        self.run("the SMTP listener ended", async move { server.serve(listener, door, stop).await });
+        let (socket, stop) = (self.socket(way), self.stop.subscribe());
+        self.run("the SMTP listener ended", async move { server.serve(socket, door, stop).await });
     }
 
     fn open_sftp(&mut self, way: Way, Doors { built, ground, .. }: &Doors<'_>) {
         let (Some(section), Some(key)) = (built.config.sftp.clone(), built.host_key.clone()) else { return };
-        let (listener, stop) = (self.listener(way), self.stop.subscribe());
+        let (socket, stop) = (self.socket(way), self.stop.subscribe());
         let shelves = Arc::clone(&ground.shelves);
-        let served = sftp::serve(listener, section, key, built.intake.clone(), shelves, stop);
+        let served = sftp::serve(socket, section, key, built.intake.clone(), shelves, stop);
         self.run("the SFTP server ended", served);
     }
 
@@ -247,10 +247,11 @@ impl Generation {
             providers: built.providers.clone(),
             store: ground.store.clone(),
             clock: Arc::clone(&ground.clock),
+            alarms: ground.alarms.clone(),
             wake: Arc::clone(&ground.made),
         };
-        let (listener, stop, tls) = (self.listener(way), self.stop.subscribe(), built.webhook_tls.clone());
-        self.run("the webhook listener ended", desk.serve(listener, tls, stop));
+        let (socket, stop, tls) = (self.socket(way), self.stop.subscribe(), built.webhook_tls.clone());
+        self.run("the webhook listener ended", desk.serve(socket, tls, stop));
     }
 
     fn open_media(&mut self, way: Way, Doors { built, ground, media, .. }: &Doors<'_>) {
@@ -260,9 +261,10 @@ impl Generation {
             store: ground.store.clone(),
             spool: ground.spool.clone(),
             clock: Arc::clone(&ground.clock),
+            alarms: ground.alarms.clone(),
         };
-        let (listener, stop, tls) = (self.listener(way), self.stop.subscribe(), built.media_tls.clone());
-        self.run("the media host ended", host.serve(listener, tls, stop));
+        let (socket, stop, tls) = (self.socket(way), self.stop.subscribe(), built.media_tls.clone());
+        self.run("the media host ended", host.serve(socket, tls, stop));
     }
 
     /// Sets to work what nobody waits for, on threads that step back behind the sessions, and the worker.

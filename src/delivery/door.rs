@@ -36,15 +36,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::listener::Listener;
+use crate::alarm::Alarms;
+use crate::listener::{Listener, Socket};
 
 /// For requests under way when the daemon stops. A stranger who never ends his must not keep it from stopping, or
 /// from coming back with a new configuration.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 /// How long what still comes after the answer is thrown away.
 const LINGER: Duration = Duration::from_secs(2);
-/// After a connection that could not be accepted, for want of files mostly.
-const PAUSE: Duration = Duration::from_millis(200);
 /// Bytes that are held of a request's head, or of what is read and written at once.
 const BUFFER: usize = 64 << 10;
 
@@ -92,6 +91,10 @@ impl From<StatusCode> for Answer {
 pub(super) struct Door<H> {
     /// What it is called in the log.
     pub(super) name: &'static str,
+    /// The key of its address in the configuration.
+    pub(super) key: &'static str,
+    /// Told what wants a person.
+    pub(super) alarms: Alarms,
     /// With certificate and key, only TLS is spoken.
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// How much it bears.
@@ -105,27 +108,22 @@ where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    /// Stands open until `shutdown` turns true, or `listener` is closed and the last connection has ended.
-    pub(super) async fn serve(self, listener: impl Into<Listener>, mut shutdown: watch::Receiver<bool>) {
-        let mut listener = listener.into();
+    /// Stands open until `shutdown` turns true, or `socket` is closed and the last connection has ended.
+    pub(super) async fn serve(self, socket: impl Into<Socket>, mut shutdown: watch::Receiver<bool>) {
         let door = Arc::new(self);
         let seats = Arc::new(Semaphore::new(door.limits.connections));
         let mut open = JoinSet::new();
+        let mut listener = Listener::new(socket, door.key, door.alarms.clone());
         while !(listener.is_closed() && open.is_empty()) {
             tokio::select! {
                 biased;
                 () = stop(&mut shutdown) => break,
                 Some(ended) = open.join_next() => door.report(ended),
-                next = next(&mut listener, &seats), if !listener.is_closed() => match next {
-                    None => {}
-                    Some((Ok(stream), seat)) => {
+                next = next(&mut listener, &seats), if !listener.is_closed() => {
+                    if let Some((stream, seat)) = next {
                         open.spawn(Arc::clone(&door).connection(stream, seat));
                     }
-                    Some((Err(error), _)) => {
-                        tracing::warn!("{} can accept no connection for now: {error}", door.name);
-                        sleep(PAUSE).await;
-                    }
-                },
+                }
             }
         }
         drop(listener);
@@ -211,15 +209,13 @@ async fn stop(shutdown: &mut watch::Receiver<bool>) {
 async fn next(
     listener: &mut Listener,
     seats: &Arc<Semaphore>,
-) -> Option<(io::Result<TcpStream>, Option<OwnedSemaphorePermit>)> {
+) -> Option<(TcpStream, Option<OwnedSemaphorePermit>)> {
     // Never closed.
     let seat = Arc::clone(seats).acquire_owned().await.ok();
-    let accepted = listener.accept().await?.map(|(stream, _)| {
-        // Answers are small, or come in large pieces.
-        let _ = stream.set_nodelay(true);
-        stream
-    });
-    Some((accepted, seat))
+    let (stream, _) = listener.accept().await?;
+    // Answers are small, or come in large pieces.
+    let _ = stream.set_nodelay(true);
+    Some((stream, seat))
 }
 
 /// A connection that waits for its client only so long, tells when everything is written, and ends in two steps.

@@ -32,9 +32,10 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::door::{Answer, Door, Limits};
+use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::job::{self, JobId};
-use crate::listener::Listener;
+use crate::listener::Socket;
 use crate::spool::{Marker, Reader, Spool, SpoolError, WrappedKey};
 use crate::store::{Fetch, Store};
 
@@ -92,13 +93,15 @@ pub struct Host {
     pub spool: Spool,
     /// Time.
     pub clock: SharedClock,
+    /// Told what wants a person.
+    pub alarms: Alarms,
 }
 
 impl Host {
     /// Listens until `shutdown` turns true.
     pub async fn serve(
         self,
-        listener: impl Into<Listener>,
+        listener: impl Into<Socket>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
@@ -108,16 +111,19 @@ impl Host {
     async fn serve_within(
         self,
         limits: Limits,
-        listener: impl Into<Listener>,
+        listener: impl Into<Socket>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
+        let alarms = self.alarms.clone();
         let (host, leaving) = (Arc::new(self), Arc::new(Leaving::default()));
         let handler = move |request| {
             let (host, leaving) = (Arc::clone(&host), Arc::clone(&leaving));
             async move { host.answer(request, &leaving).await.unwrap_or_else(|| StatusCode::NOT_FOUND.into()) }
         };
-        Door { name: "the media host", tls, limits, handler }.serve(listener, shutdown).await;
+        Door { name: "the media host", key: "media.listen", alarms, tls, limits, handler }
+            .serve(listener, shutdown)
+            .await;
     }
 
     /// `None` for whatever is wrong.

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use self::session::Connection;
 use super::Intake;
 use crate::config;
-use crate::listener::Listener;
+use crate::listener::{Listener, Socket};
 
 mod channel;
 mod files;
@@ -61,16 +61,17 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_CTR,
 ];
 
-/// Serves SFTP on `listener` until `stop` turns true and uploads under way have ended. Where the listener is closed before that,
-/// the sessions that began go on, and it returns when the last has ended. `shelves` holds what clients have not renamed yet.
+/// Serves SFTP on `socket` until `stop` turns true and uploads under way have ended. Where the socket is closed before that, the
+/// sessions that began go on, and it returns when the last has ended. `shelves` holds what clients have not renamed yet.
 pub async fn serve(
-    listener: impl Into<Listener>,
+    socket: impl Into<Socket>,
     config: config::Sftp,
     host_key: PrivateKey,
     intake: Intake,
     shelves: Arc<Shelves>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut listener = Listener::new(socket, "sftp.listen", intake.alarms().clone());
     let server = Arc::new(Server {
         ssh: Arc::new(ssh_config(&config, host_key)),
         intake,
@@ -80,20 +81,15 @@ pub async fn serve(
         addresses: Arc::default(),
         stop: stop.clone(),
     });
-    let mut listener = listener.into();
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP);
     while !(listener.is_closed() && connections.is_empty()) {
         tokio::select! {
-            accepted = listener.accept(), if !listener.is_closed() => match accepted {
-                None => {}
-                Some(Ok((socket, peer))) => server.admit(socket, peer.ip(), &mut connections),
-                // Out of file handles or the like: those come back, and looping would only burn time until then.
-                Some(Err(error)) => {
-                    tracing::warn!("SFTP: a connection could not be accepted: {error}");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+            accepted = listener.accept(), if !listener.is_closed() => {
+                if let Some((socket, peer)) = accepted {
+                    server.admit(socket, peer.ip(), &mut connections);
                 }
-            },
+            }
             _ = connections.join_next(), if !connections.is_empty() => {}
             _ = sweep.tick() => server.shelves.sweep(Instant::now()),
             () = stopped(&mut stop) => break,

@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
@@ -31,7 +31,7 @@ use self::session::{Protocol, Session, Settings};
 use self::wire::Wire;
 use super::{Intake, Refusal};
 use crate::config::{self, Network};
-use crate::listener::Listener;
+use crate::listener::{Listener, Socket};
 
 mod auth;
 mod command;
@@ -71,6 +71,17 @@ pub enum Door {
     Tls,
     /// LMTP (RFC 2033).
     Lmtp,
+}
+
+impl Door {
+    /// The key of its addresses.
+    fn key(self) -> &'static str {
+        match self {
+            Door::Smtp => "smtp.listen",
+            Door::Tls => "smtp.listen_tls",
+            Door::Lmtp => "smtp.listen_lmtp",
+        }
+    }
 }
 
 /// The TLS of a server.
@@ -133,16 +144,11 @@ impl Server {
     }
 
     /// Serves `listener` until `shutdown` turns true. Then no further session begins, a session that is receiving a mail ends
-    /// with the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest. Where the listener is
+    /// with the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest. Where the socket is
     /// closed before that, the sessions that began go on, and it returns when the last has ended.
-    pub async fn serve(
-        &self,
-        listener: impl Into<Listener>,
-        door: Door,
-        mut shutdown: watch::Receiver<bool>,
-    ) {
-        let mut listener = listener.into();
+    pub async fn serve(&self, socket: impl Into<Socket>, door: Door, mut shutdown: watch::Receiver<bool>) {
         let mut sessions = JoinSet::new();
+        let mut listener = Listener::new(socket, door.key(), self.shared.intake.alarms().clone());
         while !(listener.is_closed() && sessions.is_empty()) {
             let accepted = tokio::select! {
                 biased;
@@ -153,19 +159,13 @@ impl Server {
                 }
                 accepted = listener.accept(), if !listener.is_closed() => accepted,
             };
-            let Some(accepted) = accepted else { continue };
-            match accepted {
-                Ok((stream, peer)) => match self.shared.gate.enter() {
-                    Ok(seat) => {
-                        let shared = Arc::clone(&self.shared);
-                        sessions.spawn(shared.session(stream, peer.ip(), door, seat, shutdown.clone()));
-                    }
-                    Err(full) => self.shared.turn_away(stream, door, full).await,
-                },
-                Err(error) => {
-                    tracing::warn!("no SMTP connection can be accepted for now: {error}");
-                    sleep(PAUSE).await;
+            let Some((stream, peer)) = accepted else { continue };
+            match self.shared.gate.enter() {
+                Ok(seat) => {
+                    let shared = Arc::clone(&self.shared);
+                    sessions.spawn(shared.session(stream, peer.ip(), door, seat, shutdown.clone()));
                 }
+                Err(full) => self.shared.turn_away(stream, door, full).await,
             }
         }
         drop(listener);

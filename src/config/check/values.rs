@@ -118,24 +118,34 @@ pub(super) fn cover(cover: &Cover, report: &mut Report<'_>) {
     }
 }
 
-/// How much is logged.
-const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
-
 pub(super) fn telemetry(telemetry: &Telemetry, report: &mut Report<'_>) {
-    let allowed =
-        "allowed: error, warn, info, debug, trace, off, or levels by part, as \"info,faxbridge=debug\"";
-    let path = at("telemetry").key("log");
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&telemetry.log) {
-        report.fault(&path, format!("found {:?}; {allowed} ({error})", telemetry.log));
-        return;
+    let parsed = tracing_subscriber::EnvFilter::try_new(&telemetry.log);
+    let wrong = log_fault(&telemetry.log).or_else(|| parsed.err().map(|error| error.to_string()));
+    if let Some(wrong) = wrong {
+        let sentence = format!(
+            "found {:?}; allowed: error, warn, info, debug, trace, or levels by part, as \"info,faxbridge=debug\" ({wrong})",
+            telemetry.log
+        );
+        report.fault(&at("telemetry").key("log"), sentence);
     }
-    // A word that is no level would be taken for a part of the program, and everything else would be silent.
-    let bare = telemetry.log.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
-    for word in bare.filter(|word| !LEVELS.contains(&word.to_lowercase().as_str())) {
-        let meant =
-            nearest(word, LEVELS).map_or_else(String::new, |level| format!("; did you mean {level:?}?"));
-        report.fault(&path, format!("found {word:?}, which is no level; {allowed}{meant}"));
+}
+
+/// What the filter itself takes, and nobody means: it reads a word that is no level as a part of the program, which it then
+/// shows wholly, and nothing else.
+fn log_fault(log: &str) -> Option<String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let parts = log.split(',').map(str::trim);
+    // Spans with their values have a grammar of their own.
+    for part in parts.filter(|part| !part.contains(['[', '{', '}', ']'])) {
+        let level = part.split_once('=').map_or(part, |(_, level)| level);
+        if !is_level(level) {
+            let meant =
+                nearest(level, LEVELS).map_or(String::new(), |level| format!("; did you mean {level:?}?"));
+            return Some(format!("{level:?} is no level{meant}"));
+        }
     }
+    None
 }
 
 /// A fault when `text` is no mail address.
