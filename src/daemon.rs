@@ -109,7 +109,7 @@ impl Ready {
             let providers: Vec<(String, String)> =
                 providers.map(|(name, section)| (name.clone(), section.identity())).collect();
             let built = build(loaded, ground).await?;
-            let bound = ground.listeners.bind(&built.config)?;
+            let bound = ground.listeners.bind(&listeners::wanted(&built.config))?;
             for (name, identity) in providers {
                 // Whether it may be another one was asked above.
                 ground

@@ -59,6 +59,8 @@ pub(super) struct Way {
     pub(super) address: SocketAddr,
     /// A handle of it.
     pub(super) socket: tokio::net::TcpListener,
+    /// It was not open before.
+    new: bool,
 }
 
 /// Every socket that a configuration wants. Dropped, it closes those that were not open before.
@@ -70,35 +72,35 @@ pub(super) struct Bound {
 }
 
 impl Listeners {
-    /// A handle of every socket that `config` wants; those that are not open yet are bound.
+    /// A handle of every socket that is `wanted`; those that are not open yet are bound.
     ///
     /// # Errors
     /// A sentence about the first that cannot be had.
-    pub(super) fn bind(&self, config: &Config) -> Result<Bound, StartError> {
-        let wanted = wanted(config);
+    pub(super) fn bind(&self, wanted: &[Wanted]) -> Result<Bound, StartError> {
         let open = self.lock();
+        let bound_at = |at: &SocketAddr| open.values().find(|s| s.local_addr().is_ok_and(|own| own == *at));
         let mut bound = Bound { ways: Vec::with_capacity(wanted.len()), kept: BTreeMap::new() };
-        for ((key, at), slot) in wanted.iter().zip(slots(&wanted)) {
+        for ((key, at), slot) in wanted.iter().zip(slots(wanted)) {
             let fault = |error: io::Error| StartError::new(key, sentence(*at, &error, &open));
-            let socket = match open.get(&slot) {
-                Some(socket) => socket.try_clone().map_err(fault)?,
-                None => listen(*at, shares_its_port(*at, &wanted)).map_err(fault)?,
+            // One whose port the system chose may be wanted by its number now.
+            let (socket, new) = match open.get(&slot).or_else(|| bound_at(at)) {
+                Some(socket) => (socket.try_clone().map_err(fault)?, false),
+                None => (listen(*at, shares_its_port(*at, wanted)).map_err(fault)?, true),
             };
             let address = socket.local_addr().map_err(fault)?;
             let handle = socket.try_clone().and_then(tokio::net::TcpListener::from_std).map_err(fault)?;
-            bound.ways.push(Way { key, address, socket: handle });
+            bound.ways.push(Way { key, address, socket: handle, new });
             bound.kept.insert(slot, socket);
         }
         Ok(bound)
     }
 
     /// From now on these are the sockets that are open, and no others.
-    pub(super) fn keep(&self, kept: &mut Bound) {
-        let kept = std::mem::take(&mut kept.kept);
-        for ((address, _), _) in kept.iter().filter(|(slot, _)| !self.lock().contains_key(slot)) {
-            tracing::info!(address = %address, "listening on {address}");
+    pub(super) fn keep(&self, bound: &mut Bound) {
+        for Way { key, address, .. } in bound.ways.iter().filter(|way| way.new) {
+            tracing::info!(address = %address, "{key}: listening on {address}");
         }
-        *self.lock() = kept;
+        *self.lock() = std::mem::take(&mut bound.kept);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Slot, TcpListener>> {
@@ -161,45 +163,40 @@ fn sentence(at: SocketAddr, error: &io::Error, open: &BTreeMap<Slot, TcpListener
 mod tests {
     use super::*;
 
-    fn config(smtp: &str) -> Config {
-        let text = format!(
-            "[organization]\nname = \"Clinic\"\n[store]\ndata_dir = \"/tmp\"\nmaster_key = \"file:/tmp/key\"\n\
-             [provider.main]\nkind = \"simulator\"\nurl = \"http://127.0.0.1:1\"\ntoken = \"file:/tmp/token\"\n\
-             [smtp]\nlisten = [{smtp}]\n[[sender]]\nname = \"a\"\naddresses = [\"a@clinic.example\"]\n\
-             networks = [\"127.0.0.0/8\"]\n"
-        );
-        crate::config::parse(&text, "test").unwrap().config
+    fn at(addresses: &[&str]) -> Vec<Wanted> {
+        addresses.iter().map(|at| ("smtp.listen", at.parse().unwrap())).collect()
     }
 
     #[tokio::test]
     async fn a_socket_is_handed_on_and_one_that_cannot_be_had_leaves_the_others_open() {
         let listeners = Listeners::default();
-        let (one, two) = ("\"127.0.0.1:0\", \"127.0.0.1:0\"", "\"127.0.0.1:0\"");
-        let mut first = listeners.bind(&config(one)).unwrap();
+        let two = at(&["127.0.0.1:0", "127.0.0.1:0"]);
+        let mut first = listeners.bind(&two).unwrap();
         listeners.keep(&mut first);
-        let ports = |bound: &Bound| bound.ways.iter().map(|way| way.address.port()).collect::<Vec<_>>();
-        let taken = first.ways.first().unwrap().address;
-        assert_eq!(ports(&listeners.bind(&config(one)).unwrap()), ports(&first), "the same two sockets");
-        // Taken by somebody else, and by ourselves.
-        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = listeners.bind(&config(&format!("{two}, \"{}\"", other.local_addr().unwrap())));
-        assert!(error.unwrap_err().to_string().contains("smtp.listen: cannot listen on"));
-        let error = listeners.bind(&config(&format!("\"0.0.0.0:{}\"", taken.port()))).unwrap_err();
+        let addresses = |bound: &Bound| bound.ways.iter().map(|way| way.address).collect::<Vec<_>>();
+        let (one, other) = (addresses(&first)[0], addresses(&first)[1]);
+        assert_eq!(addresses(&listeners.bind(&two).unwrap()), [one, other], "the same two sockets");
+        assert_eq!(addresses(&listeners.bind(&at(&[&other.to_string()])).unwrap()), [other], "by its number");
+        // Not of this machine, taken by somebody else, and taken by ourselves.
+        let error = listeners.bind(&at(&["192.0.2.77:25"])).unwrap_err();
+        assert!(error.to_string().contains("smtp.listen: cannot listen on 192.0.2.77:25"), "{error}");
+        let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = listeners.bind(&at(&[&theirs.local_addr().unwrap().to_string()])).unwrap_err();
+        assert!(error.to_string().contains("another program listens there"), "{error}");
+        let error = listeners.bind(&at(&[&format!("0.0.0.0:{}", one.port())])).unwrap_err();
         assert!(error.to_string().contains("restart it for this change"), "{error}");
         // The second of the two is wanted no more, and free.
-        let gone = first.ways.get(1).unwrap().address;
-        let mut second = listeners.bind(&config(two)).unwrap();
+        let mut second = listeners.bind(&at(&["127.0.0.1:0"])).unwrap();
         listeners.keep(&mut second);
-        assert_eq!(second.ways.first().unwrap().address, taken);
+        assert_eq!(addresses(&second), [one]);
         drop(first);
-        assert!(std::net::TcpListener::bind(gone).is_ok());
+        assert!(std::net::TcpListener::bind(other).is_ok());
     }
 
     #[tokio::test]
     async fn both_wildcards_share_a_port() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let both = config(&format!("\"[::]:{port}\", \"0.0.0.0:{port}\""));
-        let bound = Listeners::default().bind(&both).unwrap();
-        assert_eq!(bound.ways.len(), 2);
+        let both = at(&[&format!("[::]:{port}"), &format!("0.0.0.0:{port}")]);
+        assert_eq!(Listeners::default().bind(&both).unwrap().ways.len(), 2);
     }
 }

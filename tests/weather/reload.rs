@@ -176,13 +176,13 @@ fn changes(taken: &str) -> Vec<(&'static str, &'static str, String, &'static str
         at(
             "a mailbox's password is missing",
             "[policy]",
-            "[imap.office]\nserver = \"127.0.0.1:1\"\nlogin = \"office\"\npassword = \"file:DIR/none\"\n[policy]",
+            "[imap.office]\nserver = \"127.0.0.1:1\"\nsender = \"desk\"\nlogin = \"office\"\npassword = \"file:DIR/none\"\n[policy]",
             "imap.office.password",
         ),
         at(
             "a mailbox's authorities are missing",
             "[policy]",
-            "[imap.office]\nserver = \"127.0.0.1:1\"\nlogin = \"office\"\npassword = \"file:DIR/provider.token\"\nauthorities = \"DIR/none\"\n[policy]",
+            "[imap.office]\nserver = \"127.0.0.1:1\"\nsender = \"desk\"\nlogin = \"office\"\npassword = \"file:DIR/provider.token\"\nauthorities = \"DIR/none\"\n[policy]",
             "imap.office.authorities",
         ),
     ]
