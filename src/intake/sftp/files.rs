@@ -440,7 +440,7 @@ impl Files {
 
     fn uploads(&self) -> impl Iterator<Item = &Upload> {
         self.open.values().filter_map(|opened| match opened {
-            Opened::Upload(upload) => Some(upload),
+            Opened::Upload(upload) => Some(upload.as_ref()),
             _ => None,
         })
     }

@@ -125,7 +125,7 @@ const TEMPORARY_ENDINGS: &[&str] = &[
 
 /// The same in front of the name.
 const TEMPORARY_BEGINNINGS: &[&str] =
-    &[".", "~", "_", "tmp_", "tmp-", "tmp.", "temp_", "temp-", "inprogress-", "inprogress_", "camel.tmp."];
+    &[".", "~", "_", "tmp_", "tmp-", "temp_", "temp-", "inprogress-", "inprogress_", "camel.tmp."];
 
 /// Endings of documents, behind which a client may hang something random (Cyberduck: `NAME-RANDOM`).
 const DOCUMENTS: &[&str] = &[
