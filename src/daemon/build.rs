@@ -61,7 +61,7 @@ pub async fn build(loaded: Loaded, ground: &Ground) -> Result<Built, Vec<Fault>>
     let strangers = strangers(&loaded, ground).await;
     let (ground, whole) = (ground.clone(), loaded.fault("", "cannot be put together"));
     // Files are read on the way, which may take its time.
-    let built = tokio::task::spawn_blocking(move || put_together(loaded, &ground));
+    let built = tokio::task::spawn_blocking(move || put_together(&loaded, &ground));
     match (built.await, strangers) {
         (Ok(Ok(built)), strangers) if strangers.is_empty() => Ok(built),
         (Ok(Ok(_)), strangers) => Err(strangers),
@@ -112,9 +112,9 @@ impl Faults<'_> {
     }
 }
 
-fn put_together(loaded: Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
+fn put_together(loaded: &Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
     let config = Arc::new(loaded.config.clone());
-    let mut faults = Faults { loaded: &loaded, found: loaded.secrets().0 };
+    let mut faults = Faults { loaded, found: loaded.secrets().0 };
     same_ground(&mut faults, ground);
     let rules = match Rules::compile(&config.rule) {
         Ok(rules) => Arc::new(rules),

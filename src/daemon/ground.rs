@@ -19,7 +19,7 @@ use crate::delivery::worker::Hands;
 use crate::intake::Rush;
 use crate::intake::sftp::Shelves;
 use crate::oauth::Sources;
-use crate::spool::{MasterKey, Spool};
+use crate::spool::{MasterKey, Purpose, Spool};
 use crate::store::Store;
 
 /// Two seconds, in which a child gets its turn on any machine.
@@ -64,6 +64,10 @@ impl Ground {
         let dir = &loaded.config.store.data_dir;
         let lock = lock_data_dir(dir).await?;
         let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
+        store
+            .key_former_sources(&spool.marker(Purpose::Source))
+            .await
+            .map_err(|e| StartError::new("database", e))?;
         let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
         if dropped > 0 {
             tracing::info!(
