@@ -20,6 +20,7 @@ mod build;
 mod generation;
 mod ground;
 mod listeners;
+mod timekeeper;
 
 pub use build::{Built, build, build_provider, build_providers, faults};
 pub use generation::webhook_base;
@@ -137,6 +138,8 @@ pub struct Running {
     ground: Ground,
     current: Generation,
     former: JoinSet<()>,
+    /// What looks after the clock; it ends with this.
+    timekeeper: JoinSet<()>,
     /// Tells each of them, oldest first, that it is in the way; closed where it has ended.
     hurry: Vec<watch::Sender<bool>>,
     /// Dropped after what runs there has ended.
@@ -167,7 +170,9 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
     let current = Generation::begin(built, bound, &ground, &backstage, None);
     ground.serves.store(true, std::sync::atomic::Ordering::Release);
     write_addresses(&current).map_err(|e| StartError::new("addresses.json", e))?;
-    Ok(Running { ground, current, former: JoinSet::new(), hurry: Vec::new(), backstage })
+    let mut timekeeper = JoinSet::new();
+    timekeeper.spawn(timekeeper::keep(ground.clone()));
+    Ok(Running { ground, current, former: JoinSet::new(), timekeeper, hurry: Vec::new(), backstage })
 }
 
 impl Running {
@@ -227,6 +232,7 @@ impl Running {
         }
         self.current.drained().await;
         while self.former.join_next().await.is_some() {}
+        self.timekeeper.abort_all();
     }
 }
 

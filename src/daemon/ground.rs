@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::StartError;
 use super::listeners::Listeners;
 use crate::alarm::Alarms;
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{self, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
 use crate::intake::Rush;
@@ -64,6 +64,8 @@ impl Ground {
         let dir = &loaded.config.store.data_dir;
         let lock = lock_data_dir(dir).await?;
         let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
+        // Before anything asks what time it is.
+        clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
         store
             .key_former_sources(&spool.marker(Purpose::Source))
             .await

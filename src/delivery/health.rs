@@ -91,6 +91,11 @@ impl Health {
             let fresh = Health::new(at_once, per_minute, hurry, now);
             (self.per_minute, self.allowance, self.filled_at) = (per_minute, fresh.allowance, now);
         }
+        self.end_rest(now);
+    }
+
+    /// Ends a rest, if there is one: one tries it.
+    pub fn end_rest(&mut self, now: Timestamp) {
         if let Some(rest) = &mut self.resting {
             rest.until = rest.until.min(now);
         }

@@ -82,6 +82,13 @@ impl Hands {
         !std::mem::replace(&mut inner.begun, true)
     }
 
+    /// Ends every rest at `now`, with one try: the time has moved.
+    pub(crate) fn end_rests(&self, now: Timestamp) {
+        for desk in self.lock().providers.values_mut() {
+            desk.health.end_rest(now);
+        }
+    }
+
     /// How many Jobs can be taken in hand now.
     pub(super) fn rooms(&self, now: Timestamp) -> Rooms {
         let mut inner = self.lock();
