@@ -21,7 +21,7 @@
 //!
 //! [`commands`] is the way back: a receipt that is answered with `cancel`, `release` or `status`.
 //!
-//! Beside the way: [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
+//! Beside the way: [`text`] (counts and sizes in sentences), [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
 //! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
 //!
 //! The nine promises this code keeps, each with a test that fails if it breaks, stand in `README.md`.
@@ -46,3 +46,4 @@ pub mod retention;
 pub mod routing;
 pub mod spool;
 pub mod store;
+pub mod text;
