@@ -168,6 +168,10 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
             "picking up {dropped} things that were in hand when the process ended"
         );
     }
+    store
+        .key_former_sources(&spool.marker(Purpose::Source))
+        .await
+        .map_err(|e| StartError::new("database", e))?;
     // Told before anything is made: a key that cannot sign is a fault of the configuration.
     Dkim::of(&config).map_err(StartError::configuration)?;
     let clock: SharedClock = Arc::new(SystemClock);

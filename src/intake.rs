@@ -23,7 +23,7 @@ use crate::config::{Config, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
-use crate::spool::{SealKey, Spool, WrappedKey, Writer};
+use crate::spool::{Purpose, SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 use crate::text::Bytes;
 
@@ -366,7 +366,7 @@ impl Intake {
             now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
         let source = arrival.source.to_string();
         let mut arrival = arrival;
-        let mut keys = source_keys(&mut arrival, &sha256);
+        let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.marker(Purpose::Source));
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
         loop {
             let new = NewSubmission {
