@@ -58,7 +58,7 @@ async fn a_held_fax_that_goes_on_is_the_same_job_and_nothing_unsent_is_called_de
     assert_eq!(sent.id, held.id, "who noted the number of the job finds it again");
     assert_eq!(sent.made_at, held.made_at);
     let history = clients::said(&stage.command("job", &["show", id]).await);
-    assert!(history.contains("prepare: held"), "{history}");
+    assert!(history.contains("held unverified (prepare)"), "{history}");
     let receipt = stage.final_receipt("<w1@clinic.example>").await;
     let receipt = joined(&receipt.text);
     assert!(receipt.contains("[x] recipient: number verified by the tests"), "{receipt}");
