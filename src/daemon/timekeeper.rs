@@ -34,7 +34,7 @@ pub(super) async fn keep(Ground { store, alarms, hands, .. }: Ground) {
                     );
                 }
                 Err(error) => {
-                    tracing::error!(error = %error, "the machine's time cannot be taken yet: {error}")
+                    tracing::error!(error = %error, "the machine's time cannot be taken yet: {error}");
                 }
             }
         } else if kept.is_none_or(|kept| look.seen.running.saturating_sub(kept) >= KEEP) {
