@@ -4,6 +4,7 @@
 //! the same faults in the same words. Every fault is found, not the first only.
 
 use std::fmt::Display;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -124,9 +125,7 @@ fn put_together(loaded: &Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
             return Err(faults.found);
         }
     };
-    if !ground.begins() {
-        folders(&config, &mut faults);
-    }
+    folders(&config, ground.begins(), &mut faults);
     let providers = providers(&config, &mut faults);
     let tokens = tokens(&config, ground, &mut faults);
     let intake = if faults.below("sender[") {
@@ -188,17 +187,25 @@ fn same_ground(faults: &mut Faults<'_>, ground: &Ground) {
     }
 }
 
-/// Watched folders are there. At a start one that is missing is waited for.
-fn folders(config: &Config, faults: &mut Faults<'_>) {
+/// Watched folders are there, and nobody else can exchange what lies there. One that is missing may still come at a start.
+fn folders(config: &Config, begins: bool, faults: &mut Faults<'_>) {
+    // Whoever looks, root for instance: the daemon is whose data folder it is.
+    let us = rustix::process::geteuid().as_raw();
+    let daemon = std::fs::metadata(&config.store.data_dir).map_or(us, |facts| facts.uid());
     for (name, section) in &config.folder {
         let (key, shown) = (format!("folder.{}.path", quoted(name)), section.path.display());
         match std::fs::metadata(&section.path) {
             Ok(facts) if facts.is_dir() => {}
             Ok(_) => faults.add(&key, format_args!("{shown} is not a folder")),
+            Err(_) if begins => {}
             Err(error) => faults.add(
                 &key,
                 format_args!("{shown} cannot be watched: {error}; make it, writable by the daemon's user"),
             ),
+        }
+        match intake::folder::trusted_by(&section.path, daemon) {
+            Err(error) if !error.is_missing() => faults.add(&key, error),
+            _ => {}
         }
     }
 }

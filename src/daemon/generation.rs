@@ -19,6 +19,7 @@ use super::backstage::Backstage;
 use super::build::Built;
 use super::ground::Ground;
 use super::listeners::{Bound, Way};
+use crate::alarm::Alarm;
 use crate::config::{self, Config};
 use crate::delivery::media::{Host, Media};
 use crate::delivery::webhook::{self, Hooks};
@@ -89,7 +90,7 @@ impl Generation {
         }
         let hooks = this.hooks(ground);
         let media = this.media(ground);
-        this.open_folders(&built, before);
+        this.open_folders(&built, ground, before);
         this.open_mailboxes(&built, before);
         let doors = Doors { built: &built, ground, hooks: hooks.as_ref(), media: media.as_ref() };
         for way in bound.ways {
@@ -172,7 +173,17 @@ impl Generation {
         self.places.insert(key, Place { holder, held });
     }
 
-    fn open_folders(&mut self, built: &Built, before: Option<&Generation>) {
+    fn open_folders(&mut self, built: &Built, ground: &Ground, before: Option<&Generation>) {
+        let dir = &built.config.store.data_dir;
+        let configured = built.config.folder.keys().map(String::as_str);
+        for (name, files) in intake::folder::abandoned(dir, configured) {
+            let cause = format!(
+                "{files} files that were taken from the folder {name} wait in {}, and there is no [folder.{name}] any more; put it \
+                 back for a start, or move them away",
+                dir.join("claims").join(&name).display()
+            );
+            ground.alarms.raise(Alarm::Folder(name), cause, ground.clock.now());
+        }
         for (name, section) in built.config.folder.clone() {
             let watched =
                 intake::folder::watch(name.clone(), section, built.intake.clone(), self.close.subscribe());
