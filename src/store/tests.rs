@@ -952,10 +952,9 @@ async fn what_waits_is_moved_along_with_the_clock() {
     }
     assert_eq!(wake(&store, 0).await, Some(after[0].state.wake_at().unwrap()), "column and state agree");
     // A final time that lies ahead of every clock that is right is waited for by nobody.
-    let job = claim(&store, 2).await.remove(0);
-    advance(&store, &job, Event::Cancel, 2).await;
-    let job = claim(&store, 2).await.remove(0);
-    advance(&store, &job, Event::Cancel, 900_000).await;
+    for (n, job) in after.iter().enumerate() {
+        advance(&store, job, Event::Cancel, [2, 900_000][n]).await;
+    }
     assert_eq!(store.due_for_destruction(at(0), at(900_000), 10).await.unwrap(), []);
     assert_eq!(store.due_for_destruction(at(0), at(10), 10).await.unwrap(), [id]);
 }
