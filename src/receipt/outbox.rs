@@ -184,11 +184,10 @@ pub fn relay(config: &Config, tokens: &TokenMap) -> Result<Option<(Relay, String
 }
 
 impl Outbox {
-    /// Puts the outbox together. `signing` signs the receipts.
+    /// Puts the outbox together; makes the signing key at first use.
     ///
     /// # Errors
-    /// A sentence where the relay's settings cannot be used.
-    #[allow(clippy::too_many_arguments, reason = "each of them once, where it is put together")]
+    /// A sentence where the relay's settings or the signing key cannot be used.
     pub fn new(
         config: Arc<Config>,
         store: Store,
@@ -197,8 +196,9 @@ impl Outbox {
         wake: Arc<Notify>,
         alarms: Alarms,
         tokens: &TokenMap,
-        signing: SigningKey,
     ) -> Result<Outbox, String> {
+        let signing = SigningKey::load_or_make(&config.store.data_dir.join("receipt.key"))
+            .map_err(|e| e.to_string())?;
         let relay = relay(&config, tokens)?;
         let dkim = Dkim::of(&config)?;
         let replies = Replies::of(&config, &spool);

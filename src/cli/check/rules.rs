@@ -16,8 +16,10 @@ pub(super) async fn check(
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let config = &loaded.config;
-    // Faults of rules were told already, as a start would.
-    let Ok(rules) = Rules::compile(&config.rule) else { return Ok(()) };
+    let rules = match Rules::compile(&config.rule) {
+        Ok(rules) => rules,
+        Err(faults) => return faults.iter().try_for_each(|fault| findings.fault(fault)),
+    };
     let dead = rules.dead();
     dead.iter().try_for_each(|fault| findings.warn(fault))?;
     match config.rule.len() {
