@@ -209,6 +209,7 @@ impl Bench {
             wake: Arc::clone(&self.wake),
             answered: Arc::default(),
             alarms: self.alarms.clone(),
+            hands: Arc::default(),
             hooks: Some(hooks),
             media: Some(media),
         }
