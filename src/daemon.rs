@@ -25,7 +25,7 @@ use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
 use crate::intake::smtp::{Certificate, LOOK_EVERY, Partners};
-use crate::intake::{self, Rush};
+use crate::intake::{self, Arrivals};
 use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
@@ -184,7 +184,7 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
         shutdown: watch::channel(false).0,
         doors: JoinSet::new(),
         workers: JoinSet::new(),
-        rush: Arc::default(),
+        arrivals: Arc::default(),
         alarms: Alarms::default(),
         arrived: Arc::default(),
         made: Arc::default(),
@@ -299,7 +299,7 @@ struct Parts {
     shutdown: watch::Sender<bool>,
     doors: JoinSet<String>,
     workers: JoinSet<String>,
-    rush: Arc<Rush>,
+    arrivals: Arc<Arrivals>,
     alarms: Alarms,
     arrived: Arc<Notify>,
     made: Arc<Notify>,
@@ -370,7 +370,7 @@ impl Parts {
             fonts: Arc::new(fonts),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
-            rush: Arc::clone(&self.rush),
+            arrivals: Arc::clone(&self.arrivals),
             arrived: Arc::clone(&self.arrived),
             made: Arc::clone(&self.made),
             answered: Arc::clone(&self.answered),

@@ -21,7 +21,7 @@ impl Parts {
             Arc::clone(&self.arrived),
         )
         .map_err(StartError::configuration)?
-        .telling(Arc::clone(&self.rush), self.alarms.clone());
+        .telling(Arc::clone(&self.arrivals), self.alarms.clone());
         if let Some(smtp) = self.config.smtp.clone() {
             self.open_smtp(&smtp, &intake).await?;
         }

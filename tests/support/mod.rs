@@ -8,6 +8,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod daemon;
+pub(crate) mod disk;
 pub(crate) mod documents;
 pub(crate) mod sink;
 pub(crate) mod smtp;

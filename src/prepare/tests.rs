@@ -1,0 +1,1 @@
+//! Preparing without a worker: what becomes of a Submission that cannot be prepared.
