@@ -30,6 +30,7 @@ use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
+use crate::prepare::turns::SPARE_WORKERS;
 use crate::receipt::dkim::Dkim;
 use crate::receipt::outbox::Outbox;
 use crate::receipt::relay::token_map;
@@ -348,7 +349,7 @@ impl Parts {
         let workshop = Workshop::new(
             program,
             WorkshopLimits {
-                workers: limits.workers,
+                workers: limits.workers.saturating_add(SPARE_WORKERS),
                 memory: limits.worker_memory.get(),
                 time: limits.worker_time.std(),
             },

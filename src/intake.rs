@@ -25,6 +25,7 @@ use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{Purpose, Reservation, SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
+use crate::text::Bytes;
 
 mod arrivals;
 pub mod folder;
@@ -233,8 +234,7 @@ impl Draft {
 const SMALLEST: u64 = 64 << 10;
 
 fn too_large(limit: u64) -> Refusal {
-    let megabytes = limit / 1_000_000;
-    Refusal::permanent("5.3.4", format!("This is larger than the {megabytes} MB that are taken here."))
+    Refusal::permanent("5.3.4", format!("This is larger than the {} that are taken here.", Bytes(limit)))
 }
 
 /// What every way in shares: cheap to clone.

@@ -27,7 +27,7 @@ use crate::intake::{Arrivals, SubmissionFacts};
 use crate::job::JobState;
 use crate::packet::{self, Contents, Workshop, WorkshopError};
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
-use crate::store::{Store, StoreError, Submission, Verdict};
+use crate::store::{JobFilter, Store, StoreError, Submission, Verdict};
 
 mod again;
 mod disk;
@@ -41,13 +41,15 @@ pub mod wishes;
 
 use disk::DiskWatch;
 use packets::{Packets, Received};
-use plan::{Plan, Planner, Request};
+use plan::{Former, Plan, Planner, Request};
 use turns::{Turns, Waiting};
 
 /// How long the loop sleeps at most: the command line submits without being able to wake it.
 const NAP: Duration = Duration::from_secs(2);
 /// The same while all workers are busy: one of them may turn out to be slow.
 const BUSY_NAP: Duration = Duration::from_millis(250);
+/// Jobs of one Submission that keep their names when it is prepared anew.
+const FORMER: u32 = 10_000;
 /// Beyond the time a document may take, a lease lasts this long.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
 /// After so many tries that failed for a reason of ours an alarm is raised.
@@ -71,6 +73,13 @@ pub struct JobFacts {
     /// What a careful sender would like to know about the packet.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The Job's version for which this was written: more than 1 where it was prepared anew.
+    #[serde(default = "first")]
+    pub version: i64,
+}
+
+fn first() -> i64 {
+    1
 }
 
 impl JobFacts {
@@ -320,6 +329,7 @@ impl Preparer {
             file: facts.file.clone(),
             recipient: None,
             accepted_at: Some(submission.accepted_at),
+            former: self.former(submission, &key).await?,
         };
         let now = self.clock.now();
         let plan = match self.special(submission, &facts, &contents, now).await? {
@@ -373,6 +383,17 @@ impl Preparer {
             self.forget_replaced(submission).await;
         }
         Ok(())
+    }
+
+    /// The Jobs of a Submission that is prepared anew.
+    async fn former(&self, submission: &Submission, key: &SealKey) -> Result<Vec<Former>, Trouble> {
+        let filter = JobFilter { submission: Some(submission.id), ..JobFilter::default() };
+        let jobs = self.store.jobs(&filter, FORMER).await?;
+        let former = |job: crate::store::Job| {
+            let to = JobFacts::open(key, &job.facts)?.to;
+            Ok(Former { to, id: job.id, version: job.version })
+        };
+        jobs.into_iter().map(former).collect()
     }
 
     /// Removes the packets of Jobs that were replaced.

@@ -143,14 +143,16 @@ mod tests {
     #[test]
     fn however_mails_come_the_oldest_does_not_wait_long() {
         let second = PATIENCE + ms(1);
-        for (case, gap, at_most) in [
-            ("a mail each 60 ms", Box::new(|_| 60) as Box<dyn Fn(u64) -> u64>, QUIET),
-            ("33 a second", Box::new(|_| 30), second),
-            // Some gaps are longer than the quiet period, and nothing else is begun anew by them.
-            ("33 a second, unevenly", Box::new(|n| if n % 12 == 0 { 45 } else { 29 }), second),
-            ("20 ms apart", Box::new(|_| 20), second),
-            ("as fast as they can be taken", Box::new(|_| 3), PATIENCE_DENSE + ms(1)),
-        ] {
+        type Row = (&'static str, fn(u64) -> u64, Duration);
+        let rows: [Row; 5] = [
+            ("a mail each 60 ms", |_| 60, QUIET),
+            ("33 a second", |_| 30, second),
+            // Some gaps are longer than the quiet period, and no new second begins with them.
+            ("33 a second, unevenly", |n| if n % 12 == 0 { 45 } else { 29 }, second),
+            ("20 ms apart", |_| 20, second),
+            ("as fast as they can be taken", |_| 3, PATIENCE_DENSE + ms(1)),
+        ];
+        for (case, gap, at_most) in rows {
             let waited = longest_wait(gap, 30);
             assert!(waited <= at_most, "{case}: {waited:?}");
         }

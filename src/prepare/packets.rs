@@ -268,10 +268,12 @@ impl<'a> Packets<'a> {
             hold: held.map(|(_, sentence)| sentence),
             trace: job.trace,
             warnings,
+            version: job.version,
         };
         let deadline = due.saturating_add(config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {
             id: job.id,
+            version: job.version,
             recipient: job.entry.map(|entry| entry.key),
             number: job.number,
             rule: job.route.rule,

@@ -114,11 +114,15 @@ async fn one_large_mail_to_sixty_recipients_is_faxed_from_a_small_disk() {
         let packet = job.packet.unwrap();
         assert!(packet.shared.is_some());
         let attempts = stage.store.attempts(job.id).await.unwrap();
-        let fax = faxes.iter().find(|fax| Some(fax.number.as_str()) == job.number.as_ref().map(|n| n.as_str()));
+        let fax =
+            faxes.iter().find(|fax| Some(fax.number.as_str()) == job.number.as_ref().map(|n| n.as_str()));
         let fax = fax.unwrap();
         assert_eq!(attempts.len(), 1);
         assert_eq!(attempts[0].sha256.as_deref(), Some(fax.sha256.as_str()));
-        assert_eq!((attempts[0].sha256.as_deref(), fax.bytes), (Some(packet.document.sha256.as_str()), packet.document.bytes));
+        assert_eq!(
+            (attempts[0].sha256.as_deref(), fax.bytes),
+            (Some(packet.document.sha256.as_str()), packet.document.bytes)
+        );
         assert_eq!(fax.pages, Some(packet.pages));
     }
     let receipt = stage.final_receipt("<large@x>").await;
@@ -130,7 +134,9 @@ async fn one_large_mail_to_sixty_recipients_is_faxed_from_a_small_disk() {
     let mb = |bytes: u64| bytes / 1_000_000;
     eprintln!(
         "a disk of 112 MiB: {} MB free before, {} at the least, {} afterwards; sixty faxes in {took:?}",
-        mb(before), mb(least), mb(disk.free())
+        mb(before),
+        mb(least),
+        mb(disk.free())
     );
     assert!(before - disk.free() < 8_000_000, "what stays is the database");
     assert!(least > 8 << 20, "the reserve is never touched");

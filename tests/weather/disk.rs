@@ -51,11 +51,13 @@ async fn what_waits_for_room_goes_on_by_itself(reserve: &str, free_for_the_mail:
 
     let filler = disk.fill(free_for_the_mail);
     smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &mail("<waits@x>")).await.unwrap();
-    stage.until("a try that failed for want of room", async || {
-        let tried = stage.submissions().await.first().is_some_and(|submission| submission.prepare_tries > 0);
-        (tried && stage.log().contains("could not be prepared, it is tried again")).then_some(())
-    })
-    .await;
+    stage
+        .until("a try that failed for want of room", async || {
+            let tried =
+                stage.submissions().await.first().is_some_and(|submission| submission.prepare_tries > 0);
+            (tried && stage.log().contains("could not be prepared, it is tried again")).then_some(())
+        })
+        .await;
     assert_eq!(sealed_files(&stage.path("small/data")), 1, "a failed preparation leaves nothing");
     assert!(stage.jobs().await.is_empty());
     // Now other programs take the rest: that is told, and the door says so.
