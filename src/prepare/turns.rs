@@ -165,7 +165,7 @@ mod tests {
             let mut turns = Turns::new(workers);
             let (mut bombs, mut quick, mut ends) = (6, 0u64, Vec::<(usize, Instant)>::new());
             let (mut oldest, mut longest, mut key) = (None, Duration::ZERO, 0);
-            for tick in 0..3_000u64 {
+            for tick in 0..6_000u64 {
                 let now = start + Duration::from_millis(100 * tick);
                 if tick % 10 == 0 {
                     quick += 1;

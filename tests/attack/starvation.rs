@@ -4,6 +4,7 @@
 mod preparing {
     use std::time::{Duration, Instant};
 
+    use faxbridge::store::Submission;
     use lopdf::{Document, Object, Stream, dictionary};
     use tokio::time::MissedTickBehavior;
 
@@ -96,14 +97,10 @@ worker_time = "20 s"
             smtp::send(stage.smtp(), JANE, &[TO], &good).await.unwrap();
             stage
                 .until("the other sender's job", async || {
-                    let jobs = stage.submissions().await;
-                    jobs.iter()
-                        .any(|s| {
-                            s.sender == "front desk"
-                                && s.message_id.as_deref() == Some(&id[1..id.len() - 1])
-                                && s.verdict.is_some()
-                        })
-                        .then_some(())
+                    let all = stage.submissions().await;
+                    let mine =
+                        |s: &&Submission| s.sender == "front desk" && s.message_id.as_deref() == Some(&id);
+                    all.iter().find(mine).filter(|s| s.verdict.is_some()).map(|_| ())
                 })
                 .await;
             let took = began.elapsed();
