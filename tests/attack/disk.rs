@@ -79,7 +79,7 @@ async fn one_large_mail_to_sixty_recipients_is_faxed_from_a_small_disk() {
     let config = config.replace("timeout = \"3 s\"", "timeout = \"60 s\"");
     // The far end throws away what it has printed.
     let mut stage = Stage::with(&config, |options| options.keep = false).await;
-    let disk = SmallDisk::mount(stage.path("small"), 112);
+    let disk = SmallDisk::mount(stage.path("small"), "112m");
     stage.data_at("small/data").await;
     let numbers: Vec<(String, String)> = (0..RECIPIENTS).map(|n| (format!("r{n}"), number(n))).collect();
     let entries: Vec<(&str, &str)> =

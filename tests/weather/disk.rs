@@ -43,13 +43,13 @@ async fn what_waits_for_room_goes_on_by_itself(reserve: &str, free_for_the_mail:
     let limits = format!("[limits]\ndisk_reserve = {reserve}\n");
     let config = format!("{BASE}{WAYS}{limits}").replace("DIR/data", "DIR/small/data");
     let mut stage = Stage::with(&config, |_| {}).await;
-    let disk = SmallDisk::mount(stage.path("small"), 24);
+    let disk = SmallDisk::mount(stage.path("small"), "24m");
     stage.data_at("small/data").await;
     stage.verified(&[("mercy-radiology", NUMBER)]).await;
     stage.start().await;
     let mail = |id: &str| documents::mail(JANE, RADIOLOGY, id, "Good", &[("good.pdf", &pdf(1_500_000))]);
 
-    let filler = disk.fill(free_for_the_mail);
+    disk.leave(free_for_the_mail);
     smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &mail("<waits@x>")).await.unwrap();
     stage
         .until("a try that failed for want of room", async || {
@@ -61,8 +61,7 @@ async fn what_waits_for_room_goes_on_by_itself(reserve: &str, free_for_the_mail:
     assert_eq!(sealed_files(&stage.path("small/data")), 1, "a failed preparation leaves nothing");
     assert!(stage.jobs().await.is_empty());
     // Now other programs take the rest: that is told, and the door says so.
-    let rest = disk.0.join("rest");
-    std::fs::write(&rest, vec![0; usize::try_from(disk.free()).unwrap() - (300 << 10)]).unwrap();
+    disk.leave(300 << 10);
     stage.until("an alarm", async || stage.log().contains("alarm disk: ").then_some(())).await;
     match smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &mail("<refused@x>")).await {
         Err(Refused::Reply(code, reply)) => {
@@ -73,9 +72,7 @@ async fn what_waits_for_room_goes_on_by_itself(reserve: &str, free_for_the_mail:
     assert_eq!(sealed_files(&stage.path("small/data")), 1, "nor does a refused mail");
     assert_eq!(stage.log().matches("alarm disk: ").count(), 1, "once");
 
-    for file in [rest, filler] {
-        std::fs::remove_file(file).unwrap();
-    }
+    disk.empty();
     // By itself, and not only when its next try comes.
     stage
         .until_in(Duration::from_secs(12), Duration::from_millis(50), "the fax", async || {
