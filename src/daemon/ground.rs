@@ -16,7 +16,7 @@ use crate::alarm::Alarms;
 use crate::clock::{self, Clock as _, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
-use crate::intake::Rush;
+use crate::intake::Arrivals;
 use crate::intake::sftp::Shelves;
 use crate::oauth::Sources;
 use crate::spool::{MasterKey, Purpose, Spool};
@@ -35,7 +35,7 @@ pub struct Ground {
     pub(super) spool: Spool,
     pub(super) clock: SharedClock,
     pub(super) alarms: Alarms,
-    pub(super) rush: Arc<Rush>,
+    pub(super) arrivals: Arc<Arrivals>,
     pub(super) arrived: Arc<Notify>,
     pub(super) made: Arc<Notify>,
     pub(super) answered: Arc<Notify>,
@@ -106,7 +106,7 @@ impl Ground {
             spool,
             clock: Arc::new(SystemClock),
             alarms: Alarms::default(),
-            rush: Arc::default(),
+            arrivals: Arc::default(),
             arrived: Arc::default(),
             made: Arc::default(),
             answered: Arc::default(),
