@@ -25,7 +25,6 @@ use crate::oauth::{self, Keeper, Sources};
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
-use crate::prepare::turns::SPARE_WORKERS;
 use crate::receipt::SigningKey;
 use crate::receipt::outbox::Outbox;
 use crate::receipt::relay::token_map;
@@ -140,7 +139,7 @@ fn put_together(loaded: &Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
             Arc::clone(&ground.clock),
             Arc::clone(&ground.arrived),
         );
-        faults.some("sender", intake).map(|i| i.telling(Arc::clone(&ground.arrivals), ground.alarms.clone()))
+        faults.some("sender", intake).map(|i| i.telling(Arc::clone(&ground.rush), ground.alarms.clone()))
     };
     let mut doors = Doors { faults: &mut faults, certificates: Vec::new() };
     let (smtp, webhook_tls, media_tls) = doors.open(&config, intake.as_ref());
@@ -332,7 +331,7 @@ fn preparer(
     let workshop = Workshop::new(
         ground.program.clone(),
         WorkshopLimits {
-            workers: limits.workers.saturating_add(SPARE_WORKERS),
+            workers: limits.workers,
             memory: limits.worker_memory.get(),
             time: limits.worker_time.std(),
         },
@@ -350,7 +349,7 @@ fn preparer(
         fonts: Arc::new(fonts?),
         config: Arc::clone(config),
         clock: Arc::clone(&ground.clock),
-        arrivals: Arc::clone(&ground.arrivals),
+        rush: Arc::clone(&ground.rush),
         arrived: Arc::clone(&ground.arrived),
         made: Arc::clone(&ground.made),
         answered: Arc::clone(&ground.answered),
