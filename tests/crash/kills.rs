@@ -150,7 +150,7 @@ pub(crate) async fn run(
         let pid = stage.daemon().pid();
         let by_itself = tokio::select! {
             () = live(stage, clients) => true,
-            () = sky.blow(weather, pid, chance) => false,
+            () = sky.blow(weather, pid, clients, chance) => false,
             () = tokio::time::sleep(at_most) => false,
         };
         sky.calm();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Chance;
+use super::load::Clients;
 use super::support::Stage;
 use super::support::clock::Clock;
 use super::support::disk::SmallDisk;
@@ -56,8 +57,9 @@ impl Sky {
         self.clock.environment()
     }
 
-    /// Lets `weather` blow on the daemon of `pid`; never returns.
-    pub(crate) async fn blow(&self, weather: Weather, pid: u32, chance: &mut Chance) {
+    /// Lets `weather` blow on the daemon of `pid` once it listens: on a full disk none starts. Never returns.
+    pub(crate) async fn blow(&self, weather: Weather, pid: u32, clients: &Clients, chance: &mut Chance) {
+        clients.served().await;
         loop {
             pause(chance, 400).await;
             match weather {
