@@ -526,7 +526,7 @@ impl<'a> Folder<'a> {
             _ => None,
         };
         let shown = name.to_string_lossy();
-        let away = TurnedAway { sha256, ..self.turned_away(&name, print, &odd.sentence(&shown)) };
+        let away = TurnedAway { sha256, left: true, ..self.turned_away(&name, print, &odd.sentence(&shown)) };
         self.turn_away(away, odd.what()).await?;
         self.evidence.told(&name);
         Ok(())
@@ -540,6 +540,7 @@ impl<'a> Folder<'a> {
             version: print.version(),
             bytes: print.bytes(),
             sha256: None,
+            left: false,
             sentence: sentence.to_owned(),
         }
     }
