@@ -216,7 +216,8 @@ impl Preparer {
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
         let document = self.store.received(submission.id).await?.ok_or(Trouble::Gone)?;
         let last_try = submission.prepare_tries >= TRIES;
-        let from = Received { key: &key, document: &document, file: facts.file.clone(), last_try };
+        let from =
+            Received { key: &key, document: &document, file: facts.file.clone(), cut: facts.cut, last_try };
         let (contents, bench) = self.open(&from).await?;
         let request = Request {
             source: submission.source.clone(),
@@ -325,6 +326,12 @@ impl Preparer {
     /// Opens the document. What a child could not cope with holds the packet; what is our own trouble is an error.
     async fn open(&self, from: &Received<'_>) -> Result<(Contents, Option<Bench>), Trouble> {
         let last_try = from.last_try;
+        if let (true, Some(name)) = (from.cut, &from.file) {
+            return Ok((
+                Contents { hold: Some(packet::cut_off_sentence(name)), ..Contents::default() },
+                None,
+            ));
+        }
         let input = match &from.file {
             Some(name) => Input::File { name: name.clone() },
             None => Input::Mail,
@@ -466,6 +473,8 @@ struct Received<'a> {
     key: &'a SealKey,
     document: &'a Document,
     file: Option<String>,
+    /// It is a file whose bytes end before its document does.
+    cut: bool,
     last_try: bool,
 }
 

@@ -34,7 +34,7 @@ pub use error::SpoolError;
 use keys::MasterKeys;
 pub use keys::{Marker, MasterKey, Purpose, SealKey, WrappedKey};
 pub use reader::Reader;
-pub use writer::{Sealed, Sealing, Writer};
+pub use writer::{Resting, Sealed, Sealing, Writer};
 
 /// The sealed spool. A cheap handle.
 #[derive(Clone)]
