@@ -247,7 +247,9 @@ impl Generation {
     }
 
     fn open_sftp(&mut self, way: Way, door: sftp::Door, Doors { built, ground, .. }: &Doors<'_>) {
-        let (Some(section), Some(keys)) = (built.config.sftp.clone(), built.host_keys.clone()) else { return };
+        let (Some(section), Some(keys)) = (built.config.sftp.clone(), built.host_keys.clone()) else {
+            return;
+        };
         let (socket, stop) = (self.socket(way), self.stop.subscribe());
         let shelves = Arc::clone(&ground.shelves);
         let served = sftp::serve(socket, door, section, keys, built.intake.clone(), shelves, stop);
