@@ -15,6 +15,9 @@ use faxbridge::daemon;
 use faxbridge::spool::Spool;
 use faxbridge::store::Store;
 
+pub(crate) use account::SystemAccount;
+
+mod account;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -123,7 +126,5 @@ pub(crate) fn daemon_runs(data_dir: &Path) -> bool {
 
 /// Who acts, for the ledger: the account that runs the command.
 pub(crate) fn actor() -> String {
-    let name =
-        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
-    format!("command line: {}", name.unwrap_or_else(|_| "unknown account".to_owned()))
+    format!("command line: {}", SystemAccount::acting())
 }

@@ -22,7 +22,7 @@
 //! [`commands`] is the way back: a receipt that is answered with `cancel`, `release` or `status`.
 //!
 //! Beside the way: [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
-//! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
+//! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`process`] (what keeps memory private), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
 //!
 //! The nine promises this code keeps, each with a test that fails if it breaks, stand in `README.md`.
 
@@ -40,6 +40,7 @@ pub mod job;
 pub mod oauth;
 pub mod packet;
 pub mod prepare;
+pub mod process;
 pub mod receipt;
 pub mod register;
 pub mod retention;

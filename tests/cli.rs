@@ -255,12 +255,35 @@ fn two_persons_verify_where_the_policy_says_so() {
     let text = std::fs::read_to_string(office.config()).unwrap();
     std::fs::write(office.config(), text.replace("[policy]", "[policy]\ntwo_person = true")).unwrap();
     office.run(&["recipient", "add", "--name", "Mercy", "--number", "+12125550100"]).ok();
-    let by = |name| {
-        office.run(&["recipient", "verify", "mercy", "--how", "letter", "--evidence", "x", "--by", name])
+    // As sudo leaves it for a command that it runs as root; USER is anybody's to set.
+    let verify = |uid: &str, name: &str| {
+        let config = office.config().display().to_string();
+        let arguments = [
+            "recipient",
+            "verify",
+            "mercy",
+            "--how",
+            "letter",
+            "--evidence",
+            "x",
+            "--by",
+            name,
+            "--config",
+            &config,
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_faxbridge"));
+        let ran = command.args(arguments).env("SUDO_UID", uid).env("SUDO_USER", name).env("USER", name);
+        Ran::from(ran.output().unwrap())
     };
-    assert!(by("jane").ok().out.contains("second person"));
-    assert_eq!(by("Jane").status, 2, "one person is not two");
-    assert!(by("bob").ok().out.contains("faxes may be sent there"));
+    assert!(rustix::process::geteuid().is_root(), "only root is believed whom sudo names");
+    assert!(verify("4001", "jane").ok().out.contains("second person"));
+    assert_eq!(verify("4002", "Jane").status, 2, "one person is not two");
+    let typed = verify("4001", "bob");
+    assert_eq!(typed.status, 2, "two names of one account are one person");
+    assert!(typed.err.contains("jane has verified this number already"), "{}", typed.err);
+    assert!(verify("4002", "bob").ok().out.contains("faxes may be sent there"));
+    let shown = office.run(&["recipient", "show", "mercy"]).ok().out;
+    assert!(shown.contains("jane, under uid:4001") && shown.contains("bob, under uid:4002"), "{shown}");
 }
 
 #[test]

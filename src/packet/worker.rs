@@ -1,7 +1,7 @@
 //! The child's side: one process, its limits, and the dialogue on its standard input and output.
 //!
-//! It has what it needs and no more: no core dumps (they would hold pages), no files to write, sixteen descriptors, an
-//! address space with a ceiling. What goes wrong on a document ends at worst this process.
+//! It has what it needs and no more: no files to write, sixteen descriptors, an address space with a ceiling; limits that are
+//! lower already stay. What goes wrong on a document ends at worst this process.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::Resource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,7 @@ use super::frames::{self, CHUNK};
 use super::opened::Opened;
 use super::picture::pictures;
 use super::{Input, Rules};
+use crate::process;
 
 /// Stack of the thread that works: deep structures are bounded, but the readers' recursion is not ours to bound.
 const STACK: usize = 64 << 20;
@@ -47,14 +48,10 @@ pub fn worker_main() -> ExitCode {
 }
 
 fn limit(memory: u64, cpu: u64) -> rustix::io::Result<()> {
-    for (resource, most) in [
-        (Resource::As, memory),
-        (Resource::Cpu, cpu),
-        (Resource::Core, 0),
-        (Resource::Fsize, 0),
-        (Resource::Nofile, 16),
-    ] {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    for (resource, most) in
+        [(Resource::As, memory), (Resource::Cpu, cpu), (Resource::Fsize, 0), (Resource::Nofile, 16)]
+    {
+        process::lower(resource, most)?;
     }
     Ok(())
 }

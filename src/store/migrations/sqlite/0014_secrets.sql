@@ -14,3 +14,7 @@ DROP TABLE source_key;
 ALTER TABLE source_mark RENAME TO source_key;
 CREATE INDEX source_key_accepted ON source_key (accepted_at);
 CREATE INDEX source_key_former ON source_key (key) WHERE keyed = 0;
+
+-- Who vouched for a number is an account of the system; what is called verified_by and second_by is what receipts call them.
+ALTER TABLE recipient ADD COLUMN verified_account TEXT;
+ALTER TABLE recipient ADD COLUMN second_account TEXT;
