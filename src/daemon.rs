@@ -33,7 +33,6 @@ use crate::prepare::plan::Planner;
 use crate::receipt::dkim::Dkim;
 use crate::receipt::outbox::Outbox;
 use crate::receipt::relay::token_map;
-use crate::receipt::reply::Replies;
 use crate::retention::Retention;
 use crate::routing::Rules;
 use crate::spool::{MasterKey, Purpose, Spool};
@@ -41,6 +40,7 @@ use crate::store::Store;
 
 mod backstage;
 mod doors;
+mod former;
 
 use backstage::Backstage;
 
@@ -168,10 +168,7 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
             "picking up {dropped} things that were in hand when the process ended"
         );
     }
-    store
-        .key_former_sources(&spool.marker(Purpose::Source))
-        .await
-        .map_err(|e| StartError::new("database", e))?;
+    former::seal(&store, &spool).await.map_err(|e| StartError::new("database", e))?;
     // Told before anything is made: a key that cannot sign is a fault of the configuration.
     Dkim::of(&config).map_err(StartError::configuration)?;
     let clock: SharedClock = Arc::new(SystemClock);
@@ -362,11 +359,7 @@ impl Parts {
             spool: self.spool.clone(),
             workshop,
             planner,
-            commands: commands::Desk::new(
-                Arc::clone(&self.config),
-                self.store.clone(),
-                Replies::of(&self.config, &self.spool),
-            ),
+            commands: commands::Desk::new(Arc::clone(&self.config), self.store.clone(), self.spool.clone()),
             fonts: Arc::new(fonts),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),

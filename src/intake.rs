@@ -361,10 +361,13 @@ impl Intake {
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
         let sha256 = crate::spool::hex(&sealed.sha256);
-        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: sha256.clone() };
+        let mark = Document::mark(&sha256, &inner.spool.marker(Purpose::Digest));
+        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark };
         let repeats_since =
             now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
         let source = arrival.source.to_string();
+        let receipt_to =
+            self.receipt_address(&arrival).map(|to| inner.spool.seal_address(&to)).transpose()?;
         let mut arrival = arrival;
         let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.marker(Purpose::Source));
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
@@ -373,9 +376,8 @@ impl Intake {
                 id: SubmissionId::new(now, chance),
                 source: source.clone(),
                 source_keys: keys.clone(),
-                receipt_to: self.receipt_address(&arrival),
+                receipt_to: receipt_to.clone(),
                 sender: arrival.sender.clone(),
-                message_id: arrival.message_id.clone(),
                 accepted_at: now,
                 wrapped_key: draft.wrapped.0.clone(),
                 facts: facts(&arrival).seal(&draft.key)?,
@@ -502,11 +504,16 @@ impl Intake {
     /// Where the database fails.
     pub async fn results(&self, user: &str) -> Result<Vec<ResultFile>, Refusal> {
         let rows = self.inner.store.results(user).await?;
-        let open = |row: crate::store::ResultRow| {
-            let at = Timestamp::from_millisecond(row.made_at).unwrap_or(Timestamp::MIN);
-            Ok(ResultFile::open(&self.inner.spool, &row.id, &row.body, at)?)
-        };
-        rows.into_iter().map(open).collect()
+        rows.into_iter().map(|row| Ok(ResultFile::open(&self.inner.spool, row)?)).collect()
+    }
+
+    /// The result file with which `id` ended, while it is kept: the answer to whoever drops the same file again.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn final_result(&self, id: SubmissionId) -> Result<Option<ResultFile>, Refusal> {
+        let row = self.inner.store.final_result(id).await?;
+        row.map(|row| Ok(ResultFile::open(&self.inner.spool, row)?)).transpose()
     }
 
     /// Removes a result file that was picked up.
@@ -516,6 +523,16 @@ impl Intake {
     pub async fn remove_result(&self, user: &str, id: &str) -> Result<(), Refusal> {
         self.inner.store.remove_result(user, id).await?;
         Ok(())
+    }
+
+    /// A Message-ID as the store keeps it; none where that fails, then the mail is found by its place alone.
+    fn sealed_message_id(&self, message_id: Option<String>) -> Option<Vec<u8>> {
+        self.inner.spool.seal_message_id(&message_id?).ok()
+    }
+
+    /// The opposite.
+    fn opened_message_id(&self, sealed: &[u8]) -> Option<String> {
+        self.inner.spool.open_message_id(sealed).ok()
     }
 
     fn receipt_address(&self, arrival: &Arrival) -> Option<String> {
@@ -531,6 +548,7 @@ fn facts(arrival: &Arrival) -> SubmissionFacts {
         envelope_from: arrival.envelope_from.clone(),
         envelope_to: arrival.envelope_to.clone(),
         file: arrival.file.clone(),
+        message_id: arrival.message_id.clone(),
         proof: arrival.proof,
         dsn: arrival.dsn.clone(),
         ..SubmissionFacts::default()

@@ -50,7 +50,7 @@ impl Rig {
             Spool::open(folder.path().join("spool"), MasterKey::from_bytes(&[7; 32]).unwrap()).unwrap();
         let store = Store::open(folder.path(), "test").await.unwrap();
         let replies = Replies::of(&config, &spool).unwrap();
-        let desk = Desk::new(config, store.clone(), Some(replies.clone()));
+        let desk = Desk::new(config, store.clone(), spool.clone());
         let entry = |key: &str, number: &str, state| Entry {
             key: key.into(),
             name: key.into(),
@@ -91,8 +91,7 @@ impl Rig {
             source: "smtp".into(),
             source_keys: SourceKeys::default(),
             sender: sender.into(),
-            receipt_to: Some(receipt_to.into()),
-            message_id: None,
+            receipt_to: Some(self.spool.seal_address(receipt_to).unwrap()),
             accepted_at: at(0),
             wrapped_key: self.spool.new_key().unwrap().1.0,
             facts: vec![],

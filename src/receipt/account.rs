@@ -12,7 +12,7 @@ use crate::intake::SubmissionFacts;
 use crate::job::{Cause, JobState, SubmissionId};
 use crate::prepare::JobFacts;
 use crate::register::Entry;
-use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
+use crate::spool::{Purpose, SealKey, Spool, SpoolError, WrappedKey};
 use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
 
 /// Jobs of one Submission that a receipt tells of.
@@ -76,7 +76,7 @@ impl Accounts {
             outcome: Outcome::NotDone,
             sentence: "What came of it is told in the ledger only: it was written too late.".to_owned(),
         });
-        let original_message_id = submission.message_id.clone();
+        let original_message_id = facts.message_id.clone();
         let target = match about {
             Some(about) => self.store.submission(about).await?,
             None => None,
@@ -130,7 +130,7 @@ impl Accounts {
             organization: self.config.organization.name.clone(),
             time_zone: self.config.organization.time_zone.clone(),
             accepted_at: submission.accepted_at,
-            original_message_id: submission.message_id.clone(),
+            original_message_id: facts.message_id,
             verdict,
             jobs,
             deletion: self.deletion(&submission),
@@ -163,6 +163,11 @@ impl Accounts {
             job: job.id,
             to: facts.to,
             quiet_until: hours.and_then(|hours| hours.until(submission.0.accepted_at, &zone)),
+            reference_mark: facts
+                .reference
+                .as_ref()
+                .map(|reference| self.spool.marker(Purpose::Reference).mark(reference)),
+            keep_reference: self.config.rule.iter().any(|rule| rule.name == job.rule && rule.keep_reference),
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
@@ -170,7 +175,7 @@ impl Accounts {
             state: job.state,
             pages: packet.map(|packet| packet.pages),
             cover_pages: packet.map_or(0, |packet| packet.cover_pages),
-            sha256: packet.map(|packet| packet.document.sha256.clone()),
+            sha256: packet.and_then(|packet| packet.document.digest().map(str::to_owned)),
             rule: Some(job.rule),
             cancel: job.cancel,
             attempts: attempts.into_iter().map(attempt).collect(),
@@ -191,12 +196,17 @@ impl Accounts {
 }
 
 impl Account {
-    /// The same without what the sender wrote or called his files: for the record that is kept for years.
+    /// The same without what the sender wrote or called his files and business, and without the providers' own words: for the record
+    /// that is kept for years. Of a reference the mark stays, by which it is known to whoever has it and the master key.
     #[must_use]
-    pub fn without_sentences(&self) -> Account {
+    pub fn to_keep(&self) -> Account {
         let mut account = self.clone();
         for job in &mut account.jobs {
             job.hold_sentence = None;
+            job.reference = job.reference.take().filter(|_| job.keep_reference);
+            for attempt in &mut job.attempts {
+                attempt.raw_text = None;
+            }
         }
         if let Verdict::Refused { sentence } = &mut account.verdict {
             *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();

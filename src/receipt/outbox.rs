@@ -25,7 +25,7 @@ use crate::crash::reached;
 use crate::intake::{ResultFile, folder};
 use crate::job::SubmissionId;
 use crate::spool::{Spool, SpoolError};
-use crate::store::{OutboxRow, Store, StoreError};
+use crate::store::{NewResult, OutboxRow, Store, StoreError};
 
 /// Answers in hand at once.
 const AT_ONCE: u32 = 20;
@@ -303,7 +303,7 @@ impl Outbox {
         // What is kept for years names no file: its sentences are the general ones.
         let kept = match kind {
             Kind::Final | Kind::Command => {
-                let json = compose(&known.account.without_sentences(), kind, None, &self.signing)?.json;
+                let json = compose(&known.account.to_keep(), kind, None, &self.signing)?.json;
                 Some((submission, String::from_utf8_lossy(&json).into_owned()))
             }
             Kind::Held | Kind::Accepted => None,
@@ -323,9 +323,12 @@ impl Outbox {
                 account = account.without_silent();
             }
             let reply_to = self.reply_to(submission, &account, now).await?;
+            let Some(address) = &row.address else {
+                return Err(Trouble::Given("its address is gone".into()));
+            };
             post = Some(Post {
                 from: section.from.clone(),
-                to: row.target.clone(),
+                to: self.spool.open_address(address)?,
                 reply_to,
                 host: host.clone(),
                 at: now,
@@ -425,8 +428,7 @@ impl Outbox {
         let mut taken = Vec::new();
         if row.way == "sftp" {
             for result in self.store.results(&row.target).await? {
-                let at = Timestamp::from_millisecond(result.made_at).unwrap_or(Timestamp::MIN);
-                taken.push(ResultFile::open(&self.spool, &result.id, &result.body, at)?.name);
+                taken.push(ResultFile::open(&self.spool, result)?.name);
             }
         }
         let stem = match (kind, dropped.rsplit_once('.')) {
@@ -456,10 +458,11 @@ impl Outbox {
                 })?;
                 folder::write_result(&section.path, &parcel.name, &parcel.bytes).await?;
             }
-            _ => {
-                let sealed = ResultFile::seal(&self.spool, &row.id, &parcel.name, &parcel.bytes)?;
-                result = Some((row.target.clone(), sealed));
-            }
+            _ => {}
+        }
+        if row.way != "mail" {
+            let sealed = ResultFile::seal(&self.spool, &row.id, &parcel.name, &parcel.bytes)?;
+            result = Some(NewResult { way: row.way.clone(), owner: row.target.clone(), sealed });
         }
         reached("receipt.sent");
         self.store.record_sent(&row.id, result, self.clock.now()).await?;

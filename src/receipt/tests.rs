@@ -29,6 +29,8 @@ fn job(state: JobState, attempts: Vec<AttemptAccount>) -> JobAccount {
         to: vec!["mercy-radiology@fax.example.com".into()],
         quiet_until: None,
         reference: Some("483920".into()),
+        reference_mark: None,
+        keep_reference: false,
         recipient: Some(("mercy-radiology".into(), "Mercy Radiology".into())),
         number: Some(FaxNumber::from_e164("+12125550199").unwrap()),
         state,

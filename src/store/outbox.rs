@@ -21,8 +21,10 @@ pub struct OutboxRow {
     pub kind: String,
     /// `mail`, `sftp` or `folder`.
     pub way: String,
-    /// Address, SFTP user or folder name.
+    /// Mark of the address, SFTP user or folder name.
     pub target: String,
+    /// The address of a mail, sealed; until it has left or was given up.
+    pub address: Option<Vec<u8>>,
     /// 1 where it says that nothing was faxed.
     pub refusal: i64,
     /// What is to be sent, once composed; sealed under the master key.
@@ -57,14 +59,38 @@ pub struct AnswerRow {
 pub struct ResultRow {
     /// Its row.
     pub id: String,
-    /// Name and content, sealed under the master key.
+    /// Name and content, sealed under a key of its own.
     pub body: Vec<u8>,
+    /// That key, wrapped; `None` of an earlier version, which used the master key.
+    pub wrapped_key: Option<Vec<u8>>,
     /// Milliseconds since 1970.
     pub made_at: i64,
 }
 
+/// A result file, sealed under a key of its own that ends with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedResult {
+    /// The key, wrapped by the master key.
+    pub wrapped_key: Vec<u8>,
+    /// Name and content, sealed.
+    pub body: Vec<u8>,
+}
+
+/// A result file that has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewResult {
+    /// `sftp`, where its owner picks it up from here, or `folder`, where it lies in the folder itself.
+    pub way: String,
+    /// SFTP user or folder name.
+    pub owner: String,
+    /// What it says.
+    pub sealed: SealedResult,
+}
+
 /// A final answer waits so long for what becomes of the providers' copies: it is to tell that too.
 const COPIES_AT_MOST: SignedDuration = SignedDuration::from_secs(20);
+/// Result files that are removed in one go.
+const REMOVED_AT_ONCE: i64 = 1000;
 
 impl Store {
     /// Leases up to `limit` answers whose time has come: composed mails, or (with `mails` false) all that is still to be composed
@@ -151,7 +177,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let submission: Option<String> = sqlx::query_scalar(
-                    "UPDATE outbox SET next_at = NULL, body = NULL, last_error = $1, lease_by = NULL, lease_until = NULL \
+                    "UPDATE outbox SET next_at = NULL, body = NULL, address = NULL, last_error = $1, lease_by = NULL, lease_until = NULL \
                      WHERE id = $2 RETURNING submission_id",
                 )
                 .bind(&reason)
@@ -169,44 +195,48 @@ impl Store {
         .await
     }
 
-    /// Mails to `address` after `since` that said, or will say, that nothing was faxed; and how many such were left unsaid.
+    /// Mails to the address with this mark after `since` that said, or will say, that nothing was faxed; and how many such were left unsaid.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn refusals_to(&self, address: &str, since: Timestamp) -> Result<(u64, u64), StoreError> {
+    pub async fn refusals_to(&self, mark: &str, since: Timestamp) -> Result<(u64, u64), StoreError> {
         let (said, unsaid): (i64, i64) = sqlx::query_as(
             "SELECT COUNT(CASE WHEN sent_at IS NOT NULL OR (next_at IS NOT NULL AND body IS NOT NULL) THEN 1 END), \
              COUNT(CASE WHEN sent_at IS NULL AND next_at IS NULL THEN 1 END) \
              FROM outbox WHERE refusal = 1 AND way = 'mail' AND target = $1 AND made_at > $2",
         )
-        .bind(address)
+        .bind(mark)
         .bind(millis(since))
         .fetch_one(self.readers())
         .await?;
         Ok((said.unsigned_abs(), unsaid.unsigned_abs()))
     }
 
-    /// The answer has left; `result` is the file for an SFTP user that it consisted of, if that was its way.
+    /// The answer has left; `result` is the file that it consisted of, if that was its way.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn record_sent(
         &self,
         id: &str,
-        result: Option<(String, Vec<u8>)>,
+        result: Option<NewResult>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let id = id.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                if let Some((owner, body)) = result {
+                if let Some(result) = result {
                     sqlx::query(
-                        "INSERT INTO result (id, owner, body, made_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
+                        "INSERT INTO result (id, owner, body, made_at, way, wrapped_key, shown, submission_id) \
+                         VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $5 = 'sftp' THEN 1 ELSE 0 END, \
+                           (SELECT submission_id FROM outbox WHERE id = $1)) ON CONFLICT (id) DO NOTHING",
                     )
                     .bind(&id)
-                    .bind(owner)
-                    .bind(body)
+                    .bind(result.owner)
+                    .bind(result.sealed.body)
                     .bind(millis(now))
+                    .bind(result.way)
+                    .bind(result.sealed.wrapped_key)
                     .execute(&mut *tx)
                     .await?;
                 }
@@ -223,8 +253,8 @@ impl Store {
                 }
                 // What was said is kept in the receipt; the mail itself, with its addresses, is not.
                 sqlx::query(
-                    "UPDATE outbox SET sent_at = $1, next_at = NULL, body = NULL, lease_by = NULL, lease_until = NULL \
-                     WHERE id = $2",
+                    "UPDATE outbox SET sent_at = $1, next_at = NULL, body = NULL, address = NULL, lease_by = NULL, \
+                     lease_until = NULL WHERE id = $2",
                 )
                 .bind(millis(now))
                 .bind(&id)
@@ -252,7 +282,8 @@ impl Store {
                 sqlx::query(
                     // What is given up keeps no mail: it is under a key that outlives the Submission's.
                     "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL, \
-                     body = CASE WHEN $2 IS NULL THEN NULL ELSE body END WHERE id = $3",
+                     body = CASE WHEN $2 IS NULL THEN NULL ELSE body END, \
+                     address = CASE WHEN $2 IS NULL THEN NULL ELSE address END WHERE id = $3",
                 )
                 .bind(error)
                 .bind(next_at.map(millis))
@@ -324,14 +355,47 @@ impl Store {
     /// Where the database fails.
     pub async fn results(&self, owner: &str) -> Result<Vec<ResultRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT id, body, made_at FROM result WHERE owner = $1 ORDER BY made_at, id LIMIT 10000",
+            "SELECT id, body, wrapped_key, made_at FROM result WHERE owner = $1 AND way = 'sftp' AND shown = 1 \
+             ORDER BY made_at, id LIMIT 10000",
         )
         .bind(owner)
         .fetch_all(self.readers())
         .await?)
     }
 
-    /// Removes a result file of `owner`.
+    /// The final result file of `submission`, while it is kept: for whoever drops the same file again.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn final_result(&self, submission: SubmissionId) -> Result<Option<ResultRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT id, body, wrapped_key, made_at FROM result WHERE submission_id = $1 AND id LIKE 'final:%' LIMIT 1",
+        )
+        .bind(submission.as_str())
+        .fetch_optional(self.readers())
+        .await?)
+    }
+
+    /// Shows a result file once more to the SFTP user who picked it up.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn show_result_again(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE result SET shown = 1, made_at = $1 WHERE id = $2 AND way = 'sftp'")
+                    .bind(millis(now))
+                    .bind(id)
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Takes a result file out of the sight of `owner`; it is kept for the same file again.
     ///
     /// # Errors
     /// Where the database fails.
@@ -339,28 +403,45 @@ impl Store {
         let (owner, id) = (owner.to_owned(), id.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM result WHERE owner = $1 AND id = $2")
-                    .bind(owner)
-                    .bind(id)
-                    .execute(&mut *tx)
-                    .await?;
+                let done =
+                    sqlx::query("UPDATE result SET shown = 0 WHERE owner = $1 AND id = $2 AND shown = 1")
+                        .bind(owner)
+                        .bind(id)
+                        .execute(&mut *tx)
+                        .await?;
                 Ok(done.rows_affected() > 0)
             })
         })
         .await
     }
 
-    /// Removes result files made before `before` that nobody picked up; returns how many.
+    /// Removes result files, with their keys: those made before `shown_before` that still lie there to be picked up, and those made
+    /// before `repeats_since`, after which the same file is a new one. Not all at once; returns how many.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn expire_results(&self, before: Timestamp) -> Result<u64, StoreError> {
+    pub async fn expire_results(
+        &self,
+        shown_before: Timestamp,
+        repeats_since: Timestamp,
+    ) -> Result<u64, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM result WHERE made_at < $1")
-                    .bind(millis(before))
-                    .execute(&mut *tx)
-                    .await?;
+                sqlx::query(
+                    "UPDATE result SET shown = 0 WHERE id IN \
+                     (SELECT id FROM result WHERE made_at < $1 AND shown = 1 LIMIT $2)",
+                )
+                .bind(millis(shown_before))
+                .bind(REMOVED_AT_ONCE)
+                .execute(&mut *tx)
+                .await?;
+                let done = sqlx::query(
+                    "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 AND shown = 0 LIMIT $2)",
+                )
+                .bind(millis(repeats_since))
+                .bind(REMOVED_AT_ONCE)
+                .execute(&mut *tx)
+                .await?;
                 Ok(done.rows_affected())
             })
         })
@@ -371,7 +452,8 @@ impl Store {
 #[derive(FromRow)]
 struct Ways {
     source: String,
-    receipt_to: Option<String>,
+    answer_to: Option<Vec<u8>>,
+    answer_mark: Option<String>,
     verdict: Option<String>,
 }
 
@@ -429,24 +511,27 @@ async fn tell(
     name: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let ways: Ways = sqlx::query_as("SELECT source, receipt_to, verdict FROM submission WHERE id = $1")
-        .bind(submission.as_str())
-        .fetch_one(&mut *tx)
-        .await?;
+    let ways: Ways =
+        sqlx::query_as("SELECT source, answer_to, answer_mark, verdict FROM submission WHERE id = $1")
+            .bind(submission.as_str())
+            .fetch_one(&mut *tx)
+            .await?;
     if ways.verdict.as_deref() == Some("ignored") {
         return Ok(());
     }
     // A mail out of a mailbox is answered by mail, as every mail.
     let drop = ways.source.split_once(':').filter(|(way, _)| *way != "imap");
-    let drop = drop.map(|(way, owner)| (way.to_owned(), owner.to_owned()));
-    let mail = ways.receipt_to.map(|address| ("mail".to_owned(), address));
+    let drop = drop.map(|(way, owner)| (way.to_owned(), owner.to_owned(), None));
+    // The address stands in its own row: the answer may leave when the Submission's is gone.
+    let mail = ways.answer_to.zip(ways.answer_mark);
+    let mail = mail.map(|(address, mark)| ("mail".to_owned(), mark, Some(address)));
     // A mailbox is answered by mail. And who drops files waits for one result; an acceptance is for people.
-    let drop = drop.filter(|(way, _)| way != "imap" && kind != "accepted");
+    let drop = drop.filter(|(way, ..)| way != "imap" && kind != "accepted");
     let refusal = kind == "final" && matches!(ways.verdict.as_deref(), Some("refused" | "command"));
-    for (way, target) in drop.into_iter().chain(mail) {
+    for (way, target, address) in drop.into_iter().chain(mail) {
         sqlx::query(
-            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal, address) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
         )
         .bind(format!("{name}:{way}"))
         .bind(submission.as_str())
@@ -456,6 +541,7 @@ async fn tell(
         .bind(target)
         .bind(millis(now))
         .bind(i64::from(refusal))
+        .bind(address)
         .execute(&mut *tx)
         .await?;
     }

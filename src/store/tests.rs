@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
-use crate::spool::{MasterKey, Purpose};
+use crate::spool::{Marker, MasterKey, Purpose, SealedAddress};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
@@ -23,13 +23,16 @@ fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
         source: "sftp:billing".into(),
         source_keys: SourceKeys { each: source_key.into_iter().map(str::to_owned).collect(), former: None },
         sender: "billing".into(),
-        receipt_to: Some("billing@example.com".into()),
-        message_id: None,
+        receipt_to: Some(SealedAddress { sealed: vec![9], mark: "billing".into() }),
         accepted_at: at(0),
         wrapped_key: vec![1],
         facts: vec![2],
         document: Document { name: format!("doc{n}"), bytes: 10, sha256: "aa".into() },
     }
+}
+
+fn digests() -> Marker {
+    MasterKey::from_bytes(&[7; 32]).unwrap().marker(Purpose::Digest).unwrap()
 }
 
 fn queued(n: u64, number: &str) -> NewJob {
@@ -400,7 +403,7 @@ async fn destruction_takes_key_facts_and_file_names_and_leaves_the_rest() {
     advance(&store, &job, Event::Cancel, 3).await;
     assert_eq!(store.due_for_destruction(at(2), 10).await.unwrap(), []);
     assert_eq!(store.due_for_destruction(at(3), 10).await.unwrap(), [id]);
-    let mut names = store.destroy_key(id, at(4)).await.unwrap();
+    let mut names = store.destroy_key(id, digests(), at(4)).await.unwrap();
     names.sort();
     assert_eq!(names, ["doc1", "packet1"]);
     let kept = store.submission(id).await.unwrap().unwrap();
@@ -442,7 +445,7 @@ async fn a_destroyed_key_is_nowhere_in_the_database_files() {
         })
     };
     assert!(found(), "the test would see it");
-    store.destroy_key(id, at(2)).await.unwrap();
+    store.destroy_key(id, digests(), at(2)).await.unwrap();
     assert!(store.scrub().await.unwrap());
     assert!(!found());
 }
