@@ -12,6 +12,7 @@ use std::sync::Arc;
 use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::{self as settings, Config};
 use faxbridge::daemon;
+use faxbridge::process::wipe_stack;
 use faxbridge::spool::Spool;
 use faxbridge::store::Store;
 
@@ -55,6 +56,7 @@ pub(crate) struct ConfigFile {
 pub(crate) fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     // Threads for files: tokio's 512 would be more than the unit's TasksMax, and more stacks than they are worth.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.on_thread_park(wipe_stack).on_thread_stop(wipe_stack);
     let runtime = match runtime.max_blocking_threads(64).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

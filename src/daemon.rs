@@ -25,7 +25,7 @@ use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::{Providers, Worker};
 use crate::delivery::{self, Provider};
 use crate::intake::smtp::{Certificate, LOOK_EVERY, Partners};
-use crate::intake::{self, Rush};
+use crate::intake::{self, Rush, Seen};
 use crate::oauth;
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
@@ -182,6 +182,7 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
         doors: JoinSet::new(),
         workers: JoinSet::new(),
         rush: Arc::default(),
+        seen: Seen::default(),
         alarms: Alarms::default(),
         arrived: Arc::default(),
         made: Arc::default(),
@@ -297,6 +298,7 @@ struct Parts {
     doors: JoinSet<String>,
     workers: JoinSet<String>,
     rush: Arc<Rush>,
+    seen: Seen,
     alarms: Alarms,
     arrived: Arc<Notify>,
     made: Arc<Notify>,
@@ -315,6 +317,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             answered: Arc::clone(&self.answered),
             alarms: self.alarms.clone(),
+            seen: self.seen.clone(),
         };
         retention.clean_up().await.map_err(|e| StartError::new("cleaning up", e))?;
         let outside = (self.open_webhooks().await?, self.open_media().await?);

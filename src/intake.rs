@@ -218,7 +218,37 @@ pub struct Intake {
     inner: Arc<Inner>,
     rush: Arc<Rush>,
     alarms: Alarms,
+    seen: Seen,
 }
+
+/// The drops that [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little. Shared with
+/// whoever destroys the keys: names are forgotten with them. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Arc<Mutex<HashMap<SubmissionId, Drop>>>);
+
+impl Seen {
+    /// Forgets the name of the file that became `id`.
+    pub fn forget(&self, id: SubmissionId) {
+        if let Ok(mut seen) = self.0.lock() {
+            seen.remove(&id);
+        }
+    }
+
+    fn get(&self, id: SubmissionId) -> Option<Drop> {
+        self.0.lock().ok()?.get(&id).cloned()
+    }
+
+    fn keep(&self, id: SubmissionId, found: Drop) {
+        let Ok(mut seen) = self.0.lock() else { return };
+        if seen.len() >= SEEN_AT_MOST {
+            seen.clear();
+        }
+        seen.insert(id, found);
+    }
+}
+
+/// Drops whose names are kept in memory.
+const SEEN_AT_MOST: usize = 20_000;
 
 #[derive(Debug)]
 struct Inner {
@@ -238,8 +268,6 @@ struct Inner {
     arrived: Arc<Notify>,
     /// Addresses at which receipts are answered.
     replies: Option<Replies>,
-    /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
-    seen: Mutex<HashMap<SubmissionId, Drop>>,
 }
 
 #[derive(Debug)]
@@ -277,7 +305,6 @@ impl Intake {
         let upstream =
             upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
         let memory = Budget::new(config.limits.submission.get());
-        let seen = Mutex::default();
         let replies = Replies::of(&config, &spool);
         Ok(Intake {
             inner: Arc::new(Inner {
@@ -293,10 +320,10 @@ impl Intake {
                 memory,
                 arrived,
                 replies,
-                seen,
             }),
             rush: Arc::default(),
             alarms: Alarms::default(),
+            seen: Seen::default(),
         })
     }
 
@@ -304,6 +331,12 @@ impl Intake {
     #[must_use]
     pub fn telling(self, rush: Arc<Rush>, alarms: Alarms) -> Intake {
         Intake { rush, alarms, ..self }
+    }
+
+    /// Shares what it remembers of open drops with whoever destroys their keys.
+    #[must_use]
+    pub fn remembering(self, seen: Seen) -> Intake {
+        Intake { seen, ..self }
     }
 
     /// Where what wants a person is told.
@@ -476,9 +509,7 @@ impl Intake {
         let open = self.inner.store.submissions(&filter, 10_000).await?;
         let mut drops = Vec::with_capacity(open.len());
         for submission in open.into_iter().rev() {
-            if let Some(known) =
-                self.inner.seen.lock().ok().and_then(|seen| seen.get(&submission.id).cloned())
-            {
+            if let Some(known) = self.seen.get(submission.id) {
                 drops.push(known);
                 continue;
             }
@@ -487,12 +518,7 @@ impl Intake {
             let facts = SubmissionFacts::open(&key, &submission.facts)?;
             let Some(name) = facts.file else { continue };
             let found = Drop { name, bytes: submission.bytes, at: submission.accepted_at };
-            if let Ok(mut seen) = self.inner.seen.lock() {
-                if seen.len() >= 20_000 {
-                    seen.clear();
-                }
-                seen.insert(submission.id, found.clone());
-            }
+            self.seen.keep(submission.id, found.clone());
             drops.push(found);
         }
         Ok(drops)

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::crash::reached;
 use crate::delivery::AskError;
 use crate::delivery::worker::Providers;
+use crate::intake::Seen;
 use crate::job::{JobId, SubmissionId};
 use crate::spool::{Purpose, Spool};
 use crate::store::{ProviderCopy, Store, StoreError};
@@ -62,6 +63,8 @@ pub struct Retention {
     pub answered: Arc<Notify>,
     /// Told what wants a person.
     pub alarms: Alarms,
+    /// Names of files that are in memory.
+    pub seen: Seen,
 }
 
 /// Why a round was cut short; the next one goes on.
@@ -188,6 +191,7 @@ impl Retention {
     async fn destroy(&self, id: SubmissionId) -> Result<(), Trouble> {
         let digests = self.spool.marker(Purpose::Digest);
         let names = self.store.destroy_key(id, digests, self.clock.now()).await?;
+        self.seen.forget(id);
         reached("retention.key_destroyed");
         for name in &names {
             // Unreadable they are all the same; the next start tries again to remove them.

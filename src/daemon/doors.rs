@@ -21,7 +21,8 @@ impl Parts {
             Arc::clone(&self.arrived),
         )
         .map_err(StartError::configuration)?
-        .telling(Arc::clone(&self.rush), self.alarms.clone());
+        .telling(Arc::clone(&self.rush), self.alarms.clone())
+        .remembering(self.seen.clone());
         if let Some(smtp) = self.config.smtp.clone() {
             self.open_smtp(&smtp, &intake).await?;
         }

@@ -124,7 +124,7 @@ fn family(pid: u32) -> Vec<u32> {
 }
 
 /// All memory of a process that can be read, piece by piece. None of a child that has ended.
-fn memory(pid: u32, mut look: impl FnMut(&[u8])) {
+fn memory(pid: u32, mut look: impl FnMut(&str, &[u8])) {
     let Ok(maps) = std::fs::read_to_string(format!("/proc/{pid}/maps")) else { return };
     let Ok(mut memory) = std::fs::File::open(format!("/proc/{pid}/mem")) else { return };
     for line in maps.lines() {
@@ -139,7 +139,7 @@ fn memory(pid: u32, mut look: impl FnMut(&[u8])) {
             // What the kernel keeps to itself cannot be read, and holds nothing of ours.
             let _ = (&mut memory).take(to - from).read_to_end(&mut piece);
         }
-        look(&piece);
+        look(line, &piece);
     }
 }
 
@@ -148,16 +148,21 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
-/// Which marks stand in the memory of the daemon and its children.
-fn in_memory(pid: u32) -> Vec<&'static str> {
+/// Which marks stand in the memory of the daemon and its children, and what is around them.
+fn in_memory(daemon: u32) -> Vec<String> {
     let mut found = Vec::new();
-    for pid in family(pid) {
-        memory(pid, |piece| {
-            found.extend(MARKS.iter().filter(|(_, text)| holds(piece, text)).map(|(what, _)| *what));
+    for pid in family(daemon) {
+        let whose = if pid == daemon { "the daemon" } else { "a child" };
+        memory(pid, |region, piece| {
+            for (what, text) in MARKS {
+                for at in memchr::memmem::find_iter(piece, text.as_bytes()) {
+                    let around =
+                        piece.get(at.saturating_sub(60)..piece.len().min(at + 80)).unwrap_or_default();
+                    found.push(format!("{what} in {whose}, {region}: {}", around.escape_ascii()));
+                }
+            }
         });
     }
-    found.sort_unstable();
-    found.dedup();
     found
 }
 
@@ -188,7 +193,7 @@ async fn what_is_destroyed_is_neither_in_memory_nor_on_disk() {
     let mut stage = stage().await;
     let pid = stage.daemon().pid();
     let mut known = false;
-    memory(pid, |piece| known |= holds(piece, "Lakeside Family Clinic"));
+    memory(pid, |_, piece| known |= holds(piece, "Lakeside Family Clinic"));
     assert!(known, "this test can read the daemon's memory: it knows its own name");
 
     // Both clients stay signed in: what a session keeps is there for as long as it lasts.
