@@ -431,6 +431,7 @@ impl Parts {
             providers: self.providers.clone(),
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
+            alarms: self.alarms.clone(),
             wake: Arc::clone(&self.made),
         };
         let stop = self.shutdown.subscribe();
@@ -455,6 +456,7 @@ impl Parts {
             store: self.store.clone(),
             spool: self.spool.clone(),
             clock: Arc::clone(&self.clock),
+            alarms: self.alarms.clone(),
         };
         let stop = self.shutdown.subscribe();
         self.workers.spawn(async {
