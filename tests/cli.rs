@@ -414,3 +414,17 @@ fn what_is_sent_without_a_daemon_is_kept_and_said_so() {
     assert_eq!((&shown[0]["submission"], &shown[0]["verdict"]), (&id.into(), &Value::Null));
     assert_eq!(office.run(&["send", "--to", "mercy", "--from", "scans", &pdf]).status, 1);
 }
+
+#[test]
+fn limits_that_are_lower_already_are_kept() {
+    let office = Office::new();
+    let mail = office.mail("a.eml", "mercy-radiology@fax.clinic.example");
+    let (out, config) = (office.dir.path().join("out"), office.config());
+    // As `ulimit` in a shell or LimitCPU of a unit leave them: lower than what a document worker asks for itself.
+    let script = "ulimit -t 30; ulimit -n 64; ulimit -c 0; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_faxbridge"), "preview", "--json", "--out"]);
+    command.args([&out, &mail]).arg("--config").arg(config);
+    let ran = Ran::from(command.output().unwrap()).ok();
+    assert_eq!(ran.records()[0]["packet"]["pages"], 4, "{}{}", ran.out, ran.err);
+}

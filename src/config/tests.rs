@@ -332,6 +332,14 @@ fn single_faults_with_their_lines() {
         ),
         ("organisation = 1", "9: store.organisation: unknown key; allowed here: data_dir, master_key"),
         ("[organisation]\nname = \"x\"", "9: organisation: unknown key; allowed here: organization, "),
+        (
+            "[retention]\nrecords = \"3 days\"",
+            "10: retention.records: found 3 days; allowed: at least retention.results (7 days), for which these rows are needed",
+        ),
+        (
+            "[retention]\nproofs = \"1 day\"",
+            "10: retention.proofs: found 1 day; allowed: at least retention.records (400 days), so that no job outlives its proof",
+        ),
         ("[retention]\nresults = \"0 s\"", "10: retention.results: found \"0 s\"; allowed: more than zero"),
         (
             "[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"fax.example.com\"",

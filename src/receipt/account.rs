@@ -166,7 +166,7 @@ impl Accounts {
             reference_mark: facts
                 .reference
                 .as_ref()
-                .map(|reference| self.spool.marker(Purpose::Reference).mark(reference)),
+                .map(|reference| self.spool.marker(Purpose::Reference).mark_secret(reference)),
             keep_reference: self.config.rule.iter().any(|rule| rule.name == job.rule && rule.keep_reference),
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),

@@ -54,6 +54,6 @@ impl Spool {
     /// The mark of `address`.
     #[must_use]
     pub fn address_mark(&self, address: &str) -> String {
-        self.marker(Purpose::Address).mark(&address.to_lowercase())
+        self.marker(Purpose::Address).mark_secret(&address.to_lowercase())
     }
 }
