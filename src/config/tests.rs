@@ -221,7 +221,7 @@ from = "Fax <fax@example.com>"
         r#"32: rule[2].recipient: is missing: the rule must capture {recipient} or {number}, or say recipient = or number ="#,
         r#"35: rule[2].require_sender[1]: found "desks", which no [[sender]] is called; allowed: "desk"; did you mean "desk"?"#,
         r#"36: rule[2].reference: uses {account}, which no pattern of this rule captures"#,
-        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, body_as_pages, cover_may_be_left_out, subject_on_cover, pages, providers"#,
+        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, keep_reference, identifier, identifier_label, body_on_cover, body_as_pages, cover_may_be_left_out, subject_on_cover, pages, providers"#,
         r#"40: provider.main.kind: found "pigeon"; allowed: simulator, sinch, telnyx, phaxio, interfax, faxplus, srfax, signalwire, hylafax"#,
         r#"41: provider.main.url: found "ftp://x"; allowed: an https:// or http:// URL with a host, as "https://fax.example.com/api""#,
         r#"44: receipt.relay: found "mail.example.com"; allowed: host:port, as "mail.example.com:587" or "127.0.0.1:25""#,

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use faxbridge::job::{FaxNumber, JobId, JobState, from_reference};
-use faxbridge::store::{Job, Submission as Row};
+use faxbridge::spool::{MasterKey, Purpose};
+use faxbridge::store::{Document, Job, Submission as Row};
 use serde_json::Value;
 
 use super::load::{Submission, Way};
 use super::person::Decisions;
 use super::providers::{ROUTES, provider_of};
-use super::support::stage::Came;
+use super::support::stage::{Came, MASTER_KEY};
 use super::support::{Stage, clients};
 
 /// Checks everything, and says in figures what there was.
