@@ -41,7 +41,7 @@ pub use providers::{Condition, ProviderRow};
 pub use queue::Rooms;
 pub use records::Former;
 pub use steps::Saved;
-pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
+pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict, is_mark};
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]

@@ -37,11 +37,17 @@ pub struct Document {
 /// In front of a mark that stands in the place of a digest.
 const MARK: &str = "mark:";
 
+/// Whether `text` is a mark in the place of a digest.
+#[must_use]
+pub fn is_mark(text: &str) -> bool {
+    text.starts_with(MARK)
+}
+
 impl Document {
     /// The digest itself, while it is known: of what was received it never is, and of a packet no longer than its documents.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
-        Some(self.sha256.as_str()).filter(|sha256| !sha256.is_empty() && !sha256.starts_with(MARK))
+        Some(self.sha256.as_str()).filter(|sha256| !sha256.is_empty() && !is_mark(sha256))
     }
 
     /// What stands in the place of the digest `sha256`, made with the [`Purpose::Digest`](crate::spool::Purpose) marker: whoever
@@ -311,19 +317,7 @@ impl Store {
                 .bind(id.as_str())
                 .execute(&mut *tx)
                 .await?;
-                let packets: Vec<(String, String)> = sqlx::query_as(
-                    "SELECT id, sha256 FROM job WHERE submission_id = $1 AND sha256 NOT LIKE 'mark:%'",
-                )
-                .bind(id.as_str())
-                .fetch_all(&mut *tx)
-                .await?;
-                for (job, sha256) in packets {
-                    sqlx::query("UPDATE job SET sha256 = $1 WHERE id = $2")
-                        .bind(Document::mark(&sha256, &digests))
-                        .bind(job)
-                        .execute(&mut *tx)
-                        .await?;
-                }
+                mark_digests(tx, id, &digests).await?;
                 ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id))
                     .await?;
                 let names = sqlx::query_scalar("SELECT name FROM document WHERE submission_id = $1")
@@ -345,6 +339,20 @@ impl Store {
             "SELECT document.name FROM document JOIN submission ON submission.id = document.submission_id \
              WHERE submission.wrapped_key IS NULL",
         )
+        .fetch_all(self.readers())
+        .await?)
+    }
+
+    /// Names of packets of `id` that no Job has any more, as after it was prepared anew.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn replaced_packets(&self, id: SubmissionId) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT name FROM document WHERE submission_id = $1 AND job_id IS NOT NULL AND NOT EXISTS \
+             (SELECT 1 FROM job WHERE job.submission_id = $1 AND (job.document = document.name OR job.shared = document.name))",
+        )
+        .bind(id.as_str())
         .fetch_all(self.readers())
         .await?)
     }
@@ -383,6 +391,56 @@ impl Store {
             .await?;
         Ok(n.unsigned_abs())
     }
+}
+
+/// The first Job stands for all that share these pages. How long they are nobody asks: they never leave alone.
+pub(super) async fn insert_shared(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    job: crate::job::JobId,
+    name: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO document (name, submission_id, job_id, bytes, sha256) VALUES ($1, $2, $3, 0, '') \
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(name)
+    .bind(submission.as_str())
+    .bind(String::from(job))
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// Puts marks in the place of the digests of what was made and what left.
+async fn mark_digests(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    digests: &Marker,
+) -> Result<(), StoreError> {
+    let plain: Vec<String> = sqlx::query_scalar(
+        "SELECT sha256 FROM job WHERE submission_id = $1 AND sha256 NOT LIKE 'mark:%' UNION \
+         SELECT attempt.sha256 FROM attempt JOIN job ON job.id = attempt.job_id \
+         WHERE job.submission_id = $1 AND attempt.sha256 NOT LIKE 'mark:%'",
+    )
+    .bind(submission.as_str())
+    .fetch_all(&mut *tx)
+    .await?;
+    for sha256 in plain {
+        for sql in [
+            "UPDATE job SET sha256 = $1 WHERE submission_id = $2 AND sha256 = $3",
+            "UPDATE attempt SET sha256 = $1 WHERE sha256 = $3 \
+             AND job_id IN (SELECT id FROM job WHERE submission_id = $2)",
+        ] {
+            sqlx::query(sql)
+                .bind(Document::mark(&sha256, digests))
+                .bind(submission.as_str())
+                .bind(&sha256)
+                .execute(&mut *tx)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn insert_document(
