@@ -23,7 +23,7 @@ use crate::config::{Config, NamePattern, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
-use crate::spool::{Purpose, SealKey, Spool, WrappedKey, Writer};
+use crate::spool::{Purpose, SealKey, SealedAddress, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 use crate::text::Bytes;
 
@@ -45,14 +45,16 @@ mod tally;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod turned_away;
 
 use proof::Resolver;
 use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
 pub use rush::Rush;
-pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
+pub use sealed::{Dsn, DsnRecipient, FileNote, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 use tail::{End, Tail};
+pub use turned_away::TurnedAway;
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -424,8 +426,7 @@ impl Intake {
         let repeats_since =
             now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
         let source = arrival.source.to_string();
-        let receipt_to =
-            self.receipt_address(&arrival).map(|to| inner.spool.seal_address(&to)).transpose()?;
+        let receipt_to = self.sealed_receipt_address(&arrival)?;
         let mut arrival = arrival;
         let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.marker(Purpose::Source));
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
@@ -438,7 +439,8 @@ impl Intake {
                 sender: arrival.sender.clone(),
                 accepted_at: now,
                 wrapped_key: draft.wrapped.0.clone(),
-                facts: facts(&arrival).seal(&draft.key)?,
+                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival) }
+                    .seal(&draft.key)?,
                 document: document.clone(),
             };
             match inner.store.insert_submission_with(new, repeats_since, synced).await? {
@@ -564,15 +566,6 @@ impl Intake {
         rows.into_iter().map(|row| Ok(ResultFile::open(&self.inner.spool, row)?)).collect()
     }
 
-    /// The result file with which `id` ended, while it is kept: the answer to whoever drops the same file again.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn final_result(&self, id: SubmissionId) -> Result<Option<ResultFile>, Refusal> {
-        let row = self.inner.store.final_result(id).await?;
-        row.map(|row| Ok(ResultFile::open(&self.inner.spool, row)?)).transpose()
-    }
-
     /// Removes a result file that was picked up.
     ///
     /// # Errors
@@ -590,6 +583,12 @@ impl Intake {
     /// The opposite.
     fn opened_message_id(&self, sealed: &[u8]) -> Option<String> {
         self.inner.spool.open_message_id(sealed).ok()
+    }
+
+    /// Where receipts of `arrival` go by mail, as the store keeps it.
+    fn sealed_receipt_address(&self, arrival: &Arrival) -> Result<Option<SealedAddress>, Refusal> {
+        let to = self.receipt_address(arrival);
+        Ok(to.map(|to| self.inner.spool.seal_address(&to)).transpose()?)
     }
 
     fn receipt_address(&self, arrival: &Arrival) -> Option<String> {

@@ -4,7 +4,7 @@
 //! destroyed in the database first, which makes every sealed file and sealed fact of it unreadable at once, then the files are
 //! unlinked. A crash between the two is made up for at the next start. The provider's copies are deleted as soon as a Job is
 //! final. What stays is what the receipt says: numbers, times, counts, digests; of names and references, marks. Result files that
-//! somebody may ask for again have keys of their own, which end with them. Rows go after `retention.records`, and the proof of
+//! wait to be picked up have keys of their own, which end with them. Rows go after `retention.records`, and the proof of
 //! what was sent, receipts and ledger, only after `retention.proofs`.
 
 use std::collections::{HashMap, HashSet};
@@ -182,7 +182,7 @@ impl Retention {
         let before = |kept: SignedDuration| now.checked_sub(kept).unwrap_or(Timestamp::MIN);
         let kept = &self.config.retention;
         let (results, repeats) = (before(kept.results.signed()), before(kept.repeats.signed()));
-        let mut gone = self.store.expire_results(results, repeats).await?;
+        let mut gone = self.store.expire_results(results).await?;
         self.store.forget_source_keys(repeats).await?;
         self.store.forget_lines(before(LINES)).await?;
         gone += self.store.forget_records(before(kept.records.signed()), AT_ONCE).await?;

@@ -28,6 +28,7 @@ mod sqlite;
 mod steps;
 mod submissions;
 mod tokens;
+mod turned_away;
 
 pub use accept::{Repeat, SourceKeys, Synced};
 pub use attempts::{AttemptRow, ProviderCopy};
@@ -36,12 +37,13 @@ pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
 pub use media::Fetch;
-pub use outbox::{AnswerRow, NewResult, OutboxRow, ResultRow, SealedResult};
+pub use outbox::{Again, AnswerRow, NewResult, OutboxRow, Queue, ResultRow, SealedResult};
 pub use providers::{Condition, ProviderRow};
 pub use queue::Rooms;
 pub use records::Former;
 pub use steps::Saved;
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict, is_mark};
+pub use turned_away::RefusedAtOnce;
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]

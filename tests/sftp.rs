@@ -170,7 +170,7 @@ async fn openssh_puts_renames_and_picks_up() {
     assert_eq!(server.accepted().await.len(), 3);
 
     let sealed = ResultFile::seal(&server.spool, "1", "b.json", b"{}").unwrap();
-    let result = NewResult { way: "sftp".into(), owner: "billing".into(), sealed };
+    let result = NewResult { owner: "billing".into(), sealed };
     server.store.record_sent("1", Some(result), SystemClock.now()).await.unwrap();
     let done = server.batch("cd results\nget b.json local/b.json\nrm b.json\nls\n").await;
     assert!(done.status.success(), "{}", said(&done));

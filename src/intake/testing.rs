@@ -27,7 +27,8 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
             "{text}\n[organization]\nname = \"Example\"\ncountry = \"US\"\ntime_zone = \"UTC\"\n\
-             [store]\ndata_dir = \"/nonexistent\"\nmaster_key = \"env:NONE\"\n"
+             [store]\ndata_dir = {:?}\nmaster_key = \"env:NONE\"\n",
+            folder.path()
         );
         let config: Arc<Config> = Arc::new(toml::from_str(&config).unwrap());
         let master: [u8; 32] = std::array::from_fn(|place| place as u8);
@@ -45,6 +46,9 @@ impl Rig {
         let filter = SubmissionFilter { source: Some(source.to_string()), open: false };
         let mut all = Vec::new();
         for submission in self.store.submissions(&filter, 1000).await.unwrap().into_iter().rev() {
+            if submission.verdict.is_some() {
+                continue;
+            }
             let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             let document = self.store.received(submission.id).await.unwrap().unwrap();
             let body = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
@@ -53,10 +57,22 @@ impl Rig {
         all
     }
 
+    /// Name and reason of everything from `source` that was turned away, oldest first.
+    pub(super) async fn turned_away(&self, source: Source) -> Vec<(String, String)> {
+        let filter = SubmissionFilter { source: Some(source.to_string()), open: false };
+        let mut all = Vec::new();
+        for submission in self.store.submissions(&filter, 1000).await.unwrap().into_iter().rev() {
+            let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
+            let facts = SubmissionFacts::open(&key, &submission.facts).unwrap();
+            all.extend(facts.refusal.map(|reason| (facts.file.unwrap(), reason)));
+        }
+        all
+    }
+
     /// Puts a result file where an SFTP user finds it.
     pub(super) async fn add_result(&self, user: &str, id: &str, name: &str, body: &[u8]) {
         let sealed = ResultFile::seal(&self.spool, id, name, body).unwrap();
-        let result = NewResult { way: "sftp".into(), owner: user.to_owned(), sealed };
+        let result = NewResult { owner: user.to_owned(), sealed };
         self.store.record_sent(id, Some(result), SystemClock.now()).await.unwrap();
     }
 

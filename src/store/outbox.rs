@@ -2,11 +2,12 @@
 //! places where answers stay: signed receipts, and result files of SFTP users.
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, SubmissionId};
+use crate::spool::SealedAddress;
 
 /// An answer that has yet to leave.
 #[derive(Debug, Clone, FromRow)]
@@ -17,7 +18,7 @@ pub struct OutboxRow {
     pub submission_id: String,
     /// The Job it is about, for a notice.
     pub job_id: Option<String>,
-    /// `accepted`, `held` or `final`.
+    /// `accepted`, `held`, `final` or `again`.
     pub kind: String,
     /// `mail`, `sftp` or `folder`.
     pub way: String,
@@ -29,6 +30,8 @@ pub struct OutboxRow {
     pub refusal: i64,
     /// What is to be sent, once composed; sealed under the master key.
     pub body: Option<Vec<u8>>,
+    /// Which file it is about, sealed under the master key; of an answer to one that came again.
+    pub note: Option<Vec<u8>>,
     /// How often it was tried, this time included.
     pub tries: i64,
     /// Milliseconds since 1970.
@@ -76,12 +79,10 @@ pub struct SealedResult {
     pub body: Vec<u8>,
 }
 
-/// A result file that has left.
+/// A result file that waits to be picked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewResult {
-    /// `sftp`, where its owner picks it up from here, or `folder`, where it lies in the folder itself.
-    pub way: String,
-    /// SFTP user or folder name.
+    /// The SFTP user who picks it up.
     pub owner: String,
     /// What it says.
     pub sealed: SealedResult,
@@ -92,40 +93,77 @@ const COPIES_AT_MOST: SignedDuration = SignedDuration::from_secs(20);
 /// Result files that are removed in one go.
 const REMOVED_AT_ONCE: i64 = 1000;
 
+/// Answers that are taken together. Each target that may keep us waiting has a queue of its own, so that it keeps no other answer
+/// from leaving.
+#[derive(Debug, Clone, Copy)]
+pub enum Queue<'a> {
+    /// All that is still to be composed; and composed ones that nothing of the others keeps: results in the database, and those
+    /// for folders that are not among these.
+    Compose(&'a [&'a str]),
+    /// Composed mails.
+    Mails,
+    /// Composed results for this folder.
+    Folder(&'a str),
+}
+
+impl Queue<'_> {
+    /// As SQL, with its parameters from `first` on.
+    fn condition(self, first: usize) -> (String, Vec<String>) {
+        match self {
+            Queue::Compose(folders) => {
+                let places: Vec<String> =
+                    (0..folders.len()).map(|n| format!("${}", n.saturating_add(first))).collect();
+                // Never an empty list, in which PostgreSQL finds nothing.
+                let list = if places.is_empty() { "''".to_owned() } else { places.join(", ") };
+                let condition = format!(
+                    "(body IS NULL OR way NOT IN ('mail', 'folder') OR (way = 'folder' AND target NOT IN ({list})))"
+                );
+                (condition, folders.iter().map(|name| (*name).to_owned()).collect())
+            }
+            Queue::Mails => ("way = 'mail' AND body IS NOT NULL".to_owned(), Vec::new()),
+            Queue::Folder(name) => {
+                (format!("way = 'folder' AND body IS NOT NULL AND target = ${first}"), vec![name.to_owned()])
+            }
+        }
+    }
+}
+
 impl Store {
-    /// Leases up to `limit` answers whose time has come: composed mails, or (with `mails` false) all that is still to be composed
-    /// or goes another way. The two are taken apart, so that a relay that does not answer keeps no answer from being written. A final
-    /// answer is left to wait a little while a provider's copy of its documents is there.
+    /// Leases up to `limit` answers of `queue` whose time has come. A final answer is left to wait a little while a provider's copy
+    /// of its documents is there.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn claim_outbox(
         &self,
-        mails: bool,
+        queue: Queue<'_>,
         now: Timestamp,
         lease_until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let node = self.node.clone();
+        let (condition, targets) = queue.condition(6);
+        let sql = format!(
+            "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
+             (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
+               AND {condition} \
+               AND NOT (kind = 'final' AND body IS NULL AND made_at > $5 AND EXISTS (SELECT 1 FROM attempt \
+                 JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
+                 AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) \
+               ORDER BY next_at LIMIT $4) RETURNING *"
+        );
         self.write(move |tx| {
             Box::pin(async move {
-                Ok(sqlx::query_as(
-                    "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
-                     (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
-                       AND (way = 'mail' AND body IS NOT NULL) = ($5 = 1) \
-                       AND NOT (kind = 'final' AND body IS NULL AND made_at > $6 AND EXISTS (SELECT 1 FROM attempt \
-                         JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
-                         AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) \
-                       ORDER BY next_at LIMIT $4) RETURNING *",
-                )
-                .bind(node)
-                .bind(millis(lease_until))
-                .bind(millis(now))
-                .bind(i64::from(limit))
-                .bind(i64::from(mails))
-                .bind(millis(now.checked_sub(COPIES_AT_MOST).unwrap_or(Timestamp::MIN)))
-                .fetch_all(&mut *tx)
-                .await?)
+                let mut query = sqlx::query_as(AssertSqlSafe(sql))
+                    .bind(node)
+                    .bind(millis(lease_until))
+                    .bind(millis(now))
+                    .bind(i64::from(limit))
+                    .bind(millis(now.checked_sub(COPIES_AT_MOST).unwrap_or(Timestamp::MIN)));
+                for target in targets {
+                    query = query.bind(target);
+                }
+                Ok(query.fetch_all(&mut *tx).await?)
             })
         })
         .await
@@ -146,11 +184,12 @@ impl Store {
         let id = id.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                // A composed mail goes back into the queue, for whoever sends mails; other ways go on at once.
+                // What somebody else may keep waiting goes into a queue of its own; the rest goes on at once.
                 sqlx::query(
-                    "UPDATE outbox SET body = $1, tries = CASE WHEN way = 'mail' THEN 0 ELSE tries END, \
-                     lease_by = CASE WHEN way = 'mail' THEN NULL ELSE lease_by END, \
-                     lease_until = CASE WHEN way = 'mail' THEN NULL ELSE lease_until END WHERE id = $2",
+                    "UPDATE outbox SET body = $1, note = NULL, \
+                     tries = CASE WHEN way IN ('mail', 'folder') THEN 0 ELSE tries END, \
+                     lease_by = CASE WHEN way IN ('mail', 'folder') THEN NULL ELSE lease_by END, \
+                     lease_until = CASE WHEN way IN ('mail', 'folder') THEN NULL ELSE lease_until END WHERE id = $2",
                 )
                 .bind(body)
                 .bind(id)
@@ -177,7 +216,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let submission: Option<String> = sqlx::query_scalar(
-                    "UPDATE outbox SET next_at = NULL, body = NULL, address = NULL, last_error = $1, lease_by = NULL, lease_until = NULL \
+                    "UPDATE outbox SET next_at = NULL, body = NULL, note = NULL, address = NULL, last_error = $1, lease_by = NULL, lease_until = NULL \
                      WHERE id = $2 RETURNING submission_id",
                 )
                 .bind(&reason)
@@ -212,7 +251,7 @@ impl Store {
         Ok((said.unsigned_abs(), unsaid.unsigned_abs()))
     }
 
-    /// The answer has left; `result` is the file that it consisted of, if that was its way.
+    /// The answer has left; `result` is the file for an SFTP user that it consisted of, if that was its way.
     ///
     /// # Errors
     /// Where the database fails.
@@ -227,15 +266,13 @@ impl Store {
             Box::pin(async move {
                 if let Some(result) = result {
                     sqlx::query(
-                        "INSERT INTO result (id, owner, body, made_at, way, wrapped_key, shown, submission_id) \
-                         VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $5 = 'sftp' THEN 1 ELSE 0 END, \
-                           (SELECT submission_id FROM outbox WHERE id = $1)) ON CONFLICT (id) DO NOTHING",
+                        "INSERT INTO result (id, owner, body, made_at, wrapped_key) VALUES ($1, $2, $3, $4, $5) \
+                         ON CONFLICT (id) DO NOTHING",
                     )
                     .bind(&id)
                     .bind(result.owner)
                     .bind(result.sealed.body)
                     .bind(millis(now))
-                    .bind(result.way)
                     .bind(result.sealed.wrapped_key)
                     .execute(&mut *tx)
                     .await?;
@@ -283,6 +320,7 @@ impl Store {
                     // What is given up keeps no mail: it is under a key that outlives the Submission's.
                     "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL, \
                      body = CASE WHEN $2 IS NULL THEN NULL ELSE body END, \
+                     note = CASE WHEN $2 IS NULL THEN NULL ELSE note END, \
                      address = CASE WHEN $2 IS NULL THEN NULL ELSE address END WHERE id = $3",
                 )
                 .bind(error)
@@ -355,47 +393,14 @@ impl Store {
     /// Where the database fails.
     pub async fn results(&self, owner: &str) -> Result<Vec<ResultRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT id, body, wrapped_key, made_at FROM result WHERE owner = $1 AND way = 'sftp' AND shown = 1 \
-             ORDER BY made_at, id LIMIT 10000",
+            "SELECT id, body, wrapped_key, made_at FROM result WHERE owner = $1 ORDER BY made_at, id LIMIT 10000",
         )
         .bind(owner)
         .fetch_all(self.readers())
         .await?)
     }
 
-    /// The final result file of `submission`, while it is kept: for whoever drops the same file again.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn final_result(&self, submission: SubmissionId) -> Result<Option<ResultRow>, StoreError> {
-        Ok(sqlx::query_as(
-            "SELECT id, body, wrapped_key, made_at FROM result WHERE submission_id = $1 AND id LIKE 'final:%' LIMIT 1",
-        )
-        .bind(submission.as_str())
-        .fetch_optional(self.readers())
-        .await?)
-    }
-
-    /// Shows a result file once more to the SFTP user who picked it up.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn show_result_again(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
-        let id = id.to_owned();
-        self.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query("UPDATE result SET shown = 1, made_at = $1 WHERE id = $2 AND way = 'sftp'")
-                    .bind(millis(now))
-                    .bind(id)
-                    .execute(&mut *tx)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// Takes a result file out of the sight of `owner`; it is kept for the same file again.
+    /// Removes a result file of `owner`, and its key.
     ///
     /// # Errors
     /// Where the database fails.
@@ -403,42 +408,28 @@ impl Store {
         let (owner, id) = (owner.to_owned(), id.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let done =
-                    sqlx::query("UPDATE result SET shown = 0 WHERE owner = $1 AND id = $2 AND shown = 1")
-                        .bind(owner)
-                        .bind(id)
-                        .execute(&mut *tx)
-                        .await?;
+                let done = sqlx::query("DELETE FROM result WHERE owner = $1 AND id = $2")
+                    .bind(owner)
+                    .bind(id)
+                    .execute(&mut *tx)
+                    .await?;
                 Ok(done.rows_affected() > 0)
             })
         })
         .await
     }
 
-    /// Removes result files, with their keys: those made before `shown_before` that still lie there to be picked up, and those made
-    /// before `repeats_since`, after which the same file is a new one. Not all at once; returns how many.
+    /// Removes result files made before `before` that nobody picked up, and their keys. Not all at once; returns how many.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn expire_results(
-        &self,
-        shown_before: Timestamp,
-        repeats_since: Timestamp,
-    ) -> Result<u64, StoreError> {
+    pub async fn expire_results(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
-                    "UPDATE result SET shown = 0 WHERE id IN \
-                     (SELECT id FROM result WHERE made_at < $1 AND shown = 1 LIMIT $2)",
-                )
-                .bind(millis(shown_before))
-                .bind(REMOVED_AT_ONCE)
-                .execute(&mut *tx)
-                .await?;
                 let done = sqlx::query(
-                    "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 AND shown = 0 LIMIT $2)",
+                    "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 LIMIT $2)",
                 )
-                .bind(millis(repeats_since))
+                .bind(millis(before))
                 .bind(REMOVED_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
@@ -480,7 +471,7 @@ pub(super) async fn tell_final(
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, None, "final", &format!("final:{submission}"), now).await
+    tell(tx, submission, None, "final", (&format!("final:{submission}"), None), now).await
 }
 
 /// Notices that `job` is held; `version` tells one hold of a Job from the next.
@@ -491,7 +482,7 @@ pub(super) async fn tell_held(
     version: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, Some(job), "held", &format!("held:{job}:{version}"), now).await
+    tell(tx, submission, Some(job), "held", (&format!("held:{job}:{version}"), None), now).await
 }
 
 /// Tells the sender of `submission` by mail that it was accepted, and as what; once, however often it is prepared.
@@ -500,7 +491,27 @@ pub(super) async fn tell_accepted(
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, None, "accepted", &format!("accepted:{submission}"), now).await
+    tell(tx, submission, None, "accepted", (&format!("accepted:{submission}"), None), now).await
+}
+
+/// A file that came again.
+#[derive(Debug, Clone)]
+pub struct Again {
+    /// Which, sealed.
+    pub note: Vec<u8>,
+    /// Where its sender is told by mail: the address of the first one may be gone.
+    pub to: Option<SealedAddress>,
+}
+
+/// Tells the sender of a file that came again how the first one, `submission`, stands.
+pub(super) async fn tell_again(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    again: Again,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let name = format!("again:{submission}:{}", millis(now));
+    tell(tx, submission, None, "again", (&name, Some(again)), now).await
 }
 
 async fn tell(
@@ -508,7 +519,7 @@ async fn tell(
     submission: SubmissionId,
     job: Option<JobId>,
     kind: &str,
-    name: &str,
+    (name, again): (&str, Option<Again>),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let ways: Ways =
@@ -523,15 +534,19 @@ async fn tell(
     let drop = ways.source.split_once(':').filter(|(way, _)| *way != "imap");
     let drop = drop.map(|(way, owner)| (way.to_owned(), owner.to_owned(), None));
     // The address stands in its own row: the answer may leave when the Submission's is gone.
-    let mail = ways.answer_to.zip(ways.answer_mark);
+    let (note, to) = again.map_or((None, None), |again| (Some(again.note), again.to));
+    let to = to.map(|to| (to.sealed, to.mark));
+    let mail = ways.answer_to.zip(ways.answer_mark).or(to);
     let mail = mail.map(|(address, mark)| ("mail".to_owned(), mark, Some(address)));
     // A mailbox is answered by mail. And who drops files waits for one result; an acceptance is for people.
     let drop = drop.filter(|(way, ..)| way != "imap" && kind != "accepted");
-    let refusal = kind == "final" && matches!(ways.verdict.as_deref(), Some("refused" | "command"));
+    let refused = matches!(ways.verdict.as_deref(), Some("refused" | "command"));
+    // What came again was not faxed again: a program that never tires must not write without end.
+    let refusal = kind == "again" || (kind == "final" && refused);
     for (way, target, address) in drop.into_iter().chain(mail) {
         sqlx::query(
-            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal, address) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal, note, address) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING",
         )
         .bind(format!("{name}:{way}"))
         .bind(submission.as_str())
@@ -541,6 +556,7 @@ async fn tell(
         .bind(target)
         .bind(millis(now))
         .bind(i64::from(refusal))
+        .bind(note.clone())
         .bind(address)
         .execute(&mut *tx)
         .await?;

@@ -54,7 +54,6 @@ impl Store {
                         "DELETE FROM attempt WHERE job_id IN (SELECT id FROM job WHERE submission_id = $1)",
                         "DELETE FROM job WHERE submission_id = $1",
                         "DELETE FROM outbox WHERE submission_id = $1",
-                        "DELETE FROM result WHERE submission_id = $1",
                         "UPDATE fetched SET submission_id = NULL WHERE submission_id = $1",
                         "DELETE FROM submission WHERE id = $1",
                     ] {

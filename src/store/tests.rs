@@ -380,7 +380,7 @@ async fn a_submission_is_answered_once_when_its_last_job_ends() {
     advance(&store, &jobs[0], Event::Cancel, 2).await;
     assert_eq!(store.unsent(id).await.unwrap(), 0);
     advance(&store, &jobs[1], Event::Cancel, 3).await;
-    let outbox = store.claim_outbox(false, at(4), at(60), 10).await.unwrap();
+    let outbox = store.claim_outbox(Queue::Compose(&[]), at(4), at(60), 10).await.unwrap();
     let mut ways: Vec<_> =
         outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
     ways.sort_unstable();
@@ -435,7 +435,7 @@ async fn a_held_job_tells_and_its_attempts_are_recorded_with_their_causes() {
     assert_eq!(attempt.cause(), Some(Cause::LineTrouble));
     assert_eq!(attempt.pages_sent, Some(1));
     assert_eq!(attempt.ended(), Some(at(9)));
-    let told = store.claim_outbox(false, at(10), at(60), 10).await.unwrap();
+    let told = store.claim_outbox(Queue::Compose(&[]), at(10), at(60), 10).await.unwrap();
     assert!(told.iter().all(|row| row.kind == "held" && row.submission_id == id.as_str()));
     assert_eq!(told.len(), 2);
 }
@@ -515,7 +515,7 @@ async fn gone(store: &Store, n: u64, second: i64) -> (SubmissionId, JobId) {
     let receipt = Some((id, "{}".to_owned()));
     store.record_composed(&format!("final:{id}:mail"), vec![1], receipt, at(second)).await.unwrap();
     let sealed = SealedResult { wrapped_key: vec![1], body: vec![2] };
-    let result = NewResult { way: "sftp".into(), owner: "billing".into(), sealed };
+    let result = NewResult { owner: "billing".into(), sealed };
     for (way, result) in [("mail", None), ("sftp", Some(result))] {
         store.record_sent(&format!("final:{id}:{way}"), result, at(second)).await.unwrap();
     }
@@ -534,9 +534,8 @@ async fn rows_go_when_their_time_is_over_and_the_proof_stays() {
     assert!(store.job(old_job).await.unwrap().is_none());
     assert_eq!(store.attempts(old_job).await.unwrap().len(), 0);
     assert_eq!(store.answers(old).await.unwrap().len(), 0);
-    assert!(store.final_result(old).await.unwrap().is_none());
     assert!(store.receipt(old).await.unwrap().is_some(), "the receipt is the proof");
-    assert!(store.final_result(young).await.unwrap().is_some());
+    assert!(store.submission(young).await.unwrap().is_some());
     // Nothing of what has work to do goes, however old.
     assert_eq!(store.forget_records(at(1_000_000), 1).await.unwrap(), 1, "not all at once");
     assert_eq!(store.forget_records(at(1_000_000), 10).await.unwrap(), 0);
@@ -573,26 +572,6 @@ async fn an_answer_that_has_yet_to_leave_keeps_its_rows() {
         store.record_unsent(&format!("final:{id}:{way}"), "given up", None).await.unwrap();
     }
     assert_eq!(store.forget_records(at(100), 10).await.unwrap(), 1);
-}
-
-#[tokio::test]
-async fn a_result_is_kept_for_the_same_file_again_and_then_goes_with_its_key() {
-    let (_dir, store) = open().await;
-    let (id, _) = gone(&store, 1, 10).await;
-    let shown = async || store.results("billing").await.unwrap().len();
-    let result = store.final_result(id).await.unwrap().unwrap();
-    assert_eq!(shown().await, 1);
-    assert!(store.remove_result("billing", &result.id).await.unwrap());
-    assert!(!store.remove_result("billing", &result.id).await.unwrap(), "it is not there any more");
-    assert_eq!(shown().await, 0);
-    store.show_result_again(&result.id, at(30)).await.unwrap();
-    assert_eq!(shown().await, 1);
-    // Nobody picked it up: out of sight first, gone when the same file would be a new one.
-    assert_eq!(store.expire_results(at(31), at(30)).await.unwrap(), 0);
-    assert_eq!(shown().await, 0);
-    assert!(store.final_result(id).await.unwrap().is_some());
-    assert_eq!(store.expire_results(at(31), at(31)).await.unwrap(), 1);
-    assert!(store.final_result(id).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -10,8 +10,10 @@ use std::time::Duration;
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::daemon::Addresses;
 use faxbridge::delivery::simulator::server::{self as simulator, Fax};
+use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
+use faxbridge::spool::{MasterKey, Spool, WrappedKey};
 use faxbridge::store::{Job, JobFilter, Store, Submission, SubmissionFilter};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -131,6 +133,46 @@ impl Stage {
     /// Starts the daemon.
     pub(crate) async fn start(&mut self) {
         self.start_with(&[]).await;
+    }
+
+    /// Starts the daemon as another user of this system, to whom the stage's secrets, its data and `scans` are given first.
+    pub(crate) async fn start_as(&mut self, user: u32) {
+        self.hand_over(user, &["data", "scans", "master.key", "provider.token", "webhook.key"]);
+        // Nobody else can reach into the folder that this was built in.
+        let program = self.path("faxbridge");
+        if !program.exists() {
+            std::fs::copy(PROGRAM, &program).unwrap();
+        }
+        self.let_through();
+        let (config, log) = (self.path("faxbridge.toml"), self.path("daemon.log"));
+        self.daemon = Some(Daemon::spawn_as((&program, user), &config, &self.data, &log));
+        if let Err(failed) = self.daemon().listening().await {
+            panic!("the daemon did not start, {}; its log:\n{}", failed.status, self.log_tail());
+        }
+    }
+
+    /// Makes these, with all in them, another user's.
+    pub(crate) fn hand_over(&self, user: u32, names: &[&str]) {
+        let paths = names.iter().map(|name| self.path(name));
+        let owner = format!("{user}:{user}");
+        let done = std::process::Command::new("chown").arg("-Rh").arg(owner).args(paths).status().unwrap();
+        assert!(done.success(), "these tests run as root");
+    }
+
+    /// Lets others through the stage's folder, to what in it is theirs.
+    pub(crate) fn let_through(&self) {
+        std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    }
+
+    /// Runs a shell script in `folder` as somebody whom the daemon does not know.
+    pub(crate) async fn stranger(&self, folder: &str, script: &str) -> Output {
+        self.let_through();
+        Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec", script])
+            .current_dir(self.path(folder))
+            .output()
+            .await
+            .expect("util-linux is installed")
     }
 
     /// Starts the daemon with more in its environment.
@@ -293,6 +335,15 @@ impl Stage {
     /// All submissions, newest first.
     pub(crate) async fn submissions(&self) -> Vec<Submission> {
         self.store.submissions(&SubmissionFilter::default(), 100_000).await.unwrap()
+    }
+
+    /// What is sealed about a submission; nothing of one whose key is destroyed.
+    pub(crate) fn facts(&self, submission: &Submission) -> SubmissionFacts {
+        let master = MasterKey::from_bytes(&MASTER_KEY).unwrap();
+        let spool = Spool::open(self.data.join("spool"), master).unwrap();
+        let Some(wrapped) = submission.wrapped_key.clone() else { return SubmissionFacts::default() };
+        let key = spool.unwrap_key(&WrappedKey(wrapped)).unwrap();
+        SubmissionFacts::open(&key, &submission.facts).unwrap()
     }
 
     /// All that the daemon has logged.

@@ -33,13 +33,9 @@ UPDATE document SET sha256 = '' WHERE job_id IS NULL;
 UPDATE attempt SET raw_text = NULL WHERE raw_text IS NOT NULL AND job_id IN
     (SELECT job.id FROM job JOIN submission ON submission.id = job.submission_id WHERE submission.destroyed_at IS NOT NULL);
 
--- A result file may have to be shown again to whoever drops the same file again: it is kept, sealed under a key of its own, for
--- that long, also when it was picked up or lies in a folder ("shown" = 0).
-ALTER TABLE result ADD COLUMN submission_id TEXT;
-ALTER TABLE result ADD COLUMN way TEXT NOT NULL DEFAULT 'sftp';
-ALTER TABLE result ADD COLUMN wrapped_key BLOB;  -- NULL: of an earlier version, sealed under the master key
-ALTER TABLE result ADD COLUMN shown BIGINT NOT NULL DEFAULT 1;
-CREATE INDEX result_submission ON result (submission_id) WHERE submission_id IS NOT NULL;
+-- A result file that waits to be picked up is sealed under a key of its own, which goes with it. NULL: of an earlier version, under the
+-- master key.
+ALTER TABLE result ADD COLUMN wrapped_key BLOB;
 CREATE INDEX result_made ON result (made_at);
 
 -- Rows are deleted retention.records after their documents. Receipts stay: they refer to rows that are gone.
