@@ -638,11 +638,11 @@ async fn what_an_earlier_version_kept_in_clear_is_sealed_or_marked() {
     };
     store.seal_former_submissions(vec![sealed(one), sealed(two)]).await.unwrap();
     assert_eq!(store.former_submissions().await.unwrap().len(), 0);
-    let rows: Vec<(Option<String>, Option<Vec<u8>>, Option<Vec<u8>>)> =
-        sqlx::query_as("SELECT answer_mark, answer_to, facts FROM submission ORDER BY id")
-            .fetch_all(store.readers())
-            .await
-            .unwrap();
+    type Kept = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
+    let rows: Vec<Kept> = sqlx::query_as("SELECT answer_mark, answer_to, facts FROM submission ORDER BY id")
+        .fetch_all(store.readers())
+        .await
+        .unwrap();
     assert_eq!(
         rows,
         [(Some("jane".into()), Some(vec![8]), Some(vec![7])), (Some("jane".into()), None, None)]
