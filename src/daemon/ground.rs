@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 use super::listeners::Listeners;
 use super::{StartError, upgrade};
 use crate::alarm::Alarms;
-use crate::clock::{self, SharedClock, SystemClock};
+use crate::clock::{self, Clock as _, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
 use crate::intake::sftp::Shelves;
-use crate::intake::{Rush, Seen};
+use crate::intake::{Arrivals, Seen};
 use crate::oauth::Sources;
 use crate::spool::{MasterKey, Spool};
 use crate::store::Store;
@@ -35,9 +35,9 @@ pub struct Ground {
     pub(super) spool: Spool,
     pub(super) clock: SharedClock,
     pub(super) alarms: Alarms,
-    pub(super) rush: Arc<Rush>,
     /// Names of open drops that are in memory.
     pub(super) seen: Seen,
+    pub(super) arrivals: Arc<Arrivals>,
     pub(super) arrived: Arc<Notify>,
     pub(super) made: Arc<Notify>,
     pub(super) answered: Arc<Notify>,
@@ -69,6 +69,7 @@ impl Ground {
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
         upgrade::seal(&store, &spool).await.map_err(|e| StartError::new("database", e))?;
+        meet_origin(dir, &store).await?;
         let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
         if dropped > 0 {
             tracing::info!(
@@ -104,8 +105,8 @@ impl Ground {
             spool,
             clock: Arc::new(SystemClock),
             alarms: Alarms::default(),
-            rush: Arc::default(),
             seen: Seen::default(),
+            arrivals: Arc::default(),
             arrived: Arc::default(),
             made: Arc::default(),
             answered: Arc::default(),
@@ -146,6 +147,20 @@ impl Ground {
     pub(super) fn tokens(&self) -> std::sync::MutexGuard<'_, Sources> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Notes whether the database was copied back since the last start.
+async fn meet_origin(data_dir: &Path, store: &Store) -> Result<(), StartError> {
+    let met = store.meet_origin(data_dir, SystemClock.now()).await;
+    if let Some(older) = met.map_err(|e| StartError::new(data_dir.display(), e))? {
+        tracing::error!(
+            "the database in {} is older than it was ({older}): a backup was copied back, or the folder was moved. What it \
+             holds may have been faxed already: providers are asked before anything of it is sent, and what cannot be asked is \
+             held for a person",
+            data_dir.display()
+        );
+    }
+    Ok(())
 }
 
 /// The master key that `loaded` names.
