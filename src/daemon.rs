@@ -22,6 +22,7 @@ mod generation;
 mod ground;
 mod listeners;
 mod timekeeper;
+mod upgrade;
 
 pub use build::{Built, build, build_provider, build_providers, faults};
 pub use generation::webhook_base;

@@ -23,7 +23,7 @@ use crate::config::{Config, NamePattern, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
-use crate::spool::{Purpose, Reservation, SealKey, Sealed, Spool, WrappedKey, Writer};
+use crate::spool::{Purpose, Reservation, SealKey, Sealed, SealedAddress, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 use crate::text::Bytes;
 
@@ -238,7 +238,37 @@ pub struct Intake {
     inner: Arc<Inner>,
     arrivals: Arc<Arrivals>,
     alarms: Alarms,
+    seen: Seen,
 }
+
+/// The drops that [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little. Shared with
+/// whoever destroys the keys: names are forgotten with them. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Arc<Mutex<HashMap<SubmissionId, Drop>>>);
+
+impl Seen {
+    /// Forgets the name of the file that became `id`.
+    pub fn forget(&self, id: SubmissionId) {
+        if let Ok(mut seen) = self.0.lock() {
+            seen.remove(&id);
+        }
+    }
+
+    fn get(&self, id: SubmissionId) -> Option<Drop> {
+        self.0.lock().ok()?.get(&id).cloned()
+    }
+
+    fn keep(&self, id: SubmissionId, found: Drop) {
+        let Ok(mut seen) = self.0.lock() else { return };
+        if seen.len() >= SEEN_AT_MOST {
+            seen.clear();
+        }
+        seen.insert(id, found);
+    }
+}
+
+/// Drops whose names are kept in memory.
+const SEEN_AT_MOST: usize = 20_000;
 
 #[derive(Debug)]
 struct Inner {
@@ -258,8 +288,6 @@ struct Inner {
     arrived: Arc<Notify>,
     /// Addresses at which receipts are answered.
     replies: Option<Replies>,
-    /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
-    seen: Mutex<HashMap<SubmissionId, Drop>>,
 }
 
 #[derive(Debug)]
@@ -297,7 +325,6 @@ impl Intake {
         let upstream =
             upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
         let memory = Budget::new(config.limits.submission.get());
-        let seen = Mutex::default();
         let replies = Replies::of(&config, &spool);
         Ok(Intake {
             inner: Arc::new(Inner {
@@ -313,10 +340,10 @@ impl Intake {
                 memory,
                 arrived,
                 replies,
-                seen,
             }),
             arrivals: Arc::default(),
             alarms: Alarms::default(),
+            seen: Seen::default(),
         })
     }
 
@@ -324,6 +351,12 @@ impl Intake {
     #[must_use]
     pub fn telling(self, arrivals: Arc<Arrivals>, alarms: Alarms) -> Intake {
         Intake { arrivals, alarms, ..self }
+    }
+
+    /// Shares what it remembers of open drops with whoever destroys their keys.
+    #[must_use]
+    pub fn remembering(self, seen: Seen) -> Intake {
+        Intake { seen, ..self }
     }
 
     /// Where what wants a person is told.
@@ -399,10 +432,12 @@ impl Intake {
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
         let sha256 = crate::spool::hex(&sealed.sha256);
-        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: sha256.clone() };
+        let mark = Document::mark(&sha256, &inner.spool.marker(Purpose::Digest));
+        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark };
         let repeats_since =
             now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
         let source = arrival.source.to_string();
+        let receipt_to = self.sealed_receipt_address(&arrival)?;
         let mut arrival = arrival;
         let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.marker(Purpose::Source));
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
@@ -411,9 +446,8 @@ impl Intake {
                 id: SubmissionId::new(now, chance),
                 source: source.clone(),
                 source_keys: keys.clone(),
-                receipt_to: self.receipt_address(&arrival),
+                receipt_to: receipt_to.clone(),
                 sender: arrival.sender.clone(),
-                message_id: arrival.message_id.clone(),
                 accepted_at: now,
                 wrapped_key: wrapped.0.clone(),
                 facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival, end) }.seal(key)?,
@@ -519,9 +553,7 @@ impl Intake {
         let open = self.inner.store.submissions(&filter, 10_000).await?;
         let mut drops = Vec::with_capacity(open.len());
         for submission in open.into_iter().rev() {
-            if let Some(known) =
-                self.inner.seen.lock().ok().and_then(|seen| seen.get(&submission.id).cloned())
-            {
+            if let Some(known) = self.seen.get(submission.id) {
                 drops.push(known);
                 continue;
             }
@@ -530,12 +562,7 @@ impl Intake {
             let facts = SubmissionFacts::open(&key, &submission.facts)?;
             let Some(name) = facts.file else { continue };
             let found = Drop { name, bytes: submission.bytes, at: submission.accepted_at };
-            if let Ok(mut seen) = self.inner.seen.lock() {
-                if seen.len() >= 20_000 {
-                    seen.clear();
-                }
-                seen.insert(submission.id, found.clone());
-            }
+            self.seen.keep(submission.id, found.clone());
             drops.push(found);
         }
         Ok(drops)
@@ -547,11 +574,7 @@ impl Intake {
     /// Where the database fails.
     pub async fn results(&self, user: &str) -> Result<Vec<ResultFile>, Refusal> {
         let rows = self.inner.store.results(user).await?;
-        let open = |row: crate::store::ResultRow| {
-            let at = Timestamp::from_millisecond(row.made_at).unwrap_or(Timestamp::MIN);
-            Ok(ResultFile::open(&self.inner.spool, &row.id, &row.body, at)?)
-        };
-        rows.into_iter().map(open).collect()
+        rows.into_iter().map(|row| Ok(ResultFile::open(&self.inner.spool, row)?)).collect()
     }
 
     /// Removes a result file that was picked up.
@@ -561,6 +584,22 @@ impl Intake {
     pub async fn remove_result(&self, user: &str, id: &str) -> Result<(), Refusal> {
         self.inner.store.remove_result(user, id).await?;
         Ok(())
+    }
+
+    /// A Message-ID as the store keeps it; none where that fails, then the mail is found by its place alone.
+    fn sealed_message_id(&self, message_id: Option<String>) -> Option<Vec<u8>> {
+        self.inner.spool.seal_message_id(&message_id?).ok()
+    }
+
+    /// The opposite.
+    fn opened_message_id(&self, sealed: &[u8]) -> Option<String> {
+        self.inner.spool.open_message_id(sealed).ok()
+    }
+
+    /// Where receipts of `arrival` go by mail, as the store keeps it.
+    fn sealed_receipt_address(&self, arrival: &Arrival) -> Result<Option<SealedAddress>, Refusal> {
+        let to = self.receipt_address(arrival);
+        Ok(to.map(|to| self.inner.spool.seal_address(&to)).transpose()?)
     }
 
     fn receipt_address(&self, arrival: &Arrival) -> Option<String> {
@@ -578,6 +617,7 @@ fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
         envelope_from: arrival.envelope_from.clone(),
         envelope_to: arrival.envelope_to.clone(),
         file: arrival.file.clone(),
+        message_id: arrival.message_id.clone(),
         proof: arrival.proof,
         dsn: arrival.dsn.clone(),
         ..SubmissionFacts::default()

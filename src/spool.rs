@@ -22,6 +22,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+mod address;
 mod directory;
 mod error;
 mod keys;
@@ -30,6 +31,7 @@ mod seal;
 mod space;
 mod writer;
 
+pub use address::SealedAddress;
 use directory::DirectorySync;
 pub use error::SpoolError;
 use keys::MasterKeys;

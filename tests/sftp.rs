@@ -12,7 +12,7 @@ use faxbridge::config::Config;
 use faxbridge::intake::{Intake, ResultFile, SubmissionFacts, sftp};
 use faxbridge::routing::Rules;
 use faxbridge::spool::{MasterKey, Spool, WrappedKey};
-use faxbridge::store::{Store, SubmissionFilter};
+use faxbridge::store::{NewResult, Store, SubmissionFilter};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -179,7 +179,8 @@ async fn openssh_puts_renames_and_picks_up() {
     assert_eq!(server.accepted().await.len(), 3);
 
     let sealed = ResultFile::seal(&server.spool, "1", "b.json", b"{}").unwrap();
-    server.store.record_sent("1", Some(("billing".into(), sealed)), SystemClock.now()).await.unwrap();
+    let result = NewResult { owner: "billing".into(), sealed };
+    server.store.record_sent("1", Some(result), SystemClock.now()).await.unwrap();
     let done = server.batch("cd results\nget b.json local/b.json\nrm b.json\nls\n").await;
     assert!(done.status.success(), "{}", said(&done));
     assert_eq!(fs::read(server.path("local/b.json")).unwrap(), b"{}");

@@ -118,6 +118,10 @@ pub struct Retention {
     /// Mails in the folders that fetched mailboxes are sorted into are deleted there this long after they were moved. Left
     /// out, never.
     pub mailboxes: Option<Duration>,
+    /// Rows of submissions, jobs, attempts and answers are deleted this long after their documents.
+    pub records: Duration,
+    /// Signed receipts and the ledger are deleted after this. Left out, never.
+    pub proofs: Option<Duration>,
 }
 
 impl Default for Retention {
@@ -128,6 +132,8 @@ impl Default for Retention {
             refused: Duration::hours(14 * 24),
             repeats: Duration::hours(24),
             mailboxes: None,
+            records: Duration::hours(400 * 24),
+            proofs: None,
         }
     }
 }
@@ -282,6 +288,9 @@ pub struct Rule {
     pub number: Option<String>,
     /// Sender's reference on cover and receipt; may hold captures.
     pub reference: Option<String>,
+    /// Whether the receipt that is kept shows the reference in clear; otherwise a mark of it.
+    #[serde(default)]
+    pub keep_reference: bool,
     /// Patient or claim identifier on the cover; may hold captures.
     pub identifier: Option<String>,
     /// What that identifier is called on the cover, as `Claim`.

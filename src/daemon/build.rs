@@ -29,7 +29,6 @@ use crate::prepare::turns::SPARE_WORKERS;
 use crate::receipt::SigningKey;
 use crate::receipt::outbox::Outbox;
 use crate::receipt::relay::token_map;
-use crate::receipt::reply::Replies;
 use crate::routing::Rules;
 
 /// See the module.
@@ -148,7 +147,9 @@ fn put_together(loaded: &Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
             Arc::clone(&ground.clock),
             Arc::clone(&ground.arrived),
         );
-        faults.some("sender", intake).map(|i| i.telling(Arc::clone(&ground.arrivals), ground.alarms.clone()))
+        let intake = faults.some("sender", intake);
+        let intake = intake.map(|i| i.telling(Arc::clone(&ground.arrivals), ground.alarms.clone()));
+        intake.map(|i| i.remembering(ground.seen.clone()))
     };
     let mut doors = Doors { faults: &mut faults, certificates: Vec::new() };
     let (smtp, webhook_tls, media_tls) = doors.open(&config, intake.as_ref());
@@ -346,13 +347,12 @@ fn preparer(
     let planner = Planner::new(Arc::clone(config), ground.store.clone(), rules);
     let planner = faults.some("organization.country", planner);
     let fonts = faults.some("cover.fonts", Fonts::with_files(&config.cover.fonts));
-    let replies = Replies::of(config, &ground.spool);
     Some(Preparer {
         store: ground.store.clone(),
         spool: ground.spool.clone(),
         workshop,
         planner: planner?,
-        commands: commands::Desk::new(Arc::clone(config), ground.store.clone(), replies),
+        commands: commands::Desk::new(Arc::clone(config), ground.store.clone(), ground.spool.clone()),
         fonts: Arc::new(fonts?),
         config: Arc::clone(config),
         clock: Arc::clone(&ground.clock),

@@ -351,6 +351,7 @@ pub(super) fn retention(built: &Built, ground: &Ground) -> Retention {
         clock: Arc::clone(&ground.clock),
         answered: Arc::clone(&ground.answered),
         alarms: ground.alarms.clone(),
+        seen: ground.seen.clone(),
     }
 }
 

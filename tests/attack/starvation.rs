@@ -98,8 +98,9 @@ worker_time = "20 s"
             stage
                 .until("the other sender's job", async || {
                     let all = stage.submissions().await;
-                    let mine =
-                        |s: &&Submission| s.sender == "front desk" && s.message_id.as_deref() == Some(&id);
+                    let mine = |s: &&Submission| {
+                        s.sender == "front desk" && stage.facts(s).message_id.as_deref() == Some(&id)
+                    };
                     all.iter().find(mine).filter(|s| s.verdict.is_some()).map(|_| ())
                 })
                 .await;

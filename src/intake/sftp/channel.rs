@@ -88,6 +88,10 @@ async fn talk(
                 if *stop.borrow() && !files.uploading() {
                     return Ok(());
                 }
+                if input.is_empty() && !files.uploading() {
+                    // A session may wait here for long: with nothing of the file before. What is freed is overwritten.
+                    (input, answers) = (BytesMut::new(), BytesMut::new());
+                }
                 tokio::select! {
                     message = incoming.wait() => message,
                     // The sender lives as long as the server; if it is gone, the channel's own end comes next.

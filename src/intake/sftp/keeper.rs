@@ -41,6 +41,7 @@ impl Answer {
             version: intake.now().to_string(),
             bytes: file.bytes,
             sha256: file.sha256,
+            left: false,
             sentence: sentence.to_owned(),
         })
     }
