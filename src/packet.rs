@@ -44,6 +44,8 @@ mod typed;
 mod worker;
 pub mod workshop;
 
+pub use facts::{Automatic, MACHINE_FIELDS, automatic};
+pub(crate) use mime::fields as header_fields;
 pub use selection::Selection;
 pub use worker::worker_main;
 pub use workshop::{Bench, BoxError, Sink, Workshop, WorkshopError, WorkshopLimits};
@@ -125,8 +127,8 @@ pub struct MailFacts {
     pub references: Vec<String>,
     /// When the mail says it was written.
     pub date: Option<jiff::Timestamp>,
-    /// Why this is the mail of a machine that must not be answered or faxed; `None` for mail of people.
-    pub auto_submitted: Option<String>,
+    /// Why this is no mail that a person wrote by hand; `None` for mail of people.
+    pub automatic: Option<Automatic>,
     /// Addresses of To and Cc with their display names, at most 500.
     #[serde(default)]
     pub addressees: Vec<Addressee>,

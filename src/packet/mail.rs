@@ -135,10 +135,8 @@ impl Reader<'_> {
         let raw = mime::without_postmark(raw);
         let (header, body) = mime::split(raw);
         self.measure(header)?;
-        let head = Head::read(header, "text/plain");
-        let known = head.clone().unwrap_or_default();
-        self.found.facts = facts::facts(header, &known).ok_or(Fault::NoHeader)?;
-        self.part(head?, body, Place::default(), &mut Vec::new(), true)
+        self.found.facts = facts::facts(header).ok_or(Fault::NoHeader)?;
+        self.part(Head::read(header, "text/plain")?, body, Place::default(), &mut Vec::new(), true)
     }
 
     fn measure(&self, header: &[u8]) -> Result<(), Fault> {

@@ -18,7 +18,9 @@ use super::names;
 use super::recent::{Guesses, Origin, Pace};
 use super::reply::Reply;
 use super::tls::Partners;
+use super::told::{Reason, Told};
 use super::wire::{Hangup, Line, MAX_LINE, Wire};
+use crate::config::Network;
 use crate::intake::proof::Witness;
 use crate::intake::{Intake, Refusal};
 
@@ -36,11 +38,16 @@ pub(super) struct Settings {
     /// Largest mail, in bytes.
     pub(super) largest: u64,
     pub(super) tls: Option<TlsAcceptor>,
+    /// Mail is refused without it.
+    pub(super) require_tls: bool,
+    /// But from here.
+    pub(super) without_tls: Vec<Network>,
     pub(super) partners: Option<Arc<Partners>>,
     pub(super) guesses: Guesses,
     pub(super) mails_per_minute: Option<u32>,
     pub(super) by_address: Pace<Origin>,
     pub(super) by_sender: Pace<String>,
+    pub(super) told: Told,
 }
 
 /// Whose rules a session follows.
@@ -139,6 +146,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         match hangup {
             Hangup::Closed | Hangup::Broken(_) => None,
             Hangup::Idle => Some(Reply::new(421, "4.4.2", format!("{host} heard too little for too long"))),
+            Hangup::Unproven => Some(Reply::new(
+                421,
+                "4.7.0",
+                format!("{host} closes sessions that have proven nothing for so long"),
+            )),
             Hangup::Overtime => {
                 Some(Reply::new(421, "4.4.2", format!("{host} closes sessions that last so long")))
             }
@@ -283,10 +295,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or_default()));
             if partners.vouch_for(chain, now) {
                 self.names = names::of(own);
-            } else {
-                tracing::info!(
-                    "a client showed a certificate that none of smtp.client_authorities vouches for"
-                );
+                self.wire.proven();
+            } else if self.settings.told.note(Reason::Certificate, self.peer) {
+                let peer = self.peer;
+                tracing::warn!(peer.ip = %peer, "a client certificate of {peer} does not count: {}", Reason::Certificate);
             }
         }
         Ok(())
@@ -305,7 +317,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     fn refused(&self, refusal: &Refusal) -> Reply {
-        super::tell_operator(refusal);
+        self.settings.told.refusal(refusal, self.peer);
         Reply::refusal(refusal)
     }
 }

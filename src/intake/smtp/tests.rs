@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::recent::{Guesses, Pace};
 use super::session::{Protocol, Session, Settings};
+use super::told::Told;
 use super::wire::Wire;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -96,11 +97,14 @@ impl Bench {
             max_recipients: 3,
             largest: 1 << 20,
             tls: None,
+            require_tls: false,
+            without_tls: Vec::new(),
             partners: None,
             guesses: Guesses::new(10, Duration::from_secs(60), Duration::ZERO),
             mails_per_minute: None,
             by_address: Pace::new(),
             by_sender: Pace::new(),
+            told: Told::default(),
         };
         Bench { folder, store, spool, intake, settings: Arc::new(settings), protocol: Protocol::Smtp, stop }
     }
