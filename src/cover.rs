@@ -90,7 +90,7 @@ pub const LABELS: [&str; 18] = [
 /// Why there is no cover. The sentences hold no text of the sheet, only where it is and which character it is.
 #[derive(Debug, thiserror::Error)]
 pub enum CoverError {
-    /// A character that none of the fonts can draw.
+    /// A letter of a text that is faxed as pages, which none of the fonts can draw.
     #[error(
         "the {field} holds the character U+{:04X} ({script}), which no font of the cover can draw; \
          leave it out, or name a font file that has it under cover.fonts", u32::from(*.character)

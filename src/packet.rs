@@ -30,6 +30,7 @@ mod mapi;
 pub mod message;
 mod mime;
 mod names;
+mod notice;
 mod opened;
 mod parameters;
 mod pdf;

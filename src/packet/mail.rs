@@ -50,6 +50,10 @@ pub(super) struct Entity {
     pub length: u64,
     /// The transfer encoding could not be undone.
     pub damaged: bool,
+    /// That one, where nobody here knows it.
+    pub encoding: Option<String>,
+    /// A document of the mail stands in front of it.
+    pub behind: bool,
     /// Content-ID without angle brackets.
     pub content_id: Option<String>,
     /// Disposition `inline`.
@@ -110,6 +114,11 @@ pub(super) fn read(raw: &[u8], rules: &Rules) -> Mail {
     for entity in &mail.entities {
         let times = mail.around.contents.entry(entity.sha256).or_insert(0);
         *times = times.saturating_add(1);
+    }
+    let mut behind = false;
+    for entity in &mut mail.entities {
+        entity.behind = behind;
+        behind |= entity.role == Role::Attachment;
     }
     mail.around.has_pdf = mail
         .entities
@@ -356,6 +365,7 @@ fn entity(head: Head, bytes: &[u8], place: Place) -> Entity {
         length: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         content_id: head.content_id,
         inline: head.inline,
+        encoding: head.encoding,
         smime_type: head.smime_type,
         place,
         ..Entity::default()
