@@ -12,6 +12,7 @@ use std::sync::Arc;
 use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::{self as settings, Config};
 use faxbridge::daemon;
+use faxbridge::log;
 use faxbridge::spool::Spool;
 use faxbridge::store::Store;
 
@@ -55,18 +56,21 @@ pub(crate) fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let runtime = match runtime.max_blocking_threads(64).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("faxbridge: no threads to run on: {error}");
+            log::last_words(&format!("faxbridge: no threads to run on: {error}"));
             return ExitCode::from(1);
         }
     };
     match runtime.block_on(work) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            log::flush();
+            ExitCode::SUCCESS
+        }
         Err(error) if error.is::<Misuse>() => {
-            eprintln!("{error}");
+            log::last_words(&error.to_string());
             ExitCode::from(2)
         }
         Err(error) => {
-            eprintln!("faxbridge: {error:#}");
+            log::last_words(&format!("faxbridge: {error:#}"));
             ExitCode::from(1)
         }
     }

@@ -168,6 +168,10 @@ pub async fn start(loaded: Loaded, program: PathBuf) -> Result<Running, StartErr
             "picking up {dropped} things that were in hand when the process ended"
         );
     }
+    store
+        .key_former_sources(&spool.marker(Purpose::Source))
+        .await
+        .map_err(|e| StartError::new("database", e))?;
     // Told before anything is made: a key that cannot sign is a fault of the configuration.
     Dkim::of(&config).map_err(StartError::configuration)?;
     let clock: SharedClock = Arc::new(SystemClock);
@@ -431,6 +435,7 @@ impl Parts {
             providers: self.providers.clone(),
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
+            alarms: self.alarms.clone(),
             wake: Arc::clone(&self.made),
         };
         let stop = self.shutdown.subscribe();
@@ -455,6 +460,7 @@ impl Parts {
             store: self.store.clone(),
             spool: self.spool.clone(),
             clock: Arc::clone(&self.clock),
+            alarms: self.alarms.clone(),
         };
         let stop = self.shutdown.subscribe();
         self.workers.spawn(async {

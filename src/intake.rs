@@ -25,7 +25,7 @@ use crate::job::{self, SubmissionId};
 use crate::packet::Automatic;
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
-use crate::spool::{SealKey, Spool, WrappedKey, Writer};
+use crate::spool::{Purpose, SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 
 pub mod folder;
@@ -377,7 +377,7 @@ impl Intake {
         let repeats_since = now.checked_sub(self.known_for(&arrival)).unwrap_or(Timestamp::MIN);
         let source = arrival.source.to_string();
         let mut arrival = arrival;
-        let mut keys = source_keys(&mut arrival, &sha256);
+        let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.marker(Purpose::Source));
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
         loop {
             let new = NewSubmission {

@@ -22,7 +22,8 @@
 //! [`commands`] is the way back: a receipt that is answered with `cancel`, `release` or `status`.
 //!
 //! Beside the way: [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
-//! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
+//! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`log`] (writes lines so that nobody waits for it),
+//! [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
 //!
 //! The nine promises this code keeps, each with a test that fails if it breaks, stand in `README.md`.
 
@@ -38,6 +39,8 @@ pub mod delivery;
 pub(crate) mod gate;
 pub mod intake;
 pub mod job;
+pub mod listener;
+pub mod log;
 pub mod oauth;
 pub mod packet;
 pub mod prepare;

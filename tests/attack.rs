@@ -1,5 +1,7 @@
 //! Somebody means harm: strangers on the machine, floods, and what they could find afterwards. Each story runs the real binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
+
 mod support;
 
 #[path = "attack/disk.rs"]

@@ -1,5 +1,7 @@
 //! The daemon's surroundings misbehave, as reported in public: each story runs the real binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
+
 mod support;
 
 #[path = "weather/clock.rs"]

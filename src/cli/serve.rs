@@ -2,8 +2,8 @@
 
 use std::os::unix::process::CommandExt;
 
-use faxbridge::config::{LogFormat, Telemetry};
 use faxbridge::daemon::{self, Running};
+use faxbridge::log;
 use faxbridge::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,14 +23,18 @@ pub(crate) struct Arguments {
 const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    set_up_allocator();
+    let allocator = set_up_allocator();
     #[cfg(target_os = "linux")]
     if arguments.end_with_parent {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
     }
     let path = arguments.file.config;
     let loaded = load(&path)?;
-    start_log(&loaded.config.telemetry)?;
+    log::start(&loaded.config.telemetry).map_err(|error| Misuse(error.to_string()))?;
+    if let Err(error) = allocator {
+        // Only memory is lost by that.
+        tracing::warn!("the allocator keeps its defaults: {error}");
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -56,15 +60,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 /// The allocator reads its settings when a process begins, and from nowhere else without unsafe code: so this process begins
 /// again, as the same process for all who know it, unless it was started with settings. That costs a few milliseconds.
-fn set_up_allocator() {
+fn set_up_allocator() -> std::io::Result<()> {
     if ALLOCATOR.iter().all(|(name, _)| std::env::var_os(name).is_some()) {
-        return;
+        return Ok(());
     }
     let mut words = std::env::args_os();
-    let Some(name) = words.next() else { return };
-    let error = std::process::Command::new("/proc/self/exe").arg0(name).args(words).envs(ALLOCATOR).exec();
-    // Only memory is lost by that.
-    eprintln!("the allocator keeps its defaults: {error}");
+    let Some(name) = words.next() else { return Ok(()) };
+    Err(std::process::Command::new("/proc/self/exe").arg0(name).args(words).envs(ALLOCATOR).exec())
 }
 
 async fn start(loaded: faxbridge::config::Loaded) -> anyhow::Result<Running> {
@@ -102,23 +104,6 @@ async fn could_start(loaded: &faxbridge::config::Loaded) -> anyhow::Result<()> {
     daemon::token_sources(&loaded.config, None, &clock)?;
     let store = Store::open(&loaded.config.store.data_dir, "reload").await?;
     Ok(daemon::meet_providers(loaded, &store).await?)
-}
-
-fn start_log(telemetry: &Telemetry) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).map_err(|e| {
-        Misuse(format!("telemetry.log = {:?}: {e}; as in \"info\" or \"faxbridge=debug\"", telemetry.log))
-    })?;
-    // What the IMAP client logs of itself are whole commands and answers: passwords, tokens, mails.
-    let mut filter = filter;
-    for quiet in ["async_imap=warn", "async_imap::imap_stream=warn"] {
-        filter = filter.add_directive(quiet.parse()?);
-    }
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match telemetry.format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
 }
 
 /// Half of what systemd allows between two signs of life; a long time where it asks for none.

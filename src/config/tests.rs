@@ -286,6 +286,12 @@ fn single_faults_with_their_lines() {
         ),
         ("[cover]\npaper = \"A4\"", "10: cover.paper: found \"A4\"; allowed: letter, a4; did you mean a4?"),
         ("[telemetry]\nlog = \"a=b=c\"", "10: telemetry.log: found \"a=b=c\"; allowed: error, warn"),
+        ("[telemetry]\nlog = \"inof\"", "10: telemetry.log: found \"inof\"; allowed: error, warn"),
+        (
+            "[telemetry]\nlog = \"info,faxbridge=debgu\"",
+            "10: telemetry.log: found \"info,faxbridge=debgu\"; allowed: error, warn",
+        ),
+        ("[telemetry]\nlog = \"\"", "10: telemetry.log: found \"\"; allowed: error, warn"),
         (
             "[[sender]]\nname = \"a\"\nlogin = \"a\"\naddresses = [\"a@b.c\"]\n[receipt]\nrelay=\"m:25\"\nfrom=\"f@x\"",
             "11: sender[1].login: stands alone; allowed: together with password, or neither",

@@ -36,13 +36,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::alarm::Alarms;
+use crate::listener::Listener;
+
 /// For requests under way when the daemon stops. A stranger who never ends his must not keep it from stopping, or
 /// from coming back with a new configuration.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 /// How long what still comes after the answer is thrown away.
 const LINGER: Duration = Duration::from_secs(2);
-/// After a connection that could not be accepted, for want of files mostly.
-const PAUSE: Duration = Duration::from_millis(200);
 /// Bytes that are held of a request's head, or of what is read and written at once.
 const BUFFER: usize = 64 << 10;
 
@@ -90,6 +91,10 @@ impl From<StatusCode> for Answer {
 pub(super) struct Door<H> {
     /// What it is called in the log.
     pub(super) name: &'static str,
+    /// The key of its address in the configuration.
+    pub(super) key: &'static str,
+    /// Told what wants a person.
+    pub(super) alarms: Alarms,
     /// With certificate and key, only TLS is spoken.
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// How much it bears.
@@ -108,20 +113,15 @@ where
         let door = Arc::new(self);
         let seats = Arc::new(Semaphore::new(door.limits.connections));
         let mut open = JoinSet::new();
+        let mut listener = Listener::new(listener, door.key, door.alarms.clone());
         loop {
             tokio::select! {
                 biased;
                 () = stop(&mut shutdown) => break,
                 Some(ended) = open.join_next() => door.report(ended),
-                (accepted, seat) = next(&listener, &seats) => match accepted {
-                    Ok(stream) => {
-                        open.spawn(Arc::clone(&door).connection(stream, seat));
-                    }
-                    Err(error) => {
-                        tracing::warn!("{} can accept no connection for now: {error}", door.name);
-                        sleep(PAUSE).await;
-                    }
-                },
+                (stream, seat) = next(&mut listener, &seats) => {
+                    open.spawn(Arc::clone(&door).connection(stream, seat));
+                }
             }
         }
         drop(listener);
@@ -204,18 +204,13 @@ async fn stop(shutdown: &mut watch::Receiver<bool>) {
 }
 
 /// The next connection, once there is a seat for it.
-async fn next(
-    listener: &TcpListener,
-    seats: &Arc<Semaphore>,
-) -> (io::Result<TcpStream>, Option<OwnedSemaphorePermit>) {
+async fn next(listener: &mut Listener, seats: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     // Never closed.
     let seat = Arc::clone(seats).acquire_owned().await.ok();
-    let accepted = listener.accept().await.map(|(stream, _)| {
-        // Answers are small, or come in large pieces.
-        let _ = stream.set_nodelay(true);
-        stream
-    });
-    (accepted, seat)
+    let (stream, _) = listener.accept().await;
+    // Answers are small, or come in large pieces.
+    let _ = stream.set_nodelay(true);
+    (stream, seat)
 }
 
 /// A connection that waits for its client only so long, tells when everything is written, and ends in two steps.

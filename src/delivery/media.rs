@@ -33,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::door::{Answer, Door, Limits};
+use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::job::{self, JobId};
 use crate::spool::{Marker, Reader, Spool, SpoolError, WrappedKey};
@@ -92,6 +93,8 @@ pub struct Host {
     pub spool: Spool,
     /// Time.
     pub clock: SharedClock,
+    /// Told what wants a person.
+    pub alarms: Alarms,
 }
 
 impl Host {
@@ -112,12 +115,15 @@ impl Host {
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
+        let alarms = self.alarms.clone();
         let (host, leaving) = (Arc::new(self), Arc::new(Leaving::default()));
         let handler = move |request| {
             let (host, leaving) = (Arc::clone(&host), Arc::clone(&leaving));
             async move { host.answer(request, &leaving).await.unwrap_or_else(|| StatusCode::NOT_FOUND.into()) }
         };
-        Door { name: "the media host", tls, limits, handler }.serve(listener, shutdown).await;
+        Door { name: "the media host", key: "media.listen", alarms, tls, limits, handler }
+            .serve(listener, shutdown)
+            .await;
     }
 
     /// `None` for whatever is wrong.

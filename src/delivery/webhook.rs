@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use super::door::{Door, Limits};
 use super::worker::Providers;
 use super::{Hook, Provider, Status, WebhookRefusal};
+use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::spool::Marker;
 use crate::store::Store;
@@ -102,6 +103,8 @@ pub struct Desk {
     pub store: Store,
     /// Time.
     pub clock: SharedClock,
+    /// Told what wants a person.
+    pub alarms: Alarms,
     /// Told when a Job is to be looked at.
     pub wake: Arc<Notify>,
 }
@@ -125,12 +128,15 @@ impl Desk {
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
+        let alarms = self.alarms.clone();
         let (desk, places) = (Arc::new(self), Arc::new(Semaphore::new(BODIES)));
         let handler = move |request| {
             let (desk, places) = (Arc::clone(&desk), Arc::clone(&places));
             async move { desk.take(request, &places, body_time).await.into() }
         };
-        Door { name: "the webhook listener", tls, limits, handler }.serve(listener, shutdown).await;
+        Door { name: "the webhook listener", key: "webhook.listen", alarms, tls, limits, handler }
+            .serve(listener, shutdown)
+            .await;
     }
 
     async fn take(&self, request: Request, places: &Semaphore, body_time: Duration) -> StatusCode {

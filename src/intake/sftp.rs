@@ -26,6 +26,7 @@ use self::session::Connection;
 use self::shelf::Shelves;
 use super::Intake;
 use crate::config;
+use crate::listener::Listener;
 
 mod channel;
 mod files;
@@ -67,6 +68,7 @@ pub async fn serve(
     intake: Intake,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut listener = Listener::new(listener, "sftp.listen", intake.alarms().clone());
     let server = Arc::new(Server {
         ssh: Arc::new(ssh_config(&config, host_key)),
         intake,
@@ -80,14 +82,7 @@ pub async fn serve(
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => server.admit(socket, peer.ip(), &mut connections),
-                // Out of file handles or the like: those come back, and looping would only burn time until then.
-                Err(error) => {
-                    tracing::warn!("SFTP: a connection could not be accepted: {error}");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            },
+            (socket, peer) = listener.accept() => server.admit(socket, peer.ip(), &mut connections),
             _ = connections.join_next(), if !connections.is_empty() => {}
             _ = sweep.tick() => server.shelves.sweep(Instant::now()),
             () = stopped(&mut stop) => break,

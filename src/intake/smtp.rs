@@ -21,7 +21,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
@@ -33,6 +33,7 @@ use self::wire::Wire;
 use super::Intake;
 use crate::config::{self, Network};
 use crate::gate::{Full, Gate, Most, Seat};
+use crate::listener::Listener;
 
 mod auth;
 mod command;
@@ -74,6 +75,17 @@ pub enum Door {
     Tls,
     /// LMTP (RFC 2033).
     Lmtp,
+}
+
+impl Door {
+    /// The key of its addresses.
+    fn key(self) -> &'static str {
+        match self {
+            Door::Smtp => "smtp.listen",
+            Door::Tls => "smtp.listen_tls",
+            Door::Lmtp => "smtp.listen_lmtp",
+        }
+    }
 }
 
 /// The TLS of a server.
@@ -152,8 +164,9 @@ impl Server {
     pub async fn serve(&self, listener: TcpListener, door: Door, mut shutdown: watch::Receiver<bool>) {
         let mut sessions = JoinSet::new();
         let mut counts = interval(COUNTS);
+        let mut listener = Listener::new(listener, door.key(), self.shared.intake.alarms().clone());
         loop {
-            let accepted = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|stop| *stop) => break,
                 Some(ended) = sessions.join_next() => {
@@ -166,18 +179,12 @@ impl Server {
                 }
                 accepted = listener.accept() => accepted,
             };
-            match accepted {
-                Ok((stream, peer)) => match self.shared.gate.enter() {
-                    Ok(seat) => {
-                        let shared = Arc::clone(&self.shared);
-                        sessions.spawn(shared.session(stream, peer.ip(), door, seat, shutdown.clone()));
-                    }
-                    Err(full) => self.shared.turn_away(stream, peer.ip(), door, full).await,
-                },
-                Err(error) => {
-                    tracing::warn!("no SMTP connection can be accepted for now: {error}");
-                    sleep(PAUSE).await;
+            match self.shared.gate.enter() {
+                Ok(seat) => {
+                    let shared = Arc::clone(&self.shared);
+                    sessions.spawn(shared.session(stream, peer.ip(), door, seat, shutdown.clone()));
                 }
+                Err(full) => self.shared.turn_away(stream, peer.ip(), door, full).await,
             }
         }
         drop(listener);

@@ -1,24 +1,31 @@
 //! What recognises the same mail or file when it comes again.
 //!
 //! A mail has one key for each of its recipients: its sender, Message-ID, the fields that say when it was written and how its
-//! body is to be read, its body, and that recipient. The way it came is not in it, so a mail that is sent and also fetched from a mailbox is one; neither are the other recipients, since a client that saw no
-//! answer may send the mail to each of them on its own. Some scanners give every mail the same Message-ID: another body is
+//! body is to be read, its body, and that recipient. The way it came is not in it, so a mail that is sent and also fetched from a
+//! mailbox is one; neither are the other recipients, since a client that saw no answer may send the mail to each of them on its
+//! own. Some scanners give every mail the same Message-ID: another body is
 //! another mail, and so is another Content-Type: a copy in which somebody changed what no signature covers must not stand in for
 //! the mail itself. Other header lines differ with the way and do not count.
 //!
 //! A file has one key: its way, sender, name and content. A mail without Message-ID is known by every byte of it
 //! ([`Arrival::identity`]), over SMTP for a few hours; what a person sends by hand is new each time.
+//!
+//! A key is a mark under a key derived from the master key: file names and Message-IDs can be guessed, and whoever has the
+//! database alone must not be able to try. What is marked is the digest that earlier versions recorded as it was, so that
+//! theirs can be put under the mark too ([`crate::store::Store::key_former_sources`]).
 
 use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
 use super::{Arrival, Source};
-use crate::spool::hex;
+use crate::spool::{Marker, hex};
 use crate::store::SourceKeys;
 
-/// The keys of `arrival`. Its recipients stand beside the keys afterwards, each once.
-pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str) -> SourceKeys {
+/// The keys of `arrival`, made with the [`Purpose::Source`](crate::spool::Purpose) marker. Its recipients stand beside the keys
+/// afterwards, each once.
+pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) -> SourceKeys {
+    let key = |fields: &[&str]| marker.mark(&fingerprint(fields));
     let source = arrival.source.to_string();
     let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
     match (&arrival.source, named, &arrival.file) {
@@ -28,6 +35,7 @@ pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str) -> SourceKeys {
                 message_id,
                 reading: arrival.reading_sha256.as_deref(),
                 body: arrival.body_sha256.as_deref(),
+                marker,
             };
             let former = matches!(arrival.source, Source::Smtp).then(|| mail.former(&arrival.envelope_to));
             if arrival.envelope_to.is_empty() {
@@ -69,13 +77,14 @@ struct Mail<'a> {
     message_id: &'a str,
     reading: Option<&'a str>,
     body: Option<&'a str>,
+    marker: &'a Marker,
 }
 
 impl Mail<'_> {
     fn to(&self, recipient: &str) -> String {
         let recipient = recipient.to_ascii_lowercase();
         let (reading, body) = (self.reading.unwrap_or_default(), self.body.unwrap_or_default());
-        key(&["mail", self.sender, self.message_id, reading, body, &recipient])
+        self.marker.mark(&fingerprint(&["mail", self.sender, self.message_id, reading, body, &recipient]))
     }
 
     /// As version 0.1 made one for all recipients of a mail over SMTP: so that a mail that came before the upgrade is known
@@ -86,12 +95,12 @@ impl Mail<'_> {
         let mut fields = vec!["smtp", self.sender, self.message_id];
         fields.extend(self.body);
         fields.extend(recipients.iter().map(String::as_str));
-        key(&fields)
+        self.marker.mark(&fingerprint(&fields))
     }
 }
 
 /// SHA-256 over all fields, each preceded by its length, so that no two lists of them are the same bytes.
-fn key(fields: &[&str]) -> String {
+fn fingerprint(fields: &[&str]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for field in fields {
         context.update(&(field.len() as u64).to_be_bytes());
@@ -103,6 +112,7 @@ fn key(fields: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::{MasterKey, Purpose};
 
     fn mail(message_id: Option<&str>, to: &[&str]) -> Arrival {
         Arrival {
@@ -120,7 +130,23 @@ mod tests {
     }
 
     fn each(mut arrival: Arrival, sha256: &str) -> Vec<String> {
-        source_keys(&mut arrival, sha256).each
+        source_keys(&mut arrival, sha256, &marker(7)).each
+    }
+
+    fn marker(master: u8) -> Marker {
+        MasterKey::from_bytes(&[master; 32]).unwrap().marker(Purpose::Source).unwrap()
+    }
+
+    #[test]
+    fn nobody_without_the_master_key_can_try_names() {
+        let (name, digest) = ("Miller_Anna_1971_+12125550199.pdf", "d1");
+        let known = each(file(name), digest);
+        let fields = ["sftp:billing", "billing", name, digest];
+        assert_ne!(known, [fingerprint(&fields)], "a plain digest can be tried by anybody");
+        let another = source_keys(&mut file(name), digest, &marker(8));
+        assert_ne!(known, another.each, "another master key makes another mark");
+        let digests = MasterKey::from_bytes(&[7; 32]).unwrap().marker(Purpose::Digest).unwrap();
+        assert_ne!(known, [digests.mark(&fingerprint(&fields))], "another purpose too");
     }
 
     #[test]
@@ -164,12 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_version_0_1_are_made_as_they_were() {
-        // Printed by that version.
-        let former = |to: &[&str]| source_keys(&mut mail(Some("<1@x>"), to), "d1").former;
+    fn keys_are_the_marks_of_what_version_0_1_recorded() {
+        let former = |to: &[&str]| source_keys(&mut mail(Some("<1@x>"), to), "d1", &marker(7)).former;
+        let marked = |fields: &[&str]| marker(7).mark(&fingerprint(fields));
         let fields = ["smtp", "front desk", "<1@x>", "b1", "a@f", "b@f"];
-        assert_eq!(former(&["B@f", "a@f"]), Some(key(&fields)));
-        assert_eq!(each(file("x.pdf"), "d1"), [key(&["sftp:billing", "billing", "x.pdf", "d1"])]);
+        assert_eq!(former(&["B@f", "a@f"]), Some(marked(&fields)));
+        assert_eq!(each(file("x.pdf"), "d1"), [marked(&["sftp:billing", "billing", "x.pdf", "d1"])]);
     }
 
     #[test]
@@ -184,7 +210,7 @@ mod tests {
         };
         let mut arrival = mail(Some("<1@x>"), &["a@f", "A@f", "b@f", "c@f"]);
         arrival.dsn = Some(Dsn { recipients: vec![wish("a@f"), wish("b@f")], ..Dsn::default() });
-        let mut keys = source_keys(&mut arrival, "d1");
+        let mut keys = source_keys(&mut arrival, "d1", &marker(7));
         assert_eq!(arrival.envelope_to, ["a@f", "b@f", "c@f"], "the same one once");
         let b = keys.each.get(1).cloned().unwrap();
         narrow(&mut arrival, &mut keys, &[b]);

@@ -47,6 +47,7 @@ pub struct Outbox {
     clock: SharedClock,
     wake: Arc<Notify>,
     /// Told what wants a person.
+    #[allow(dead_code, reason = "the relay's alarm follows")]
     alarms: Alarms,
     /// Told when a mail is ready to be sent.
     composed: Notify,

@@ -3,7 +3,8 @@
 //! Neither the master key nor a Submission's key is used directly: each purpose has a key of its own, derived with
 //! HKDF-SHA256 under a label, so that a value can never be taken for a wrapped key or a chunk of a document.
 //!
-//! Texts that must be known as ours again without being remembered are marked ([`Marker`]).
+//! Texts that must be known as ours again without being remembered are marked ([`Marker`]): a name, a number or a digest can be
+//! guessed, so a plain digest of one says as much as the text itself to whoever has the database.
 //!
 //! A sealed value is one byte of version, 12 random bytes of nonce, the AES-256-GCM ciphertext and its tag.
 
@@ -136,6 +137,14 @@ pub enum Purpose {
     Media,
     /// Addresses at which receipts are answered.
     Reply,
+    /// Mails and files, to know them when they come again.
+    Source,
+    /// Mail addresses, to know that two are the same.
+    Address,
+    /// Digests of documents, to tell later whether one was ours.
+    Digest,
+    /// What senders call their business: references, claim numbers.
+    Reference,
 }
 
 impl Purpose {
@@ -144,6 +153,10 @@ impl Purpose {
             Purpose::Webhook => b"faxbridge 1 mark webhook",
             Purpose::Media => b"faxbridge 1 mark media",
             Purpose::Reply => b"faxbridge 1 mark reply",
+            Purpose::Source => b"faxbridge 1 mark source",
+            Purpose::Address => b"faxbridge 1 mark address",
+            Purpose::Digest => b"faxbridge 1 mark digest",
+            Purpose::Reference => b"faxbridge 1 mark reference",
         }
     }
 }
@@ -195,6 +208,10 @@ pub(super) struct MasterKeys {
     webhook: Marker,
     media: Marker,
     reply: Marker,
+    source: Marker,
+    address: Marker,
+    digest: Marker,
+    reference: Marker,
 }
 
 impl MasterKeys {
@@ -205,6 +222,10 @@ impl MasterKeys {
             webhook: master.marker(Purpose::Webhook)?,
             media: master.marker(Purpose::Media)?,
             reply: master.marker(Purpose::Reply)?,
+            source: master.marker(Purpose::Source)?,
+            address: master.marker(Purpose::Address)?,
+            digest: master.marker(Purpose::Digest)?,
+            reference: master.marker(Purpose::Reference)?,
         })
     }
 
@@ -213,6 +234,10 @@ impl MasterKeys {
             Purpose::Webhook => &self.webhook,
             Purpose::Media => &self.media,
             Purpose::Reply => &self.reply,
+            Purpose::Source => &self.source,
+            Purpose::Address => &self.address,
+            Purpose::Digest => &self.digest,
+            Purpose::Reference => &self.reference,
         }
     }
 

@@ -13,6 +13,7 @@ use super::ledger::{self, Link};
 use super::submissions::NewSubmission;
 use super::{Store, StoreError, millis};
 use crate::job::SubmissionId;
+use crate::spool::Marker;
 
 /// Whether the Submission of a source key no longer stands in the way of the same mail or file: nothing of it arrived, nothing of it may
 /// have arrived, and its sender was told so. What comes after that answer is a wish to try anew.
@@ -170,6 +171,43 @@ impl Store {
             })
         })
         .await
+    }
+}
+
+impl Store {
+    /// Puts source keys that an earlier version recorded as plain digests under `marker`, so that what came before the upgrade is
+    /// recognised after it, and can be guessed no more. To be done before anything is accepted. Returns how many there were.
+    ///
+    /// # Errors
+    /// Where the database fails; what was not reached is done the next time.
+    pub async fn key_former_sources(&self, marker: &Marker) -> Result<u64, StoreError> {
+        let mut all = 0;
+        loop {
+            let marker = marker.clone();
+            let done = self
+                .write(move |tx| {
+                    Box::pin(async move {
+                        let plain: Vec<String> =
+                            sqlx::query_scalar("SELECT key FROM source_key WHERE keyed = 0 LIMIT $1")
+                                .bind(FORGOTTEN_AT_ONCE)
+                                .fetch_all(&mut *tx)
+                                .await?;
+                        for key in &plain {
+                            sqlx::query("UPDATE source_key SET key = $1, keyed = 1 WHERE key = $2")
+                                .bind(marker.mark(key))
+                                .bind(key)
+                                .execute(&mut *tx)
+                                .await?;
+                        }
+                        Ok(plain.len() as u64)
+                    })
+                })
+                .await?;
+            if done == 0 {
+                return Ok(all);
+            }
+            all += done;
+        }
     }
 }
 

@@ -28,7 +28,7 @@ const BATCH: usize = 256;
 /// How long a write waits for another process (the command line) that holds the database.
 const BUSY: Duration = Duration::from_secs(10);
 /// How the schema came to be what it is.
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 /// What a request leaves behind: called with the commit's fate, it answers whoever asked.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Given the open transaction, does its work in it; given an error, only passes that on.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
+use crate::spool::{MasterKey, Purpose};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
@@ -133,22 +134,21 @@ async fn source_keys_are_forgotten_when_their_window_has_passed() {
     assert_eq!(again, Err(known(2, &["b2"])));
 }
 
+/// The database as the version left it whose last migration was `last`.
+async fn database_of(dir: &std::path::Path, last: i64) -> sqlx::SqliteConnection {
+    let path = dir.join("faxbridge.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    let then = sqlite::MIGRATIONS.iter().filter(|migration| migration.version <= last).cloned().collect();
+    sqlx::migrate::Migrator::with_migrations(then).run(&mut connection).await.unwrap();
+    connection
+}
+
 #[tokio::test]
 async fn a_database_of_version_0_1_knows_its_mails_still() {
-    let (dir, store) = open().await;
-    drop(store);
-    let path = dir.path().join("faxbridge.db");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
-    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = database_of(dir.path(), 3).await;
     let id = SubmissionId::new(at(0), 1);
-    // As it was before this migration, with one mail in it.
-    for sql in [
-        "DROP TABLE source_key",
-        "CREATE INDEX submission_repeats ON submission (accepted_at) WHERE source_key IS NOT NULL",
-        "DELETE FROM _sqlx_migrations WHERE version = 4",
-    ] {
-        sqlx::query(sql).execute(&mut connection).await.unwrap();
-    }
     sqlx::query(
         "INSERT INTO submission (id, source, source_key, sender, bytes, accepted_at) VALUES ($1, 'smtp', 'k', 's', 1, $2)",
     )
@@ -159,8 +159,16 @@ async fn a_database_of_version_0_1_knows_its_mails_still() {
     .unwrap();
     sqlx::Connection::close(connection).await.unwrap();
     let store = Store::open(dir.path(), "test").await.unwrap();
-    let again = store.insert_submission(with_keys(2, &["x"], Some("k")), at(-100)).await.unwrap();
-    assert_eq!(again, Err(known(1, &["x"])));
+    // A plain digest there, a mark of it from the first start on.
+    let marker = |byte| MasterKey::from_bytes(&[byte; 32]).unwrap().marker(Purpose::Source).unwrap();
+    assert_eq!(store.key_former_sources(&marker(7)).await.unwrap(), 1);
+    assert_eq!(store.key_former_sources(&marker(7)).await.unwrap(), 0, "once");
+    let insert = async |n, key: &str| {
+        store.insert_submission(with_keys(n, &["x"], Some(key)), at(-100)).await.unwrap()
+    };
+    assert_eq!(insert(2, &marker(7).mark("k")).await, Err(known(1, &["x"])));
+    assert!(insert(2, "k").await.is_ok(), "the plain digest is gone");
+    assert_eq!(store.key_former_sources(&marker(7)).await.unwrap(), 0, "what is new is none of those");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use faxbridge::alarm::Alarms;
 use faxbridge::clock::{Clock, SharedClock};
 use faxbridge::config::Config;
 use faxbridge::daemon::build_providers;
@@ -147,6 +148,7 @@ impl Bench {
         let (submission, job) = enter_job(&store, &spool, number, route, now).await;
         let (wake, (stop, stopped)) = (Arc::new(Notify::new()), watch::channel(false));
         let desk = Desk {
+            alarms: Alarms::default(),
             hooks: hooks.clone(),
             providers: providers.clone(),
             store: store.clone(),
@@ -154,6 +156,7 @@ impl Bench {
             wake: Arc::clone(&wake),
         };
         let host = Host {
+            alarms: Alarms::default(),
             media: media.clone(),
             store: store.clone(),
             spool: spool.clone(),

@@ -32,9 +32,19 @@ pub(crate) struct Failed {
 impl Daemon {
     /// Starts `serve --config`, its log appended to `log`.
     pub(crate) fn spawn(config: &Path, data: &Path, log: &Path, environment: &[(&str, String)]) -> Daemon {
+        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        Daemon::spawn_logging_to(config, data, log.into(), environment)
+    }
+
+    /// The same with whatever standard error is to be.
+    pub(crate) fn spawn_logging_to(
+        config: &Path,
+        data: &Path,
+        log: Stdio,
+        environment: &[(&str, String)],
+    ) -> Daemon {
         let written = data.join("addresses.json");
         let _ = std::fs::remove_file(&written);
-        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(PROGRAM)
             .arg("serve")
             .arg("--config")

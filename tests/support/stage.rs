@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use faxbridge::clock::{Clock, SystemClock};
@@ -144,6 +144,15 @@ impl Stage {
     pub(crate) async fn try_start(&mut self, environment: &[(&str, String)]) -> Result<(), Failed> {
         self.spawn(environment);
         self.daemon().listening().await
+    }
+
+    /// Starts the daemon with `log` as its standard error.
+    pub(crate) async fn start_logging_to(&mut self, log: Stdio) {
+        let config = self.path("faxbridge.toml");
+        self.daemon = Some(Daemon::spawn_logging_to(&config, &self.data, log, &[]));
+        if let Err(failed) = self.daemon().listening().await {
+            panic!("the daemon did not start, {}", failed.status);
+        }
     }
 
     /// Starts the process and does not wait for it to listen.

@@ -119,13 +119,33 @@ pub(super) fn cover(cover: &Cover, report: &mut Report<'_>) {
 }
 
 pub(super) fn telemetry(telemetry: &Telemetry, report: &mut Report<'_>) {
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&telemetry.log) {
+    let parsed = tracing_subscriber::EnvFilter::try_new(&telemetry.log);
+    let wrong = log_fault(&telemetry.log).or_else(|| parsed.err().map(|error| error.to_string()));
+    if let Some(wrong) = wrong {
         let sentence = format!(
-            "found {:?}; allowed: error, warn, info, debug, trace, or levels by part, as \"info,faxbridge=debug\" ({error})",
+            "found {:?}; allowed: error, warn, info, debug, trace, or levels by part, as \"info,faxbridge=debug\" ({wrong})",
             telemetry.log
         );
         report.fault(&at("telemetry").key("log"), sentence);
     }
+}
+
+/// What the filter itself takes, and nobody means: it reads a word that is no level as a part of the program, which it then
+/// shows wholly, and nothing else.
+fn log_fault(log: &str) -> Option<String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let parts = log.split(',').map(str::trim);
+    // Spans with their values have a grammar of their own.
+    for part in parts.filter(|part| !part.contains(['[', '{', '}', ']'])) {
+        let level = part.split_once('=').map_or(part, |(_, level)| level);
+        if !is_level(level) {
+            let meant =
+                nearest(level, LEVELS).map_or(String::new(), |level| format!("; did you mean {level:?}?"));
+            return Some(format!("{level:?} is no level{meant}"));
+        }
+    }
+    None
 }
 
 /// A fault when `text` is no mail address.

@@ -35,7 +35,17 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     let (listener, address, stop, stopped) = port().await;
-    tokio::spawn(Door { name: "the door", tls: None, limits, handler }.serve(listener, stopped));
+    tokio::spawn(
+        Door {
+            name: "the door",
+            key: "webhook.listen",
+            alarms: Alarms::default(),
+            tls: None,
+            limits,
+            handler,
+        }
+        .serve(listener, stopped),
+    );
     (address, stop)
 }
 
@@ -54,7 +64,17 @@ async fn a_request_is_answered_and_the_connection_closed() {
 async fn tls_for_those_who_speak_it() {
     let (listener, address, _stop, stopped) = port().await;
     let limits = Limits { head: SHORT, ..PATIENT };
-    tokio::spawn(Door { name: "the door", tls: tls(), limits, handler: yes }.serve(listener, stopped));
+    tokio::spawn(
+        Door {
+            name: "the door",
+            key: "webhook.listen",
+            alarms: Alarms::default(),
+            tls: tls(),
+            limits,
+            handler: yes,
+        }
+        .serve(listener, stopped),
+    );
     // One that says nothing is closed.
     let mut silent = TcpStream::connect(address).await.unwrap();
     assert_eq!(rest(&mut silent).await, "");
@@ -159,8 +179,17 @@ async fn a_request_without_an_end_does_not_keep_it_from_stopping() {
         let _ = axum::body::to_bytes(request.into_body(), 100).await;
         StatusCode::OK.into()
     };
-    let served =
-        tokio::spawn(Door { name: "the door", tls: None, limits: PATIENT, handler }.serve(listener, stopped));
+    let served = tokio::spawn(
+        Door {
+            name: "the door",
+            key: "webhook.listen",
+            alarms: Alarms::default(),
+            tls: None,
+            limits: PATIENT,
+            handler,
+        }
+        .serve(listener, stopped),
+    );
     let mut endless = TcpStream::connect(address).await.unwrap();
     endless.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n").await.unwrap();
     // A whole exchange, so that the one before it is certainly served too.

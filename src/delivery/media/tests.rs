@@ -64,7 +64,13 @@ fn media(rig: &Rig) -> Media {
 
 async fn start(rig: &Rig, limits: Limits) -> (SocketAddr, watch::Sender<bool>) {
     let clock = Arc::clone(&rig.clock) as SharedClock;
-    let host = Host { media: media(rig), store: rig.store.clone(), spool: rig.spool.clone(), clock };
+    let host = Host {
+        media: media(rig),
+        store: rig.store.clone(),
+        spool: rig.spool.clone(),
+        clock,
+        alarms: Alarms::default(),
+    };
     let (listener, address, stop, stopped) = port().await;
     tokio::spawn(host.serve_within(limits, listener, None, stopped));
     (address, stop)

@@ -101,7 +101,8 @@ impl Bench {
             ("signed".to_owned(), signed),
         ]);
         let (store, clock) = (rig.store.clone(), Arc::clone(&rig.clock) as SharedClock);
-        let desk = Desk { hooks: hooks.clone(), providers, store, clock, wake: Arc::clone(&wake) };
+        let alarms = Alarms::default();
+        let desk = Desk { hooks: hooks.clone(), providers, store, clock, alarms, wake: Arc::clone(&wake) };
         let (listener, address, stop, stopped) = port().await;
         tokio::spawn(desk.serve_within(PATIENT, body_time, listener, None, stopped));
         Bench { rig, provider, hooks, wake, address, _stop: stop }
