@@ -190,6 +190,21 @@ pub enum PartKind {
     Other,
 }
 
+impl PartKind {
+    /// Its word, as in `preview`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            PartKind::Pdf => "pdf",
+            PartKind::Text => "text",
+            PartKind::Html => "html",
+            PartKind::Image => "image",
+            PartKind::Mail => "mail",
+            PartKind::Other => "other",
+        }
+    }
+}
+
 /// What stands before the documents in a packet: PDFs that were drawn here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Front<'a> {

@@ -21,7 +21,7 @@ use crate::crash::reached;
 use crate::intake::{Rush, SubmissionFacts};
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
-use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
+use crate::packet::{self, Bench, Contents, Input, Made, Sink, Workshop, WorkshopError};
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
 use crate::store::{Document, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
 
@@ -66,6 +66,12 @@ pub struct JobFacts {
     /// What a careful sender would like to know about the packet.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// First and last page of each part of the mail in the packet; none where no page of it is there.
+    #[serde(default)]
+    pub part_pages: Vec<Option<(u32, u32)>>,
+    /// Pages of the mail's text, where it is faxed as pages.
+    #[serde(default)]
+    pub body_pages: Option<(u32, u32)>,
 }
 
 impl JobFacts {
@@ -342,6 +348,7 @@ impl Preparer {
         let mut held = job.held.clone();
         let mut packet = None;
         let mut warnings = job.warnings.clone();
+        let (mut part_pages, mut body_pages) = (Vec::new(), None);
         let part_holds = matches!(held, Some((Hold::Part, _)));
         let front = Front::of(&job, &self.fonts).await;
         if let Err(why) = &front {
@@ -349,10 +356,13 @@ impl Preparer {
         }
         if let (false, Ok(front)) = (part_holds, front) {
             match self.packet(&job, &front, table).await? {
-                Ok((made, more)) => {
-                    packet = made;
+                Ok(packed) => {
                     warnings.extend(front.warnings);
-                    warnings.extend(more);
+                    if let Some((row, made)) = packed {
+                        packet = Some(row);
+                        warnings.extend(made.warnings);
+                        (part_pages, body_pages) = (made.parts, made.body);
+                    }
                 }
                 Err(sentence) => held = Some((Hold::Part, sentence)),
             }
@@ -374,6 +384,8 @@ impl Preparer {
             hold: held.map(|(_, sentence)| sentence),
             trace: job.trace,
             warnings,
+            part_pages,
+            body_pages,
         };
         let deadline = due.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {
@@ -397,10 +409,10 @@ impl Preparer {
         job: &PlannedJob,
         front: &Front,
         table: &mut Table<'_>,
-    ) -> Result<Result<(Option<PacketRow>, Vec<String>), String>, Trouble> {
+    ) -> Result<Result<Option<(PacketRow, Made)>, String>, Trouble> {
         loop {
             let Some(bench) = table.bench.as_mut() else {
-                return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
+                return Ok(table.spoiled.clone().map_or(Ok(None), Err));
             };
             let mut sink = Spooled(self.spool.create(table.from.key)?);
             match bench.make(front.pdfs(), job.selection.as_ref(), &mut sink).await {
@@ -417,7 +429,7 @@ impl Preparer {
                         sha256: crate::spool::hex(&sealed.sha256),
                     };
                     let row = PacketRow { document, pages: made.pages, cover_pages: made.cover_pages };
-                    return Ok(Ok((Some(row), made.warnings)));
+                    return Ok(Ok(Some((row, made))));
                 }
                 Err(WorkshopError::Held { sentence }) => return Ok(Err(sentence)),
                 // The time is one document's; here it went into the packets of those before. Each further one has time of

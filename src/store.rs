@@ -33,7 +33,7 @@ pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
-pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
+pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched, RefusedMail};
 pub use media::Fetch;
 pub use outbox::{AnswerRow, OutboxRow, ResultRow};
 pub use providers::{Condition, ProviderRow};

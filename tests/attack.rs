@@ -4,6 +4,11 @@
 
 mod support;
 
+#[path = "proof/dns.rs"]
+mod dns;
+#[path = "proof/sign.rs"]
+mod sign;
+
 #[path = "attack/disk.rs"]
 mod disk;
 #[path = "attack/folder.rs"]

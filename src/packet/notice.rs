@@ -58,9 +58,9 @@ pub(super) fn is_of_a_filter(text: &str, behind: bool) -> bool {
     if KNOWN.iter().any(|words| text.contains(words)) {
         return true;
     }
-    let mut sentences = text.split(['\n', '.', ';', '!', '?']);
     if behind {
-        return sentences.any(says_that_a_file_is_gone);
+        // A dot within a name ends no sentence.
+        return text.split(['\n', ';']).flat_map(|line| line.split(". ")).any(says_that_a_file_is_gone);
     }
     text.lines().any(|line| {
         let line = line.trim_start();

@@ -190,7 +190,6 @@ mod tests {
         for (written, bytes) in [
             ("begin 644 a.txt\n%:&5L;&\\\n`\nend\n", Some("hello")),
             ("\r\nbegin 644 a.txt\r\n%:&5L;&\\\r\n`\r\nend\r\n\r\n", Some("hello")),
-            ("begin 644 a.txt\n#:&5L\n\"; \\\n \nend", Some("hello").filter(|_| false)),
             ("begin 644 a.txt\n#86)C\n#9&5F\n \nend", Some("abcdef")),
             ("begin 644 a.txt\n#86)C\n`\n", None),
             ("begin 644 a.txt\n#86)C\nend\n", None),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, Verdict};
+use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, PartAccount, Verdict};
 use crate::commands::{Carried, Outcome};
 use crate::config::{Config, Proof};
 use crate::intake::SubmissionFacts;
 use crate::job::{Cause, JobState, SubmissionId};
+use crate::packet::Part;
 use crate::prepare::JobFacts;
 use crate::register::Entry;
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
@@ -17,6 +18,8 @@ use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submissi
 
 /// Jobs of one Submission that a receipt tells of.
 const MOST_JOBS: u32 = 10_000;
+/// Parts of one mail that a receipt tells of.
+const MOST_PARTS: usize = 100;
 
 /// Why an account cannot be given.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +117,7 @@ impl Accounts {
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
             if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
-                jobs.push(self.job((&submission, facts.proof), job, key).await?);
+                jobs.push(self.job((&submission, &facts), job, key).await?);
             }
         }
         let verdict = match submission.verdict {
@@ -141,7 +144,7 @@ impl Accounts {
 
     async fn job(
         &self,
-        submission: (&Submission, Option<Proof>),
+        (submission, sealed): (&Submission, &SubmissionFacts),
         job: Job,
         key: Option<&SealKey>,
     ) -> Result<JobAccount, AccountError> {
@@ -155,14 +158,14 @@ impl Accounts {
         };
         let attempts = self.store.attempts(job.id).await?;
         let checklist =
-            checklist(submission, &job, entry.as_ref(), &attempts, &self.config.organization.time_zone);
+            checklist((submission, sealed.proof), &job, entry.as_ref(), &attempts, &self.config.organization.time_zone);
         let packet = job.packet.as_ref();
         let zone = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
         let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
         Ok(JobAccount {
             job: job.id,
             to: facts.to,
-            quiet_until: hours.and_then(|hours| hours.until(submission.0.accepted_at, &zone)),
+            quiet_until: hours.and_then(|hours| hours.until(submission.accepted_at, &zone)),
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
@@ -173,6 +176,8 @@ impl Accounts {
             sha256: packet.map(|packet| packet.document.sha256.clone()),
             rule: Some(job.rule),
             cancel: job.cancel,
+            parts: parts(&sealed.parts, &facts),
+            warnings: facts.warnings,
             attempts: attempts.into_iter().map(attempt).collect(),
             checklist,
         })
@@ -197,12 +202,38 @@ impl Account {
         let mut account = self.clone();
         for job in &mut account.jobs {
             job.hold_sentence = None;
+            // They quote what was asked for, and name files.
+            job.warnings = Vec::new();
+            for part in &mut job.parts {
+                part.name = None;
+            }
         }
         if let Verdict::Refused { sentence } = &mut account.verdict {
             *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();
         }
         account
     }
+}
+
+/// What became of each part in the fax of `job`.
+fn parts(parts: &[Part], job: &JobFacts) -> Vec<PartAccount> {
+    let of_part = |(at, part): (usize, &Part)| {
+        let own = job.part_pages.get(at).copied().flatten();
+        let pages = own.or(job.body_pages.filter(|_| part.body));
+        // Two empty parts are alike without being a document that came twice.
+        let same = |other: &&Part| other.sha256 == part.sha256 && part.bytes > 0 && !part.sha256.is_empty();
+        let same_as = parts.iter().take(at).position(|other| same(&other)).map(|place| place.saturating_add(1));
+        PartAccount {
+            n: at.saturating_add(1),
+            name: Some(part.name.clone()),
+            kind: part.kind.word(),
+            left_out: part.left_out.clone().filter(|_| pages.is_none()),
+            holds: part.holds.is_some(),
+            pages,
+            same_as,
+        }
+    };
+    parts.iter().take(MOST_PARTS).enumerate().map(of_part).collect()
 }
 
 /// Whether the sentence that was written when the Job was made is about the hold it is in, or expired in. A Job that was

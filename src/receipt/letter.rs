@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::words::{self, Said, State, Times};
-use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Post, Verdict};
+use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Post, Verdict};
 use crate::commands::Outcome;
 use crate::job::{Cause, JobState};
 use crate::store::ProviderCopy;
+
+/// Parts of a mail that are told one by one.
+const TOLD_PARTS: usize = 20;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,10 @@ pub(super) struct Section {
     /// What happens next and what to do.
     pub(super) next: String,
     pub(super) facts: Vec<(&'static str, String)>,
+    /// What was handed in, part by part.
+    pub(super) parts: Vec<String>,
+    /// What its sender should know.
+    pub(super) notes: Vec<String>,
     pub(super) attempts: Vec<String>,
     pub(super) checks: Vec<(bool, String)>,
 }
@@ -55,6 +62,8 @@ pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Lett
             tone: Tone::Bad,
             next: "Nothing of it was sent, and nothing of it will be.".into(),
             facts: vec![("Submission", account.submission.to_string())],
+            parts: Vec::new(),
+            notes: Vec::new(),
             attempts: Vec::new(),
             checks: Vec::new(),
         };
@@ -106,6 +115,8 @@ pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Lett
                 _ => said.next.clone(),
             }),
             facts: facts(job),
+            parts: parts(&job.parts),
+            notes: job.warnings.iter().map(|note| clean(note)).collect(),
             attempts: job.attempts.iter().map(|attempt| attempt_line(attempt, job, &times)).collect(),
             // Of a fax that has only just been accepted, half of that is still to come.
             checks: job
@@ -193,6 +204,27 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
     .into_iter()
     .filter_map(|(label, value)| Some((label, clean(&value?))))
     .collect()
+}
+
+/// `2. referral.pdf: pages 5-7, the same file as 1`.
+fn parts(parts: &[PartAccount]) -> Vec<String> {
+    let line = |part: &PartAccount| {
+        let name = part.name.as_deref().unwrap_or(part.kind);
+        let fate = match (part.pages, &part.left_out) {
+            (Some((first, last)), _) if first == last => format!("page {first}"),
+            (Some((first, last)), _) => format!("pages {first}-{last}"),
+            (None, Some(reason)) => format!("not faxed ({reason})"),
+            (None, None) if part.holds => "holds the fax".to_owned(),
+            (None, None) => "not faxed".to_owned(),
+        };
+        let same = part.same_as.map(|n| format!(", the same file as {n}")).unwrap_or_default();
+        clean(&format!("{}. {name}: {fate}{same}", part.n))
+    };
+    let mut lines: Vec<String> = parts.iter().take(TOLD_PARTS).map(line).collect();
+    if parts.len() > TOLD_PARTS {
+        lines.push(format!("... and {} more", parts.len().saturating_sub(TOLD_PARTS)));
+    }
+    lines
 }
 
 /// `2. 14:20:05 to 14:22:09 UTC, simulator: delivered, 3 of 3 pages, far end "MERCY RAD"`.

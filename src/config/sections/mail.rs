@@ -293,6 +293,8 @@ pub struct Receipt {
     pub authorities: Option<PathBuf>,
     /// Address in the From line of receipts.
     pub from: String,
+    /// Envelope sender of receipts, for relays that take no null sender. What cannot be delivered comes back there.
+    pub bounce_from: Option<String>,
     /// Address at which receipts can be answered with `release`, `cancel` or `status`; must be one that reaches the daemon with a
     /// `+` and a token in its local part.
     pub reply_to: Option<String>,

@@ -28,7 +28,12 @@ async fn dialogues() {
                 MAIL,
                 RCPT,
                 ("DATA\r\n", &["354 "]),
-                BODY,
+                ("Subject: y\r\n\r\nbody\r\n.\r\n", &["250 2.0.0 accepted as "]),
+                MAIL,
+                RCPT,
+                ("DATA\r\n", &["354 "]),
+                // Without a Message-ID, by its bytes.
+                ("Subject: x\r\n\r\nbody\r\n.\r\n", &["250 2.0.0 accepted before as "]),
                 QUIT,
             ],
         ),

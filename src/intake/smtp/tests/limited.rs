@@ -79,13 +79,13 @@ async fn what_was_asked_to_be_told_is_kept() {
             }),
         ),
     ];
-    for (of_mail, rcpts, expected) in cases {
+    for (n, (of_mail, rcpts, expected)) in cases.into_iter().enumerate() {
         let mut client = bench.connect();
         client.send(format!("EHLO x\r\nMAIL FROM:<jane@example.com>{of_mail}\r\n{rcpts}DATA\r\n")).await;
         client.expect(&["220 ", "250-", "250 2.1.0"]).await;
         client.expect(&vec!["250 2.1.5"; rcpts.matches("RCPT TO").count()]).await;
         client.expect(&["354 "]).await;
-        let reply = client.say("Subject: x\r\n\r\nbody\r\n.\r\n").await;
+        let reply = client.say(format!("Subject: {n}\r\n\r\nbody\r\n.\r\n")).await;
         assert_eq!(bench.accepted(&reply).await.2.dsn, expected);
     }
 }
