@@ -591,7 +591,9 @@ fn facts(arrival: &Arrival) -> SubmissionFacts {
 pub fn not_faxed(sender: Option<&Sender>, automatic: &Automatic) -> Option<String> {
     let Automatic { reason, notice } = automatic;
     if *notice {
-        return Some(format!("This is a notice or an automatic answer ({reason}); such mail is never faxed."));
+        return Some(format!(
+            "This is a notice or an automatic answer ({reason}); such mail is never faxed."
+        ));
     }
     let is_program = sender.is_some_and(|sender| sender.kind == SenderKind::Program);
     (!is_program).then(|| {

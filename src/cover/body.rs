@@ -182,7 +182,9 @@ mod tests {
         assert_eq!(texts(&drawn), ["Call \u{25a1} 212 \u{25a1} 1/1"]);
         assert_eq!(
             drawn.warnings,
-            ["The text of the mail holds a character that the page cannot show (an emoji or pictograph); a box stands in its place."]
+            [
+                "The text of the mail holds a character that the page cannot show (an emoji or pictograph); a box stands in its place."
+            ]
         );
         assert!(draw("plain", Paper::Letter, &FONTS).unwrap().warnings.is_empty());
     }

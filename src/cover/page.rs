@@ -81,7 +81,9 @@ pub fn draw(sheet: &Sheet, fonts: &Fonts) -> Result<Drawn, CoverError> {
 /// For the sender, where a box stands in the place of a character that no font has.
 pub(super) fn boxed(field: &str, character: char) -> String {
     let script = script_of(character);
-    format!("The {field} holds a character that the cover sheet cannot show ({script}); a box stands in its place.")
+    format!(
+        "The {field} holds a character that the cover sheet cannot show ({script}); a box stands in its place."
+    )
 }
 
 /// Width and height in points.
@@ -290,11 +292,7 @@ impl Painter<'_, '_> {
     }
 
     /// Width of the column of labels: that of the widest, but never more than leaves room for the values.
-    fn label_width<'r>(
-        &mut self,
-        rows: impl Iterator<Item = &'r Row<'r>>,
-        width: f32,
-    ) -> f32 {
+    fn label_width<'r>(&mut self, rows: impl Iterator<Item = &'r Row<'r>>, width: f32) -> f32 {
         let mut widest = 0.0_f32;
         for row in rows {
             let words = Words { field: "label", text: &row.label, bold: true, paragraphs: false };

@@ -255,7 +255,9 @@ fn without_glyph(layout: &Layout<()>, text: &str) -> Vec<Range<usize>> {
     }
     // Layout drops a text for which it finds no font at all.
     let rest = text.get(seen..).unwrap_or_default().char_indices().filter(|(_, c)| !c.is_whitespace());
-    missing.extend(rest.map(|(at, c)| seen.saturating_add(at)..seen.saturating_add(at).saturating_add(c.len_utf8())));
+    missing.extend(
+        rest.map(|(at, c)| seen.saturating_add(at)..seen.saturating_add(at).saturating_add(c.len_utf8())),
+    );
     missing.sort_by_key(|range| range.start);
     missing
 }

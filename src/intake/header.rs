@@ -141,7 +141,9 @@ impl HeaderWatch {
         if !whole {
             let beyond = std::mem::replace(&mut self.beyond, digest::Context::new(&digest::SHA256));
             if let Some(context) = self.in_reading.and_then(|place| self.reading.get_mut(place)) {
-                context.get_or_insert_with(|| digest::Context::new(&digest::SHA256)).update(beyond.finish().as_ref());
+                context
+                    .get_or_insert_with(|| digest::Context::new(&digest::SHA256))
+                    .update(beyond.finish().as_ref());
             }
         }
         // The line's memory serves the next one.
@@ -302,7 +304,9 @@ mod tests {
     fn the_fields_that_say_how_a_mail_is_read_tell_it_from_a_copy() {
         let long = format!("multipart/mixed; x={}", "a".repeat(3000));
         let mail = |kind: &str, more: &str| {
-            format!("{more}Date: Mon, 30 Nov 2026 09:15:00 -0500\r\nContent-Type: {kind}\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n")
+            format!(
+                "{more}Date: Mon, 30 Nov 2026 09:15:00 -0500\r\nContent-Type: {kind}\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n"
+            )
         };
         let of = |kind: &str, more: &str| seen(&mail(kind, more)).reading_sha256;
         let real = of("multipart/mixed; boundary=a", "");
@@ -335,13 +339,16 @@ mod tests {
             ("Auto-Submitted: auto-replied (vacation)", Some(true)),
             ("Content-Type: multipart/report;\r\n boundary=x\r\nAuto-Submitted: auto-generated", Some(true)),
         ] {
-            let found = seen(&format!("From: a@example.com\r\n{header}\r\n\r\nAuto-Submitted: auto-replied\r\n"));
+            let found =
+                seen(&format!("From: a@example.com\r\n{header}\r\n\r\nAuto-Submitted: auto-replied\r\n"));
             assert_eq!(found.automatic.map(|found| found.notice), notice, "{header}");
         }
         let mut watch = HeaderWatch::new(false);
         for n in 0..2000 {
             let name = MACHINE_FIELDS[n % MACHINE_FIELDS.len()];
-            watch.feed(format!("{name}: {}\r\n {}\r\n", "x".repeat(100), "y".repeat(100)).as_bytes()).unwrap();
+            watch
+                .feed(format!("{name}: {}\r\n {}\r\n", "x".repeat(100), "y".repeat(100)).as_bytes())
+                .unwrap();
         }
         assert!(watch.machine.len() <= MAX_MACHINE + MAX_LINE + 2);
     }

@@ -94,7 +94,16 @@ pub const MACHINE_FIELDS: &[&str] = &[
     "x-loop",
     "x-autoreply",
     "x-autorespond",
+    "in-reply-to",
 ];
+
+/// Whether this is the Message-ID of an answer of ours: `SUBMISSION.final@HOST` and the like.
+fn names_a_receipt(id: &str) -> bool {
+    let Some((submission, rest)) = id.trim().trim_start_matches('<').split_once('.') else { return false };
+    submission.len() == 16
+        && submission.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+        && ["final@", "accepted@", "command@", "held."].iter().any(|kind| rest.starts_with(kind))
+}
 
 /// Why nobody wrote the mail with this `header` by hand (RFC 3834 section 5; `Precedence` from before it; RFC 2919 for lists;
 /// RFC 6522 and RFC 8098 for reports; RFC 5321 section 4.5.5 for the null sender).
@@ -131,6 +140,10 @@ pub fn automatic(header: &[u8]) -> Option<Automatic> {
         return notice("it has no sender who could be answered (Return-Path: <>)");
     }
     let precedence = first("Precedence").map(word);
+    let program = submitted.is_some() || precedence.is_some();
+    if program && first("In-Reply-To").is_some_and(|id| names_a_receipt(&id)) {
+        return notice("it is a program's, and answers a receipt");
+    }
     let answers = ["X-Autoreply", "X-Autorespond"].iter().any(|name| first(name).is_some());
     if answers || precedence.as_deref() == Some("auto_reply") {
         return notice("it is an answer that a program gave by itself");

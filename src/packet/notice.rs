@@ -11,19 +11,62 @@ const LINE: usize = 400;
 
 /// What was in the mail.
 const FILES: &[&str] = &[
-    "attachment", "attached file", "file", "document", "anhang", "anlage", "datei", "pièce jointe", "fichier", "adjunto",
-    "archivo", "allegat", "bijlage", "bestand",
+    "attachment",
+    "attached file",
+    "file",
+    "document",
+    "anhang",
+    "anlage",
+    "datei",
+    "pièce jointe",
+    "fichier",
+    "adjunto",
+    "archivo",
+    "allegat",
+    "bijlage",
+    "bestand",
 ];
 
 /// What became of it.
 const GONE: &[&str] = &[
-    "removed", "taken out", "stripped", "deleted", "quarantined", "blocked", "scrubbed", "dropped", "discarded", "replaced",
-    "entfernt", "gelöscht", "blockiert", "supprimé", "retiré", "bloqué", "eliminado", "rimoss", "eliminat", "verwijderd",
+    "removed",
+    "taken out",
+    "stripped",
+    "deleted",
+    "quarantined",
+    "blocked",
+    "scrubbed",
+    "dropped",
+    "discarded",
+    "replaced",
+    "entfernt",
+    "gelöscht",
+    "blockiert",
+    "supprimé",
+    "retiré",
+    "bloqué",
+    "eliminado",
+    "rimoss",
+    "eliminat",
+    "verwijderd",
 ];
 
 /// Between the two, so that "a file that I deleted" is none.
 const PASSIVE: &[&str] = &[
-    "was ", "were ", "been ", "is ", "are ", "wurde", "ist ", "sind ", "été ", "ha sido", "han sido", "è stat", "sono stat", "werd",
+    "was ",
+    "were ",
+    "been ",
+    "is ",
+    "are ",
+    "wurde",
+    "ist ",
+    "sind ",
+    "été ",
+    "ha sido",
+    "han sido",
+    "è stat",
+    "sono stat",
+    "werd",
     "zijn ",
 ];
 
@@ -48,8 +91,24 @@ const KNOWN: &[&str] = &[
 
 /// How a filter's own line begins.
 const MARKS: &[&str] = &[
-    "warning", "caution", "attention", "achtung", "warnung", "avertissement", "attenzione", "aviso", "let op", "note of the", "notice",
-    "hinweis", "[", "*", "!", "---", "===", "###",
+    "warning",
+    "caution",
+    "attention",
+    "achtung",
+    "warnung",
+    "avertissement",
+    "attenzione",
+    "aviso",
+    "let op",
+    "note of the",
+    "notice",
+    "hinweis",
+    "[",
+    "*",
+    "!",
+    "---",
+    "===",
+    "###",
 ];
 
 /// Whether `text` says that a file was taken out of the mail; `behind` a document, or in front of all.
@@ -87,12 +146,24 @@ mod tests {
     #[test]
     fn notices_are_told_from_letters() {
         for (text, front, behind) in [
-            ("NOTE OF THE MAIL FILTER: one file of this mail was taken out (orders.pdf). Ask your administrator.", true, true),
+            (
+                "NOTE OF THE MAIL FILTER: one file of this mail was taken out (orders.pdf). Ask your administrator.",
+                true,
+                true,
+            ),
             ("Warning: This message has had one or more attachments removed\nWarning: (a.zip).", true, true),
-            ("An attachment named a.exe was removed from this document as it constituted a security hazard.", true, true),
+            (
+                "An attachment named a.exe was removed from this document as it constituted a security hazard.",
+                true,
+                true,
+            ),
             ("Malware was detected in one or more attachments included with this email message.", true, true),
             ("A non-text attachment was scrubbed...\nName: a.pdf", true, true),
-            ("You deleted an attachment from this message. The original MIME headers for the attachment were:", true, true),
+            (
+                "You deleted an attachment from this message. The original MIME headers for the attachment were:",
+                true,
+                true,
+            ),
             ("*** ACHTUNG: Der Anhang wurde aus Sicherheitsgründen entfernt. ***", true, true),
             ("[The attachment scan.pdf has been quarantined]", true, true),
             ("The file orders.pdf has been blocked by the gateway.", false, true),

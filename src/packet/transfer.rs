@@ -124,7 +124,8 @@ fn uudecoded(written: &[u8]) -> Option<Vec<u8>> {
         for place in (0..full).step_by(4) {
             let mut four = [0; 4];
             for (offset, value) in four.iter_mut().enumerate() {
-                *value = u32::from(sextet(letters.get(place.saturating_add(offset)).copied().unwrap_or(b' '))?);
+                *value =
+                    u32::from(sextet(letters.get(place.saturating_add(offset)).copied().unwrap_or(b' '))?);
             }
             let [a, b, c, d] = four;
             let whole = (a << 18) | (b << 12) | (c << 6) | d;

@@ -274,7 +274,8 @@ mod tests {
             let asked_for = Asked::gather(&[said]).map_err(Stop::sentence).unwrap();
             let contents = Contents { pages: 5, ..Contents::default() };
             let bounds = Bounds { sender: None, header_printed: true };
-            let granted = grant(&asked_for, &letter(), &mut route(), &contents, bounds).map_err(Stop::sentence);
+            let granted =
+                grant(&asked_for, &letter(), &mut route(), &contents, bounds).map_err(Stop::sentence);
             let sentence = granted.err().unwrap_or_default();
             assert_eq!(sentence.contains("two ways"), is_asked, "{asked}: {sentence}");
             assert!(!is_asked || sentence.contains(&format!("{asked}-{asked}")), "{sentence}");

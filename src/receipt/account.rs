@@ -157,10 +157,16 @@ impl Accounts {
             None => None,
         };
         let attempts = self.store.attempts(job.id).await?;
-        let checklist =
-            checklist((submission, sealed.proof), &job, entry.as_ref(), &attempts, &self.config.organization.time_zone);
+        let checklist = checklist(
+            (submission, sealed.proof),
+            &job,
+            entry.as_ref(),
+            &attempts,
+            &self.config.organization.time_zone,
+        );
         let packet = job.packet.as_ref();
         let zone = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
+        let parts = parts(&sealed.parts, &facts);
         let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
         Ok(JobAccount {
             job: job.id,
@@ -176,7 +182,7 @@ impl Accounts {
             sha256: packet.map(|packet| packet.document.sha256.clone()),
             rule: Some(job.rule),
             cancel: job.cancel,
-            parts: parts(&sealed.parts, &facts),
+            parts,
             warnings: facts.warnings,
             attempts: attempts.into_iter().map(attempt).collect(),
             checklist,
@@ -222,7 +228,8 @@ fn parts(parts: &[Part], job: &JobFacts) -> Vec<PartAccount> {
         let pages = own.or(job.body_pages.filter(|_| part.body));
         // Two empty parts are alike without being a document that came twice.
         let same = |other: &&Part| other.sha256 == part.sha256 && part.bytes > 0 && !part.sha256.is_empty();
-        let same_as = parts.iter().take(at).position(|other| same(&other)).map(|place| place.saturating_add(1));
+        let same_as =
+            parts.iter().take(at).position(|other| same(&other)).map(|place| place.saturating_add(1));
         PartAccount {
             n: at.saturating_add(1),
             name: Some(part.name.clone()),

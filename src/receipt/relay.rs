@@ -18,16 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use lettre::Address;
 use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::Address;
 use lettre::transport::smtp::client::{
     AsyncSmtpConnection, Certificate, CertificateStore, Tls, TlsParameters,
 };
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
-use lettre::transport::smtp::extension::{
-    ClientId, Extension, MailBodyParameter, MailParameter,
-};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -130,7 +128,8 @@ impl Relay {
     /// A sentence for the operator where that is no mail address.
     pub fn with_bounces_to(self, address: Option<&str>) -> Result<Self, RelayError> {
         let from = address.map(str::parse::<Address>).transpose();
-        let from = from.map_err(|_| RelayError::later("receipt.bounce_from is not a mail address".to_owned()))?;
+        let from =
+            from.map_err(|_| RelayError::later("receipt.bounce_from is not a mail address".to_owned()))?;
         Ok(Relay { from, ..self })
     }
 
@@ -220,11 +219,7 @@ impl Relay {
         Ok(connection)
     }
 
-    async fn through(
-        &self,
-        connection: &mut AsyncSmtpConnection,
-        work: &Work<'_>,
-    ) -> Result<(), RelayError> {
+    async fn through(&self, connection: &mut AsyncSmtpConnection, work: &Work<'_>) -> Result<(), RelayError> {
         let null = self.from.is_none();
         let from_refused = |error| classify(&error, Step::From { null });
         let about_mail = |error| classify(&error, Step::Mail);
@@ -239,7 +234,9 @@ impl Relay {
             }
             if !AsRef::<str>::as_ref(*to).is_ascii() {
                 if !offers.supports_feature(Extension::SmtpUtfEight) {
-                    return Err(RelayError::permanent("the relay takes no address with such letters".to_owned()));
+                    return Err(RelayError::permanent(
+                        "the relay takes no address with such letters".to_owned(),
+                    ));
                 }
                 parameters.push(MailParameter::SmtpUtfEight);
             }

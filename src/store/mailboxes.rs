@@ -260,12 +260,13 @@ impl Store {
         .bind(i64::from(most))
         .fetch_all(self.readers())
         .await?;
-        let read = |(mailbox, folder, uidvalidity, uid, at, reason): (String, String, i64, i64, i64, String)| {
-            let number = |n: i64| u32::try_from(n).map_err(|e| StoreError::unreadable("fetched", e));
-            let place = MailPlace { folder, uidvalidity: number(uidvalidity)?, uid: number(uid)? };
-            let fetched_at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::MIN);
-            Ok(RefusedMail { mailbox, place, fetched_at, reason })
-        };
+        let read =
+            |(mailbox, folder, uidvalidity, uid, at, reason): (String, String, i64, i64, i64, String)| {
+                let number = |n: i64| u32::try_from(n).map_err(|e| StoreError::unreadable("fetched", e));
+                let place = MailPlace { folder, uidvalidity: number(uidvalidity)?, uid: number(uid)? };
+                let fetched_at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::MIN);
+                Ok(RefusedMail { mailbox, place, fetched_at, reason })
+            };
         rows.into_iter().map(read).collect()
     }
 

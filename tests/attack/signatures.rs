@@ -128,25 +128,83 @@ async fn a_signature_that_leaves_out_how_a_mail_is_read_holds_it() {
     let rig = rig().await;
     let without = |name: &str| -> Vec<&str> { ALL.into_iter().filter(|field| *field != name).collect() };
     let bare = "jane@bare.example";
-    let no_mime = |n| changed(&changed(&letter(n, JANE), "MIME-Version: 1.0\r\n", ""), "Content-Type: multipart", "X: multipart");
+    let no_mime = |n| {
+        changed(
+            &changed(&letter(n, JANE), "MIME-Version: 1.0\r\n", ""),
+            "Content-Type: multipart",
+            "X: multipart",
+        )
+    };
     let mut wrong = Vec::new();
     for (what, own, from, mail, held) in [
         ("all of it", ANYWHERE, BOUNCES, rig.signed(&ALL, "clinic.example", &letter(1, JANE)), None),
-        ("as Google, by strangers", ANYWHERE, BOUNCES, rig.signed(&GOOGLE, "clinic.example", &letter(2, JANE)), Some(Hold::Proof)),
-        ("as Google, from its own server", OWN, JANE, rig.signed(&GOOGLE, "clinic.example", &letter(3, JANE)), None),
-        ("as Google, passed on", FRONT, JANE, rig.signed(&GOOGLE, "clinic.example", &letter(4, JANE)), Some(Hold::Proof)),
-        ("no Date", ANYWHERE, BOUNCES, rig.signed(&without("Date"), "clinic.example", &letter(5, JANE)), Some(Hold::Proof)),
-        ("no Message-ID", ANYWHERE, BOUNCES, rig.signed(&without("Message-ID"), "clinic.example", &letter(6, JANE)), Some(Hold::Proof)),
-        ("no MIME-Version", ANYWHERE, BOUNCES, rig.signed(&without("MIME-Version"), "clinic.example", &letter(7, JANE)), Some(Hold::Proof)),
-        ("the fields of before", ANYWHERE, BOUNCES, rig.signed(&FIELDS[..5], "clinic.example", &letter(8, JANE)), Some(Hold::Proof)),
+        (
+            "as Google, by strangers",
+            ANYWHERE,
+            BOUNCES,
+            rig.signed(&GOOGLE, "clinic.example", &letter(2, JANE)),
+            Some(Hold::Proof),
+        ),
+        (
+            "as Google, from its own server",
+            OWN,
+            JANE,
+            rig.signed(&GOOGLE, "clinic.example", &letter(3, JANE)),
+            None,
+        ),
+        (
+            "as Google, passed on",
+            FRONT,
+            JANE,
+            rig.signed(&GOOGLE, "clinic.example", &letter(4, JANE)),
+            Some(Hold::Proof),
+        ),
+        (
+            "no Date",
+            ANYWHERE,
+            BOUNCES,
+            rig.signed(&without("Date"), "clinic.example", &letter(5, JANE)),
+            Some(Hold::Proof),
+        ),
+        (
+            "no Message-ID",
+            ANYWHERE,
+            BOUNCES,
+            rig.signed(&without("Message-ID"), "clinic.example", &letter(6, JANE)),
+            Some(Hold::Proof),
+        ),
+        (
+            "no MIME-Version",
+            ANYWHERE,
+            BOUNCES,
+            rig.signed(&without("MIME-Version"), "clinic.example", &letter(7, JANE)),
+            Some(Hold::Proof),
+        ),
+        (
+            "the fields of before",
+            ANYWHERE,
+            BOUNCES,
+            rig.signed(&FIELDS[..5], "clinic.example", &letter(8, JANE)),
+            Some(Hold::Proof),
+        ),
         (
             "an encoding that is there and not covered",
             ANYWHERE,
             BOUNCES,
-            rig.signed(&ALL, "clinic.example", &changed(&letter(9, JANE), "MIME-Version", "Content-Transfer-Encoding: 7bit\r\nMIME-Version")),
+            rig.signed(
+                &ALL,
+                "clinic.example",
+                &changed(&letter(9, JANE), "MIME-Version", "Content-Transfer-Encoding: 7bit\r\nMIME-Version"),
+            ),
             Some(Hold::Proof),
         ),
-        ("without a DMARC record, from its own server", OWN, bare, rig.signed(&GOOGLE, "bare.example", &letter(10, bare)), None),
+        (
+            "without a DMARC record, from its own server",
+            OWN,
+            bare,
+            rig.signed(&GOOGLE, "bare.example", &letter(10, bare)),
+            None,
+        ),
         (
             "without a DMARC record, from a server below",
             OWN,
@@ -161,8 +219,24 @@ async fn a_signature_that_leaves_out_how_a_mail_is_read_holds_it() {
             rig.signed(&GOOGLE, "clinic.example", &rig.signed(&ALL, "clinic.example", &letter(12, JANE))),
             None,
         ),
-        ("a Content-Type taken away", ANYWHERE, BOUNCES, changed(&rig.signed(&GOOGLE, "clinic.example", &letter(13, JANE)), "\r\nContent-Type: multipart", "\r\nX-Was: multipart"), Some(Hold::Part)),
-        ("neither there nor signed", ANYWHERE, BOUNCES, rig.signed(&["From", "Subject", "Date", "Message-ID"], "clinic.example", &no_mime(14)), Some(Hold::Part)),
+        (
+            "a Content-Type taken away",
+            ANYWHERE,
+            BOUNCES,
+            changed(
+                &rig.signed(&GOOGLE, "clinic.example", &letter(13, JANE)),
+                "\r\nContent-Type: multipart",
+                "\r\nX-Was: multipart",
+            ),
+            Some(Hold::Part),
+        ),
+        (
+            "neither there nor signed",
+            ANYWHERE,
+            BOUNCES,
+            rig.signed(&["From", "Subject", "Date", "Message-ID"], "clinic.example", &no_mime(14)),
+            Some(Hold::Part),
+        ),
     ] {
         let reply = rig.hand_over(own, from, &mail).await;
         if !reply.starts_with("250") {
@@ -174,8 +248,15 @@ async fn a_signature_that_leaves_out_how_a_mail_is_read_holds_it() {
             wrong.push(format!("{what}: {found:?}, not {held:?}"));
         }
     }
-    assert!(wrong.is_empty(), "{} rows are wrong:\n{}\n{}", wrong.len(), wrong.join("\n"), rig.stage.log_tail());
-    let told = rig.stage.until("a notice", async || rig.stage.answers("2@clinic.example").into_iter().next()).await;
+    assert!(
+        wrong.is_empty(),
+        "{} rows are wrong:\n{}\n{}",
+        wrong.len(),
+        wrong.join("\n"),
+        rig.stage.log_tail()
+    );
+    let told =
+        rig.stage.until("a notice", async || rig.stage.answers("2@clinic.example").into_iter().next()).await;
     let text = told.text.split_whitespace().collect::<Vec<_>>().join(" ");
     for words in ["does not cover Content-Type", "may have been changed on its way", "release job"] {
         assert!(text.contains(words), "{words}: {text}");

@@ -119,7 +119,11 @@ async fn strangers_leave_smtp_sessions_to_others() {
     assert!(crowd.len() <= 30, "three quarters of 40: {}", crowd.len());
     assert!(told.contains("too many sessions at the moment"), "{told}");
     let (relays, _) = fill(to, RELAY).await;
-    assert!(relays.len() >= 10 && relays.len() <= 20, "what is kept for those that are named: {}", relays.len());
+    assert!(
+        relays.len() >= 10 && relays.len() <= 20,
+        "what is kept for those that are named: {}",
+        relays.len()
+    );
     drop(relays);
     stage.until("a place", async || Session::connect_from(to, RELAY).await.ok().map(drop)).await;
     faxed(&stage, RELAY, 1).await;
@@ -194,9 +198,11 @@ async fn whoever_proves_nothing_has_a_short_clock() {
     });
     let mut named = Peer::connect(to, RELAY).await;
     assert!(named.hear().await.starts_with("220 "));
-    for (what, session) in [("silent", silent), ("dripping", drips), ("busy", busy), ("dripping mail", body)] {
+    for (what, session) in [("silent", silent), ("dripping", drips), ("busy", busy), ("dripping mail", body)]
+    {
         let last = tokio::time::timeout(Duration::from_secs(20), session).await;
-        let last = last.unwrap_or_else(|_| panic!("{what}: still connected after {:?}", begun.elapsed())).unwrap();
+        let last =
+            last.unwrap_or_else(|_| panic!("{what}: still connected after {:?}", begun.elapsed())).unwrap();
         let expected = if what == "dripping mail" { "421 4.4.2" } else { "421 4.7.0" };
         assert!(last.contains(expected), "{what}: {last:?}");
     }
@@ -216,7 +222,8 @@ async fn refusals_do_not_fill_the_log() {
     let mut peer = Peer::connect(stage.smtp(), RELAY).await;
     peer.hear().await;
     assert!(peer.say("EHLO x\r\n").await.starts_with("250 "));
-    let commands = "MAIL FROM:<mallory@evil.example>\r\nRCPT TO:<x@elsewhere.example>\r\nRSET\r\n".repeat(10_000);
+    let commands =
+        "MAIL FROM:<mallory@evil.example>\r\nRCPT TO:<x@elsewhere.example>\r\nRSET\r\n".repeat(10_000);
     let (read, mut write) = tokio::io::split(peer.0.into_inner());
     let sent = tokio::spawn(async move {
         let _ = write.write_all(commands.as_bytes()).await;

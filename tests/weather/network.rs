@@ -78,7 +78,9 @@ async fn a_relay_without_null_senders_is_told_by_check_and_gets_a_bounce_address
     let checked = stage.command("check", &[]).await;
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert_eq!(checked.status.code(), Some(1), "{said}");
-    for part in ["receipt.relay", "refuses mail without an envelope sender (501 5.1.7)", "set receipt.bounce_from"] {
+    for part in
+        ["receipt.relay", "refuses mail without an envelope sender (501 5.1.7)", "set receipt.bounce_from"]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     let base = BASE.replace("[receipt]\n", "[receipt]\nbounce_from = \"fax-bounces@clinic.example\"\n");

@@ -190,8 +190,9 @@ fn a_box_stands_for_a_character_without_a_glyph_and_it_is_told() {
         let without_blanks = |text: &str| text.split_whitespace().collect::<String>();
         let page = without_blanks(&text_of(&drawn.pdf));
         assert!(page.contains(&without_blanks(&format!("Subject {shown} Claim"))), "{text}: {page}");
-        let warning =
-            format!("The subject holds a character that the cover sheet cannot show ({script}); a box stands in its place.");
+        let warning = format!(
+            "The subject holds a character that the cover sheet cannot show ({script}); a box stands in its place."
+        );
         assert_eq!(drawn.warnings, [warning]);
     }
 }

@@ -181,7 +181,11 @@ impl Session {
         match self.select(folder).await {
             Ok(uidvalidity) => Ok(Some(uidvalidity)),
             Err(Trouble::Refused { verb }) => {
-                if self.is_listed(folder).await? { Err(Trouble::Refused { verb }) } else { Ok(None) }
+                if self.is_listed(folder).await? {
+                    Err(Trouble::Refused { verb })
+                } else {
+                    Ok(None)
+                }
             }
             Err(trouble) => Err(trouble),
         }
@@ -190,9 +194,9 @@ impl Session {
     async fn is_listed(&mut self, folder: &str) -> Result<bool, Trouble> {
         let mut listed = false;
         let each = |answer: &Response<'_>| {
-            if let Response::MailboxData(MailboxDatum::List { name_attributes, .. }) = answer {
+            if let Response::MailboxData(MailboxDatum::List(found)) = answer {
                 // What has only folders below it is no folder for mails.
-                listed |= !name_attributes.iter().any(|attribute| match attribute {
+                listed |= !found.name_attributes.iter().any(|attribute| match attribute {
                     NameAttribute::NoSelect => true,
                     NameAttribute::Extension(word) => word.eq_ignore_ascii_case("\\NonExistent"),
                     _ => false,

@@ -60,7 +60,8 @@ impl Fetcher {
 
     async fn unsettled(&self) -> Result<Vec<Fetched>, StoreError> {
         let section = &self.mailbox.section;
-        let mut mails = self.store().unsettled_fetched(&self.mailbox.name, &section.faxed, &section.held).await?;
+        let mut mails =
+            self.store().unsettled_fetched(&self.mailbox.name, &section.faxed, &section.held).await?;
         let mut memory = self.memory();
         memory.aside.retain(|_, since| since.elapsed() < PASSED_OVER);
         mails.retain(|mail| !memory.aside.contains_key(&mail.id));

@@ -122,7 +122,8 @@ pub(super) async fn aligned(
     let record =
         authenticator.verify_dmarc(DmarcParameters::new(&message, &signed, &from_domain, &spf)).await;
     let own = signed.iter().find(|output| passes(output) && of_author(output));
-    let allowed = || signed.iter().find(|output| passes(output) && *record.dkim_result() == DmarcResult::Pass);
+    let allowed =
+        || signed.iter().find(|output| passes(output) && *record.dkim_result() == DmarcResult::Pass);
     if let Some(output) = own.or_else(allowed) {
         return match spf.result() {
             SpfResult::Pass if own.is_some() && from_domain == author.domain => Ok(Vouched::Whole),

@@ -5,8 +5,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::data::{LineEnds, Scanner};
 use super::reply::Reply;
 use super::wire::{Hangup, Wire};
-use crate::intake::{Draft, Refusal};
 use crate::intake::header::{BadHeader, HeaderWatch, Seen};
+use crate::intake::{Draft, Refusal};
 
 /// A mail of which a part has come.
 pub(super) struct Incoming {

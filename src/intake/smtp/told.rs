@@ -77,7 +77,9 @@ impl Told {
             Some(cause) => {
                 tracing::warn!(smtp.code = code, peer.ip = %peer, "a mail from {peer} was refused with {code}: {cause}");
             }
-            None => tracing::info!(smtp.code = code, peer.ip = %peer, "a mail from {peer} was refused with {code}"),
+            None => {
+                tracing::info!(smtp.code = code, peer.ip = %peer, "a mail from {peer} was refused with {code}")
+            }
         }
     }
 

@@ -127,7 +127,9 @@ fn relays_are_written_as_host_and_port() {
 /// For relays that take no null sender; and what they say of it is found out before the first receipt.
 #[tokio::test]
 async fn a_relay_hears_the_bounce_address_where_there_is_one() {
-    for (from, expected) in [(None, "MAIL FROM:<>"), (Some("bounces@example.com"), "MAIL FROM:<bounces@example.com>")] {
+    for (from, expected) in
+        [(None, "MAIL FROM:<>"), (Some("bounces@example.com"), "MAIL FROM:<bounces@example.com>")]
+    {
         for check in [false, true] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
