@@ -20,7 +20,7 @@ use crate::addressing::readers::at_rcpt;
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::commands;
-use crate::config::{Config, Network, Proof, Sender, SenderKind};
+use crate::config::{Config, NamePattern, Network, Proof, Sender, SenderKind};
 use crate::job::{self, SubmissionId};
 use crate::packet::Automatic;
 use crate::receipt::reply::{Replies, Reply};
@@ -38,6 +38,8 @@ mod sealed;
 pub mod sftp;
 pub mod smtp;
 mod source_keys;
+#[allow(dead_code, reason = "the ways in for files come next")]
+mod tail;
 pub(crate) mod tally;
 #[cfg(test)]
 mod testing;
@@ -50,6 +52,7 @@ pub use refusal::Refusal;
 pub use rush::Rush;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
+use tail::{End, Tail};
 
 /// So long, at most, a mail over SMTP that has no Message-ID is known by its bytes. Servers try again within that time.
 const NAMELESS_REPEATS: SignedDuration = SignedDuration::from_hours(4);
@@ -162,6 +165,10 @@ pub struct SftpUser {
     pub sender: String,
     /// Public keys, OpenSSH format.
     pub keys: Vec<String>,
+    /// Names of theirs that are not final, beside those that are known.
+    pub temporary_names: Vec<NamePattern>,
+    /// Names of theirs that are final whatever they look like.
+    pub final_names: Vec<NamePattern>,
 }
 
 /// A file that was accepted and whose fax has not ended: clients may look for it.
@@ -183,6 +190,7 @@ pub struct Draft {
     wrapped: WrappedKey,
     limit: u64,
     memory: Budget,
+    tail: Tail,
     /// What it holds so far, where only that can prove who sent it.
     copy: Mutex<Option<Box<MailCopy>>>,
 }
@@ -199,7 +207,14 @@ impl Draft {
         if let Ok(Some(copy)) = self.copy.get_mut() {
             copy.append(bytes)?;
         }
+        self.tail.read(bytes);
         Ok(self.writer.write(bytes).await?)
+    }
+
+    /// How it ends, if nothing more comes.
+    #[allow(dead_code, reason = "the ways in for files come next")]
+    pub(crate) fn end(&self) -> End {
+        self.tail.end()
     }
 
     /// Bytes so far.
@@ -349,7 +364,15 @@ impl Intake {
         let (key, wrapped) = self.inner.spool.new_key()?;
         let writer = self.inner.spool.create(&key)?;
         let memory = self.inner.memory.clone();
-        Ok(Draft { writer, key, wrapped, limit: limits.submission.get(), memory, copy: Mutex::new(None) })
+        Ok(Draft {
+            writer,
+            key,
+            wrapped,
+            limit: limits.submission.get(),
+            memory,
+            tail: Tail::default(),
+            copy: Mutex::new(None),
+        })
     }
 
     /// Makes `draft` a Submission. When this returns `Ok`, it is durable.
@@ -510,7 +533,13 @@ impl Intake {
     pub fn sftp_user(&self, user: &str) -> Option<SftpUser> {
         let sender =
             self.inner.config.sender.iter().find(|sender| sender.sftp_user.as_deref() == Some(user))?;
-        Some(SftpUser { user: user.to_owned(), sender: sender.name.clone(), keys: sender.sftp_keys.clone() })
+        Some(SftpUser {
+            user: user.to_owned(),
+            sender: sender.name.clone(),
+            keys: sender.sftp_keys.clone(),
+            temporary_names: sender.temporary_names.clone(),
+            final_names: sender.final_names.clone(),
+        })
     }
 
     /// The files of this SFTP user that were accepted and whose faxes have not ended, oldest first.

@@ -428,7 +428,12 @@ impl Preparer {
                         bytes: sealed.bytes,
                         sha256: crate::spool::hex(&sealed.sha256),
                     };
-                    let row = PacketRow { document, pages: made.pages, cover_pages: made.cover_pages };
+                    let row = PacketRow {
+                        document,
+                        shared: None,
+                        pages: made.pages,
+                        cover_pages: made.cover_pages,
+                    };
                     return Ok(Ok(Some((row, made))));
                 }
                 Err(WorkshopError::Held { sentence }) => return Ok(Err(sentence)),

@@ -90,7 +90,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
                 deadline: now + SignedDuration::from_hours(24),
                 send_at: None,
                 priority: faxbridge::job::Priority::Normal,
-                packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
+                packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 1 }),
                 facts: Vec::new(),
             }
         });

@@ -24,7 +24,6 @@ use tokio::process::Command;
 
 mod support;
 
-use support::daemon::PROGRAM;
 use support::{Stage, clients, documents};
 
 /// Nothing is found out by asking: the first question comes too late for every story.

@@ -179,7 +179,11 @@ impl Accounts {
             state: job.state,
             pages: packet.map(|packet| packet.pages),
             cover_pages: packet.map_or(0, |packet| packet.cover_pages),
-            sha256: packet.map(|packet| packet.document.sha256.clone()),
+            // What left, as the last Attempt noted it.
+            sha256: attempts
+                .last()
+                .and_then(|attempt| attempt.sha256.clone())
+                .or_else(|| packet.map(|packet| packet.document.sha256.clone())),
             rule: Some(job.rule),
             cancel: job.cancel,
             parts,

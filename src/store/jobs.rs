@@ -5,15 +5,18 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use super::cancel::CancelWish;
-use super::submissions::{Document, Verdict, insert_document};
+use super::submissions::{Document, Verdict, insert_document, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
 use crate::job::{FaxNumber, JobId, JobState, Priority, SubmissionId};
 
-/// The pages of a Job, as they will leave.
+/// The pages of a Job, as they will leave: [`crate::packet::Container`] opens them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketRow {
-    /// The sealed file.
+    /// Length and digest of the file that leaves; the name is that of the sealed file which is that file, or where it shares its pages
+    /// what it has of its own.
     pub document: Document,
+    /// The sealed file with the pages that it shares with other Jobs of its Submission.
+    pub shared: Option<String>,
     /// Pages, cover included.
     pub pages: u32,
     /// Pages of cover among them.
@@ -133,6 +136,7 @@ pub(super) struct Row {
     cover_pages: Option<i64>,
     bytes: Option<i64>,
     sha256: Option<String>,
+    shared: Option<String>,
     facts: Option<Vec<u8>>,
 }
 
@@ -145,6 +149,7 @@ impl TryFrom<Row> for Job {
         let packet = match (row.document, row.pages, row.cover_pages, row.bytes, row.sha256) {
             (Some(name), Some(pages), Some(cover_pages), Some(bytes), Some(sha256)) => Some(PacketRow {
                 document: Document { name, bytes: bytes.unsigned_abs(), sha256 },
+                shared: row.shared,
                 pages: count(pages),
                 cover_pages: count(cover_pages),
             }),
@@ -346,8 +351,8 @@ async fn insert_job(
     let packet = job.packet.as_ref();
     sqlx::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
-         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
     )
     .bind(job.id.as_str())
     .bind(submission.as_str())
@@ -370,10 +375,14 @@ async fn insert_job(
     .bind(serde_json::to_string(&job.route).map_err(|e| StoreError::unreadable("job.route", e))?)
     .bind(urgency(job.priority))
     .bind(job.send_at.map(millis))
+    .bind(packet.and_then(|p| p.shared.as_deref()))
     .execute(&mut *tx)
     .await?;
     if let Some(packet) = packet {
         insert_document(tx, submission, Some(job.id), &packet.document).await?;
+        if let Some(shared) = &packet.shared {
+            insert_shared(tx, submission, job.id, shared).await?;
+        }
     }
     Ok(())
 }

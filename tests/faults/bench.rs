@@ -422,7 +422,7 @@ async fn enter_job(
         deadline: now + SignedDuration::from_hours(24),
         send_at: None,
         priority: faxbridge::job::Priority::Normal,
-        packet: Some(PacketRow { document, pages: 3, cover_pages: 0 }),
+        packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 0 }),
         facts: Vec::new(),
     };
     let id = job.id;

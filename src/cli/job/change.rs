@@ -231,6 +231,7 @@ mod tests {
             final_at: None,
             packet: Some(PacketRow {
                 document: Document { name: "x".into(), bytes: 1, sha256: "00".into() },
+                shared: None,
                 pages: 2,
                 cover_pages: 1,
             }),

@@ -113,7 +113,7 @@ impl Rig {
             deadline: now + SignedDuration::from_hours(24),
             send_at: None,
             priority: crate::job::Priority::Normal,
-            packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
+            packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 1 }),
             facts: vec![],
         };
         let job_id = job.id;
