@@ -141,7 +141,8 @@ async fn a_provider_reports_over_tls_to_the_url_that_check_shows() {
     let (mut stage, job) = stage().await;
     let address = stage.addresses().webhook.unwrap();
     let checked = clients::said(&stage.command("check", &[]).await);
-    let bare = Hooks::new("https://fax.example.com/hook", marker(Purpose::Webhook)).url_for("simulator", None);
+    let bare =
+        Hooks::new("https://fax.example.com/hook", marker(Purpose::Webhook)).url_for("simulator", None);
     assert!(!checked.contains(&bare), "no token unless it is asked for: {checked}");
     assert!(checked.contains("report to https://fax.example.com/hook/hooks/simulator/TOKEN ("), "{checked}");
     let checked = clients::said(&stage.command("check", &["--show-tokens"]).await);

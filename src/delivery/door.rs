@@ -161,7 +161,8 @@ where
             tracing::warn!(peer.ip = %peer, "{}: a connection of {peer} was closed, since that address has so many already", self.key);
         }
         for untold in told.due(now) {
-            let (count, whose) = (untold.count, untold.kind.map_or("many addresses".to_owned(), |peer| peer.to_string()));
+            let (count, whose) =
+                (untold.count, untold.kind.map_or("many addresses".to_owned(), |peer| peer.to_string()));
             tracing::warn!(count, "{}: {count} connections more of {whose} were closed", self.key);
         }
         place.ok()

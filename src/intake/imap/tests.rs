@@ -46,7 +46,9 @@ impl Server {
         match (word(0), word(1)) {
             ("CAPABILITY", _) => "* CAPABILITY IMAP4rev1 MOVE UIDPLUS\r\nOK".into(),
             ("LIST", _) => format!("* LIST () \"/\" \"{}\"\r\nOK", folder.unwrap_or_default()),
-            ("STATUS", _) => format!("* STATUS \"{}\" (UIDVALIDITY 1 UIDNEXT 100)\r\nOK", folder.unwrap_or_default()),
+            ("STATUS", _) => {
+                format!("* STATUS \"{}\" (UIDVALIDITY 1 UIDNEXT 100)\r\nOK", folder.unwrap_or_default())
+            }
             ("SELECT", _) => {
                 let (busy, times) = &mut self.busy;
                 if Some(*busy) == folder && *times > 0 {
@@ -58,7 +60,8 @@ impl Server {
             }
             ("UID", "SEARCH") => {
                 // "UID 101", "UID 101,102", "UID 101:102", or none: all.
-                let asked: Vec<u32> = command.split([' ', ':', ',']).filter_map(|word| word.parse().ok()).collect();
+                let asked: Vec<u32> =
+                    command.split([' ', ':', ',']).filter_map(|word| word.parse().ok()).collect();
                 let first_to_last = asked.iter().min().copied()..=asked.iter().max().copied();
                 let here = self.mails.iter().filter(|mail| mail.folder == self.selected);
                 let found = here.filter(|mail| asked.is_empty() || first_to_last.contains(&Some(mail.uid)));
@@ -67,20 +70,27 @@ impl Server {
             }
             ("UID", "FETCH") if command.contains("SIZE") => {
                 let here = self.mails.iter().filter(|mail| mail.folder == self.selected);
-                let sizes: Vec<String> =
-                    here.map(|mail| format!("* 1 FETCH (UID {} RFC822.SIZE {})\r\n", mail.uid, MAIL.len())).collect();
+                let sizes: Vec<String> = here
+                    .map(|mail| format!("* 1 FETCH (UID {} RFC822.SIZE {})\r\n", mail.uid, MAIL.len()))
+                    .collect();
                 format!("{}OK", sizes.concat())
             }
             ("UID", "FETCH") => {
                 self.bodies += 1;
-                format!("* 1 FETCH (UID {} BODY[] {{{}}}\r\n{MAIL})\r\nOK", uid.unwrap_or_default(), MAIL.len())
+                format!(
+                    "* 1 FETCH (UID {} BODY[] {{{}}}\r\n{MAIL})\r\nOK",
+                    uid.unwrap_or_default(),
+                    MAIL.len()
+                )
             }
             ("UID", "MOVE") if uid == self.stuck => "NO [CANNOT] this one stays".into(),
             ("UID", "MOVE") => {
                 self.moves += 1;
                 let there = 100 + self.moves;
                 let from = self.selected;
-                if let Some(mail) = self.mails.iter_mut().find(|mail| mail.folder == from && Some(mail.uid) == uid) {
+                if let Some(mail) =
+                    self.mails.iter_mut().find(|mail| mail.folder == from && Some(mail.uid) == uid)
+                {
                     *mail = Lying { folder: folder.unwrap_or_default(), uid: there };
                 }
                 format!("OK [COPYUID 1 {} {there}]", uid.unwrap_or_default())
@@ -107,7 +117,8 @@ async fn serve(server: Arc<Mutex<Server>>) -> String {
             while let Ok(Some(line)) = lines.next_line().await {
                 let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
                 let answer = server.lock().unwrap().answer(command);
-                let (untagged, status) = answer.rsplit_once("\r\n").map_or(("", answer.as_str()), |both| both);
+                let (untagged, status) =
+                    answer.rsplit_once("\r\n").map_or(("", answer.as_str()), |both| both);
                 let end = if untagged.is_empty() { "" } else { "\r\n" };
                 let _ = write.write_all(format!("{untagged}{end}{tag} {status}\r\n").as_bytes()).await;
             }
@@ -155,7 +166,9 @@ async fn a_mail_that_cannot_be_moved_keeps_no_other_from_its_place() {
     let server = Arc::new(Mutex::new(Server { stuck: Some(1), ..two_mails() }));
     let (rig, _stop) = fetched(&server).await;
     until("the second mail is moved", || server.lock().unwrap().moves == 1).await;
-    let alarm = || rig.intake.alarms().open().into_iter().find(|(alarm, _)| *alarm == Alarm::Mailbox("office".into()));
+    let alarm = || {
+        rig.intake.alarms().open().into_iter().find(|(alarm, _)| *alarm == Alarm::Mailbox("office".into()))
+    };
     until("an alarm", || alarm().is_some()).await;
     assert!(alarm().unwrap().1.cause.contains("refuses UID MOVE"));
     assert_eq!(server.lock().unwrap().mails.first(), Some(&Lying { folder: "INBOX", uid: 1 }), "it stays");
