@@ -55,7 +55,7 @@ const NO_LIMIT: f32 = f32::MAX;
 ///
 /// # Errors
 ///
-/// A fault of the PDF writer.
+/// A letter that no font has, by field; or a fault of the PDF writer.
 pub fn draw(sheet: &Sheet, fonts: &Fonts) -> Result<Drawn, CoverError> {
     let (width, height) = size_of(sheet.paper);
     let mut document = empty_document()?;
@@ -69,9 +69,13 @@ pub fn draw(sheet: &Sheet, fonts: &Fonts) -> Result<Drawn, CoverError> {
         page_width: width,
         mirrored: is_right_to_left(sheet),
         warnings: Vec::new(),
+        letter: None,
     };
     painter.sheet(height)?;
-    let warnings = painter.warnings;
+    let (warnings, letter) = (painter.warnings, painter.letter);
+    if let Some((field, character)) = letter {
+        return Err(CoverError::NoGlyph { field, character, script: script_of(character) });
+    }
     surface.finish();
     page.finish();
     let pdf = document.finish().map_err(|error| CoverError::Pdf(format!("{error:?}")))?;
@@ -124,6 +128,8 @@ struct Painter<'a, 'doc> {
     page_width: f32,
     mirrored: bool,
     warnings: Vec<String>,
+    /// A letter that no font has, and the field that holds it.
+    letter: Option<(&'static str, char)>,
 }
 
 /// Where rows stand, in points, on a page that is read from left to right.
@@ -335,7 +341,15 @@ impl Painter<'_, '_> {
     fn fit_in(&mut self, words: &Words<'_>, room: &Room<'_>) -> Fitted {
         let fitted = fit(self.bench, words, room);
         let cut = || format!("The {} was too long for the cover sheet; its end was cut.", words.field);
-        let warnings = [fitted.cut.then(cut), fitted.boxed.map(|character| boxed(words.field, character))];
+        let sign = match fitted.boxed {
+            // Words that cannot be read are not printed as if they could.
+            Some(letter) if letter.is_alphanumeric() => {
+                self.letter.get_or_insert((words.field, letter));
+                None
+            }
+            sign => sign.map(|sign| boxed(words.field, sign)),
+        };
+        let warnings = [fitted.cut.then(cut), sign];
         for warning in warnings.into_iter().flatten() {
             if !self.warnings.contains(&warning) {
                 self.warnings.push(warning);

@@ -213,7 +213,8 @@ impl Shared {
             tracing::debug!("an SMTP connection keeps its delay: {error}");
         }
         let Some((peer, nameless)) = self.client(&mut stream, peer).await else { return };
-        let known = nameless || self.intake.names_address(peer);
+        // Whoever speaks LMTP is a mail server that somebody put there.
+        let known = nameless || door == Door::Lmtp || self.intake.names_address(peer);
         if let Err(full) = seat.belongs_to(peer, known) {
             self.turn_away(stream, peer, door, full).await;
             return;
@@ -224,7 +225,8 @@ impl Shared {
         }
         let protocol = if door == Door::Lmtp { Protocol::Lmtp } else { Protocol::Smtp };
         let span = tracing::info_span!("smtp", peer.ip = %peer);
-        let session = Session::new(wire, &self.settings, &self.intake, protocol, peer).nameless(nameless);
+        let session =
+            Session::new(wire, &self.settings, &self.intake, protocol, peer).from_address(nameless, known);
         session.run(door == Door::Tls).instrument(span).await;
         drop(seat);
     }

@@ -243,3 +243,58 @@ async fn refusals_do_not_fill_the_log() {
     assert!(log.contains("a mail from 127.0.0.9 was refused with 5.1.1"), "{}", stage.log_tail());
     assert!(!log.contains("evil.example"), "no address in the log");
 }
+
+const WITH_PASSWORDS: &str = r#"
+[smtp]
+listen = ["127.0.0.1:0"]
+hostname = "fax.clinic.example"
+tls_certificate = "FIXTURES/tls/fax.example.com.pem"
+tls_key = "FIXTURES/tls/fax.example.com.key"
+tarpit = "10 ms"
+failed_logins = 3
+
+[[sender]]
+name = "claims"
+login = "claims"
+password = "file:DIR/claims.password"
+
+[[rule]]
+name = "named recipient"
+to = "{recipient}@fax.clinic.example"
+"#;
+
+/// Whoever looks for guessed passwords finds user, address and reason; and never a password that was typed as a name.
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_sign_ins_are_log_lines() {
+    let mut stage = Stage::new(WITH_PASSWORDS).await;
+    stage.secret("claims.password", b"the right one");
+    stage.start().await;
+    let server = stage.smtp().to_string();
+    for (user, told) in [
+        ("claims", "SMTP sign-in of \"claims\" from 127.0.0.1 failed: wrong password"),
+        ("hunter2-typed-as-a-name", "SMTP sign-in from 127.0.0.1 failed: no such account"),
+        ("claims", ""),
+        ("claims", "SMTP sign-in from 127.0.0.1 failed: too many wrong passwords from its address"),
+    ] {
+        let output = tokio::process::Command::new("swaks")
+            .args([
+                "--server",
+                &server,
+                "--tls",
+                "--auth",
+                "PLAIN",
+                "--auth-user",
+                user,
+                "--auth-password",
+                "guess",
+            ])
+            .args(["--quit-after", "AUTH"])
+            .output()
+            .await
+            .expect("swaks is installed");
+        assert!(!output.status.success());
+        stage.until(told, async || stage.log().contains(told).then_some(())).await;
+    }
+    assert!(!stage.log().contains("hunter2"), "what is no account may be a password");
+    assert!(!stage.log().contains("guess"));
+}

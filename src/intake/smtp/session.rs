@@ -65,6 +65,8 @@ pub(super) struct Session<'a, S> {
     protocol: Protocol,
     peer: IpAddr,
     nameless: bool,
+    /// The configuration names its address, or it hands over others' mail by LMTP.
+    known: bool,
     /// What the client called itself, once it has.
     hello: Option<String>,
     login: Option<String>,
@@ -101,6 +103,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             protocol,
             peer,
             nameless: false,
+            known: false,
             hello: None,
             login: None,
             names: Vec::new(),
@@ -110,9 +113,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    /// Whether the address is only a load balancer's.
-    pub(super) fn nameless(self, nameless: bool) -> Self {
-        Session { nameless, ..self }
+    /// Whether the address is only a load balancer's, and whether it is no stranger's.
+    pub(super) fn from_address(self, nameless: bool, known: bool) -> Self {
+        Session { nameless, known, ..self }
     }
 
     /// The whole session, from the greeting to the closed connection; with `tls_first`, from the TLS handshake.

@@ -120,12 +120,17 @@ impl Bench {
     }
 
     fn connect_for(&self, idle: Duration, lasts: Duration) -> Client<DuplexStream> {
+        self.connect_from("127.0.0.1", idle, lasts)
+    }
+
+    fn connect_from(&self, peer: &str, idle: Duration, lasts: Duration) -> Client<DuplexStream> {
+        let peer = peer.parse().unwrap();
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let settings = Arc::clone(&self.settings);
         let (intake, stop, protocol) = (self.intake.clone(), self.stop.subscribe(), self.protocol);
         let session = tokio::spawn(async move {
             let wire = Wire::new(theirs, idle, lasts, stop);
-            let session = Session::new(wire, &settings, &intake, protocol, "127.0.0.1".parse().unwrap());
+            let session = Session::new(wire, &settings, &intake, protocol, peer);
             session.run(false).await;
         });
         Client { stream: BufReader::new(ours), session }

@@ -87,8 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         };
         let mut draft = self.intake.begin().await.map_err(|refusal| self.refused(&refusal))?;
         if *standing == Standing::Open {
-            let known = self.nameless || self.intake.names_address(self.peer);
-            draft.keep_copy(Peer { address: self.peer, known });
+            draft.keep_copy(Peer { address: self.peer, known: self.known });
         }
         Ok(Incoming::new(draft, mail.international))
     }

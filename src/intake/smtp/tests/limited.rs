@@ -112,3 +112,24 @@ async fn letters_of_other_languages() {
     client.send(b"Subject: caf\xe9\r\n\r\nbody\r\n.\r\n").await;
     client.expect(&["550 5.6.0 This mail was announced with SMTPUTF8"]).await;
 }
+
+#[tokio::test]
+async fn mail_without_tls_is_refused_where_tls_is_required() {
+    let mut bench = Bench::new().await;
+    bench.set(|settings| {
+        settings.require_tls = true;
+        settings.without_tls = vec!["192.0.2.96/28".parse().unwrap()];
+    });
+    let time = Duration::from_secs(60);
+    for (peer, expected) in [
+        ("192.0.2.7", "530 5.7.0 Mail is only taken over TLS here"),
+        ("2001:db8::7", "530 5.7.0"),
+        ("192.0.2.97", "250 2.1.0"),
+        ("127.0.0.1", "250 2.1.0"),
+        ("::1", "250 2.1.0"),
+    ] {
+        let mut client = bench.connect_from(peer, time, time);
+        client.send("EHLO x\r\nMAIL FROM:<jane@example.com>\r\n").await;
+        client.expect(&["220 ", "250-", expected]).await;
+    }
+}
