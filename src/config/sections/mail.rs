@@ -114,7 +114,7 @@ impl Smtp {
         20
     }
     fn default_sessions_per_relay() -> usize {
-        150
+        225
     }
     fn default_unproven_time() -> Duration {
         Duration::seconds(45)
