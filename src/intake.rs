@@ -27,6 +27,7 @@ use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{Purpose, SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
+use crate::text::Bytes;
 
 pub mod folder;
 mod header;
@@ -235,8 +236,7 @@ impl Draft {
 }
 
 fn too_large(limit: u64) -> Refusal {
-    let megabytes = limit / 1_000_000;
-    Refusal::permanent("5.3.4", format!("This is larger than the {megabytes} MB that are taken here."))
+    Refusal::permanent("5.3.4", format!("This is larger than the {} that are taken here.", Bytes(limit)))
 }
 
 /// What every way in shares: cheap to clone.
@@ -354,7 +354,7 @@ impl Intake {
         let limits = &self.inner.config.limits;
         let free = self.inner.spool.free_bytes()?;
         if free < limits.disk_reserve.get() {
-            let cause = format!("{free} bytes are free, below limits.disk_reserve");
+            let cause = format!("{} are free, less than limits.disk_reserve", Bytes(free));
             return Err(Refusal::temporary(
                 "4.3.1",
                 "There is no room for documents at the moment; try again later.",

@@ -23,14 +23,14 @@ use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
 use crate::packet::{self, Bench, Contents, Input, Made, Sink, Workshop, WorkshopError};
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
-use crate::store::{Document, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
+use crate::store::{Document, JobFilter, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
 
 pub mod front;
 pub mod plan;
 pub mod wishes;
 
 use front::Front;
-use plan::{Plan, PlannedJob, Planner, Request};
+use plan::{Former, Plan, PlannedJob, Planner, Request};
 
 /// How long the loop sleeps at most: the command line submits without being able to wake it.
 const NAP: Duration = Duration::from_secs(2);
@@ -38,6 +38,8 @@ const NAP: Duration = Duration::from_secs(2);
 const AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// A document whose children keep being killed (as by a machine that is out of memory) is held after so many tries.
 const TRIES: u32 = 6;
+/// Jobs of one Submission that keep their names when it is prepared anew.
+const FORMER: u32 = 10_000;
 /// Beyond the time a document may take, a lease lasts this long.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
 
@@ -72,6 +74,13 @@ pub struct JobFacts {
     /// Pages of the mail's text, where it is faxed as pages.
     #[serde(default)]
     pub body_pages: Option<(u32, u32)>,
+    /// The Job's version for which this was written: more than 1 where it was prepared anew.
+    #[serde(default = "first")]
+    pub version: i64,
+}
+
+fn first() -> i64 {
+    1
 }
 
 impl JobFacts {
@@ -223,6 +232,7 @@ impl Preparer {
             recipient: None,
             doubt: facts.doubt.clone(),
             accepted_at: Some(submission.accepted_at),
+            former: self.former(submission, &key).await?,
         };
         let now = self.clock.now();
         let plan = match self.special(submission, &facts, &contents, now).await? {
@@ -272,6 +282,17 @@ impl Preparer {
         self.made.notify_one();
         self.answered.notify_one();
         Ok(())
+    }
+
+    /// The Jobs of a Submission that is prepared anew.
+    async fn former(&self, submission: &Submission, key: &SealKey) -> Result<Vec<Former>, Trouble> {
+        let filter = JobFilter { submission: Some(submission.id), ..JobFilter::default() };
+        let jobs = self.store.jobs(&filter, FORMER).await?;
+        let former = |job: crate::store::Job| {
+            let to = JobFacts::open(key, &job.facts)?.to;
+            Ok(Former { to, id: job.id, version: job.version })
+        };
+        jobs.into_iter().map(former).collect()
     }
 
     /// What becomes of a mail that is not for faxing: our own, or an answer to a receipt.
@@ -386,10 +407,12 @@ impl Preparer {
             warnings,
             part_pages,
             body_pages,
+            version: job.version,
         };
         let deadline = due.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {
             id: job.id,
+            version: job.version,
             recipient: job.entry.map(|entry| entry.key),
             number: job.number,
             rule: job.route.rule,

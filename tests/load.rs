@@ -82,6 +82,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
             let number = number(n, jobs);
             NewJob {
                 id: JobId::new(now, n),
+                version: 1,
                 recipient: Some(format!("office{}", number.trim_start_matches('+'))),
                 number: Some(FaxNumber::from_e164(&number).unwrap()),
                 rule: "load".into(),

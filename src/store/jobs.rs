@@ -1,5 +1,7 @@
 //! Jobs: made when a Submission is prepared, listed, read. How they change stands in [`super::steps`].
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
@@ -26,8 +28,10 @@ pub struct PacketRow {
 /// A Job that is to be recorded.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// Its name.
+    /// Its name; that of a former Job of the Submission where it takes that one's place.
     pub id: JobId,
+    /// How often it was changed, this time included; 1 for a new one.
+    pub version: i64,
     /// Key in the register, where it is known.
     pub recipient: Option<String>,
     /// Number, where it is known.
@@ -222,10 +226,13 @@ impl Store {
                     ledger::write(tx, now, entry.submission(submission)).await?;
                     return Ok(false);
                 }
-                sqlx::query("DELETE FROM job WHERE submission_id = $1")
-                    .bind(submission.as_str())
-                    .execute(&mut *tx)
-                    .await?;
+                let made: HashMap<String, i64> =
+                    sqlx::query_as("DELETE FROM job WHERE submission_id = $1 RETURNING id, made_at")
+                        .bind(submission.as_str())
+                        .fetch_all(&mut *tx)
+                        .await?
+                        .into_iter()
+                        .collect();
                 // A notice that is not written yet would tell of a Job that is gone; the new ones bring their own.
                 sqlx::query(
                     "UPDATE outbox SET next_at = NULL WHERE submission_id = $1 AND kind = 'held' AND body IS NULL",
@@ -244,9 +251,10 @@ impl Store {
                     outbox::tell_accepted(tx, submission, now).await?;
                 }
                 for (place, job) in jobs.iter().enumerate() {
-                    insert_job(tx, submission, place + 1, job, now).await?;
+                    let made_at = made.get(job.id.as_str()).copied().unwrap_or(millis(now));
+                    insert_job(tx, submission, place + 1, job, made_at).await?;
                     if let JobState::Held { hold, .. } = job.state {
-                        outbox::tell_held(tx, submission, job.id, 1, now).await?;
+                        outbox::tell_held(tx, submission, job.id, job.version, now).await?;
                         let entry = ledger::Entry::new("prepare", "held").detail(hold.as_str());
                         ledger::write(tx, now, entry.submission(submission).job(job.id)).await?;
                     }
@@ -346,13 +354,13 @@ async fn insert_job(
     submission: SubmissionId,
     place: usize,
     job: &NewJob,
-    now: Timestamp,
+    made_at: i64,
 ) -> Result<(), StoreError> {
     let packet = job.packet.as_ref();
     sqlx::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
-         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
     )
     .bind(job.id.as_str())
     .bind(submission.as_str())
@@ -364,7 +372,7 @@ async fn insert_job(
     .bind(job.state.as_str())
     .bind(detail(&job.state)?)
     .bind(job.state.wake_at().map(millis))
-    .bind(millis(now))
+    .bind(made_at)
     .bind(millis(job.deadline))
     .bind(packet.map(|p| p.document.name.as_str()))
     .bind(packet.map(|p| i64::from(p.pages)))
@@ -376,6 +384,7 @@ async fn insert_job(
     .bind(urgency(job.priority))
     .bind(job.send_at.map(millis))
     .bind(packet.and_then(|p| p.shared.as_deref()))
+    .bind(job.version)
     .execute(&mut *tx)
     .await?;
     if let Some(packet) = packet {

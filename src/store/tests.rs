@@ -35,6 +35,7 @@ fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
 fn queued(n: u64, number: &str) -> NewJob {
     NewJob {
         id: JobId::new(at(0), n),
+        version: 1,
         recipient: Some("mercy".into()),
         number: Some(FaxNumber::from_e164(number).unwrap()),
         rule: "r".into(),
@@ -535,6 +536,26 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
         assert!(store.claim_submissions(at(100), at(160), 1).await.unwrap().is_empty(), "nothing goes round");
         assert!(!store.prepare_again(id, "test", at(5)).await.unwrap(), "it is held no more");
     }
+}
+
+#[tokio::test]
+async fn a_job_that_is_prepared_anew_keeps_its_name_its_age_and_its_history() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![held(1, "+12125550101")]).await;
+    let first = store.job(JobId::new(at(0), 1)).await.unwrap().unwrap();
+    let notices =
+        async || store.answers(id).await.unwrap().iter().filter(|answer| answer.kind == "held").count();
+    let before = notices().await;
+    assert!(store.prepare_again(id, "test", at(2)).await.unwrap());
+    let anew = NewJob { version: first.version + 1, packet: None, ..held(1, "+12125550102") };
+    assert!(store.record_prepared(id, Verdict::Jobs, vec![], vec![anew], false, at(4)).await.unwrap());
+    let job = store.job(first.id).await.unwrap().unwrap();
+    assert_eq!((job.made_at, job.version), (first.made_at, 2));
+    assert_eq!(job.number.as_ref().map(FaxNumber::as_str), Some("+12125550102"));
+    let told = store.history(first.id).await.unwrap();
+    let held = told.iter().filter(|row| row.event == "held").count();
+    assert_eq!(held, 2, "both are in its history: {told:?}");
+    assert_eq!(notices().await, 2 * before, "what still stands in the way is told again");
 }
 
 #[tokio::test]

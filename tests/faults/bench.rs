@@ -414,6 +414,7 @@ async fn enter_job(
     let submission = store.insert_submission(submission, now).await.unwrap().unwrap();
     let job = NewJob {
         id: JobId::new(now, 1),
+        version: 1,
         recipient: Some("mercy".into()),
         number: Some(number),
         rule: "r".into(),

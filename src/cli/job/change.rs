@@ -124,8 +124,7 @@ impl Desk {
             );
         }
         say(format_args!(
-            "Submission {} is prepared anew: its faxes get new ids (faxbridge job show {}). What still stands in the way is told \
-             to the sender again.",
+            "Submission {} is prepared anew (faxbridge job show {}). What still stands in the way is told to its sender again.",
             job.submission, job.submission
         ))?;
         self.warn_without_daemon()

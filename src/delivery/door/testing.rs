@@ -105,6 +105,7 @@ impl Rig {
         let id = self.store.insert_submission(submission, now).await.unwrap().unwrap();
         let job = NewJob {
             id: JobId::new(now, n),
+            version: 1,
             recipient: Some("mercy".into()),
             number: Some(FaxNumber::from_e164(&format!("+1212555{n:04}")).unwrap()),
             rule: "r".into(),
