@@ -226,7 +226,7 @@ impl Shared {
         let protocol = if door == Door::Lmtp { Protocol::Lmtp } else { Protocol::Smtp };
         let span = tracing::info_span!("smtp", peer.ip = %peer);
         let session =
-            Session::new(wire, &self.settings, &self.intake, protocol, peer).from_address(nameless, known);
+            Session::new(wire, &self.settings, &self.intake, protocol, peer).placed(nameless, known);
         session.run(door == Door::Tls).instrument(span).await;
         drop(seat);
     }

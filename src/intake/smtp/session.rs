@@ -114,7 +114,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Whether the address is only a load balancer's, and whether it is no stranger's.
-    pub(super) fn from_address(self, nameless: bool, known: bool) -> Self {
+    pub(super) fn placed(self, nameless: bool, known: bool) -> Self {
         Session { nameless, known, ..self }
     }
 

@@ -78,7 +78,7 @@ impl Told {
                 tracing::warn!(smtp.code = code, peer.ip = %peer, "a mail from {peer} was refused with {code}: {cause}");
             }
             None => {
-                tracing::info!(smtp.code = code, peer.ip = %peer, "a mail from {peer} was refused with {code}")
+                tracing::info!(smtp.code = code, peer.ip = %peer, "a mail from {peer} was refused with {code}");
             }
         }
     }
