@@ -1002,7 +1002,7 @@ async fn a_repeat_of_what_came_to_nothing_is_new() {
             }
         }
         let again = store.insert_submission(submission(2, Some("k")), at(-1)).await.unwrap();
-        assert_eq!(again.is_ok(), is_new, "{:?}", again);
+        assert_eq!(again.is_ok(), is_new, "{again:?}");
         if is_new {
             // From now on the second one is what is known.
             let third = store.insert_submission(submission(3, Some("k")), at(-1)).await.unwrap();
