@@ -46,14 +46,16 @@ pub(crate) mod tally;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod turned_away;
 
 use proof::Resolver;
 use proof::copy::{Budget, MailCopy, Peer};
 pub use refusal::Refusal;
 pub use rush::Rush;
-pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
+pub use sealed::{Dsn, DsnRecipient, FileNote, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 use tail::{End, Tail};
+pub use turned_away::TurnedAway;
 
 /// So long, at most, a mail over SMTP that has no Message-ID is known by its bytes. Servers try again within that time.
 const NAMELESS_REPEATS: SignedDuration = SignedDuration::from_hours(4);
@@ -412,7 +414,8 @@ impl Intake {
                 message_id: arrival.message_id.clone(),
                 accepted_at: now,
                 wrapped_key: draft.wrapped.0.clone(),
-                facts: facts(&arrival).seal(&draft.key)?,
+                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival) }
+                    .seal(&draft.key)?,
                 document: document.clone(),
             };
             match inner.store.insert_submission_with(new, repeats_since, synced).await? {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, PartAccount, Verdict};
+use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
 use crate::commands::{Carried, Outcome};
 use crate::config::{Config, Proof};
 use crate::intake::SubmissionFacts;
@@ -36,15 +36,6 @@ pub enum AccountError {
     Unknown(SubmissionId),
 }
 
-/// An account, and what only the sender may be told.
-#[derive(Debug, Clone)]
-pub struct Known {
-    /// The account.
-    pub account: Account,
-    /// Name of the file that was dropped.
-    pub file: Option<String>,
-}
-
 /// Gives accounts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Accounts {
@@ -70,7 +61,7 @@ impl Accounts {
         kind: Kind,
         only_job: Option<&str>,
         now: Timestamp,
-    ) -> Result<Known, AccountError> {
+    ) -> Result<Account, AccountError> {
         let submission = self.store.submission(id).await?.ok_or(AccountError::Unknown(id))?;
         let (key, facts) = self.opened(&submission)?;
         if submission.verdict != Some(store::Verdict::Command) {
@@ -93,8 +84,8 @@ impl Accounts {
             }
             None => self.known((submission, key.as_ref()), facts, (Kind::Final, None), now).await?,
         };
-        known.account.verdict = Verdict::Command { id, outcome, sentence };
-        known.account.original_message_id = original_message_id;
+        known.verdict = Verdict::Command { id, outcome, sentence };
+        known.original_message_id = original_message_id;
         Ok(known)
     }
 
@@ -112,7 +103,7 @@ impl Accounts {
         facts: SubmissionFacts,
         (kind, only_job): (Kind, Option<&str>),
         now: Timestamp,
-    ) -> Result<Known, AccountError> {
+    ) -> Result<Account, AccountError> {
         let id = submission.id;
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let mut jobs = Vec::new();
@@ -128,7 +119,7 @@ impl Accounts {
             }
             Some(store::Verdict::Jobs | store::Verdict::Command) | None => Verdict::Jobs,
         };
-        let account = Account {
+        Ok(Account {
             submission: id,
             source: submission.source.clone(),
             organization: self.config.organization.name.clone(),
@@ -139,8 +130,8 @@ impl Accounts {
             jobs,
             deletion: self.deletion(&submission),
             dsn: facts.dsn,
-        };
-        Ok(Known { account, file: facts.file })
+            file: facts.file.map(|name| FileAccount { name, sha256: facts.sha256 }),
+        })
     }
 
     async fn job(
@@ -162,8 +153,7 @@ impl Accounts {
         let organization = &self.config.organization;
         let policy = (self.config.policy.two_person, now);
         let proven = (submission, sealed.proof);
-        let checklist =
-            checklist(proven, &job, entry.as_ref(), &attempts, policy, &organization.time_zone);
+        let checklist = checklist(proven, &job, entry.as_ref(), &attempts, policy, &organization.time_zone);
         let packet = job.packet.as_ref();
         let zone = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
         let parts = parts(&sealed.parts, &facts);
@@ -206,10 +196,16 @@ impl Accounts {
 }
 
 impl Account {
+    /// The same for an answer that travels.
+    #[must_use]
+    pub fn without_file(&self) -> Account {
+        Account { file: None, ..self.clone() }
+    }
+
     /// The same without what the sender wrote or called his files: for the record that is kept for years.
     #[must_use]
     pub fn without_sentences(&self) -> Account {
-        let mut account = self.clone();
+        let mut account = self.without_file();
         for job in &mut account.jobs {
             job.hold_sentence = None;
             // They quote what was asked for, and name files.
