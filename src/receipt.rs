@@ -156,9 +156,7 @@ pub struct JobAccount {
 pub struct PartAccount {
     /// Its place in the list, from 1.
     pub n: usize,
-    /// Its file name; not in the record that is kept.
-    pub name: Option<String>,
-    /// What it is, in one word.
+    /// What it is, in one word. Not its name: receipts travel in clear.
     pub kind: &'static str,
     /// First and last page of it in the fax.
     pub pages: Option<(u32, u32)>,

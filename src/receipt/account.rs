@@ -157,6 +157,7 @@ impl Accounts {
         let packet = job.packet.as_ref();
         let zone = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
         let parts = parts(&sealed.parts, &facts);
+        let warnings = facts.warnings.iter().map(|warning| without_names(warning, &sealed.parts)).collect();
         let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
         Ok(JobAccount {
             job: job.id,
@@ -177,7 +178,7 @@ impl Accounts {
             rule: Some(job.rule),
             cancel: job.cancel,
             parts,
-            warnings: facts.warnings,
+            warnings,
             attempts: attempts.into_iter().map(attempt).collect(),
             checklist,
         })
@@ -210,15 +211,23 @@ impl Account {
             job.hold_sentence = None;
             // They quote what was asked for, and name files.
             job.warnings = Vec::new();
-            for part in &mut job.parts {
-                part.name = None;
-            }
         }
         if let Verdict::Refused { sentence } = &mut account.verdict {
             *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();
         }
         account
     }
+}
+
+/// A warning without file names, which have no place in what travels in clear.
+fn without_names(warning: &str, parts: &[Part]) -> String {
+    let mut warning = warning.to_owned();
+    for (n, part) in (1..).zip(parts.iter().take(MOST_PARTS)) {
+        if !part.name.is_empty() {
+            warning = warning.replace(&part.name, &format!("part {n}"));
+        }
+    }
+    warning
 }
 
 /// What became of each part in the fax of `job`.
@@ -232,7 +241,6 @@ fn parts(parts: &[Part], job: &JobFacts) -> Vec<PartAccount> {
             parts.iter().take(at).position(|other| same(&other)).map(|place| place.saturating_add(1));
         PartAccount {
             n: at.saturating_add(1),
-            name: Some(part.name.clone()),
             kind: part.kind.word(),
             left_out: part.left_out.clone().filter(|_| pages.is_none()),
             holds: part.holds.is_some(),

@@ -220,10 +220,16 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// `2. referral.pdf: pages 5-7, the same file as 1`.
+/// `2. PDF: pages 5-7, the same file as 1`.
 fn parts(parts: &[PartAccount]) -> Vec<String> {
     let line = |part: &PartAccount| {
-        let name = part.name.as_deref().unwrap_or(part.kind);
+        let kind = match part.kind {
+            "pdf" => "PDF",
+            "html" => "HTML",
+            "image" => "picture",
+            "other" => "file",
+            kind => kind,
+        };
         let fate = match (part.pages, &part.left_out) {
             (Some((first, last)), _) if first == last => format!("page {first}"),
             (Some((first, last)), _) => format!("pages {first}-{last}"),
@@ -232,7 +238,7 @@ fn parts(parts: &[PartAccount]) -> Vec<String> {
             (None, None) => "not faxed".to_owned(),
         };
         let same = part.same_as.map(|n| format!(", the same file as {n}")).unwrap_or_default();
-        clean(&format!("{}. {name}: {fate}{same}", part.n))
+        clean(&format!("{}. {kind}: {fate}{same}", part.n))
     };
     let mut lines: Vec<String> = parts.iter().take(TOLD_PARTS).map(line).collect();
     if parts.len() > TOLD_PARTS {

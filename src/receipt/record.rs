@@ -96,7 +96,6 @@ fn job_record(job: &JobAccount, account: &Account, times: &Times) -> Value {
 fn part_record(part: &PartAccount) -> Value {
     json!({
         "part": part.n,
-        "name": part.name,
         "kind": part.kind,
         "pages": part.pages.map(|(first, last)| [first, last]),
         "left_out": part.left_out,
