@@ -15,6 +15,7 @@ use crate::spool::SpoolError;
 mod accept;
 mod attempts;
 mod cancel;
+mod clock;
 mod jobs;
 mod ledger;
 mod mailboxes;

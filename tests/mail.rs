@@ -234,7 +234,11 @@ async fn the_same_mail_after_its_fax_was_cancelled_is_a_new_one() {
     let cancelled = stage.command("job", &["cancel", &job]).await;
     assert!(cancelled.status.success(), "{}", clients::said(&cancelled));
     stage.final_receipt("<9@clinic.example>").await;
-    stage.until("its answer has left", async || send().await.starts_with("250 2.0.0 accepted as ").then_some(())).await;
+    stage
+        .until("its answer has left", async || {
+            send().await.starts_with("250 2.0.0 accepted as ").then_some(())
+        })
+        .await;
     assert!(send().await.starts_with("250 2.0.0 accepted before as "), "now the second one is known");
     assert_eq!(stage.submissions().await.len(), 2);
 

@@ -33,7 +33,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
@@ -42,7 +42,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::alarm::Alarms;
 use crate::gate::{Gate, Most, Seat};
 use crate::intake::tally::{Tally, peer_of};
-use crate::listener::Listener;
+use crate::listener::{Listener, Socket};
 
 /// For requests under way when the daemon stops. A stranger who never ends his must not keep it from stopping, or
 /// from coming back with a new configuration.
@@ -121,21 +121,23 @@ where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    /// Stands open until `shutdown` turns true.
-    pub(super) async fn serve(self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+    /// Stands open until `shutdown` turns true, or `socket` is closed and the last connection has ended.
+    pub(super) async fn serve(self, socket: impl Into<Socket>, mut shutdown: watch::Receiver<bool>) {
         let door = Arc::new(self);
         let seats = Arc::new(Semaphore::new(door.limits.connections));
         let gate = Gate::new(door.limits.most());
         let told = Tally::default();
         let mut open = JoinSet::new();
-        let mut listener = Listener::new(listener, door.key, door.alarms.clone());
-        loop {
+        let mut listener = Listener::new(socket, door.key, door.alarms.clone());
+        while !(listener.is_closed() && open.is_empty()) {
             tokio::select! {
                 biased;
                 () = stop(&mut shutdown) => break,
                 Some(ended) = open.join_next() => door.report(ended),
-                (stream, peer, seat) = next(&mut listener, &seats) => {
-                    if let Some(place) = door.place(&gate, &told, peer) {
+                next = next(&mut listener, &seats), if !listener.is_closed() => {
+                    if let Some((stream, peer, seat)) = next
+                        && let Some(place) = door.place(&gate, &told, peer)
+                    {
                         open.spawn(Arc::clone(&door).connection(stream, (seat, place)));
                     }
                 }
@@ -240,13 +242,13 @@ async fn stop(shutdown: &mut watch::Receiver<bool>) {
 async fn next(
     listener: &mut Listener,
     seats: &Arc<Semaphore>,
-) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
+) -> Option<(TcpStream, IpAddr, Option<OwnedSemaphorePermit>)> {
     // Never closed.
     let seat = Arc::clone(seats).acquire_owned().await.ok();
-    let (stream, peer) = listener.accept().await;
+    let (stream, peer) = listener.accept().await?;
     // Answers are small, or come in large pieces.
     let _ = stream.set_nodelay(true);
-    (stream, peer.ip(), seat)
+    Some((stream, peer.ip(), seat))
 }
 
 /// A connection that waits for its client only so long, tells when everything is written, and ends in two steps.

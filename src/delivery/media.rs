@@ -26,13 +26,13 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::door::{Answer, Door, Limits};
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::job::{self, JobId};
+use crate::listener::Socket;
 use crate::packet::{Container, Measured};
 use crate::spool::{Marker, Spool, SpoolError, WrappedKey};
 use crate::store::{Fetch, Store};
@@ -99,7 +99,7 @@ impl Host {
     /// Listens until `shutdown` turns true.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Socket>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
@@ -109,7 +109,7 @@ impl Host {
     async fn serve_within(
         self,
         limits: Limits,
-        listener: TcpListener,
+        listener: impl Into<Socket>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {

@@ -17,7 +17,6 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Method, StatusCode};
 use futures_util::StreamExt;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
@@ -26,6 +25,7 @@ use super::worker::Providers;
 use super::{Hook, Provider, Status, WebhookRefusal};
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
+use crate::listener::Socket;
 use crate::spool::Marker;
 use crate::store::Store;
 
@@ -113,7 +113,7 @@ impl Desk {
     /// Listens until `shutdown` turns true.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Socket>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
@@ -124,7 +124,7 @@ impl Desk {
         self,
         limits: Limits,
         body_time: Duration,
-        listener: TcpListener,
+        listener: impl Into<Socket>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {

@@ -32,7 +32,7 @@ use crate::store::{Condition, Job, Rooms, Store};
 mod carry;
 mod hands;
 
-use hands::Hands;
+pub use hands::Hands;
 
 /// How long the loop sleeps at most: other processes (the command line) change Jobs without being able to wake it.
 const NAP: Duration = Duration::from_secs(2);
@@ -67,6 +67,8 @@ pub struct Worker {
     pub answered: Arc<Notify>,
     /// Told what wants a person.
     pub alarms: Alarms,
+    /// What is in hand, of all workers of this process.
+    pub hands: Arc<Hands>,
     /// Where providers report, if anywhere.
     pub hooks: Option<Hooks>,
     /// Where providers fetch documents, if anywhere.
@@ -76,8 +78,10 @@ pub struct Worker {
 impl Worker {
     /// Works until `shutdown` turns true, then finishes what is in hand.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
-        let hands = Arc::new(Hands::new(&self.config, self.clock.now()));
-        self.forget_conditions().await;
+        let hands = Arc::clone(&self.hands);
+        if hands.configure(&self.config, self.clock.now()) {
+            self.forget_conditions().await;
+        }
         let mut tasks = JoinSet::new();
         let (mut nap, mut rerouted) = (BLOCKED, Instant::now());
         while !*shutdown.borrow() {

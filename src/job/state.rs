@@ -81,6 +81,23 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// The same with every time in it moved by `by`.
+    #[must_use]
+    pub fn moved(mut self, by: SignedDuration) -> JobState {
+        let move_one = |at: &mut Timestamp| *at = at.saturating_add(by).unwrap_or(*at);
+        match &mut self {
+            JobState::Queued { due } => move_one(due),
+            JobState::Sending { since, .. } => move_one(since),
+            JobState::InTransit { since, ask_at, .. } => [since, ask_at].into_iter().for_each(move_one),
+            JobState::Unclear { since, absent_since, ask_at, .. } => {
+                [since, ask_at].into_iter().chain(absent_since).for_each(move_one);
+            }
+            JobState::Held { until, .. } => move_one(until),
+            JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled => {}
+        }
+        self
+    }
+
     /// Its word in the store, in result files and in listings.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -462,10 +462,10 @@ async fn destruction_takes_key_facts_and_file_names_and_leaves_the_rest() {
     let (_dir, store) = open().await;
     let id = with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
     let job = claim(&store, 2).await.remove(0);
-    assert!(store.due_for_destruction(at(100), 10).await.unwrap().is_empty());
+    assert!(store.due_for_destruction(at(100), at(100), 10).await.unwrap().is_empty());
     advance(&store, &job, Event::Cancel, 3).await;
-    assert_eq!(store.due_for_destruction(at(2), 10).await.unwrap(), []);
-    assert_eq!(store.due_for_destruction(at(3), 10).await.unwrap(), [id]);
+    assert_eq!(store.due_for_destruction(at(2), at(100), 10).await.unwrap(), []);
+    assert_eq!(store.due_for_destruction(at(3), at(100), 10).await.unwrap(), [id]);
     let mut names = store.destroy_key(id, at(4)).await.unwrap();
     names.sort();
     assert_eq!(names, ["doc1", "packet1"]);
@@ -922,6 +922,41 @@ async fn no_question_of_a_claim_walks_over_waiting_jobs() {
         let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
         assert!(steps.len() == 1 && steps[0].contains(index), "{steps:?}");
     }
+}
+
+#[tokio::test]
+async fn what_waits_is_moved_along_with_the_clock() {
+    let (_dir, store) = open().await;
+    assert_eq!(store.clock_seen().await.unwrap(), None);
+    let seen = crate::clock::Seen {
+        at: at(5),
+        running: jiff::SignedDuration::from_millis(1234),
+        boot: Some("boot".into()),
+    };
+    store.note_clock(seen.clone()).await.unwrap();
+    store.note_clock(seen.clone()).await.unwrap();
+    assert_eq!(store.clock_seen().await.unwrap(), Some(seen));
+    let id = with_jobs(&store, 1, vec![queued(1, "+12125550101"), queued(2, "+12125550102")]).await;
+    let before = store.jobs(&JobFilter::default(), 10).await.unwrap();
+    for days in [8, -20] {
+        let by = jiff::SignedDuration::from_hours(24 * days);
+        let (adopted, moved) = tokio::sync::oneshot::channel();
+        store.move_times(by, move || adopted.send(()).unwrap()).await.unwrap();
+        assert!(moved.await.is_ok());
+    }
+    let by = jiff::SignedDuration::from_hours(24 * -12);
+    let after = store.jobs(&JobFilter::default(), 10).await.unwrap();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(after.deadline, before.deadline + by);
+        assert_eq!(after.state, before.state.clone().moved(by));
+    }
+    assert_eq!(wake(&store, 0).await, Some(after[0].state.wake_at().unwrap()), "column and state agree");
+    // A final time that lies ahead of every clock that is right is waited for by nobody.
+    for (n, job) in after.iter().enumerate() {
+        advance(&store, job, Event::Cancel, [2, 900_000][n]).await;
+    }
+    assert_eq!(store.due_for_destruction(at(0), at(900_000), 10).await.unwrap(), []);
+    assert_eq!(store.due_for_destruction(at(0), at(10), 10).await.unwrap(), [id]);
 }
 
 /// What came to nothing, and was answered, stands in nobody's way; what may have arrived, or has no answer yet, does.

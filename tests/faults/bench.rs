@@ -173,6 +173,7 @@ impl Bench {
             wake: Arc::clone(&wake),
             answered: Arc::default(),
             alarms: faxbridge::alarm::Alarms::default(),
+            hands: Arc::default(),
             hooks: Some(hooks),
             media: Some(media),
         };

@@ -1,7 +1,9 @@
 //! Relays and addresses as networks have them.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use super::support::sink::Sink;
-use super::support::smtp;
+use super::support::smtp::{self, Session};
 use super::support::stage::BASE;
 use super::support::{Stage, documents};
 
@@ -90,4 +92,38 @@ async fn a_relay_without_null_senders_is_told_by_check_and_gets_a_bounce_address
     smtp::send(stage.smtp(), JANE, &[TO], &letter(1)).await.unwrap();
     let receipt = stage.final_receipt("<1@clinic.example>").await;
     assert_eq!(receipt.envelope_from, "fax-bounces@clinic.example");
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Both families on one port, each by a socket of its own or both by one; and IPv6 in what the configuration names.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_families_are_served_however_they_are_written() {
+    let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    for (n, lists) in [
+        (1, ["\"[::]:PORT\", \"0.0.0.0:PORT\"", "\"0.0.0.0:SFTP_PORT\", \"[::]:SFTP_PORT\""]),
+        (3, ["\"[::]:PORT\"", "\"[::]:SFTP_PORT\""]),
+    ] {
+        let (port, sftp) = (free_port(), free_port());
+        let config = CONFIG.replace("listen = [\"127.0.0.1:0\"]", &format!("listen = [{}]", lists[0]));
+        let config = format!("{config}\n[sftp]\nlisten = [{}]\n", lists[1])
+            .replace("SFTP_PORT", &sftp.to_string())
+            .replace("PORT", &port.to_string());
+        let mut stage = Stage::new(&config).await;
+        stage.verified(&[("mercy-radiology", "+12125550199")]).await;
+        let checked = stage.command("check", &[]).await;
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert!(!said.contains("in use"), "{said}");
+        stage.start().await;
+        for (offset, address) in [(0, v4), (1, v6)] {
+            let mut session = Session::connect(SocketAddr::new(address, port)).await.unwrap();
+            session.send(JANE, &[TO], &letter(n + offset)).await.unwrap();
+            stage.final_receipt(&format!("<{}@clinic.example>", n + offset)).await;
+            let greeted = tokio::net::TcpStream::connect(SocketAddr::new(address, sftp)).await;
+            assert!(greeted.is_ok(), "SFTP over {address}");
+        }
+    }
 }

@@ -45,7 +45,7 @@ pub(super) async fn tokens(
         let source = match TokenSource::new(name, section, keeper.clone(), Arc::new(SystemClock)) {
             Ok(source) => source,
             Err(error) => {
-                findings.fault(fault(error.key, error.sentence))?;
+                findings.at(&fault(error.key, error.sentence))?;
                 continue;
             }
         };
@@ -89,7 +89,7 @@ pub(super) async fn check(
                 if error.key == "authorities"
                     && !section.authorities.as_ref().is_none_or(|path| path.exists()) =>
             {
-                findings.fault(fault(error.key, error.sentence))?;
+                findings.at(&fault(error.key, error.sentence))?;
             }
             Ok(Err(error)) => findings.outside(fault(error.key, error.sentence))?,
             Err(_) => {

@@ -1,4 +1,7 @@
 //! Which Jobs this process has in hand, and how much more each provider can be given.
+//!
+//! When a changed configuration is taken, the worker of the old one still has Jobs in hand while that of the new one begins. Both
+//! share this: no Job is in two hands, whatever its lease says, and no provider has more at once than it bears.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +17,19 @@ use crate::store::{Job, Rooms};
 const OTHERS: u32 = 32;
 
 /// The Jobs in hand, and the providers as their answers show them.
-pub(super) struct Hands(Mutex<Inner>);
+#[derive(Default)]
+pub struct Hands(Mutex<Inner>);
 
+impl std::fmt::Debug for Hands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hands").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
 struct Inner {
+    /// A configuration was taken before.
+    begun: bool,
     /// Whatever their leases say.
     jobs: HashSet<JobId>,
     providers: BTreeMap<String, Desk>,
@@ -47,14 +60,33 @@ enum Errand {
 }
 
 impl Hands {
-    pub(super) fn new(config: &Config, now: Timestamp) -> Hands {
-        let desk = |section: &crate::config::Provider| {
+    /// Takes the providers of `config` and how much they bear; whether these are the first. What is under way at one that was
+    /// there before still counts.
+    pub(super) fn configure(&self, config: &Config, now: Timestamp) -> bool {
+        let mut inner = self.lock();
+        inner.providers.retain(|name, _| config.provider.contains_key(name));
+        for (name, section) in &config.provider {
             let at_once = u32::try_from(section.concurrency).unwrap_or(u32::MAX).max(1);
-            let health = Health::new(at_once, section.per_minute, config.policy.hurry, now);
-            Desk { health, asking: 0, at_once }
-        };
-        let providers = config.provider.iter().map(|(name, section)| (name.clone(), desk(section))).collect();
-        Hands(Mutex::new(Inner { jobs: HashSet::new(), providers }))
+            let (per_minute, hurry) = (section.per_minute, config.policy.hurry);
+            match inner.providers.get_mut(name) {
+                Some(desk) => {
+                    desk.health.renew(at_once, per_minute, hurry, now);
+                    desk.at_once = at_once;
+                }
+                None => {
+                    let health = Health::new(at_once, per_minute, hurry, now);
+                    inner.providers.insert(name.clone(), Desk { health, asking: 0, at_once });
+                }
+            }
+        }
+        !std::mem::replace(&mut inner.begun, true)
+    }
+
+    /// Ends every rest at `now`, with one try: the time has moved.
+    pub(crate) fn end_rests(&self, now: Timestamp) {
+        for desk in self.lock().providers.values_mut() {
+            desk.health.end_rest(now);
+        }
     }
 
     /// How many Jobs can be taken in hand now.
