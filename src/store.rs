@@ -20,6 +20,8 @@ mod jobs;
 mod ledger;
 mod mailboxes;
 mod media;
+mod news;
+mod origin;
 mod outbox;
 mod providers;
 mod queue;
@@ -37,10 +39,11 @@ pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched, RefusedMail};
 pub use media::Fetch;
+pub use news::Heard;
 pub use outbox::{AnswerRow, OutboxRow, Queue, ResultRow};
 pub use providers::{Condition, ProviderRow};
-pub use queue::Rooms;
-pub use steps::Saved;
+pub use queue::{Room, Rooms};
+pub use steps::{Opening, Saved};
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
 pub use turned_away::RefusedAtOnce;
 
@@ -131,6 +134,7 @@ fn classify(error: &sqlx::Error) -> Option<StoreError> {
 pub struct Store {
     engine: sqlite::Engine,
     node: String,
+    origin: origin::Origin,
 }
 
 impl Store {
@@ -140,7 +144,7 @@ impl Store {
     /// Where the file cannot be opened, or was written by a newer version.
     pub async fn open(data_dir: &Path, node: &str) -> Result<Store, StoreError> {
         let engine = sqlite::Engine::open(&data_dir.join("faxbridge.db")).await?;
-        Ok(Store { engine, node: node.to_owned() })
+        Ok(Store { engine, node: node.to_owned(), origin: origin::Origin::default() })
     }
 
     /// Opens the database in `data_dir` without changing anything, for a look from outside; where there is none yet, an empty
@@ -150,7 +154,7 @@ impl Store {
     /// Where the file cannot be read, or was written by another version.
     pub async fn look(data_dir: &Path) -> Result<Store, StoreError> {
         let engine = sqlite::Engine::look(&data_dir.join("faxbridge.db")).await?;
-        Ok(Store { engine, node: "onlooker".to_owned() })
+        Ok(Store { engine, node: "onlooker".to_owned(), origin: origin::Origin::default() })
     }
 
     fn readers(&self) -> &SqlitePool {

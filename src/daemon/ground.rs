@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::StartError;
 use super::listeners::Listeners;
 use crate::alarm::Alarms;
-use crate::clock::{self, SharedClock, SystemClock};
+use crate::clock::{self, Clock as _, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
 use crate::intake::Rush;
@@ -66,6 +66,7 @@ impl Ground {
         let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
+        meet_origin(dir, &store).await?;
         store
             .key_former_sources(&spool.marker(Purpose::Source))
             .await
@@ -182,6 +183,20 @@ fn make_private(dir: &Path) -> io::Result<()> {
     if permissions.mode() & 0o077 != 0 {
         permissions.set_mode(0o700);
         std::fs::set_permissions(dir, permissions)?;
+    }
+    Ok(())
+}
+
+/// Notes whether the database was copied back since the last start.
+async fn meet_origin(dir: &Path, store: &Store) -> Result<(), StartError> {
+    let met = store.meet_origin(dir, SystemClock.now()).await;
+    if let Some(older) = met.map_err(|e| StartError::new(dir.display(), e))? {
+        tracing::error!(
+            "the database in {} is older than it was ({older}): a backup was copied back, or the folder was moved. What it \
+             holds may have been faxed already: providers are asked before anything of it is sent, and what cannot be asked is \
+             held for a person",
+            dir.display()
+        );
     }
     Ok(())
 }

@@ -22,13 +22,14 @@ use super::Provider;
 use super::health::{Change, Seen};
 use super::media::Media;
 use super::webhook::Hooks;
-use crate::alarm::Alarms;
+use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::job::Cause;
 use crate::spool::Spool;
 use crate::store::{Condition, Job, Rooms, Store};
 
+mod ask;
 mod carry;
 mod hands;
 
@@ -168,7 +169,19 @@ impl Worker {
     /// Draws the conclusion from what `provider` answered, and tells those who watch.
     async fn note(&self, hands: &Hands, provider: &str, seen: Seen, detail: &str) {
         let now = self.clock.now();
-        let rest = match hands.note(provider, seen, now) {
+        // Nobody but the operator can mend that, and nothing goes out until then.
+        if matches!(seen, Seen::Trouble { cause: Cause::AccountTrouble, .. }) {
+            let cause = format!(
+                "{provider} takes no faxes of ours: {detail}. Sign-in or balance: `faxbridge check` says which setting is wrong"
+            );
+            self.alarms.raise(Alarm::Provider(provider.to_owned()), cause, now);
+        }
+        let change = hands.note(provider, seen, now);
+        // One that was taken before the trouble began does not end it.
+        if seen == Seen::Well && hands.is_usable(provider, now) {
+            self.alarms.clear(&Alarm::Provider(provider.to_owned()));
+        }
+        let rest = match change {
             Change::None => return,
             Change::Well => {
                 tracing::info!(provider, "{provider} takes faxes again");
