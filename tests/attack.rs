@@ -16,6 +16,8 @@ mod disk;
 mod folder;
 #[path = "attack/secrets.rs"]
 mod secrets;
+#[path = "attack/sessions.rs"]
+mod sessions;
 #[path = "attack/signatures.rs"]
 mod signatures;
 #[path = "attack/starvation.rs"]
