@@ -17,6 +17,7 @@ use super::{Bridge, ConfigFile, Misuse};
 use words::state_words;
 
 mod change;
+mod look_alikes;
 mod show;
 pub(super) mod words;
 

@@ -61,8 +61,16 @@ impl std::fmt::Debug for Built {
 pub async fn build(loaded: Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
     let strangers = strangers(&loaded, ground).await;
     let (ground, whole) = (ground.clone(), loaded.fault("", "cannot be put together"));
+    let Ok(reading) = Arc::clone(&ground.reading).try_acquire_owned() else {
+        let sentence = "a file that the configuration names was asked for before and still does not answer; look at its file system";
+        return Err(vec![loaded.fault("", sentence)]);
+    };
     // Files are read on the way, which may take its time.
-    let built = tokio::task::spawn_blocking(move || put_together(&loaded, &ground));
+    let built = tokio::task::spawn_blocking(move || {
+        let built = put_together(&loaded, &ground);
+        drop(reading);
+        built
+    });
     match (built.await, strangers) {
         (Ok(Ok(built)), strangers) if strangers.is_empty() => Ok(built),
         (Ok(Ok(_)), strangers) => Err(strangers),

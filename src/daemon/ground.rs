@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::listeners::Listeners;
 use super::{StartError, upgrade};
@@ -50,6 +50,8 @@ pub struct Ground {
     pub(super) tokens: Arc<Mutex<Sources>>,
     /// This executable, for the processes that open documents.
     pub(super) program: PathBuf,
+    /// Held while the files of a configuration are read: one that hangs must not take a thread at every try.
+    pub(super) reading: Arc<Semaphore>,
     /// A configuration is at work on it.
     pub(super) serves: Arc<AtomicBool>,
     /// One daemon per data folder, for as long as this is held; `None` for a look, which makes and changes nothing.
@@ -115,6 +117,7 @@ impl Ground {
             listeners: Arc::default(),
             tokens: Arc::default(),
             program,
+            reading: Arc::new(Semaphore::new(1)),
             serves: Arc::default(),
             lock: lock.map(Arc::new),
         }

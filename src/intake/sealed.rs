@@ -46,9 +46,12 @@ pub struct SubmissionFacts {
     /// Message-ID of a mail, for the thread of its answers.
     #[serde(default)]
     pub message_id: Option<String>,
-    /// SHA-256 of what came in, hex; none of a file that was not taken in.
+    /// SHA-256 of what came in, hex; none of a file that was not read.
     #[serde(default)]
     pub sha256: Option<String>,
+    /// It was not taken, and lies where it was.
+    #[serde(default)]
+    pub left: bool,
     /// What proved that a mail is its sender's.
     #[serde(default)]
     pub proof: Option<Proof>,

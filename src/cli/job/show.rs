@@ -114,6 +114,7 @@ impl Desk {
         }
         self.show_head(job, submission, facts.as_ref())?;
         self.show_attempts(&attempts)?;
+        self.show_look_alikes(job, &attempts).await?;
         for answer in &answers {
             self.line("answer", &self.answer_words(answer))?;
         }
@@ -293,7 +294,7 @@ impl Desk {
         }
     }
 
-    fn line(&self, label: &str, text: &str) -> anyhow::Result<()> {
+    pub(super) fn line(&self, label: &str, text: &str) -> anyhow::Result<()> {
         say(format_args!("{label:12}{}", plain(text)))
     }
 }
