@@ -288,7 +288,7 @@ impl Desk {
         }
     }
 
-    fn line(&self, label: &str, text: &str) -> anyhow::Result<()> {
+    pub(super) fn line(&self, label: &str, text: &str) -> anyhow::Result<()> {
         say(format_args!("{label:12}{}", plain(text)))
     }
 }
