@@ -66,6 +66,8 @@ pub struct Account {
     pub dsn: Option<Dsn>,
     /// The file that it is about: in result files alone, which lie beside it.
     pub file: Option<FileAccount>,
+    /// It is about a file that was not taken and lies where it was.
+    pub left: bool,
 }
 
 /// The file that a result file speaks of.

@@ -146,9 +146,9 @@ pub struct Limits {
     pub worker_memory: Bytes,
     /// Time a document worker may take for one submission.
     pub worker_time: Duration,
-    /// Document worker processes at once.
+    /// Document worker processes at once; one more for a sender who has none, where all of them are slow.
     pub workers: usize,
-    /// Free space below which submissions are refused for now; 0 for none.
+    /// Space on the disk that neither submissions nor what is made of them may take.
     pub disk_reserve: Bytes,
 }
 

@@ -25,6 +25,7 @@ use crate::oauth::{self, Keeper, Sources};
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
+use crate::prepare::turns::SPARE_WORKERS;
 use crate::receipt::SigningKey;
 use crate::receipt::outbox::Outbox;
 use crate::receipt::relay::token_map;
@@ -61,8 +62,16 @@ impl std::fmt::Debug for Built {
 pub async fn build(loaded: Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
     let strangers = strangers(&loaded, ground).await;
     let (ground, whole) = (ground.clone(), loaded.fault("", "cannot be put together"));
+    let Ok(reading) = Arc::clone(&ground.reading).try_acquire_owned() else {
+        let sentence = "a file that the configuration names was asked for before and still does not answer; look at its file system";
+        return Err(vec![loaded.fault("", sentence)]);
+    };
     // Files are read on the way, which may take its time.
-    let built = tokio::task::spawn_blocking(move || put_together(&loaded, &ground));
+    let built = tokio::task::spawn_blocking(move || {
+        let built = put_together(&loaded, &ground);
+        drop(reading);
+        built
+    });
     match (built.await, strangers) {
         (Ok(Ok(built)), strangers) if strangers.is_empty() => Ok(built),
         (Ok(Ok(_)), strangers) => Err(strangers),
@@ -139,7 +148,7 @@ fn put_together(loaded: &Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
             Arc::clone(&ground.clock),
             Arc::clone(&ground.arrived),
         );
-        faults.some("sender", intake).map(|i| i.telling(Arc::clone(&ground.rush), ground.alarms.clone()))
+        faults.some("sender", intake).map(|i| i.telling(Arc::clone(&ground.arrivals), ground.alarms.clone()))
     };
     let mut doors = Doors { faults: &mut faults, certificates: Vec::new() };
     let (smtp, webhook_tls, media_tls) = doors.open(&config, intake.as_ref());
@@ -331,7 +340,7 @@ fn preparer(
     let workshop = Workshop::new(
         ground.program.clone(),
         WorkshopLimits {
-            workers: limits.workers,
+            workers: limits.workers.saturating_add(SPARE_WORKERS),
             memory: limits.worker_memory.get(),
             time: limits.worker_time.std(),
         },
@@ -349,7 +358,7 @@ fn preparer(
         fonts: Arc::new(fonts?),
         config: Arc::clone(config),
         clock: Arc::clone(&ground.clock),
-        rush: Arc::clone(&ground.rush),
+        arrivals: Arc::clone(&ground.arrivals),
         arrived: Arc::clone(&ground.arrived),
         made: Arc::clone(&ground.made),
         answered: Arc::clone(&ground.answered),

@@ -85,7 +85,7 @@ impl Generation {
         };
         ground.tokens().clone_from(&built.tokens);
         for certificate in &built.certificates {
-            let watched = Arc::clone(certificate).watch(LOOK_EVERY, this.stop.subscribe());
+            let watched = Arc::clone(certificate).watch(LOOK_EVERY, this.close.subscribe());
             this.run("looking after a TLS certificate ended", watched);
         }
         let hooks = this.hooks(ground);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::StartError;
 use super::listeners::Listeners;
@@ -16,7 +16,7 @@ use crate::alarm::Alarms;
 use crate::clock::{self, Clock as _, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
-use crate::intake::Rush;
+use crate::intake::Arrivals;
 use crate::intake::sftp::Shelves;
 use crate::oauth::Sources;
 use crate::spool::{MasterKey, Purpose, Spool};
@@ -35,7 +35,7 @@ pub struct Ground {
     pub(super) spool: Spool,
     pub(super) clock: SharedClock,
     pub(super) alarms: Alarms,
-    pub(super) rush: Arc<Rush>,
+    pub(super) arrivals: Arc<Arrivals>,
     pub(super) arrived: Arc<Notify>,
     pub(super) made: Arc<Notify>,
     pub(super) answered: Arc<Notify>,
@@ -48,6 +48,8 @@ pub struct Ground {
     pub(super) tokens: Arc<Mutex<Sources>>,
     /// This executable, for the processes that open documents.
     pub(super) program: PathBuf,
+    /// Held while the files of a configuration are read: one that hangs must not take a thread at every try.
+    pub(super) reading: Arc<Semaphore>,
     /// A configuration is at work on it.
     pub(super) serves: Arc<AtomicBool>,
     /// One daemon per data folder, for as long as this is held; `None` for a look, which makes and changes nothing.
@@ -66,11 +68,11 @@ impl Ground {
         let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
-        meet_origin(dir, &store).await?;
         store
             .key_former_sources(&spool.marker(Purpose::Source))
             .await
             .map_err(|e| StartError::new("database", e))?;
+        meet_origin(dir, &store).await?;
         let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
         if dropped > 0 {
             tracing::info!(
@@ -106,7 +108,7 @@ impl Ground {
             spool,
             clock: Arc::new(SystemClock),
             alarms: Alarms::default(),
-            rush: Arc::default(),
+            arrivals: Arc::default(),
             arrived: Arc::default(),
             made: Arc::default(),
             answered: Arc::default(),
@@ -115,6 +117,7 @@ impl Ground {
             listeners: Arc::default(),
             tokens: Arc::default(),
             program,
+            reading: Arc::new(Semaphore::new(1)),
             serves: Arc::default(),
             lock: lock.map(Arc::new),
         }
@@ -147,6 +150,20 @@ impl Ground {
     pub(super) fn tokens(&self) -> std::sync::MutexGuard<'_, Sources> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Notes whether the database was copied back since the last start.
+async fn meet_origin(data_dir: &Path, store: &Store) -> Result<(), StartError> {
+    let met = store.meet_origin(data_dir, SystemClock.now()).await;
+    if let Some(older) = met.map_err(|e| StartError::new(data_dir.display(), e))? {
+        tracing::error!(
+            "the database in {} is older than it was ({older}): a backup was copied back, or the folder was moved. What it \
+             holds may have been faxed already: providers are asked before anything of it is sent, and what cannot be asked is \
+             held for a person",
+            data_dir.display()
+        );
+    }
+    Ok(())
 }
 
 /// The master key that `loaded` names.
@@ -183,20 +200,6 @@ fn make_private(dir: &Path) -> io::Result<()> {
     if permissions.mode() & 0o077 != 0 {
         permissions.set_mode(0o700);
         std::fs::set_permissions(dir, permissions)?;
-    }
-    Ok(())
-}
-
-/// Notes whether the database was copied back since the last start.
-async fn meet_origin(dir: &Path, store: &Store) -> Result<(), StartError> {
-    let met = store.meet_origin(dir, SystemClock.now()).await;
-    if let Some(older) = met.map_err(|e| StartError::new(dir.display(), e))? {
-        tracing::error!(
-            "the database in {} is older than it was ({older}): a backup was copied back, or the folder was moved. What it \
-             holds may have been faxed already: providers are asked before anything of it is sent, and what cannot be asked is \
-             held for a person",
-            dir.display()
-        );
     }
     Ok(())
 }

@@ -41,9 +41,12 @@ pub struct SubmissionFacts {
     pub envelope_to: Vec<String>,
     /// Name of a file.
     pub file: Option<String>,
-    /// SHA-256 of what came in, hex; none of a file that was not taken in.
+    /// SHA-256 of what came in, hex; none of a file that was not read.
     #[serde(default)]
     pub sha256: Option<String>,
+    /// It was not taken, and lies where it was.
+    #[serde(default)]
+    pub left: bool,
     /// What proved that a mail is its sender's.
     #[serde(default)]
     pub proof: Option<Proof>,

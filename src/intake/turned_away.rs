@@ -26,6 +26,8 @@ pub struct TurnedAway {
     pub bytes: u64,
     /// Its SHA-256, hex, where it was read.
     pub sha256: Option<String>,
+    /// It stays where it is, and is taken when it has become what can be taken.
+    pub left: bool,
     /// Why, and what to do: whole sentences for the sender.
     pub sentence: String,
 }
@@ -48,6 +50,7 @@ impl Intake {
         let facts = SubmissionFacts {
             file: Some(file.name),
             sha256: file.sha256,
+            left: file.left,
             refusal: Some(file.sentence),
             ..SubmissionFacts::default()
         };

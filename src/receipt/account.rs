@@ -127,6 +127,7 @@ impl Accounts {
             jobs,
             deletion: self.deletion(&submission),
             dsn: facts.dsn,
+            left: facts.left,
             file: facts.file.map(|name| FileAccount { name, sha256: facts.sha256 }),
         })
     }

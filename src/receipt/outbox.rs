@@ -424,7 +424,10 @@ impl Outbox {
             Some(mail) => Parcel { name: mail.to, bytes: self.signed(mail.bytes)? },
             None => {
                 let dropped = account.file.map_or_else(|| submission.to_string(), |file| file.name);
-                Parcel { name: self.result_name(&dropped, kind, row).await?, bytes: composed.json }
+                Parcel {
+                    name: self.result_name(&dropped, (kind, account.left), row).await?,
+                    bytes: composed.json,
+                }
             }
         };
         self.store.record_composed(&row.id, parcel.seal(&self.spool, &row.id)?, kept, now).await?;
@@ -505,8 +508,14 @@ impl Outbox {
         }
     }
 
-    /// `NAME.json` for the result, `NAME.held.json` for a notice on the way to it, `NAME.again.json` for a file that came again.
-    async fn result_name(&self, dropped: &str, kind: Kind, row: &OutboxRow) -> Result<String, Trouble> {
+    /// `NAME.json` for the result, `NAME.held.json` for a notice on the way to it, `NAME.again.json` for a file that came again,
+    /// `NAME.left.json` for one that was not taken and may be.
+    async fn result_name(
+        &self,
+        dropped: &str,
+        (kind, left): (Kind, bool),
+        row: &OutboxRow,
+    ) -> Result<String, Trouble> {
         let mut taken = Vec::new();
         if row.way == "sftp" {
             for result in self.store.results(&row.target).await? {
@@ -514,14 +523,12 @@ impl Outbox {
                 taken.push(ResultFile::open(&self.spool, &result.id, &result.body, at)?.name);
             }
         }
-        let stem = match (kind, dropped.rsplit_once('.')) {
-            (Kind::Final | Kind::Command | Kind::Accepted, _) => dropped.to_owned(),
-            (Kind::Held | Kind::Again, Some((stem, _))) if !stem.is_empty() => {
-                format!("{stem}.{}.x", kind.as_str())
-            }
-            (Kind::Held | Kind::Again, _) => format!("{dropped}.{}.x", kind.as_str()),
+        let notice = match kind {
+            Kind::Held | Kind::Again => Some(kind.as_str()),
+            Kind::Final if left => Some("left"),
+            Kind::Final | Kind::Command | Kind::Accepted => None,
         };
-        Ok(super::result::name(&stem, |name| taken.iter().any(|taken| taken == name)))
+        Ok(super::result::name(dropped, notice, |name| taken.iter().any(|taken| taken == name)))
     }
 
     async fn send(&self, row: &OutboxRow, parcel: Parcel) -> Result<(), Trouble> {

@@ -52,7 +52,10 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
         },
     });
     if let (Some(file), Some(record)) = (&account.file, record.as_object_mut()) {
-        record.insert("file".to_owned(), json!({"name": file.name, "sha256": file.sha256}));
+        record.insert(
+            "file".to_owned(),
+            json!({"name": file.name, "sha256": file.sha256, "left": account.left}),
+        );
     }
     record
 }

@@ -21,6 +21,7 @@ fn account(jobs: Vec<JobAccount>) -> Account {
         deletion: Deletion::By(at("14:52:00")),
         dsn: None,
         file: None,
+        left: false,
     }
 }
 

@@ -164,12 +164,20 @@ impl Stage {
 
     /// Runs a shell script in `folder` as somebody whom the daemon does not know.
     pub(crate) async fn stranger(&self, folder: &str, script: &str) -> Output {
+        self.stranger_at_work(folder, script).wait_with_output().await.unwrap()
+    }
+
+    /// The same without waiting for its end; it is killed when dropped.
+    pub(crate) fn stranger_at_work(&self, folder: &str, script: &str) -> tokio::process::Child {
         self.let_through();
         Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec", script])
             .current_dir(self.path(folder))
-            .output()
-            .await
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
             .expect("util-linux is installed")
     }
 

@@ -42,6 +42,7 @@ fn account(recipients: Vec<DsnRecipient>, jobs: Vec<JobAccount>) -> Account {
         jobs,
         deletion: Deletion::After { minutes: 30 },
         file: None,
+        left: false,
         dsn: Some(Dsn { envelope_id: Some("QQ 314159".into()), full: true, recipients }),
     }
 }
