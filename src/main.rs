@@ -28,6 +28,8 @@ enum Command {
     Send(cli::send::Arguments),
     /// Lists, shows, holds, releases, cancels and resolves jobs
     Job(cli::job::Arguments),
+    /// Shows how it all stands: open alarms, what waits where, providers, mailboxes, disk
+    Status(cli::status::Arguments),
     /// Shows how the fax providers fare
     Provider(cli::provider::Arguments),
     /// Keeps the register of verified recipients
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Preview(arguments) => cli::run(cli::preview::run(arguments)),
         Command::Send(arguments) => cli::run(cli::send::run(arguments)),
         Command::Job(arguments) => cli::run(cli::job::run(arguments)),
+        Command::Status(arguments) => cli::run(cli::status::run(arguments)),
         Command::Provider(arguments) => cli::run(cli::provider::run(arguments)),
         Command::Recipient(arguments) => cli::run(cli::recipient::run(arguments)),
         Command::Simulator(arguments) => cli::run(cli::simulator::run(arguments)),

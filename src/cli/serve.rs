@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use faxbridge::daemon::{self, Running};
 use faxbridge::log;
 use faxbridge::store::Store;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigFile, Misuse, load};
@@ -38,6 +39,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    raise_descriptor_limit();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -67,6 +69,14 @@ fn set_up_allocator() -> std::io::Result<()> {
     let mut words = std::env::args_os();
     let Some(name) = words.next() else { return Ok(()) };
     Err(std::process::Command::new("/proc/self/exe").arg0(name).args(words).envs(ALLOCATOR).exec())
+}
+
+/// As many descriptors as this process may have: the usual 1024 are meant for programs of another kind.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 async fn start(loaded: faxbridge::config::Loaded) -> anyhow::Result<Running> {

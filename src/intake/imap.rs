@@ -27,6 +27,7 @@ use tokio::time::{Instant, interval, sleep};
 use self::connect::Access;
 use self::session::Session;
 use super::{Intake, Refusal};
+use crate::alarm::Alarm;
 use crate::config;
 use crate::oauth::{OauthError, TokenSource};
 use crate::store::{Store, StoreError};
@@ -61,6 +62,8 @@ const AROUND: u64 = 64 << 10;
 /// A mail whose fetching breaks the connection so often in a row is passed over for a while, so that the others come in.
 const TRIES: u32 = 3;
 const PASSED_OVER: Duration = Duration::from_mins(30);
+/// Between two notes of when a mailbox was looked through.
+const NOTED_EVERY: Duration = Duration::from_secs(30);
 /// Mails in memory at once, of all mailboxes.
 pub const BODIES: usize = 2;
 
@@ -166,6 +169,8 @@ struct Memory {
     good: bool,
     /// What the log was told last, if the mailbox is not well.
     told: Option<String>,
+    /// When it was last noted that the mailbox was looked through.
+    noted: Option<Instant>,
 }
 
 /// Fetches the mailbox until `stop` turns true.
@@ -252,6 +257,14 @@ impl Fetcher {
             }
             other => other.to_string(),
         };
+        if !matches!(trouble, Trouble::Turn | Trouble::Store(_)) {
+            let alarms = &self.mailbox.intake.alarms;
+            alarms.raise(
+                Alarm::Mailbox(name.clone()),
+                format!("its mails are not fetched: {sentence}"),
+                self.now(),
+            );
+        }
         let known = self.memory().told.replace(sentence.clone()).is_some_and(|told| told == sentence);
         let again = pause.as_secs();
         match trouble {
@@ -326,6 +339,7 @@ impl Fetcher {
             self.take_new(&mut session, &stop).await?;
             self.settle(&mut session).await?;
             self.expunge(&mut session).await?;
+            self.looked().await;
             if *stop.borrow() {
                 session.logout().await;
                 return Ok(());
@@ -335,6 +349,23 @@ impl Fetcher {
             if !session.news {
                 self.wait(&mut session, &mut stop).await?;
             }
+        }
+    }
+
+    /// The mailbox was looked through to its end: for whoever asks how it fares.
+    async fn looked(&self) {
+        let name = &self.mailbox.name;
+        self.mailbox.intake.alarms.clear(&Alarm::Mailbox(name.clone()));
+        let known = self.memory().noted.is_some_and(|at| at.elapsed() < NOTED_EVERY);
+        if known {
+            return;
+        }
+        match self.store().note_looked(name, self.now()).await {
+            Ok(()) => self.memory().noted = Some(Instant::now()),
+            Err(error) => tracing::warn!(
+                mailbox = name,
+                "mailbox {name}: the time of a look could not be noted: {error}"
+            ),
         }
     }
 

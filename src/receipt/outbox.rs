@@ -4,6 +4,8 @@
 //! until it has left. Its name is unique, so there is one; a crash between the relay's yes and our record of it sends it a
 //! second time, under the same Message-ID.
 
+mod alarms;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,7 +206,8 @@ impl Outbox {
 
     /// Works until `shutdown` turns true and what is in hand has left or failed.
     pub async fn run(self, shutdown: watch::Receiver<bool>) {
-        tokio::join!(self.compose_all(shutdown.clone()), self.send_mails(shutdown));
+        let (answers, alarms) = (shutdown.clone(), shutdown.clone());
+        tokio::join!(self.compose_all(answers), self.send_mails(shutdown), self.tell_alarms(alarms));
     }
 
     /// Composes every answer as soon as it is made, since retention waits for that, and lets those leave that are not mails.
@@ -445,7 +448,9 @@ impl Outbox {
                 let Some((relay, _)) = &self.relay else {
                     return Err(Trouble::Unconfigured("the configuration has no [receipt] section".into()));
                 };
-                relay.send(&parcel.name, &parcel.bytes).await?;
+                let sent = relay.send(&parcel.name, &parcel.bytes).await;
+                self.note_relay(&sent);
+                sent?;
             }
             "folder" => {
                 let section = self.config.folder.get(&row.target).ok_or_else(|| {
