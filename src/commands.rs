@@ -263,7 +263,10 @@ fn told(word: Word, results: &[(JobId, Done)]) -> String {
     };
     let mut sentences: Vec<String> = results.iter().take(TOLD).map(sentence).collect();
     if let Some(more @ 1..) = results.len().checked_sub(TOLD) {
-        sentences.push(format!("Below is how the {more} others stand."));
+        sentences.push(match more {
+            1 => "Below is how the other one stands.".to_owned(),
+            more => format!("Below is how the {more} others stand."),
+        });
     }
     let changed = results.iter().filter(|(_, done)| !matches!(done, Done::Not(_))).count();
     let head = match changed {

@@ -9,6 +9,7 @@ mod check;
 mod faults;
 pub(crate) mod nearest;
 mod network;
+mod pattern;
 mod provider;
 mod read;
 pub mod secret;
@@ -22,6 +23,7 @@ use toml::de::DeTable;
 
 pub use faults::{Fault, Faults};
 pub use network::Network;
+pub use pattern::NamePattern;
 pub use provider::{Absent, Keys, Provider, ProviderKind};
 pub use sections::*;
 

@@ -19,12 +19,13 @@ use crate::addressing::readers::at_rcpt;
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::commands;
-use crate::config::{Config, Network, Proof, Sender};
+use crate::config::{Config, NamePattern, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{Purpose, SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
+use crate::text::Bytes;
 
 pub mod folder;
 mod header;
@@ -36,6 +37,10 @@ mod sealed;
 pub mod sftp;
 pub mod smtp;
 mod source_keys;
+#[allow(dead_code, reason = "the ways in for files come next")]
+mod tail;
+#[allow(dead_code, reason = "the listeners come next")]
+mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -47,6 +52,7 @@ pub use refusal::Refusal;
 pub use rush::Rush;
 pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
+use tail::{End, Tail};
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +156,10 @@ pub struct SftpUser {
     pub sender: String,
     /// Public keys, OpenSSH format.
     pub keys: Vec<String>,
+    /// Names of theirs that are not final, beside those that are known.
+    pub temporary_names: Vec<NamePattern>,
+    /// Names of theirs that are final whatever they look like.
+    pub final_names: Vec<NamePattern>,
 }
 
 /// A file that was accepted and whose fax has not ended: clients may look for it.
@@ -171,6 +181,7 @@ pub struct Draft {
     wrapped: WrappedKey,
     limit: u64,
     memory: Budget,
+    tail: Tail,
     /// What it holds so far, where only that can prove who sent it.
     copy: Mutex<Option<Box<MailCopy>>>,
 }
@@ -187,7 +198,14 @@ impl Draft {
         if let Ok(Some(copy)) = self.copy.get_mut() {
             copy.append(bytes)?;
         }
+        self.tail.read(bytes);
         Ok(self.writer.write(bytes).await?)
+    }
+
+    /// How it ends, if nothing more comes.
+    #[allow(dead_code, reason = "the ways in for files come next")]
+    pub(crate) fn end(&self) -> End {
+        self.tail.end()
     }
 
     /// Bytes so far.
@@ -208,8 +226,7 @@ impl Draft {
 }
 
 fn too_large(limit: u64) -> Refusal {
-    let megabytes = limit / 1_000_000;
-    Refusal::permanent("5.3.4", format!("This is larger than the {megabytes} MB that are taken here."))
+    Refusal::permanent("5.3.4", format!("This is larger than the {} that are taken here.", Bytes(limit)))
 }
 
 /// What every way in shares: cheap to clone.
@@ -327,7 +344,7 @@ impl Intake {
         let limits = &self.inner.config.limits;
         let free = self.inner.spool.free_bytes()?;
         if free < limits.disk_reserve.get() {
-            let cause = format!("{free} bytes are free, below limits.disk_reserve");
+            let cause = format!("{} are free, less than limits.disk_reserve", Bytes(free));
             return Err(Refusal::temporary(
                 "4.3.1",
                 "There is no room for documents at the moment; try again later.",
@@ -337,7 +354,15 @@ impl Intake {
         let (key, wrapped) = self.inner.spool.new_key()?;
         let writer = self.inner.spool.create(&key)?;
         let memory = self.inner.memory.clone();
-        Ok(Draft { writer, key, wrapped, limit: limits.submission.get(), memory, copy: Mutex::new(None) })
+        Ok(Draft {
+            writer,
+            key,
+            wrapped,
+            limit: limits.submission.get(),
+            memory,
+            tail: Tail::default(),
+            copy: Mutex::new(None),
+        })
     }
 
     /// Makes `draft` a Submission. When this returns `Ok`, it is durable.
@@ -462,7 +487,13 @@ impl Intake {
     pub fn sftp_user(&self, user: &str) -> Option<SftpUser> {
         let sender =
             self.inner.config.sender.iter().find(|sender| sender.sftp_user.as_deref() == Some(user))?;
-        Some(SftpUser { user: user.to_owned(), sender: sender.name.clone(), keys: sender.sftp_keys.clone() })
+        Some(SftpUser {
+            user: user.to_owned(),
+            sender: sender.name.clone(),
+            keys: sender.sftp_keys.clone(),
+            temporary_names: sender.temporary_names.clone(),
+            final_names: sender.final_names.clone(),
+        })
     }
 
     /// The files of this SFTP user that were accepted and whose faxes have not ended, oldest first.

@@ -16,6 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 mod anew;
+pub mod container;
 mod content;
 mod facts;
 mod frames;
@@ -44,6 +45,7 @@ mod typed;
 mod worker;
 pub mod workshop;
 
+pub use container::{Container, Measured};
 pub use selection::Selection;
 pub use worker::worker_main;
 pub use workshop::{Bench, BoxError, Sink, Workshop, WorkshopError, WorkshopLimits};
@@ -210,6 +212,9 @@ pub struct Made {
     pub parts: Vec<Option<(u32, u32)>>,
     /// What a careful sender would like to know: a cover field was cut, a PDF carried attachments that are not faxed.
     pub warnings: Vec<String>,
+    /// Length and digest of the file that leaves.
+    #[serde(default)]
+    pub container: Option<Measured>,
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::alarm::Alarms;
+use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
 use crate::commands;
 use crate::config::Config;
@@ -23,14 +23,14 @@ use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
 use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
-use crate::store::{Document, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
+use crate::store::{Document, JobFilter, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
 
 pub mod front;
 pub mod plan;
 pub mod wishes;
 
 use front::Front;
-use plan::{Plan, PlannedJob, Planner, Request};
+use plan::{Former, Plan, PlannedJob, Planner, Request};
 
 /// How long the loop sleeps at most: the command line submits without being able to wake it.
 const NAP: Duration = Duration::from_secs(2);
@@ -38,6 +38,8 @@ const NAP: Duration = Duration::from_secs(2);
 const AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// A document whose children keep being killed (as by a machine that is out of memory) is held after so many tries.
 const TRIES: u32 = 6;
+/// Jobs of one Submission that keep their names when it is prepared anew.
+const FORMER: u32 = 10_000;
 /// Beyond the time a document may take, a lease lasts this long.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
 
@@ -66,6 +68,13 @@ pub struct JobFacts {
     /// What a careful sender would like to know about the packet.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The Job's version for which this was written: more than 1 where it was prepared anew.
+    #[serde(default = "first")]
+    pub version: i64,
+}
+
+fn first() -> i64 {
+    1
 }
 
 impl JobFacts {
@@ -192,12 +201,26 @@ impl Preparer {
     async fn prepare(&self, submission: Submission) {
         let id = submission.id;
         reached("prepare.claimed");
-        if let Err(trouble) = self.try_to_prepare(&submission).await {
+        let tried = self.try_to_prepare(&submission).await;
+        self.note_preparing(&submission, &tried);
+        if let Err(trouble) = tried {
             tracing::error!(submission.id = %id, error = %trouble, "submission {id} could not be prepared, it is tried again: {trouble}");
             let again = self.clock.now().saturating_add(AGAIN).unwrap_or(Timestamp::MAX);
             if let Err(error) = self.store.postpone_prepare(id, again).await {
                 tracing::error!(submission.id = %id, error = %error, "submission {id}: {error}");
             }
+        }
+    }
+
+    /// One try in vain may be chance.
+    fn note_preparing(&self, submission: &Submission, tried: &Result<(), Trouble>) {
+        match tried {
+            Ok(()) => self.alarms.clear(&Alarm::Preparation),
+            Err(trouble) if submission.prepare_tries > 1 => {
+                let cause = format!("documents cannot be opened, what is accepted waits: {trouble}");
+                self.alarms.raise(Alarm::Preparation, cause, self.clock.now());
+            }
+            Err(_) => {}
         }
     }
 
@@ -216,6 +239,7 @@ impl Preparer {
             file: facts.file.clone(),
             recipient: None,
             accepted_at: Some(submission.accepted_at),
+            former: self.former(submission, &key).await?,
         };
         let now = self.clock.now();
         let plan = match self.special(submission, &facts, &contents, now).await? {
@@ -265,6 +289,17 @@ impl Preparer {
         self.made.notify_one();
         self.answered.notify_one();
         Ok(())
+    }
+
+    /// The Jobs of a Submission that is prepared anew.
+    async fn former(&self, submission: &Submission, key: &SealKey) -> Result<Vec<Former>, Trouble> {
+        let filter = JobFilter { submission: Some(submission.id), ..JobFilter::default() };
+        let jobs = self.store.jobs(&filter, FORMER).await?;
+        let former = |job: crate::store::Job| {
+            let to = JobFacts::open(key, &job.facts)?.to;
+            Ok(Former { to, id: job.id, version: job.version })
+        };
+        jobs.into_iter().map(former).collect()
     }
 
     /// What becomes of a mail that is not for faxing: our own, or an answer to a receipt.
@@ -363,10 +398,12 @@ impl Preparer {
             hold: held.map(|(_, sentence)| sentence),
             trace: job.trace,
             warnings,
+            version: job.version,
         };
         let deadline = due.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {
             id: job.id,
+            version: job.version,
             recipient: job.entry.map(|entry| entry.key),
             number: job.number,
             rule: job.route.rule,
@@ -405,7 +442,12 @@ impl Preparer {
                         bytes: sealed.bytes,
                         sha256: crate::spool::hex(&sealed.sha256),
                     };
-                    let row = PacketRow { document, pages: made.pages, cover_pages: made.cover_pages };
+                    let row = PacketRow {
+                        document,
+                        shared: None,
+                        pages: made.pages,
+                        cover_pages: made.cover_pages,
+                    };
                     return Ok(Ok((Some(row), made.warnings)));
                 }
                 Err(WorkshopError::Held { sentence }) => return Ok(Err(sentence)),

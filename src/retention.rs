@@ -22,6 +22,7 @@ use crate::delivery::worker::Providers;
 use crate::job::{JobId, SubmissionId};
 use crate::spool::Spool;
 use crate::store::{ProviderCopy, Store, StoreError};
+use crate::text::counted;
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(2);
@@ -103,7 +104,11 @@ impl Retention {
             }
         }
         if orphans > 0 {
-            tracing::info!(orphans, "removed {orphans} files that were being written when the process ended");
+            tracing::info!(
+                orphans,
+                "removed {} that were being written when the process ended",
+                counted(orphans, "file")
+            );
         }
         Ok(())
     }
@@ -187,7 +192,7 @@ impl Retention {
         reached("retention.unlinked");
         let files = names.len();
         self.store.forget_documents(names).await?;
-        tracing::info!(submission.id = %id, files, "submission {id}: key destroyed, {files} files removed");
+        tracing::info!(submission.id = %id, files, "submission {id}: key destroyed, {} removed", counted(files, "file"));
         Ok(())
     }
 

@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
 
-use std::process::Command;
 use std::time::Duration;
 
 use faxbridge::delivery::simulator::server::Options;
 use sqlx::{Connection, Executor, SqliteConnection};
+use support::disk::SmallDisk;
 use support::smtp::{Refused, Session};
 use support::stage::BASE;
 use support::{Stage, documents, smtp};
@@ -208,40 +208,19 @@ async fn a_port_in_use_is_named() {
     a_good_mail_goes_through(&mut stage).await;
 }
 
-/// A tmpfs that goes when this does.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(at: std::path::PathBuf) -> SmallDisk {
-        std::fs::create_dir(&at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&at).status();
-        assert!(mounted.unwrap().success(), "this story mounts a small tmpfs, which takes root");
-        SmallDisk(at)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the daemon may be on its last breath.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_for_now_and_loses_nothing() {
     let config = format!("{BASE}{WAYS}\n[limits]\ndisk_reserve = 0\n");
     let config = config.replace("DIR/data", "DIR/small/data");
     let mut stage = Stage::with(&config, |_| {}).await;
-    let disk = SmallDisk::mount(stage.path("small"));
+    let disk = SmallDisk::mount(stage.path("small"), "8m");
     stage.data_at("small/data").await;
     stage.verified(&[("mercy-radiology", NUMBER)]).await;
     stage.start().await;
     a_good_mail_goes_through(&mut stage).await;
 
     // Other programs fill the disk, to the last byte.
-    let filler = disk.0.join("filler");
-    let full = std::fs::write(&filler, vec![0; 16 << 20]).expect_err("a small disk");
-    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    disk.fill();
     for n in 0..3 {
         let mut session = Session::connect(stage.smtp()).await.unwrap();
         match session.send(JANE, &[RADIOLOGY], &good_mail(&format!("<full{n}@x>"))).await {
@@ -255,7 +234,7 @@ async fn a_full_disk_refuses_for_now_and_loses_nothing() {
             other => panic!("{other:?}"),
         }
     }
-    std::fs::remove_file(filler).unwrap();
+    disk.empty();
     smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &good_mail("<full0@x>")).await.unwrap();
     stage.final_receipt("<full0@x>").await;
     assert_eq!(stage.submissions().await.len(), 2);

@@ -82,6 +82,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
             let number = number(n, jobs);
             NewJob {
                 id: JobId::new(now, n),
+                version: 1,
                 recipient: Some(format!("office{}", number.trim_start_matches('+'))),
                 number: Some(FaxNumber::from_e164(&number).unwrap()),
                 rule: "load".into(),
@@ -90,7 +91,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
                 deadline: now + SignedDuration::from_hours(24),
                 send_at: None,
                 priority: faxbridge::job::Priority::Normal,
-                packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
+                packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 1 }),
                 facts: Vec::new(),
             }
         });

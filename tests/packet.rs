@@ -4,14 +4,16 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use faxbridge::cover;
 use faxbridge::packet::{
-    Bench, BoxError, Front, Input, Rules, Sink, Workshop, WorkshopError, WorkshopLimits,
+    Bench, BoxError, Container, Front, Input, Made, Rules, Sink, Workshop, WorkshopError, WorkshopLimits,
 };
-use futures_util::{Stream, StreamExt, stream};
+use faxbridge::spool::{MasterKey, Spool, Writer};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 #[path = "../src/packet/samples.rs"]
 mod samples;
@@ -87,6 +89,71 @@ async fn a_mail_becomes_a_pdf_that_other_readers_accept() {
     assert!(matches!(&error, WorkshopError::Held { .. }), "{error:?}");
     assert_eq!(error.sentence(), "Page 9 was asked for, but the documents have only 4 pages.");
     bench.make(front(&pdf(&["cover"])), None, &mut Vec::new()).await.unwrap();
+}
+
+/// The spool as a sink.
+struct Sealing(Writer);
+
+impl Sink for Sealing {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
+        Ok(self.0.write(bytes).await?)
+    }
+}
+
+#[tokio::test]
+async fn pages_that_are_shared_leave_as_if_each_fax_had_been_made_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let master = MasterKey::from_bytes(&[7; 32]).unwrap();
+    let spool = Spool::open(folder.path().join("spool"), master).unwrap();
+    let (key, _) = spool.new_key().unwrap();
+    let shop = workshop(limits());
+    let raw = mail(&[
+        ("Content-Type: text/plain", b"see attached"),
+        (&attached("a.pdf"), &pdf(&["alpha", "beta"])),
+        (&attached("b.pdf"), &saved_modern(document(&["gamma"]))),
+    ]);
+    let mut bench = shop.open(Input::Mail, chunks(&raw), &Rules::default()).await.unwrap();
+    let (covers, text) = ([pdf(&["cover for A"]), pdf(&["cover for B", "and more"])], pdf(&["the text"]));
+    let fronts = [
+        (Front { cover: Some(&covers[0]), body: None }, vec!["cover for A"]),
+        (Front { cover: Some(&covers[1]), body: Some(&text) }, vec!["cover for B", "and more", "the text"]),
+        (Front { cover: None, body: None }, vec![]),
+    ];
+    for (selection, behind) in [(None, vec!["alpha", "beta", "gamma"]), (Some("2-3"), vec!["beta", "gamma"])]
+    {
+        let selection = selection.map(|text| text.parse().unwrap());
+        let mut pages = Sealing(spool.create(&key).unwrap());
+        bench.pages(selection.as_ref(), &mut pages).await.unwrap();
+        let pages = pages.0.finish().await.unwrap();
+        let mut files = Vec::new();
+        for (front, before) in &fronts {
+            let mut own = Sealing(spool.create(&key).unwrap());
+            let made = bench.front(*front, &mut own).await.unwrap();
+            let own = own.0.finish().await.unwrap();
+            let expected = made.container.clone().unwrap();
+            let open = || Container::open(&spool, &key, &own.name, Some(&pages.name));
+            assert_eq!(open().await.unwrap().measure().await.unwrap(), expected);
+            let stream = open().await.unwrap().into_stream(expected, Arc::default());
+            let file: Vec<Bytes> = stream.try_collect().await.unwrap();
+            let file = file.concat();
+            let texts: Vec<&str> = before.iter().chain(&behind).copied().collect();
+            assert_eq!(
+                (made.pages, made.cover_pages),
+                (texts.len() as u32, before.iter().filter(|t| **t != "the text").count() as u32)
+            );
+            inspect(folder.path(), &file, &texts);
+            files.push((made, file));
+        }
+        for ((front, _), (made, file)) in fronts.iter().zip(&files) {
+            let mut alone = Vec::new();
+            let made_alone = bench.make(*front, selection.as_ref(), &mut alone).await.unwrap();
+            assert!(alone == *file, "byte for byte");
+            assert_eq!(Made { container: made.container.clone(), ..made_alone }, *made);
+        }
+    }
+    // A front has no pages to stand before once another packet was made.
+    let error = bench.front(fronts[0].0, &mut Vec::new()).await.unwrap_err();
+    assert!(matches!(error, WorkshopError::Held { .. }), "{error:?}");
 }
 
 #[tokio::test]

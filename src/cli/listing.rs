@@ -52,10 +52,7 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if obeyed(c) { ' ' } else { c }).collect()
 }
 
-/// "1 job", "3 jobs".
-pub(crate) fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
+pub(crate) use faxbridge::text::counted as count;
 
 /// Tells times as people here read them.
 pub(crate) struct Times(TimeZone);
@@ -115,6 +112,5 @@ mod tests {
         let end = times.end_of(jiff::civil::date(2026, 12, 31)).unwrap();
         assert_eq!(end.to_string(), "2027-01-01T05:00:00Z");
         assert_eq!(times.full(end), "2027-01-01 00:00 EST");
-        assert_eq!((count(1, "job"), count(0, "job")), ("1 job".to_owned(), "0 jobs".to_owned()));
     }
 }

@@ -221,7 +221,7 @@ impl Desk {
         }
         let recipient = self.arguments.recipient.clone();
         let to = if recipient.is_some() { Vec::new() } else { to };
-        let request = Request { source, sender, to, file: None, recipient, accepted_at: None };
+        let request = Request { source, sender, to, file: None, recipient, ..Request::default() };
         Opened { request, contents, bench: None, from, notes }
     }
 
@@ -251,7 +251,7 @@ impl Desk {
         let sender = by_source.or(senders.first()).map_or("unknown".to_owned(), |sender| sender.name.clone());
         let (to, recipient) = (self.arguments.to.clone(), self.arguments.recipient.clone());
         let to = if recipient.is_some() { Vec::new() } else { to };
-        let request = Request { source, sender, to, file: Some(file), recipient, accepted_at: None };
+        let request = Request { source, sender, to, file: Some(file), recipient, ..Request::default() };
         Opened { request, contents, bench: None, from, notes }
     }
 

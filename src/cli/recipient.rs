@@ -262,7 +262,9 @@ impl Desk {
             ("until", time(entry.valid_until)),
             (
                 "voices",
-                Some(entry.voice_count).filter(|n| *n > 0).map(|n| format!("a person answered {n} times")),
+                Some(entry.voice_count)
+                    .filter(|n| *n > 0)
+                    .map(|n| format!("a person answered {}", count(n, "time"))),
             ),
             ("quiet hours", entry.quiet_hours.as_ref().map(|hours| self.quiet_words(hours))),
             ("notes", entry.notes.clone()),

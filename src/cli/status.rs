@@ -6,6 +6,7 @@
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::config::{Config, Loaded};
 use faxbridge::store::{AlarmRow, ProviderRow, Queue, Queues};
+use faxbridge::text::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -130,7 +131,7 @@ fn as_text(status: &Status, config: &Config, now: Timestamp) -> String {
         }
         text.push_str(&format!("\n{mailboxes}"));
     }
-    let free = status.free.map_or("unknown".to_owned(), |bytes| format!("{} MB", bytes / 1_000_000));
+    let free = status.free.map_or("unknown".to_owned(), |bytes| Bytes(bytes).to_string());
     text.push_str(&format!(
         "\nDisk: {free} free; mails and files are taken down to {}.\n",
         config.limits.disk_reserve

@@ -30,7 +30,7 @@ pub async fn objection(
         Some(key) => {
             let Some(entry) = store.recipient(key).await? else {
                 return Ok(Some(format!(
-                    "The register has no entry {key} any more; add and verify it first: faxbridge recipient add."
+                    "The register has no entry {key} any more: it has to be added and verified first."
                 )));
             };
             if entry.number != *number {

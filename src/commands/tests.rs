@@ -105,6 +105,7 @@ impl Rig {
         let submission = self.submit(n, "front desk", JANE).await;
         let jobs = (0..).zip(states).map(|(place, state)| NewJob {
             id: JobId::new(at(0), n * 100 + place),
+            version: 1,
             recipient: Some(key.into()),
             number: Some(FaxNumber::from_e164(number).unwrap()),
             rule: "r".into(),

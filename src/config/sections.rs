@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::NamePattern;
 use super::provider::Provider;
 use super::secret::SecretRef;
 use super::units::{Bytes, Duration};
@@ -207,6 +208,12 @@ pub struct Folder {
     /// A file that was never seen to be closed is taken once it has not changed for this long.
     #[serde(default = "Folder::default_settle")]
     pub settle: Duration,
+    /// Names of files that are not whole yet, beside those that are known: `*.upload2`.
+    #[serde(default)]
+    pub temporary_names: Vec<NamePattern>,
+    /// Names that are final although they look like temporary ones: `_*`.
+    #[serde(default)]
+    pub final_names: Vec<NamePattern>,
 }
 
 impl Folder {

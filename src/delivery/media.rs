@@ -10,11 +10,10 @@
 //!   A transfer that broke off may be repeated; two at once are not served.
 //!
 //! To everything else, and whatever is wrong, the answer is the same 404. The document streams out of the sealed spool,
-//! decrypted piece by piece; its last piece leaves only when the whole was proven unaltered. There is no file name, and no
+//! decrypted piece by piece; its last piece leaves only when the whole was proven to be what the Attempt noted. There is no file name, and no
 //! cache on the way may keep it.
 
 use std::collections::HashSet;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,8 +24,6 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::Stream;
 use jiff::{SignedDuration, Timestamp};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -36,7 +33,8 @@ use super::door::{Answer, Door, Limits};
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::job::{self, JobId};
-use crate::spool::{Marker, Reader, Spool, SpoolError, WrappedKey};
+use crate::packet::{Container, Measured};
+use crate::spool::{Marker, Spool, SpoolError, WrappedKey};
 use crate::store::{Fetch, Store};
 
 const LIMITS: Limits = Limits {
@@ -143,9 +141,10 @@ impl Host {
         if head_only {
             return Some(paper(&fetch, Body::empty()).into());
         }
-        let reader = self.reader(&fetch).await.inspect_err(|error| failed(error)).ok()?;
+        let container = self.container(&fetch).await.inspect_err(|error| failed(error)).ok()?;
         let whole = Arc::new(AtomicBool::new(false));
-        let body = Body::from_stream(pieces(reader, fetch.bytes, Arc::clone(&whole)));
+        let measured = Measured { bytes: fetch.bytes, sha256: fetch.sha256.clone() };
+        let body = Body::from_stream(container.into_stream(measured, Arc::clone(&whole)));
         let host = Arc::clone(self);
         let done = async move {
             if whole.load(Ordering::Acquire) {
@@ -156,9 +155,9 @@ impl Host {
         Some(Answer::from(paper(&fetch, body)).afterwards(done))
     }
 
-    async fn reader(&self, fetch: &Fetch) -> Result<Reader, SpoolError> {
+    async fn container(&self, fetch: &Fetch) -> Result<Container, SpoolError> {
         let key = self.spool.unwrap_key(&WrappedKey(fetch.wrapped_key.clone()))?;
-        self.spool.read(&key, &fetch.document).await
+        Container::open(&self.spool, &key, &fetch.document, fetch.shared.as_deref()).await
     }
 
     async fn fetched(&self, job: JobId, attempt: u32) {
@@ -178,34 +177,6 @@ fn paper(fetch: &Fetch, body: Body) -> Response {
         (CACHE_CONTROL, "no-store".to_owned()),
     ];
     (headers, body).into_response()
-}
-
-/// The document's pieces, `bytes` in all. One is always held back until the next is there, so that the last one leaves only
-/// when the document's end is proven; then `whole` turns true.
-fn pieces(
-    reader: Reader,
-    bytes: u64,
-    whole: Arc<AtomicBool>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let begin = (reader, None::<Bytes>, 0u64);
-    futures_util::stream::try_unfold(begin, move |(mut reader, mut held, mut read)| {
-        let whole = Arc::clone(&whole);
-        async move {
-            loop {
-                let Some(next) = reader.next().await.map_err(io::Error::other)? else { break };
-                read += next.len() as u64;
-                if let Some(piece) = held.replace(next) {
-                    return Ok(Some((piece, (reader, held, read))));
-                }
-            }
-            if read != bytes {
-                return Err(io::Error::other("it has another length than it was noted with"));
-            }
-            let Some(last) = held.take() else { return Ok(None) };
-            whole.store(true, Ordering::Release);
-            Ok(Some((last, (reader, None, read))))
-        }
-    })
 }
 
 /// The Attempts whose documents are on their way out.

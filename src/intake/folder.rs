@@ -218,7 +218,8 @@ impl<'a> Folder<'a> {
 
     /// The file's print if it is one that may be taken.
     async fn candidate(&self, name: &OsStr) -> io::Result<Option<Print>> {
-        if names::is_temporary(&name.to_string_lossy()) {
+        let (temporary, finals) = (&self.config.temporary_names, &self.config.final_names);
+        if names::is_temporary(&name.to_string_lossy(), temporary, finals) {
             return Ok(None);
         }
         let file = self.config.path.join(name);

@@ -483,6 +483,14 @@ fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Res
         // Held again for another reason, as when a released Job still cannot go.
         Event::Hold(again) => Ok(hold(again, Vec::new(), context)),
         Event::Cancel => Ok(Step { state: JobState::Cancelled, effects: vec![Effect::Finished] }),
+        // "It arrived" needs something that may have: else a fax that nobody sent would be proven by a word.
+        Event::Resolve(true) if !context.doubt && !matches!(why, Hold::Unclear | Hold::PartlySent) => {
+            Err(Impossible {
+                state: state.as_str(),
+                event: "resolved as delivered",
+                advice: ": nothing of it was ever sent; release it, or cancel it",
+            })
+        }
         Event::Resolve(arrived) => Ok(resolved(arrived, false)),
         Event::Deadline => {
             let cause = match why {

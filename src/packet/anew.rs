@@ -5,16 +5,21 @@
 //! scripts, actions, links, attachments, metadata, outlines, structure, thumbnails, private data of other programs.
 //! Streams are copied as they are compressed, byte for byte, so no page can look different for having gone through here;
 //! only content with passages of hidden layers is written again, without them.
+//!
+//! The file is written in two steps, so that faxes with the same documents share them: the documents' pages once ([`write_pages`]), then for
+//! each fax what differs ([`write_front`]): cover, text, page tree, catalog. What the second step writes fits to the first one's bytes as they are,
+//! whose objects keep their numbers and places; [`super::container`] says how the two are joined.
 
 use std::collections::HashSet;
 use std::io;
 
-use lopdf::{Dictionary, Document, Object, ObjectId};
+use lopdf::{Dictionary, Document, Object, ObjectId, Writer};
 
 mod copier;
 
-use copier::{CATALOG, Copier, DEPTH, PAGES, Role, name, numbers, reference};
+use copier::{Copier, DEPTH, NODE, Role, name, numbers, reference};
 
+use super::container::{Facing, Front};
 use super::content::{names_in, without_hidden};
 use super::pdf::{Source, annotations, dict, named};
 
@@ -23,29 +28,97 @@ const RESOURCES: &[&[u8]] = &[b"ColorSpace", b"ExtGState", b"Font", b"Pattern", 
 const NOT_MARKS: &[&[u8]] =
     &[b"3D", b"FileAttachment", b"Link", b"Movie", b"Popup", b"RichMedia", b"Screen", b"Sound", b"TrapNet"];
 
-/// Writes a PDF of these pages, in this order.
+/// The documents' pages of a file that is to be written.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// The file from its first byte on.
+    pub objects: Vec<u8>,
+    /// The lines of these objects in its cross-reference table.
+    pub table: Vec<u8>,
+    /// How many pages.
+    pub count: u32,
+    /// The number of the last object.
+    last: u32,
+    /// Layers that the pages draw on, and whether they are hidden.
+    layers: Vec<(u32, bool)>,
+}
+
+/// Writes these pages, in this order, as the beginning of a file.
 ///
 /// # Errors
 /// None in practice: the target is memory.
-pub(super) fn write(pages: &[(&Source, ObjectId)]) -> io::Result<Vec<u8>> {
-    let mut copier = Copier::new();
-    let mut kids = Vec::with_capacity(pages.len());
-    for &(source, page) in pages {
-        let number = copier.next_number();
-        kids.push(reference(number));
-        let place = copier.place(source);
-        let dictionary = copier.page(place, page)?;
-        copier.object(number, &Object::Dictionary(dictionary))?;
-        copier.drain()?;
+pub(super) fn write_pages(pages: &[(&Source, ObjectId)]) -> io::Result<Written> {
+    let mut copier = Copier::beginning();
+    let kids = copier.pages(pages)?;
+    // The tree's root is the first object behind these.
+    let root = copier.last_number().saturating_add(1);
+    let count = u32::try_from(kids.len()).unwrap_or(u32::MAX);
+    copier.object(NODE, &Object::Dictionary(node(kids, count, Some(root))))?;
+    let (last, layers) = (copier.last_number(), copier.layers().to_vec());
+    let (objects, lines) = copier.finish();
+    let table = [b"0000000000 65535 f \n", lines.as_slice()].concat();
+    Ok(Written { objects, table, count, last, layers })
+}
+
+/// Writes what makes a file of `written` with `pages` before its own.
+///
+/// # Errors
+/// None in practice: the target is memory.
+pub(super) fn write_front(pages: &[(&Source, ObjectId)], written: &Written) -> io::Result<Front> {
+    let mut copier = Copier::behind(written.objects.len(), written.last);
+    let (root, catalog) = (copier.parent(), copier.parent().saturating_add(1));
+    let mut kids = copier.pages(pages)?;
+    let count = u32::try_from(kids.len()).unwrap_or(u32::MAX).saturating_add(written.count);
+    if written.count > 0 {
+        kids.push(reference(NODE));
     }
-    let mut tree = Dictionary::new();
-    tree.set("Type", name(b"Pages"));
-    tree.set("Count", Object::Integer(i64::try_from(kids.len()).unwrap_or(i64::MAX)));
-    tree.set("Kids", Object::Array(kids));
-    copier.object(PAGES, &Object::Dictionary(tree))?;
-    let catalog = copier.catalog();
-    copier.object(CATALOG, &Object::Dictionary(catalog))?;
-    copier.finish()
+    copier.object(root, &Object::Dictionary(node(kids, count, None)))?;
+    let layers = [written.layers.as_slice(), copier.layers()].concat();
+    copier.object(catalog, &Object::Dictionary(catalog_of(root, &layers)))?;
+    let size = copier.last_number().saturating_add(1);
+    let (mut head, mut tail) = copier.finish();
+    let start = written.objects.len() + head.len();
+    head.extend_from_slice(format!("xref\n0 {size}\n").as_bytes());
+    let mut trailer = Dictionary::new();
+    trailer.set("Size", Object::Integer(i64::from(size)));
+    trailer.set("Root", reference(catalog));
+    tail.extend_from_slice(b"trailer\n");
+    Writer::write_object(&mut tail, &Object::Dictionary(trailer))?;
+    tail.extend_from_slice(format!("\nstartxref\n{start}\n%%EOF\n").as_bytes());
+    let facing = Facing { objects: written.objects.len() as u64, table: written.table.len() as u64 };
+    Ok(Front { facing, head, tail })
+}
+
+/// A node of the page tree.
+fn node(kids: Vec<Object>, count: u32, parent: Option<u32>) -> Dictionary {
+    let mut node = Dictionary::new();
+    node.set("Type", name(b"Pages"));
+    if let Some(parent) = parent {
+        node.set("Parent", reference(parent));
+    }
+    node.set("Count", Object::Integer(i64::from(count)));
+    node.set("Kids", Object::Array(kids));
+    node
+}
+
+fn catalog_of(root: u32, layers: &[(u32, bool)]) -> Dictionary {
+    let mut catalog = Dictionary::new();
+    catalog.set("Type", name(b"Catalog"));
+    catalog.set("Pages", reference(root));
+    if !layers.is_empty() {
+        let of = |all: bool| {
+            let chosen = layers.iter().filter(|(_, hidden)| all || *hidden);
+            Object::Array(chosen.map(|(number, _)| reference(*number)).collect())
+        };
+        let mut default = Dictionary::new();
+        default.set("BaseState", name(b"ON"));
+        default.set("OFF", of(false));
+        let mut properties = Dictionary::new();
+        properties.set("OCGs", of(true));
+        properties.set("D", Object::Dictionary(default));
+        catalog.set("OCProperties", Object::Dictionary(properties));
+    }
+    catalog
 }
 
 /// Whether an annotation is a mark on the paper that prints (PDF 1.7 table 165: flag 2 hidden, flag 3 print).
@@ -54,12 +127,26 @@ pub(super) fn prints(doc: &Document, annotation: &Dictionary) -> bool {
     flags & 0b10 == 0 && flags & 0b100 != 0 && !NOT_MARKS.contains(&named(doc, annotation, b"Subtype"))
 }
 
-impl Copier<'_> {
+impl<'a> Copier<'a> {
+    /// Writes pages with all that they draw with; returns the references to them.
+    fn pages(&mut self, pages: &[(&'a Source, ObjectId)]) -> io::Result<Vec<Object>> {
+        let mut kids = Vec::with_capacity(pages.len());
+        for &(source, page) in pages {
+            let number = self.next_number();
+            kids.push(reference(number));
+            let place = self.place(source);
+            let dictionary = self.page(place, page)?;
+            self.object(number, &Object::Dictionary(dictionary))?;
+            self.drain()?;
+        }
+        Ok(kids)
+    }
+
     /// The new page dictionary: what it inherits in the source stands in it.
     fn page(&mut self, place: usize, id: ObjectId) -> io::Result<Dictionary> {
         let mut new = Dictionary::new();
         new.set("Type", name(b"Page"));
-        new.set("Parent", reference(PAGES));
+        new.set("Parent", reference(self.parent()));
         let (Some(source), letter) = (self.source(place), [0.0, 0.0, 612.0, 792.0]) else { return Ok(new) };
         let doc = &source.doc;
         let Ok(page) = doc.get_dictionary(id) else { return Ok(new) };

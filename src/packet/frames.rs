@@ -1,7 +1,13 @@
 //! What parent and child say to one another: frames of four bytes of length, one of kind, then the body.
 //!
-//! One dialogue: `OPEN`, `DATA`..., `END` is answered with `CONTENTS`; then any number of `COVER`, `BODY` (either may be missing) + `MAKE` (answered with
-//! `DATA`..., `MADE`) and `PICTURES` (for each picture `DATA`..., `END`; then `DONE`); then `CLOSE`, answered with `CLOSED`.
+//! One dialogue: `OPEN`, `DATA`..., `END` is answered with `CONTENTS`; then any number of
+//!
+//! - `COVER`, `BODY` (either may be missing) + `MAKE`, answered with `DATA`..., `MADE`: a whole container;
+//! - `PAGES`, answered with `DATA`..., `DONE`, and then any number of `COVER`, `BODY` + `FRONT`, answered with `DATA`..., `MADE`: pages that
+//!   several faxes share, and what each of them has of its own;
+//! - `PICTURES`, answered for each picture with `DATA`..., `END`; then `DONE`;
+//!
+//! then `CLOSE`, answered with `CLOSED`.
 //! Instead of an answer there may be `HELD` with a sentence, after which the dialogue goes on, or `CRASHED`, after which
 //! the child ends. Requests are small or read whole before anything is answered, so that neither side can wait for the
 //! other to read.
@@ -20,6 +26,8 @@ pub(super) const COVER: u8 = b'F';
 pub(super) const BODY: u8 = b'B';
 pub(super) const MAKE: u8 = b'M';
 pub(super) const MADE: u8 = b'm';
+pub(super) const PAGES: u8 = b'G';
+pub(super) const FRONT: u8 = b'N';
 pub(super) const PICTURES: u8 = b'P';
 pub(super) const DONE: u8 = b'd';
 pub(super) const CLOSE: u8 = b'X';
@@ -40,7 +48,7 @@ pub(super) struct Open {
     pub rules: Rules,
 }
 
-/// Body of `MAKE`.
+/// Body of `MAKE` and `PAGES`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Make {
     pub selection: Option<Selection>,

@@ -119,12 +119,8 @@ fn of_attachment(entity: &Entity, kind: PartKind, sniffed: Sniffed, name: &str, 
     let what = match (kind, sniffed) {
         (PartKind::Text, _) => "a text file".to_owned(),
         (PartKind::Html, _) => "an HTML file".to_owned(),
-        (PartKind::Image, _) if entity.media_type.starts_with("image/") => {
-            format!("a picture ({})", entity.media_type)
-        }
         (PartKind::Image, _) => "a picture".to_owned(),
-        _ if entity.media_type == "application/octet-stream" => sniffed.words().to_owned(),
-        _ => format!("{} {}", article(&entity.media_type), entity.media_type),
+        _ => in_words(&entity.media_type, &entity.bytes).unwrap_or(sniffed.words()).to_owned(),
     };
     Verdict::Holds(format!("{name} is {what}; only PDF files can be faxed for now. Send it as PDF."))
 }
@@ -287,8 +283,29 @@ fn unnamed(kind: PartKind, role: Role) -> &'static str {
     }
 }
 
-fn article(word: &str) -> &'static str {
-    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+/// A declared type as office staff call it, where the content does not contradict that.
+fn in_words(media_type: &str, bytes: &[u8]) -> Option<&'static str> {
+    const OPEN_XML: &str = "application/vnd.openxmlformats-officedocument.";
+    const OPEN_DOCUMENT: &str = "application/vnd.oasis.opendocument.";
+    let zipped = bytes.starts_with(b"PK");
+    let family = |name: &str| media_type.strip_prefix(name).filter(|_| zipped);
+    let (xml, odf) = (family(OPEN_XML).unwrap_or_default(), family(OPEN_DOCUMENT).unwrap_or_default());
+    Some(match media_type {
+        "application/msword" => "a Word document",
+        "application/vnd.ms-excel" => "an Excel sheet",
+        "application/vnd.ms-powerpoint" => "a PowerPoint presentation",
+        "application/rtf" | "text/rtf" => "a rich text document",
+        "text/csv" => "a list (CSV)",
+        _ if xml.starts_with("wordprocessingml") => "a Word document",
+        _ if xml.starts_with("spreadsheetml") => "an Excel sheet",
+        _ if xml.starts_with("presentationml") => "a PowerPoint presentation",
+        _ if odf.starts_with("text") => "a text document (OpenDocument)",
+        _ if odf.starts_with("spreadsheet") => "a spreadsheet (OpenDocument)",
+        "application/zip" | "application/x-zip-compressed" if zipped => "a ZIP archive",
+        _ if media_type.starts_with("audio/") => "a sound recording",
+        _ if media_type.starts_with("video/") => "a film",
+        _ => return None,
+    })
 }
 
 /// What the first bytes say.
@@ -310,7 +327,7 @@ impl Sniffed {
             Sniffed::Archive => "a ZIP archive or an Office document",
             Sniffed::Office => "an old Office document",
             Sniffed::Text => "plain text",
-            Sniffed::Unknown => "something else",
+            Sniffed::Unknown => "a file of another kind",
         }
     }
 }

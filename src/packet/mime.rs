@@ -5,6 +5,7 @@
 //! letter of RFC 2046 section 5.1.1, and whatever another reader could understand otherwise is a [`Fault`] that holds the
 //! mail: a delimiter that is almost one, a container that is never closed, a part that is described twice.
 
+use crate::text::counted;
 use memchr::{memchr, memchr2_iter};
 
 use super::Rules;
@@ -50,7 +51,10 @@ impl Fault {
                 rules.max_depth
             ),
             Fault::Many => {
-                format!("The mail has more than {} parts. Send it as several mails.", rules.max_parts)
+                format!(
+                    "The mail has more than {}. Send it as several mails.",
+                    counted(rules.max_parts, "part")
+                )
             }
             Fault::NoBoundary => {
                 "The mail says that it has several parts, but not where they begin (its boundary is \

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use hayro::hayro_syntax::Pdf;
 
+use super::anew::Written;
+use super::container::{Front, Gauge, in_order};
 use super::graphic::Around;
 use super::kind::{Verdict, judge, mail_without_document};
 use super::mail::{self, Entity, Role};
@@ -11,14 +13,26 @@ use super::names::clean_name;
 use super::pdf::{self, Source};
 use super::{Contents, Made, Part, Rules, Selection, anew};
 
-/// An opened document, and the PDF made of it last.
+/// An opened document, and what was made of it last.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub contents: Contents,
     rules: Rules,
     /// For each part, its PDF.
     sources: Vec<Option<Source>>,
+    pages: Option<Chosen>,
     output: Option<Arc<Vec<u8>>>,
+}
+
+/// The chosen pages of the documents, written.
+#[derive(Debug)]
+struct Chosen {
+    written: Written,
+    /// Made when the first of several faxes is measured.
+    gauge: Option<Gauge>,
+    /// For each part, its first and last page among them.
+    parts: Vec<Option<(u32, u32)>>,
+    warnings: Vec<String>,
 }
 
 impl Opened {
@@ -59,7 +73,7 @@ impl Opened {
     }
 
     fn empty(rules: Rules) -> Self {
-        Opened { contents: Contents::default(), rules, sources: Vec::new(), output: None }
+        Opened { contents: Contents::default(), rules, sources: Vec::new(), pages: None, output: None }
     }
 
     fn add(&mut self, entity: Entity, around: &Around) {
@@ -122,46 +136,19 @@ impl Opened {
         }
     }
 
-    /// Makes the final PDF: cover and text (as far as there are any), then the selected pages. The error is a sentence for the
-    /// sender.
-    pub(super) fn make(
-        &mut self,
-        [cover, text]: [Option<Vec<u8>>; 2],
-        selection: Option<&Selection>,
-    ) -> Result<(Made, Arc<Vec<u8>>), String> {
-        // Not to be kept beside the new one.
-        self.output = None;
-        match &self.contents.hold {
-            Some(hold) if !(self.contents.nothing && text.is_some()) => return Err(hold.clone()),
-            _ => {}
+    /// Writes the selected pages of the documents, for any number of faxes. The error is a sentence for the sender.
+    pub(super) fn write_pages(&mut self, selection: Option<&Selection>) -> Result<(), String> {
+        // Not to be kept beside the new ones.
+        (self.pages, self.output) = (None, None);
+        if let Some(hold) = self.contents.hold.as_ref().filter(|_| !self.contents.nothing) {
+            return Err(hold.clone());
         }
-        if self.contents.text_cut && text.is_some() {
-            return Err("The text of the mail is too long to be faxed as pages. Attach it as a PDF.".into());
-        }
-        let load = |name, pdf: Option<Vec<u8>>| pdf.map(|pdf| pdf::load(name, pdf, &self.rules)).transpose();
-        let (cover, text) = (load("The cover sheet", cover)?, load("The text of the mail", text)?);
-        let count = |source: &Option<Source>| {
-            source.as_ref().map_or(0, |source| u32::try_from(source.pages.len()).unwrap_or(u32::MAX))
-        };
-        let (cover_pages, text_pages) = (count(&cover), count(&text));
         let wanted: Vec<u32> = match selection {
             Some(selection) => selection.of(self.contents.pages).map_err(|error| error.sentence())?,
             None => (1..=self.contents.pages).collect(),
         };
-        let front = cover_pages.saturating_add(text_pages);
-        let total = front.saturating_add(u32::try_from(wanted.len()).unwrap_or(u32::MAX));
-        let most = self.rules.max_pages;
-        if total > most {
-            return Err(format!(
-                "With its cover sheet this would be {total} pages; at most {most} can be faxed at once. \
-                 Send it in several parts."
-            ));
-        }
-        let before = [&cover, &text].into_iter().flatten();
-        let mut pages: Vec<_> =
-            before.flat_map(|source| source.pages.iter().map(move |&page| (source, page))).collect();
-        let body = (text_pages > 0).then_some((cover_pages + 1, front));
-        let mut made = Made { pages: total, cover_pages, body, ..Made::default() };
+        self.bound(0, wanted.len())?;
+        let (mut pages, mut parts, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
         for (part, source) in self.contents.parts.iter().zip(&self.sources) {
             let mut range: Option<(u32, u32)> = None;
             if let (Some(source), Some((first, last))) = (source, part.pages) {
@@ -172,24 +159,107 @@ impl Opened {
                     let place = u32::try_from(pages.len()).unwrap_or(u32::MAX);
                     range = Some((range.map_or(place, |(first, _)| first), place));
                 }
-                made.warnings.extend(source.warnings.iter().cloned());
+                warnings.extend(source.warnings.iter().cloned());
             }
-            made.parts.push(range);
+            parts.push(range);
         }
-        let output =
-            anew::write(&pages).map_err(|error| format!("The packet could not be written: {error}."))?;
-        drop(pages);
-        let output = Arc::new(output);
-        self.check(&output, total)?;
+        let written = anew::write_pages(&pages).map_err(|error| unwritten(&error))?;
+        self.pages = Some(Chosen { written, gauge: None, parts, warnings });
+        Ok(())
+    }
+
+    /// The two halves of the pages that were written last.
+    pub(super) fn written(&self) -> [&[u8]; 2] {
+        self.pages.as_ref().map_or([&[], &[]], |chosen| [&chosen.written.objects, &chosen.written.table])
+    }
+
+    /// Writes what makes a fax of those pages: cover and text (as far as there are any), and the file's own structure. The error is a
+    /// sentence for the sender.
+    pub(super) fn write_front(&mut self, before: [Option<Vec<u8>>; 2]) -> Result<(Made, Front), String> {
+        let (mut made, front) = self.front(before)?;
+        if let Some(Chosen { written, gauge, .. }) = &mut self.pages {
+            let gauge = gauge.get_or_insert_with(|| Gauge::new(&written.objects));
+            made.container = Some(gauge.measure(&front, &written.table));
+        }
+        Ok((made, front))
+    }
+
+    fn front(&mut self, [cover, text]: [Option<Vec<u8>>; 2]) -> Result<(Made, Front), String> {
+        if let Some(hold) = self.contents.hold.as_ref().filter(|_| text.is_none()) {
+            return Err(hold.clone());
+        }
+        if self.contents.text_cut && text.is_some() {
+            return Err("The text of the mail is too long to be faxed as pages. Attach it as a PDF.".into());
+        }
+        let load = |name, pdf: Option<Vec<u8>>| pdf.map(|pdf| pdf::load(name, pdf, &self.rules)).transpose();
+        let (cover, text) = (load("The cover sheet", cover)?, load("The text of the mail", text)?);
+        let count = |source: &Option<Source>| {
+            source.as_ref().map_or(0, |source| u32::try_from(source.pages.len()).unwrap_or(u32::MAX))
+        };
+        let (cover_pages, text_pages) = (count(&cover), count(&text));
+        let before = cover_pages.saturating_add(text_pages);
+        let behind = self.pages.as_ref().map_or(0, |chosen| chosen.written.count);
+        let total = self.bound(before, usize::try_from(behind).unwrap_or(usize::MAX))?;
+        let Some(chosen) = &self.pages else { return Err(LOST_PAGES.into()) };
+        let sources = [&cover, &text].into_iter().flatten();
+        let pages: Vec<_> =
+            sources.flat_map(|source| source.pages.iter().map(move |&page| (source, page))).collect();
+        let front = anew::write_front(&pages, &chosen.written).map_err(|error| unwritten(&error))?;
+        if front.head.len().saturating_add(front.tail.len()) as u64 > Front::MOST / 2 {
+            return Err("Cover and text take more room than any fax needs; shorten the text.".into());
+        }
+        let moved = |range: &(u32, u32)| (range.0.saturating_add(before), range.1.saturating_add(before));
+        let made = Made {
+            pages: total,
+            cover_pages,
+            body: (text_pages > 0).then_some((cover_pages + 1, before)),
+            parts: chosen.parts.iter().map(|range| range.as_ref().map(moved)).collect(),
+            warnings: chosen.warnings.clone(),
+            container: None,
+        };
+        self.check(&front, total)?;
+        Ok((made, front))
+    }
+
+    /// Makes a fax that shares its pages with no other: cover and text (as far as there are any), then the selected pages. The error
+    /// is a sentence for the sender.
+    pub(super) fn make(
+        &mut self,
+        before: [Option<Vec<u8>>; 2],
+        selection: Option<&Selection>,
+    ) -> Result<(Made, Arc<Vec<u8>>), String> {
+        self.write_pages(selection)?;
+        let (made, front) = self.front(before)?;
+        let Some(Chosen { written, .. }) = self.pages.take() else { return Err(LOST_PAGES.into()) };
+        let output = Arc::new(joined(written.objects, &written.table, &front));
         self.output = Some(Arc::clone(&output));
         Ok((made, output))
     }
 
-    /// Reads the result with both readers: it must have every page that was put in.
-    fn check(&self, output: &Arc<Vec<u8>>, total: u32) -> Result<(), String> {
-        let total = usize::try_from(total).unwrap_or(usize::MAX);
-        let seen = Pdf::new(Arc::clone(output)).map(|pdf| pdf.pages().len());
-        if seen == Ok(total) {
+    /// The sum of pages, if that many can be faxed.
+    fn bound(&self, before: u32, behind: usize) -> Result<u32, String> {
+        let total = before.saturating_add(u32::try_from(behind).unwrap_or(u32::MAX));
+        let most = self.rules.max_pages;
+        if total <= most {
+            return Ok(total);
+        }
+        let with = if before > 0 { "With its cover sheet this" } else { "This" };
+        Err(format!(
+            "{with} would be {total} pages; at most {most} can be faxed at once. Send it in several parts."
+        ))
+    }
+
+    /// Reads the result with another reader than the one that wrote it: it must have every page that was put in.
+    fn check(&mut self, front: &Front, total: u32) -> Result<(), String> {
+        let Some(Chosen { written, .. }) = &mut self.pages else { return Err(LOST_PAGES.into()) };
+        // Joined in the place of the objects and taken apart again: a copy would take as much memory once more.
+        let length = written.objects.len();
+        let file = Arc::new(joined(std::mem::take(&mut written.objects), &written.table, front));
+        let seen = Pdf::new(Arc::clone(&file)).map(|pdf| pdf.pages().len());
+        let mut objects = Arc::try_unwrap(file).map_err(|_| LOST_PAGES.to_owned())?;
+        objects.truncate(length);
+        written.objects = objects;
+        if seen == Ok(usize::try_from(total).unwrap_or(usize::MAX)) {
             return Ok(());
         }
         Err("The pages could not be put together without loss. Print the documents to a new PDF and send that.".into())
@@ -200,6 +270,23 @@ impl Opened {
         self.output.as_ref()
     }
 }
+
+/// The whole file, written behind the objects where they lie.
+fn joined(mut objects: Vec<u8>, table: &[u8], front: &Front) -> Vec<u8> {
+    let [_, behind @ ..] = in_order([&[], table], [front.head.as_slice(), &front.tail]);
+    objects.reserve_exact(behind.iter().map(|piece| piece.len()).sum());
+    for piece in behind {
+        objects.extend_from_slice(piece);
+    }
+    objects
+}
+
+fn unwritten(error: &std::io::Error) -> String {
+    format!("The packet could not be written: {error}.")
+}
+
+/// Said when pages are asked for that were not written before; the dialogue never does.
+const LOST_PAGES: &str = "The pages could not be put together. Send the document again.";
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -1,5 +1,6 @@
 //! Which pages of a packet to send: `1-3,7`.
 
+use crate::text::counted;
 use std::fmt;
 use std::str::FromStr;
 
@@ -37,7 +38,7 @@ impl Selection {
     pub fn of(&self, total: u32) -> Result<Vec<u32>, SelectionError> {
         match self.0.last() {
             Some(&(_, wanted)) if wanted > total => {
-                let there = if total == 1 { "1 page".to_owned() } else { format!("{total} pages") };
+                let there = counted(total, "page");
                 Err(SelectionError::Beyond { wanted, there })
             }
             _ => Ok(self.0.iter().flat_map(|&(first, last)| first..=last).collect()),

@@ -90,7 +90,7 @@ fn what_cannot_be_faxed_holds_the_packet_with_one_sentence() {
         (
             "Content-Type: image/heic; name=photo.heic\nContent-Transfer-Encoding: base64",
             b"\0\0\0\x18ftypheic".as_slice(),
-            "photo.heic is a picture (image/heic); only PDF files can be faxed for now. Send it as PDF.",
+            "photo.heic is a picture; only PDF files can be faxed for now. Send it as PDF.",
         ),
         (
             "Content-Type: application/pdf; name=notes.pdf",
@@ -128,7 +128,7 @@ fn what_cannot_be_faxed_holds_the_packet_with_one_sentence() {
         (
             "Content-Type: image/png; name=logo.png\nContent-ID: <1>\nContent-Disposition: inline",
             &png(301, 121),
-            "logo.png is a picture (image/png); only PDF files can be faxed for now. Send it as PDF.",
+            "logo.png is a picture; only PDF files can be faxed for now. Send it as PDF.",
         ),
     ] {
         let opened = open(&mail(&[(&attached("good.pdf"), &good), (header, bytes)]));

@@ -98,6 +98,28 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
                     Err(sentence) => frames::write(output, frames::HELD, sentence.as_bytes()),
                 })
             }
+            frames::PAGES => {
+                let request: frames::Make = json(&body)?;
+                let opened = opened.as_mut().ok_or_else(out_of_step)?;
+                caught(|| opened.write_pages(request.selection.as_ref())).map(|written| match written {
+                    Ok(()) => {
+                        opened.written().into_iter().try_for_each(|half| send(output, half))?;
+                        frames::write(output, frames::DONE, b"")
+                    }
+                    Err(sentence) => frames::write(output, frames::HELD, sentence.as_bytes()),
+                })
+            }
+            frames::FRONT => {
+                let opened = opened.as_mut().ok_or_else(out_of_step)?;
+                let before = [cover.take(), text.take()];
+                caught(|| opened.write_front(before)).map(|made| match made {
+                    Ok((made, front)) => {
+                        send(output, &front.to_bytes())?;
+                        say(output, frames::MADE, &made)
+                    }
+                    Err(sentence) => frames::write(output, frames::HELD, sentence.as_bytes()),
+                })
+            }
             frames::PICTURES => {
                 let request: frames::Pictures = json(&body)?;
                 let pdf = opened.as_ref().and_then(Opened::output).ok_or_else(out_of_step)?;

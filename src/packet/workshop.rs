@@ -263,8 +263,7 @@ impl Bench {
         &self.contents
     }
 
-    /// Makes the final PDF: the pages of `cover_pdf`, then the selected ones. May be called several times, with other
-    /// covers.
+    /// Makes a whole container: what stands in `front`, then the selected pages. May be called several times.
     ///
     /// The PDF is checked before its first byte goes to `sink`.
     ///
@@ -278,21 +277,46 @@ impl Bench {
     ) -> Result<Made, WorkshopError> {
         let request = frames::Make { selection: selection.cloned() };
         self.dialogue(async |worker| {
-            for (kind, pdf) in [(frames::COVER, front.cover), (frames::BODY, front.body)] {
-                if let Some(pdf) = pdf {
-                    worker.write(kind, pdf).await?;
-                }
-            }
+            worker.show(front).await?;
             worker.say(frames::MAKE, &request).await?;
-            loop {
-                match worker.read().await? {
-                    (frames::DATA, chunk) => sink.write(&chunk).await.map_err(Trouble::Sink)?,
-                    (frames::MADE, body) => return parse(&body),
-                    other => return Err(unexpected(other)),
-                }
-            }
+            parse(&worker.carry(sink, frames::MADE).await?)
         })
         .await
+    }
+
+    /// Makes the selected pages for several faxes, each of which then gets a front of its own ([`Bench::front`]).
+    ///
+    /// # Errors
+    /// See [`WorkshopError`]. After anything but `Held` this bench is of no more use.
+    pub async fn pages(
+        &mut self,
+        selection: Option<&Selection>,
+        sink: &mut impl Sink,
+    ) -> Result<(), WorkshopError> {
+        let request = frames::Make { selection: selection.cloned() };
+        self.dialogue(async |worker| {
+            worker.say(frames::PAGES, &request).await?;
+            worker.carry(sink, frames::DONE).await.map(drop)
+        })
+        .await
+    }
+
+    /// Makes what one fax has before and behind the pages made last. The container that the two are is checked before the first byte
+    /// goes to `sink`, and [`Made::container`] is what it measures.
+    ///
+    /// # Errors
+    /// See [`WorkshopError`]. After anything but `Held` this bench is of no more use.
+    pub async fn front(&mut self, front: Front<'_>, sink: &mut impl Sink) -> Result<Made, WorkshopError> {
+        // Sixty covers are not the document's doing: its time is not spent on them.
+        let left = std::mem::replace(&mut self.left, self.shop.limits.time);
+        let made = self.dialogue(async |worker| {
+            worker.show(front).await?;
+            worker.write(frames::FRONT, b"").await?;
+            parse(&worker.carry(sink, frames::MADE).await?)
+        });
+        let made = made.await;
+        self.left = left;
+        made
     }
 
     /// PNG pictures of pages of the PDF made last; `pages` counts from 0, cover included.
@@ -403,6 +427,27 @@ impl Worker {
     async fn say(&mut self, kind: u8, message: &impl Serialize) -> io::Result<()> {
         let body = serde_json::to_vec(message)?;
         self.write(kind, &body).await
+    }
+
+    /// What stands in front of the documents.
+    async fn show(&mut self, front: Front<'_>) -> io::Result<()> {
+        for (kind, pdf) in [(frames::COVER, front.cover), (frames::BODY, front.body)] {
+            if let Some(pdf) = pdf {
+                self.write(kind, pdf).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands what the child makes to `sink`; returns the body of the frame that ends it.
+    async fn carry(&mut self, sink: &mut impl Sink, end: u8) -> Result<Vec<u8>, Trouble> {
+        loop {
+            match self.read().await? {
+                (frames::DATA, chunk) => sink.write(&chunk).await.map_err(Trouble::Sink)?,
+                (kind, body) if kind == end => return Ok(body),
+                other => return Err(unexpected(other)),
+            }
+        }
     }
 
     async fn read(&mut self) -> io::Result<(u8, Vec<u8>)> {

@@ -37,6 +37,25 @@ pub struct Request {
     pub recipient: Option<String>,
     /// When it was accepted: what times of day in it are counted from. Left out, now.
     pub accepted_at: Option<Timestamp>,
+    /// Its Jobs so far, where it is prepared anew: what takes the place of one keeps its name.
+    pub former: Vec<Former>,
+}
+
+/// A Job that stands until its Submission has been prepared anew.
+#[derive(Debug, Clone)]
+pub struct Former {
+    /// The envelope recipients that it stands for.
+    pub to: Vec<String>,
+    /// Its name.
+    pub id: JobId,
+    /// How often it was changed.
+    pub version: i64,
+}
+
+impl Former {
+    fn stands_for(&self, envelope: Option<&str>) -> bool {
+        envelope.map_or(self.to.is_empty(), |envelope| self.to.iter().any(|to| to == envelope))
+    }
 }
 
 /// What a Submission becomes.
@@ -57,6 +76,8 @@ pub enum Plan {
 pub struct PlannedJob {
     /// Its name.
     pub id: JobId,
+    /// How often it was changed, this time included; 1 for a new one.
+    pub version: i64,
     /// The envelope recipients that it stands for: more than one where they mean the same telephone.
     pub to: Vec<String>,
     /// The register's entry, where there is one.
@@ -138,6 +159,7 @@ impl Planner {
             Err(stop) => return Ok(Plan::Refused(stop.sentence(), Vec::new())),
         };
         let mut batch = Batch::default();
+        let mut former = request.former.clone();
         for (envelope, addressed) in self.addresses(request, contents, sender, &letter) {
             let to = addressed.as_ref().map(|addressed| addressed.to.as_str());
             let routed = self.route(request, &letter, to);
@@ -152,7 +174,9 @@ impl Planner {
                 Ok(own) => own,
                 Err(stop) => return Ok(Plan::Refused(stop.sentence(), routed.trace)),
             };
-            let case = Case { request, contents, letter: &letter, own: &own, now };
+            let place = former.iter().position(|known| known.stands_for(envelope.as_deref()));
+            let former = place.map(|place| former.swap_remove(place)).map(|known| (known.id, known.version));
+            let case = Case { request, contents, letter: &letter, own: &own, former, now };
             match self.job(&case, route, routed.trace).await? {
                 Ok(job) => {
                     if let Err(sentence) = batch.add(job, own, envelope) {
@@ -231,7 +255,8 @@ impl Planner {
             return Ok(Err((stop, trace)));
         }
         let chance = job::chance().map_err(|_| StoreError::Closed)?;
-        let id = JobId::new(now, chance);
+        let (id, version) =
+            case.former.map_or((JobId::new(now, chance), 1), |(id, version)| (id, version + 1));
         let mut chosen = |fault: crate::packet::selection::SelectionError| {
             held.get_or_insert((Hold::Part, fault.to_string()));
         };
@@ -272,6 +297,7 @@ impl Planner {
         }
         Ok(Ok(PlannedJob {
             id,
+            version,
             to: Vec::new(),
             entry,
             number,
@@ -391,6 +417,8 @@ struct Case<'a> {
     letter: &'a Letter,
     /// What the address itself asked for.
     own: &'a [Said],
+    /// The Job in whose place it comes, and its version.
+    former: Option<(JobId, i64)>,
     now: Timestamp,
 }
 

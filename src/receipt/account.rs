@@ -9,11 +9,12 @@ use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, Verdict}
 use crate::commands::{Carried, Outcome};
 use crate::config::{Config, Proof};
 use crate::intake::SubmissionFacts;
-use crate::job::{Cause, JobState, SubmissionId};
+use crate::job::{Cause, Hold, JobState, SubmissionId};
 use crate::prepare::JobFacts;
-use crate::register::Entry;
+use crate::register::{self, Entry};
 use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
 use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
+use crate::text::counted;
 
 /// Jobs of one Submission that a receipt tells of.
 const MOST_JOBS: u32 = 10_000;
@@ -65,11 +66,12 @@ impl Accounts {
         id: SubmissionId,
         kind: Kind,
         only_job: Option<&str>,
+        now: Timestamp,
     ) -> Result<Known, AccountError> {
         let submission = self.store.submission(id).await?.ok_or(AccountError::Unknown(id))?;
         let (key, facts) = self.opened(&submission)?;
         if submission.verdict != Some(store::Verdict::Command) {
-            return self.known(submission, key.as_ref(), facts, kind, only_job).await;
+            return self.known((submission, key.as_ref()), facts, (kind, only_job), now).await;
         }
         let Carried { about, outcome, sentence } = facts.command.clone().unwrap_or_else(|| Carried {
             about: None,
@@ -84,9 +86,9 @@ impl Accounts {
         let mut known = match target {
             Some(target) => {
                 let (key, facts) = self.opened(&target)?;
-                self.known(target, key.as_ref(), facts, Kind::Final, None).await?
+                self.known((target, key.as_ref()), facts, (Kind::Final, None), now).await?
             }
-            None => self.known(submission, key.as_ref(), facts, Kind::Final, None).await?,
+            None => self.known((submission, key.as_ref()), facts, (Kind::Final, None), now).await?,
         };
         known.account.verdict = Verdict::Command { id, outcome, sentence };
         known.account.original_message_id = original_message_id;
@@ -103,18 +105,17 @@ impl Accounts {
 
     async fn known(
         &self,
-        submission: Submission,
-        key: Option<&SealKey>,
+        (submission, key): (Submission, Option<&SealKey>),
         facts: SubmissionFacts,
-        kind: Kind,
-        only_job: Option<&str>,
+        (kind, only_job): (Kind, Option<&str>),
+        now: Timestamp,
     ) -> Result<Known, AccountError> {
         let id = submission.id;
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
             if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
-                jobs.push(self.job((&submission, facts.proof), job, key).await?);
+                jobs.push(self.job((&submission, facts.proof), job, key, now).await?);
             }
         }
         let verdict = match submission.verdict {
@@ -144,6 +145,7 @@ impl Accounts {
         submission: (&Submission, Option<Proof>),
         job: Job,
         key: Option<&SealKey>,
+        now: Timestamp,
     ) -> Result<JobAccount, AccountError> {
         let facts = match key {
             Some(key) if !job.facts.is_empty() => JobFacts::open(key, &job.facts)?,
@@ -154,8 +156,10 @@ impl Accounts {
             None => None,
         };
         let attempts = self.store.attempts(job.id).await?;
+        let organization = &self.config.organization;
+        let policy = (self.config.policy.two_person, now);
         let checklist =
-            checklist(submission, &job, entry.as_ref(), &attempts, &self.config.organization.time_zone);
+            checklist(submission, &job, entry.as_ref(), &attempts, policy, &organization.time_zone);
         let packet = job.packet.as_ref();
         let zone = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
         let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
@@ -166,11 +170,15 @@ impl Accounts {
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
-            hold_sentence: facts.hold.filter(|_| is_first_hold(&job.state, job.version)),
+            hold_sentence: facts.hold.filter(|_| is_first_hold(&job.state, job.version, facts.version)),
             state: job.state,
             pages: packet.map(|packet| packet.pages),
             cover_pages: packet.map_or(0, |packet| packet.cover_pages),
-            sha256: packet.map(|packet| packet.document.sha256.clone()),
+            // What left, as the last Attempt noted it.
+            sha256: attempts
+                .last()
+                .and_then(|attempt| attempt.sha256.clone())
+                .or_else(|| packet.map(|packet| packet.document.sha256.clone())),
             rule: Some(job.rule),
             cancel: job.cancel,
             attempts: attempts.into_iter().map(attempt).collect(),
@@ -207,10 +215,10 @@ impl Account {
 
 /// Whether the sentence that was written when the Job was made is about the hold it is in, or expired in. A Job that was
 /// released since, and is held or ended for another reason, must not be told with the old one.
-fn is_first_hold(state: &JobState, version: i64) -> bool {
+fn is_first_hold(state: &JobState, version: i64, made: i64) -> bool {
     match state {
-        JobState::Held { .. } => version == 1,
-        JobState::Failed { cause: Cause::Expired } => version == 2,
+        JobState::Held { .. } => version == made,
+        JobState::Failed { cause: Cause::Expired } => version == made.saturating_add(1),
         _ => false,
     }
 }
@@ -238,23 +246,14 @@ fn checklist(
     job: &Job,
     entry: Option<&Entry>,
     attempts: &[AttemptRow],
+    policy: (bool, Timestamp),
     zone: &str,
 ) -> Vec<Check> {
     let check = |item: &str, ok: bool, note: String| Check { item: item.to_owned(), ok, note };
-    let recipient = match entry {
-        Some(entry) => match (&entry.verified_by, entry.verified_at) {
-            (Some(by), Some(at)) => {
-                let day =
-                    at.in_tz(zone).map_or_else(|_| at.to_string(), |at| at.strftime("%-d %B %Y").to_string());
-                (true, format!("number verified by {by} on {day}"))
-            }
-            _ => (false, "nobody has verified this number".to_owned()),
-        },
-        None => (false, "the number is not in the register".to_owned()),
-    };
+    let recipient = register_says(job, entry, policy, zone);
     let (packet, cover) = match &job.packet {
         Some(packet) => (
-            (true, format!("{} pages, every part accounted for", packet.pages)),
+            (true, format!("{}, every part accounted for", counted(packet.pages, "page"))),
             match packet.cover_pages {
                 0 => (true, "left out, as the rule lets its sender ask".to_owned()),
                 n => (n == 1, format!("page 1 of {}", packet.pages)),
@@ -278,6 +277,38 @@ fn checklist(
     ]
 }
 
+/// Whether the register stands behind the Job at `now`: what it says at this moment, not only that somebody once verified it.
+fn register_says(
+    job: &Job,
+    entry: Option<&Entry>,
+    (two_person, now): (bool, Timestamp),
+    zone: &str,
+) -> (bool, String) {
+    let Some(entry) = entry else { return (false, "the number is not in the register".to_owned()) };
+    let day = |at: Timestamp| {
+        at.in_tz(zone).map_or_else(|_| at.to_string(), |at| at.strftime("%-d %B %Y").to_string())
+    };
+    let verified = match (&entry.verified_by, entry.verified_at) {
+        (Some(by), Some(at)) => Some(format!("number verified by {by} on {}", day(at))),
+        _ => None,
+    };
+    let Some(number) = &job.number else { return (false, "no number is known".to_owned()) };
+    match (register::why_not(entry, number, two_person, now), verified) {
+        (None, Some(verified)) => (true, verified),
+        (Some(Hold::Suspended), Some(verified)) if job.state == JobState::Delivered => {
+            (true, format!("{verified}; suspended since"))
+        }
+        (Some(Hold::Suspended), _) => (false, "the number is suspended".to_owned()),
+        (Some(Hold::ExpiredEntry), Some(verified)) => {
+            let until = entry.valid_until.map_or(String::new(), |until| format!(" on {}", day(until)));
+            (false, format!("{verified}, which expired{until}"))
+        }
+        _ if entry.number != *number => (false, "the register has another number for it now".to_owned()),
+        (Some(_), Some(verified)) => (false, format!("{verified}; a second person has to confirm it")),
+        (_, None) => (false, "nobody has verified this number".to_owned()),
+    }
+}
+
 /// Whose it is, and what proved that where it is a mail.
 fn authorization(submission: &Submission, by: Option<Proof>) -> String {
     let sent = format!("sent by {} over {}", submission.sender, submission.source);
@@ -287,20 +318,21 @@ fn authorization(submission: &Submission, by: Option<Proof>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Hold;
 
     #[test]
     fn the_first_sentence_is_told_of_the_first_hold_only() {
         let held = JobState::Held { hold: Hold::Suspended, until: Timestamp::UNIX_EPOCH };
         let expired = JobState::Failed { cause: Cause::Expired };
-        for (state, version, told) in [
-            (&held, 1, true),
-            (&held, 3, false),
-            (&expired, 2, true),
-            (&expired, 4, false),
-            (&JobState::Delivered, 2, false),
+        for (state, version, made, told) in [
+            (&held, 1, 1, true),
+            (&held, 3, 1, false),
+            (&held, 3, 3, true),
+            (&expired, 2, 1, true),
+            (&expired, 4, 1, false),
+            (&expired, 4, 3, true),
+            (&JobState::Delivered, 2, 1, false),
         ] {
-            assert_eq!(is_first_hold(state, version), told, "{state:?} {version}");
+            assert_eq!(is_first_hold(state, version, made), told, "{state:?} {version} {made}");
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Post, Verdict};
 use crate::commands::Outcome;
 use crate::job::{Cause, JobState};
 use crate::store::ProviderCopy;
+use crate::text::counted;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,8 +202,8 @@ fn attempt_line(attempt: &AttemptAccount, job: &JobAccount, times: &Times) -> St
     let mut line = format!("{}. {when}", attempt.n);
     line.push_str(&format!(", {}: {}", attempt.provider, words::outcome_words(attempt)));
     match (attempt.pages_sent, job.pages) {
-        (Some(sent), Some(pages)) => line.push_str(&format!(", {sent} of {pages} pages")),
-        (Some(sent), None) => line.push_str(&format!(", {sent} pages")),
+        (Some(sent), Some(pages)) => line.push_str(&format!(", {sent} of {}", counted(pages, "page"))),
+        (Some(sent), None) => line.push_str(&format!(", {}", counted(sent, "page"))),
         (None, _) => {}
     }
     if let Some(remote) = &attempt.remote_id {
@@ -224,7 +225,8 @@ fn footer(account: &Account, times: &Times, answerable: bool) -> Vec<String> {
     let documents = match account.deletion {
         Deletion::After { minutes } => {
             format!(
-                "The documents are kept sealed, and destroyed {minutes} minutes after the last fax has ended."
+                "The documents are kept sealed, and destroyed {} after the last fax has ended.",
+                counted(minutes, "minute")
             )
         }
         Deletion::By(at) => format!("The documents are destroyed by {} at the latest.", times.short(at)),

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use super::{Account, AttemptAccount, JobAccount};
 use crate::job::{Cause, FaxNumber, Hold, JobState, Sent};
 use crate::store::CancelWish;
+use crate::text::counted;
 
 /// What is said about one Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,11 +135,7 @@ pub(super) fn about(job: &JobAccount, account: &Account, times: &Times) -> Said 
 /// What was understood of `job`, and when it goes out; told at `now`.
 pub(super) fn accepted(job: &JobAccount, now: Timestamp, times: &Times) -> Said {
     let state = State::of(job);
-    let pages = match job.pages {
-        Some(1) => "1 page".to_owned(),
-        Some(pages) => format!("{pages} pages"),
-        None => "the fax".to_owned(),
-    };
+    let pages = job.pages.map_or("the fax".to_owned(), |pages| counted(pages, "page"));
     let wanted = match &job.state {
         JobState::Queued { due } => Some(*due).filter(|due| *due > now),
         _ => None,

@@ -93,6 +93,15 @@ impl SpoolError {
         }
     }
 
+    /// Whether it may be better later, as with a full disk or without descriptors; what is damaged stays so.
+    #[must_use]
+    pub fn is_for_now(&self) -> bool {
+        matches!(
+            self,
+            SpoolError::Full(_) | SpoolError::Io { .. } | SpoolError::NoRandomness | SpoolError::Stopped
+        )
+    }
+
     /// Whether the disk or the quota is used up.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -41,6 +41,10 @@ pub struct AttemptRow {
     pub kept_ref: Option<String>,
     /// Word of what became of the provider's copy.
     pub copy: String,
+    /// Length of the file that left; `None` where it began before that was noted.
+    pub bytes: Option<i64>,
+    /// Its SHA-256, hex.
+    pub sha256: Option<String>,
 }
 
 word_type!(

@@ -1,19 +1,24 @@
 //! Jobs: made when a Submission is prepared, listed, read. How they change stands in [`super::steps`].
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use super::cancel::CancelWish;
-use super::submissions::{Document, Verdict, insert_document};
+use super::submissions::{Document, Verdict, insert_document, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
 use crate::job::{FaxNumber, JobId, JobState, Priority, SubmissionId};
 
-/// The pages of a Job, as they will leave.
+/// The pages of a Job, as they will leave: [`crate::packet::Container`] opens them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketRow {
-    /// The sealed file.
+    /// Length and digest of the file that leaves; the name is that of the sealed file which is that file, or where it shares its pages
+    /// what it has of its own.
     pub document: Document,
+    /// The sealed file with the pages that it shares with other Jobs of its Submission.
+    pub shared: Option<String>,
     /// Pages, cover included.
     pub pages: u32,
     /// Pages of cover among them.
@@ -23,8 +28,10 @@ pub struct PacketRow {
 /// A Job that is to be recorded.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// Its name.
+    /// Its name; that of a former Job of the Submission where it takes that one's place.
     pub id: JobId,
+    /// How often it was changed, this time included; 1 for a new one.
+    pub version: i64,
     /// Key in the register, where it is known.
     pub recipient: Option<String>,
     /// Number, where it is known.
@@ -133,6 +140,7 @@ pub(super) struct Row {
     cover_pages: Option<i64>,
     bytes: Option<i64>,
     sha256: Option<String>,
+    shared: Option<String>,
     facts: Option<Vec<u8>>,
 }
 
@@ -145,6 +153,7 @@ impl TryFrom<Row> for Job {
         let packet = match (row.document, row.pages, row.cover_pages, row.bytes, row.sha256) {
             (Some(name), Some(pages), Some(cover_pages), Some(bytes), Some(sha256)) => Some(PacketRow {
                 document: Document { name, bytes: bytes.unsigned_abs(), sha256 },
+                shared: row.shared,
                 pages: count(pages),
                 cover_pages: count(cover_pages),
             }),
@@ -217,10 +226,13 @@ impl Store {
                     ledger::write(tx, now, entry.submission(submission)).await?;
                     return Ok(false);
                 }
-                sqlx::query("DELETE FROM job WHERE submission_id = $1")
-                    .bind(submission.as_str())
-                    .execute(&mut *tx)
-                    .await?;
+                let made: HashMap<String, i64> =
+                    sqlx::query_as("DELETE FROM job WHERE submission_id = $1 RETURNING id, made_at")
+                        .bind(submission.as_str())
+                        .fetch_all(&mut *tx)
+                        .await?
+                        .into_iter()
+                        .collect();
                 // A notice that is not written yet would tell of a Job that is gone; the new ones bring their own.
                 sqlx::query(
                     "UPDATE outbox SET next_at = NULL WHERE submission_id = $1 AND kind = 'held' AND body IS NULL",
@@ -239,9 +251,10 @@ impl Store {
                     outbox::tell_accepted(tx, submission, now).await?;
                 }
                 for (place, job) in jobs.iter().enumerate() {
-                    insert_job(tx, submission, place + 1, job, now).await?;
+                    let made_at = made.get(job.id.as_str()).copied().unwrap_or(millis(now));
+                    insert_job(tx, submission, place + 1, job, made_at).await?;
                     if let JobState::Held { hold, .. } = job.state {
-                        outbox::tell_held(tx, submission, job.id, 1, now).await?;
+                        outbox::tell_held(tx, submission, job.id, job.version, now).await?;
                         let entry = ledger::Entry::new("prepare", "held").detail(hold.as_str());
                         ledger::write(tx, now, entry.submission(submission).job(job.id)).await?;
                     }
@@ -341,13 +354,13 @@ async fn insert_job(
     submission: SubmissionId,
     place: usize,
     job: &NewJob,
-    now: Timestamp,
+    made_at: i64,
 ) -> Result<(), StoreError> {
     let packet = job.packet.as_ref();
     sqlx::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
-         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
     )
     .bind(job.id.as_str())
     .bind(submission.as_str())
@@ -359,7 +372,7 @@ async fn insert_job(
     .bind(job.state.as_str())
     .bind(detail(&job.state)?)
     .bind(job.state.wake_at().map(millis))
-    .bind(millis(now))
+    .bind(made_at)
     .bind(millis(job.deadline))
     .bind(packet.map(|p| p.document.name.as_str()))
     .bind(packet.map(|p| i64::from(p.pages)))
@@ -370,10 +383,15 @@ async fn insert_job(
     .bind(serde_json::to_string(&job.route).map_err(|e| StoreError::unreadable("job.route", e))?)
     .bind(urgency(job.priority))
     .bind(job.send_at.map(millis))
+    .bind(packet.and_then(|p| p.shared.as_deref()))
+    .bind(job.version)
     .execute(&mut *tx)
     .await?;
     if let Some(packet) = packet {
         insert_document(tx, submission, Some(job.id), &packet.document).await?;
+        if let Some(shared) = &packet.shared {
+            insert_shared(tx, submission, job.id, shared).await?;
+        }
     }
     Ok(())
 }

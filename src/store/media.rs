@@ -6,14 +6,18 @@ use sqlx::FromRow;
 use super::{Store, StoreError, ledger, millis};
 use crate::job::JobId;
 
-/// The packet of an open Attempt, as it lies in the spool.
+/// What leaves with an open Attempt, and where it lies in the spool.
 #[derive(Clone, FromRow)]
 pub struct Fetch {
-    /// Its name in the spool.
+    /// The name in the spool, as in [`super::PacketRow`].
     pub document: String,
+    /// The pages that it shares.
+    pub shared: Option<String>,
     #[sqlx(try_from = "i64")]
-    /// Its length.
+    /// Length of the file that leaves.
     pub bytes: u64,
+    /// Its digest.
+    pub sha256: String,
     /// The wrapped key it is sealed under.
     pub wrapped_key: Vec<u8>,
 }
@@ -31,12 +35,13 @@ impl Store {
     /// Where the database fails.
     pub async fn fetchable(&self, id: JobId, attempt: u32) -> Result<Option<Fetch>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT job.document, job.bytes, submission.wrapped_key FROM attempt \
+            "SELECT job.document, job.shared, COALESCE(attempt.bytes, job.bytes) AS bytes, \
+             COALESCE(attempt.sha256, job.sha256) AS sha256, submission.wrapped_key FROM attempt \
              JOIN job ON job.id = attempt.job_id JOIN submission ON submission.id = job.submission_id \
              WHERE attempt.job_id = $1 AND attempt.n = $2 AND attempt.ended_at IS NULL AND attempt.fetched_at IS NULL \
              AND attempt.n = (SELECT MAX(n) FROM attempt WHERE job_id = $1) \
              AND job.state IN ('sending', 'in_transit', 'unclear') \
-             AND job.document IS NOT NULL AND job.bytes IS NOT NULL AND submission.wrapped_key IS NOT NULL",
+             AND job.document IS NOT NULL AND job.bytes IS NOT NULL AND job.sha256 IS NOT NULL AND submission.wrapped_key IS NOT NULL",
         )
         .bind(id.as_str())
         .bind(i64::from(attempt))

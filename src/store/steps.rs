@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::{Job, detail, finish_if_complete};
+use super::submissions::Document;
 use super::{Store, StoreError, ledger, millis, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
 use crate::job::{self, Cause, JobId, JobState, Report};
@@ -36,6 +37,7 @@ impl Store {
         let (id, submission, provider) = (job.id, job.submission, job.provider.clone());
         let (version, recipient, number) = (job.version, job.recipient.clone(), job.number.clone());
         let (before, actor) = (job.state.as_str(), actor.to_owned());
+        let leaving = job.packet.as_ref().map(|packet| packet.document.clone());
         let saved = self
             .write(move |tx| {
                 Box::pin(async move {
@@ -51,7 +53,9 @@ impl Store {
                     }
                     for effect in &step.effects {
                         match effect {
-                            Effect::OpenAttempt(n) => open_attempt(tx, id, *n, &provider, now).await?,
+                            Effect::OpenAttempt(n) => {
+                                open_attempt(tx, id, *n, &provider, leaving.as_ref(), now).await?;
+                            }
                             Effect::CloseAttempt(report) => {
                                 close_attempt(tx, id, report, now).await?;
                                 recipients::learn_identity(tx, recipient.as_deref(), report).await?;
@@ -228,16 +232,20 @@ async fn open_attempt(
     id: JobId,
     n: u32,
     provider: &str,
+    leaving: Option<&Document>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO attempt (job_id, n, reference, provider, started_at) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO attempt (job_id, n, reference, provider, started_at, bytes, sha256) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(id.as_str())
     .bind(i64::from(n))
     .bind(job::reference(id, n))
     .bind(provider)
     .bind(millis(now))
+    .bind(leaving.map(|document| document.bytes.cast_signed()))
+    .bind(leaving.map(|document| document.sha256.as_str()))
     .execute(&mut *tx)
     .await?;
     Ok(())

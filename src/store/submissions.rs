@@ -312,6 +312,20 @@ impl Store {
         .await?)
     }
 
+    /// Names of packets of `id` that no Job has any more, as after it was prepared anew.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn replaced_packets(&self, id: SubmissionId) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT name FROM document WHERE submission_id = $1 AND job_id IS NOT NULL AND NOT EXISTS \
+             (SELECT 1 FROM job WHERE job.submission_id = $1 AND (job.document = document.name OR job.shared = document.name))",
+        )
+        .bind(id.as_str())
+        .fetch_all(self.readers())
+        .await?)
+    }
+
     /// Forgets `names`, whose files are unlinked.
     ///
     /// # Errors
@@ -346,6 +360,25 @@ impl Store {
             .await?;
         Ok(n.unsigned_abs())
     }
+}
+
+/// The first Job stands for all that share these pages. How long they are nobody asks: they never leave alone.
+pub(super) async fn insert_shared(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    job: crate::job::JobId,
+    name: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO document (name, submission_id, job_id, bytes, sha256) VALUES ($1, $2, $3, 0, '') \
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(name)
+    .bind(submission.as_str())
+    .bind(String::from(job))
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn insert_document(

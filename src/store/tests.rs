@@ -35,6 +35,7 @@ fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
 fn queued(n: u64, number: &str) -> NewJob {
     NewJob {
         id: JobId::new(at(0), n),
+        version: 1,
         recipient: Some("mercy".into()),
         number: Some(FaxNumber::from_e164(number).unwrap()),
         rule: "r".into(),
@@ -45,6 +46,7 @@ fn queued(n: u64, number: &str) -> NewJob {
         priority: crate::job::Priority::Normal,
         packet: Some(PacketRow {
             document: Document { name: format!("packet{n}"), bytes: 20, sha256: "bb".into() },
+            shared: None,
             pages: 3,
             cover_pages: 1,
         }),
@@ -169,6 +171,70 @@ async fn a_database_of_version_0_1_knows_its_mails_still() {
     assert_eq!(insert(2, &marker(7).mark("k")).await, Err(known(1, &["x"])));
     assert!(insert(2, "k").await.is_ok(), "the plain digest is gone");
     assert_eq!(store.key_former_sources(&marker(7)).await.unwrap(), 0, "what is new is none of those");
+}
+
+#[tokio::test]
+async fn a_job_from_before_pages_were_shared_has_its_packet_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = database_of(dir.path(), 9).await;
+    let (id, job) = (SubmissionId::new(at(0), 1), JobId::new(at(0), 1));
+    for statement in [
+        format!(
+            "INSERT INTO submission (id, source, sender, bytes, accepted_at, wrapped_key) VALUES ('{id}', 'cli', 's', 1, 0, 'k')"
+        ),
+        format!(
+            "INSERT INTO job (id, submission_id, n, number, rule, provider, state, detail, wake_at, made_at, deadline, document, pages, \
+             cover_pages, bytes, sha256) VALUES ('{job}', '{id}', 1, '+12125550101', 'r', 'sim', 'queued', \
+             '{}', 0, 0, {}, 'packet1', 3, 1, 20, 'bb')",
+            serde_json::to_string(&JobState::Queued { due: at(0) }).unwrap(),
+            millis(at(86_400)),
+        ),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+    }
+    sqlx::Connection::close(connection).await.unwrap();
+    let store = Store::open(dir.path(), "test").await.unwrap();
+    let old = store.job(job).await.unwrap().unwrap();
+    let document = Document { name: "packet1".into(), bytes: 20, sha256: "bb".into() };
+    assert_eq!(old.packet, Some(PacketRow { document, shared: None, pages: 3, cover_pages: 1 }));
+    // What leaves is noted with the Attempt; a provider that fetches is given the same.
+    advance(&store, &old, Event::Claimed { attempt: 1 }, 1).await;
+    let attempt = store.attempt(job, 1).await.unwrap().unwrap();
+    assert_eq!((attempt.bytes, attempt.sha256.as_deref()), (Some(20), Some("bb")));
+    let fetch = store.fetchable(job, 1).await.unwrap().unwrap();
+    assert_eq!(
+        (fetch.document.as_str(), fetch.shared, fetch.bytes, fetch.sha256.as_str()),
+        ("packet1", None, 20, "bb")
+    );
+}
+
+#[tokio::test]
+async fn shared_pages_are_one_file_and_go_when_no_job_has_them() {
+    let (_dir, store) = open().await;
+    let shared = |n, pages: &str| {
+        let mut job = held(n, &format!("+1212555010{n}"));
+        job.packet.as_mut().unwrap().shared = Some(pages.into());
+        job
+    };
+    let id =
+        with_jobs(&store, 1, vec![shared(1, "pages"), shared(2, "pages"), held(3, "+12125550103")]).await;
+    let mut names = store.document_names().await.unwrap();
+    names.sort();
+    assert_eq!(names, ["doc1", "packet1", "packet2", "packet3", "pages"]);
+    assert_eq!(store.received(id).await.unwrap().unwrap().name, "doc1");
+    let jobs = store.jobs(&JobFilter::default(), 9).await.unwrap();
+    let pages: Vec<_> = jobs.iter().map(|job| job.packet.as_ref().unwrap().shared.as_deref()).collect();
+    assert_eq!(pages, [Some("pages"), Some("pages"), None]);
+    assert!(store.replaced_packets(id).await.unwrap().is_empty());
+    // Prepared anew, the former files are nobody's.
+    assert!(store.prepare_again(id, "ops", at(2)).await.unwrap());
+    let anew = vec![shared(4, "other"), shared(5, "other")];
+    assert!(store.record_prepared(id, Verdict::Jobs, vec![], anew, false, at(3)).await.unwrap());
+    let mut replaced = store.replaced_packets(id).await.unwrap();
+    replaced.sort();
+    assert_eq!(replaced, ["packet1", "packet2", "packet3", "pages"]);
+    store.forget_documents(replaced).await.unwrap();
+    assert_eq!(store.document_names().await.unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -470,6 +536,26 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
         assert!(store.claim_submissions(at(100), at(160), 1).await.unwrap().is_empty(), "nothing goes round");
         assert!(!store.prepare_again(id, "test", at(5)).await.unwrap(), "it is held no more");
     }
+}
+
+#[tokio::test]
+async fn a_job_that_is_prepared_anew_keeps_its_name_its_age_and_its_history() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![held(1, "+12125550101")]).await;
+    let first = store.job(JobId::new(at(0), 1)).await.unwrap().unwrap();
+    let notices =
+        async || store.answers(id).await.unwrap().iter().filter(|answer| answer.kind == "held").count();
+    let before = notices().await;
+    assert!(store.prepare_again(id, "test", at(2)).await.unwrap());
+    let anew = NewJob { version: first.version + 1, packet: None, ..held(1, "+12125550102") };
+    assert!(store.record_prepared(id, Verdict::Jobs, vec![], vec![anew], false, at(4)).await.unwrap());
+    let job = store.job(first.id).await.unwrap().unwrap();
+    assert_eq!((job.made_at, job.version), (first.made_at, 2));
+    assert_eq!(job.number.as_ref().map(FaxNumber::as_str), Some("+12125550102"));
+    let told = store.history(first.id).await.unwrap();
+    let held = told.iter().filter(|row| row.event == "held").count();
+    assert_eq!(held, 2, "both are in its history: {told:?}");
+    assert_eq!(notices().await, 2 * before, "what still stands in the way is told again");
 }
 
 #[tokio::test]

@@ -414,6 +414,7 @@ async fn enter_job(
     let submission = store.insert_submission(submission, now).await.unwrap().unwrap();
     let job = NewJob {
         id: JobId::new(now, 1),
+        version: 1,
         recipient: Some("mercy".into()),
         number: Some(number),
         rule: "r".into(),
@@ -422,7 +423,7 @@ async fn enter_job(
         deadline: now + SignedDuration::from_hours(24),
         send_at: None,
         priority: faxbridge::job::Priority::Normal,
-        packet: Some(PacketRow { document, pages: 3, cover_pages: 0 }),
+        packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 0 }),
         facts: Vec::new(),
     };
     let id = job.id;

@@ -7,7 +7,9 @@
 #![allow(dead_code, reason = "each story uses its own part of the harness")]
 
 pub(crate) mod clients;
+pub(crate) mod clock;
 pub(crate) mod daemon;
+pub(crate) mod disk;
 pub(crate) mod documents;
 pub(crate) mod sink;
 pub(crate) mod smtp;

@@ -9,6 +9,7 @@ use faxbridge::cover::Fonts;
 use faxbridge::intake;
 use faxbridge::spool::{MasterKey, Spool};
 use faxbridge::store::{Store, StoreError, file_in};
+use faxbridge::text::Bytes;
 use jiff::SignedDuration;
 use rustix::fs::Access;
 use rustls::pki_types::CertificateDer;
@@ -47,10 +48,10 @@ pub(super) fn data_dir(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resu
             let free = rustix::fs::statvfs(dir).map_or(0, |facts| facts.f_bavail.saturating_mul(facts.f_frsize));
             let reserve = loaded.config.limits.disk_reserve;
             if free < reserve.get() {
-                let sentence = format!("{shown} has {} MB free, less than limits.disk_reserve ({reserve}): submissions are refused", free / 1_000_000);
+                let sentence = format!("{shown} has {} free, less than limits.disk_reserve ({reserve}): submissions are refused", Bytes(free));
                 findings.fault(fault(sentence))?;
             }
-            findings.ok(format_args!("{shown}: {} MB free, {daemon}", free / 1_000_000))
+            findings.ok(format_args!("{shown}: {} free, {daemon}", Bytes(free)))
         }
     }
 }

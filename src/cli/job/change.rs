@@ -124,8 +124,7 @@ impl Desk {
             );
         }
         say(format_args!(
-            "Submission {} is prepared anew: its faxes get new ids (faxbridge job show {}). What still stands in the way is told \
-             to the sender again.",
+            "Submission {} is prepared anew (faxbridge job show {}). What still stands in the way is told to its sender again.",
             job.submission, job.submission
         ))?;
         self.warn_without_daemon()
@@ -231,6 +230,7 @@ mod tests {
             final_at: None,
             packet: Some(PacketRow {
                 document: Document { name: "x".into(), bytes: 1, sha256: "00".into() },
+                shared: None,
                 pages: 2,
                 cover_pages: 1,
             }),

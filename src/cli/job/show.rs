@@ -204,7 +204,12 @@ impl Desk {
     }
 
     fn answer_words(&self, answer: &AnswerRow) -> String {
-        let what = if answer.kind == "final" { "final receipt" } else { "notice that it is held" };
+        let what = match answer.kind.as_str() {
+            "final" => "final receipt",
+            "accepted" => "notice that it was accepted",
+            "command" => "answer to a command",
+            _ => "notice that it is held",
+        };
         let way = if answer.way == "mail" { "by mail" } else { "as a result file" };
         match (answer.sent_at.and_then(at), answer.next_at.and_then(at)) {
             (Some(sent), _) => format!("{what} {way}: sent {}", self.times.full(sent)),
@@ -212,8 +217,8 @@ impl Desk {
             (None, Some(next)) => {
                 let why = answer.last_error.as_deref().unwrap_or("no reason is noted");
                 format!(
-                    "{what} {way}: not sent yet after {} tries ({why}), again at {}",
-                    answer.tries,
+                    "{what} {way}: not sent yet after {} ({why}), again at {}",
+                    if answer.tries == 1 { "1 try".to_owned() } else { format!("{} tries", answer.tries) },
                     self.times.full(next)
                 )
             }

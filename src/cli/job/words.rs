@@ -100,6 +100,8 @@ pub(super) mod tests {
             copy_deleted_at: None,
             kept_ref: None,
             copy: "there".into(),
+            bytes: None,
+            sha256: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::NamePattern;
 use crate::config::secret::SecretRef;
 
 /// `[[sender]]`: who may submit, and who they are on a cover.
@@ -43,6 +44,12 @@ pub struct Sender {
     /// Public keys of that user, OpenSSH format.
     #[serde(default)]
     pub sftp_keys: Vec<String>,
+    /// Names that this user's client gives to files that are not whole yet, beside those that are known: `*.upload2`.
+    #[serde(default)]
+    pub temporary_names: Vec<NamePattern>,
+    /// Names that are final although they look like temporary ones: `_*`.
+    #[serde(default)]
+    pub final_names: Vec<NamePattern>,
     /// Receipts go to this address instead of the envelope sender; required for receipts by mail of files.
     pub receipts_to: Option<String>,
     /// Name on covers, instead of the mail's.

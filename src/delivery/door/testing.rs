@@ -105,6 +105,7 @@ impl Rig {
         let id = self.store.insert_submission(submission, now).await.unwrap().unwrap();
         let job = NewJob {
             id: JobId::new(now, n),
+            version: 1,
             recipient: Some("mercy".into()),
             number: Some(FaxNumber::from_e164(&format!("+1212555{n:04}")).unwrap()),
             rule: "r".into(),
@@ -113,7 +114,7 @@ impl Rig {
             deadline: now + SignedDuration::from_hours(24),
             send_at: None,
             priority: crate::job::Priority::Normal,
-            packet: Some(PacketRow { document, pages: 3, cover_pages: 1 }),
+            packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 1 }),
             facts: vec![],
         };
         let job_id = job.id;

@@ -1,6 +1,6 @@
 //! One Job, one step further: sent, asked about, cancelled or let expire.
 
-use std::io;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -12,14 +12,13 @@ use super::hands::Hands;
 use crate::crash::reached;
 use crate::delivery::circumstances::Circumstances;
 use crate::delivery::health::Seen;
-use crate::delivery::{
-    AskError, Cancelled, Document, Keep, Order, Provider, Search, Sought, Status, SubmitError,
-};
+use crate::delivery::{AskError, Cancelled, Keep, Order, Provider, Search, Sought, Status, SubmitError};
 use crate::job::state::{Event, step};
 use crate::job::{self, Cause, Hold, JobId, JobState, Outcome, Report};
+use crate::packet::{Container, Measured};
 use crate::register::{self, EntryState};
-use crate::spool::WrappedKey;
-use crate::store::{CancelWish, Job, Saved, Store, StoreError};
+use crate::spool::{SpoolError, WrappedKey};
+use crate::store::{CancelWish, Job, PacketRow, Saved, Store, StoreError};
 
 /// Why a Job could not be carried on; it is tried again when its lease is over.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +28,33 @@ enum Trouble {
     #[error("{0}")]
     Impossible(#[from] job::state::Impossible),
 }
+
+/// Why a packet cannot be opened.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("its key is destroyed")]
+    NoKey,
+    #[error("it is not what was prepared: {0} bytes instead of {1}, or another digest")]
+    Another(u64, u64),
+}
+
+impl Unreadable {
+    /// Whether it may be better later.
+    fn is_for_now(&self) -> bool {
+        match self {
+            Unreadable::Store(_) => true,
+            Unreadable::Spool(error) => error.is_for_now(),
+            Unreadable::NoKey | Unreadable::Another(..) => false,
+        }
+    }
+}
+
+/// Until a packet is opened again that could not be for now.
+const AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// What the register says of a Job that is about to be sent.
 enum Verdict {
@@ -68,7 +94,7 @@ impl Worker {
         }
     }
 
-    /// Sends a queued Job: last look at the register, Attempt committed, request.
+    /// Sends a queued Job: last look at the register, packet measured, Attempt committed, request.
     async fn send(&self, job: Job, hands: &Hands) -> Result<(), Trouble> {
         let now = self.clock.now();
         let stop = if now >= job.deadline {
@@ -89,6 +115,16 @@ impl Worker {
             tracing::error!(job.id = %job.id, "job {} names the provider {:?}, which is not configured", job.id, job.provider);
             return self.apply(&job, Event::Hold(Hold::Account), false).await.map(|_| ());
         };
+        if let Err(error) = self.measure(&job).await {
+            tracing::error!(job.id = %job.id, error = %error, "job {} is not sent, its packet cannot be read: {error}", job.id);
+            let event = if error.is_for_now() {
+                Event::Postponed(now.saturating_add(AGAIN).unwrap_or(now))
+            } else {
+                // A person who releases it has it prepared anew.
+                Event::Hold(Hold::Part)
+            };
+            return self.apply(&job, event, false).await.map(|_| ());
+        }
         let attempt = u32::try_from(self.store.attempts(job.id).await?.len()).unwrap_or(u32::MAX - 1) + 1;
         let Some(job) = self.apply(&job, Event::Claimed { attempt }, true).await? else { return Ok(()) };
         if !matches!(job.state, JobState::Sending { .. }) {
@@ -137,8 +173,9 @@ impl Worker {
             let sentence = "the packet is larger than this provider takes";
             return not_sent(Cause::DocumentRefused, None, sentence);
         }
-        let document = match self.document(job, &packet.document.name).await {
-            Ok(document) => document,
+        let measured = Measured { bytes: packet.document.bytes, sha256: packet.document.sha256.clone() };
+        let document = match self.container(job, packet).await {
+            Ok(container) => container.into_stream(measured, Arc::default()).boxed(),
             Err(error) => {
                 tracing::error!(job.id = %job.id, error = %error, "job {}: its packet cannot be read: {error}", job.id);
                 return not_sent(Cause::DocumentRefused, None, "the sealed packet cannot be read");
@@ -186,13 +223,22 @@ impl Worker {
         own.or(self.config.organization.fax.as_deref())
     }
 
-    async fn document(&self, job: &Job, name: &str) -> Result<Document, anyhow::Error> {
+    /// Reads what is to leave to its end: no Attempt is opened for anything but what its row says.
+    async fn measure(&self, job: &Job) -> Result<(), Unreadable> {
+        let Some(packet) = &job.packet else { return Ok(()) };
+        let measured = self.container(job, packet).await?.measure().await?;
+        if measured.bytes == packet.document.bytes && measured.sha256 == packet.document.sha256 {
+            return Ok(());
+        }
+        Err(Unreadable::Another(measured.bytes, packet.document.bytes))
+    }
+
+    async fn container(&self, job: &Job, packet: &PacketRow) -> Result<Container, Unreadable> {
         let submission = self.store.submission(job.submission).await?;
-        let wrapped =
-            submission.and_then(|s| s.wrapped_key).ok_or_else(|| anyhow::anyhow!("its key is destroyed"))?;
+        let wrapped = submission.and_then(|s| s.wrapped_key).ok_or(Unreadable::NoKey)?;
         let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
-        let reader = self.spool.read(&key, name).await?;
-        Ok(reader.into_stream().map(|chunk| chunk.map_err(io::Error::other)).boxed())
+        let (file, shared) = (&packet.document.name, packet.shared.as_deref());
+        Ok(Container::open(&self.spool, &key, file, shared).await?)
     }
 
     /// Tells the provider of a wish to cancel, then asks how the fax stands.

@@ -50,7 +50,7 @@ pub(super) struct Files {
 }
 
 enum Opened {
-    Upload(Upload),
+    Upload(Box<Upload>),
     Listing(std::vec::IntoIter<File>),
     Result(ResultFile),
 }
@@ -175,7 +175,7 @@ impl Files {
             (Place::Upload(name), true) => {
                 self.may_upload(&name, request.pflags).await?;
                 let draft = self.intake.begin().await.map_err(|refusal| No::failure(sentence(refusal)))?;
-                Opened::Upload(Upload::new(name, draft))
+                Opened::Upload(Box::new(Upload::new(name, draft)))
             }
             (Place::Upload(name), false) => {
                 self.size_in(&name).await?.ok_or_else(No::missing)?;
@@ -230,13 +230,17 @@ impl Files {
 
     /// A whole file has the name `name` now: kept when that is a temporary one, a fax when it is final.
     async fn settle(&self, name: String, draft: Draft) -> Result<(), No> {
-        if names::is_temporary(&name) {
+        if names::is_temporary(&name, &self.user.temporary_names, &self.user.final_names) {
             let kept = self.shelves.keep(self.user(), name, draft);
             return kept.then_some(()).ok_or_else(|| {
                 No::failure("Too many uploads wait under temporary names. Rename or remove some first.")
             });
         }
         if draft.written() == 0 {
+            if names::is_marker(&name) {
+                // It says that something else is whole, which we know already. A refusal would stop the client's batch.
+                return Ok(());
+            }
             return Err(No::failure("This file is empty, so there is nothing to fax."));
         }
         let arrival = Arrival {
@@ -436,7 +440,7 @@ impl Files {
 
     fn uploads(&self) -> impl Iterator<Item = &Upload> {
         self.open.values().filter_map(|opened| match opened {
-            Opened::Upload(upload) => Some(upload),
+            Opened::Upload(upload) => Some(upload.as_ref()),
             _ => None,
         })
     }

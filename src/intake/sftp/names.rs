@@ -3,6 +3,8 @@
 //! The tree is virtual: `/`, `/in`, `/results`, and the files in those two. A path is taken apart here and never handed
 //! to the operating system, so there is nothing it could lead to outside of these three.
 
+use crate::config::NamePattern;
+
 /// Longest name of a file, in bytes; what most file systems allow, so that results can be stored under it anywhere.
 const LONGEST_NAME: usize = 255;
 
@@ -84,26 +86,90 @@ pub(crate) fn absolute(path: &str) -> Result<String, BadName> {
     Ok(format!("/{}", components(path)?.join("/")))
 }
 
+/// Endings that clients give to a file while it is not whole.
+///
+/// WinSCP, FileZilla, rclone, lftp, Camel, Spring, Mule, Axway, SyncBack, Hadoop, browsers, office programs, editors and people.
+const TEMPORARY_ENDINGS: &[&str] = &[
+    ".part",
+    ".partial",
+    ".filepart",
+    ".tmp",
+    ".temp",
+    "._tmp",
+    ".$$$",
+    ".inprogress",
+    ".in-progress",
+    ".incomplete",
+    ".progress",
+    ".pending",
+    ".processing",
+    ".lock",
+    ".lck",
+    ".new",
+    ".bak",
+    ".filing",
+    ".crdownload",
+    ".download",
+    ".opdownload",
+    ".upload",
+    ".uploading",
+    ".transfer",
+    ".transferring",
+    ".writing",
+    ".sending",
+    "._copying_",
+    ".swp",
+    ".swx",
+    "~",
+];
+
+/// The same in front of the name.
+const TEMPORARY_BEGINNINGS: &[&str] =
+    &[".", "~", "_", "tmp_", "tmp-", "temp_", "temp-", "inprogress-", "inprogress_", "camel.tmp."];
+
+/// Endings of documents, behind which a client may hang something random (Cyberduck: `NAME-RANDOM`).
+const DOCUMENTS: &[&str] = &[
+    ".pdf", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".txt", ".ps", ".pcl", ".zip", ".json", ".xml", ".csv",
+];
+
+/// Endings of the empty files by which clients say that another file, or all of a batch, is there.
+const MARKERS: &[&str] =
+    &[".done", ".ok", ".eof", ".ready", ".rdy", ".trg", ".trigger", ".go", ".fin", ".flag", ".sem"];
+
 /// Whether a client will rename a file of this name when it is whole: it counts only then.
 ///
-/// The forms of WinSCP, FileZilla, rclone, lftp, SFTPGo, ownCloud, browsers, office programs and of people.
-pub(crate) fn is_temporary(name: &str) -> bool {
-    const ENDINGS: &[&str] = &[
-        ".part",
-        ".partial",
-        ".filepart",
-        ".tmp",
-        ".temp",
-        ".crdownload",
-        ".download",
-        ".upload",
-        ".uploading",
-        ".writing",
-        ".swp",
-        "~",
-    ];
-    let lower = name.to_ascii_lowercase();
-    lower.starts_with('.') || lower.starts_with("~$") || ENDINGS.iter().any(|ending| lower.ends_with(ending))
+/// `temporary` are further such names, and `finals` names that count at once whatever they look like: both as configured.
+pub(crate) fn is_temporary(name: &str, temporary: &[NamePattern], finals: &[NamePattern]) -> bool {
+    if finals.iter().any(|pattern| pattern.matches(name)) {
+        return false;
+    }
+    temporary.iter().any(|pattern| pattern.matches(name)) || looks_temporary(&name.to_ascii_lowercase())
+}
+
+/// Whether an empty file of this name is a client's sign that something else is whole.
+pub(crate) fn is_marker(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    MARKERS.iter().any(|ending| name.ends_with(ending))
+}
+
+fn looks_temporary(lower: &str) -> bool {
+    TEMPORARY_ENDINGS.iter().any(|ending| lower.ends_with(ending))
+        || TEMPORARY_BEGINNINGS.iter().any(|beginning| lower.starts_with(beginning))
+        || has_random_tail(lower)
+}
+
+/// `a.pdf-1a2b3c4d` or with a whole UUID (Cyberduck), `a.pdf.sb-1234abcd-xyz123` (macOS).
+fn has_random_tail(lower: &str) -> bool {
+    let random = |tail: &str| {
+        (6..=36).contains(&tail.len())
+            && tail.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if lower.rsplit_once(".sb-").is_some_and(|(_, tail)| random(tail)) {
+        return true;
+    }
+    let behind =
+        |ending: &&str| lower.rsplit_once(&format!("{ending}-")).is_some_and(|(_, tail)| random(tail));
+    DOCUMENTS.iter().any(behind)
 }
 
 fn components(path: &str) -> Result<Vec<&str>, BadName> {
@@ -206,7 +272,23 @@ mod tests {
             "a.pdf.filepart",
             "A.PDF.PART",
             ".a.pdf",
+            ".a.pdf.Xy12ab",
             "~$letter.docx",
+            "~a.pdf",
+            "_a.pdf",
+            "tmp_a.pdf",
+            "inprogress-a.pdf",
+            "camel.tmp.a.pdf",
+            "a.pdf.inprogress",
+            "a.pdf.$$$",
+            "a.pdf.pending",
+            "a.pdf.lock",
+            "a.pdf.writing",
+            "a.pdf.new",
+            "a.pdf._COPYING_",
+            "a.pdf.sb-1234abcd-xyz",
+            "a.pdf-0f8fad5b-d9cb-469f-a165-70867728950e",
+            "a.PDF-Xy12ab9Z",
             "a.pdf.crdownload",
             ".sftpgo-upload.cq1.a.pdf",
             "a.pdf.ocTransferId123.part",
@@ -215,11 +297,45 @@ mod tests {
             "a.pdf~",
         ];
         for name in temporary {
-            assert!(is_temporary(name), "{name}");
+            assert!(is_temporary(name, &[], &[]), "{name}");
         }
-        for name in ["a.pdf", "part", "tmp.pdf", "a.part.pdf", "483920_+12125550199.pdf", "ä.pdf", "~a.pdf"]
-        {
-            assert!(!is_temporary(name), "{name}");
+        let finals = [
+            "a.pdf",
+            "part",
+            "tmp.pdf",
+            "tmpl.pdf",
+            "a.part.pdf",
+            "483920_+12125550199.pdf",
+            "ä.pdf",
+            "a-0f8fad5b-d9cb-469f-a165-70867728950e.pdf",
+            "letter.final-version",
+            "a.pdf-2",
+        ];
+        for name in finals {
+            assert!(!is_temporary(name, &[], &[]), "{name}");
+        }
+    }
+
+    #[test]
+    fn temporary_names_are_settable_both_ways() {
+        let patterns =
+            |texts: &[&str]| -> Vec<NamePattern> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let (more, but) = (patterns(&["*.xfer", "wip-*"]), patterns(&["_*", "*.new"]));
+        for name in ["a.pdf.XFER", "wip-a.pdf", "a.pdf.part"] {
+            assert!(is_temporary(name, &more, &but), "{name}");
+        }
+        for name in ["_a.pdf", "a.new", "_a.part"] {
+            assert!(!is_temporary(name, &more, &but), "{name}");
+        }
+    }
+
+    #[test]
+    fn markers_are_no_documents() {
+        for name in ["a.pdf.done", "a.DONE", "batch.eof"] {
+            assert!(is_marker(name), "{name}");
+        }
+        for name in ["a.pdf", "done", "a.done.pdf"] {
+            assert!(!is_marker(name), "{name}");
         }
     }
 }

@@ -85,7 +85,7 @@ fn every_pair_of_state_and_event() {
         ("hold",            ["held",      "-",         "-",          "-",          "held",      "-", "-", "-"]),
         ("release",         ["-",         "-",         "-",          "-",          "queued",    "-", "-", "-"]),
         ("cancel",          ["cancelled", "-",         "-",          "-",          "cancelled", "-", "-", "-"]),
-        ("resolve yes",     ["-",         "-",         "-",          "delivered",  "delivered", "-", "-", "-"]),
+        ("resolve yes",     ["-",         "-",         "-",          "delivered",  "-",         "-", "-", "-"]),
         ("resolve no",      ["-",         "-",         "-",          "failed",     "failed",    "-", "-", "-"]),
         ("postponed",       ["queued",    "-",         "-",          "-",          "-",         "-", "-", "-"]),
         ("deadline",        ["-",         "-",         "-",          "-",          "failed",    "-", "-", "-"]),
@@ -99,6 +99,28 @@ fn every_pair_of_state_and_event() {
             let got = got.as_ref().map_or("-", |step| step.state.as_str());
             assert_eq!(got, *want, "{} + {name}", state.as_str());
         }
+    }
+}
+
+#[test]
+fn nothing_is_delivered_by_a_word_of_which_nothing_was_sent() {
+    for (hold, doubt, may) in [
+        (Hold::Person, false, false),
+        (Hold::Unverified, false, false),
+        (Hold::Account, false, false),
+        (Hold::Person, true, true),
+        (Hold::UnknownCause, true, true),
+        (Hold::Unclear, false, true),
+        (Hold::PartlySent, false, true),
+    ] {
+        let context = Context { doubt, ..Context::plain(at(60), at(86_400)) };
+        let held = JobState::Held { hold, until: at(7200) };
+        let got = step(&held, Event::Resolve(true), &context).map(|step| step.state);
+        assert_eq!(got.as_ref().ok(), may.then_some(&JobState::Delivered), "{hold} {doubt}: {got:?}");
+        assert!(
+            step(&held, Event::Resolve(false), &context).is_ok(),
+            "{hold}: it can always be closed as not delivered"
+        );
     }
 }
 

@@ -53,9 +53,6 @@ const NAME_TABLES: &[&[u8]] = &[b"CharProcs", b"Colorants"];
 /// How deep arrays and dictionaries may lie in one another.
 pub(super) const DEPTH: u32 = 64;
 
-pub(super) const CATALOG: u32 = 1;
-pub(super) const PAGES: u32 = 2;
-
 /// What a dictionary is there for, by the key under which it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -70,8 +67,14 @@ pub(super) enum Role {
 #[derive(Default)]
 pub(super) struct Copier<'a> {
     out: Vec<u8>,
-    /// Where object n begins, at n-1.
+    /// Bytes of the file before those in `out`.
+    before: usize,
+    /// Objects of the file before those in `out`, which are numbered from 1 on.
+    known: u32,
+    /// Where each object of `out` begins in the file.
     offsets: Vec<usize>,
+    /// The node of the page tree that the pages hang on.
+    parent: u32,
     sources: Vec<&'a Source>,
     numbers: HashMap<(usize, ObjectId), u32>,
     waiting: VecDeque<(usize, ObjectId, u32, Role)>,
@@ -80,10 +83,22 @@ pub(super) struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    /// A file with its head, and with numbers for catalog and page tree.
-    pub(super) fn new() -> Self {
+    /// The beginning of a file, with object 1 as the node that its pages hang on.
+    pub(super) fn beginning() -> Self {
         let out = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n".to_vec();
-        Copier { out, offsets: vec![0; 2], ..Copier::default() }
+        Copier { out, offsets: vec![0], parent: NODE, ..Copier::default() }
+    }
+
+    /// What goes on behind `before` bytes with `known` objects; its first object is the node that its pages hang on, its second the
+    /// catalog.
+    pub(super) fn behind(before: usize, known: u32) -> Self {
+        let parent = known.saturating_add(1);
+        Copier { before, known, offsets: vec![0; 2], parent, ..Copier::default() }
+    }
+
+    /// The number of the node that the pages hang on.
+    pub(super) fn parent(&self) -> u32 {
+        self.parent
     }
 
     pub(super) fn place(&mut self, source: &'a Source) -> usize {
@@ -96,7 +111,12 @@ impl<'a> Copier<'a> {
 
     pub(super) fn next_number(&mut self) -> u32 {
         self.offsets.push(0);
-        u32::try_from(self.offsets.len()).unwrap_or(u32::MAX)
+        self.last_number()
+    }
+
+    /// The number of the last object.
+    pub(super) fn last_number(&self) -> u32 {
+        u32::try_from(self.offsets.len()).unwrap_or(u32::MAX).saturating_add(self.known)
     }
 
     pub(super) fn source(&self, place: usize) -> Option<&'a Source> {
@@ -249,51 +269,28 @@ impl<'a> Copier<'a> {
     }
 
     fn begin(&mut self, number: u32) {
-        let at = self.out.len();
-        if let Some(offset) =
-            usize::try_from(number).ok().and_then(|n| self.offsets.get_mut(n.wrapping_sub(1)))
-        {
+        let at = self.before + self.out.len();
+        let place = number.checked_sub(self.known.saturating_add(1)).and_then(|n| usize::try_from(n).ok());
+        if let Some(offset) = place.and_then(|place| self.offsets.get_mut(place)) {
             *offset = at;
         }
         self.out.extend_from_slice(format!("{number} 0 obj\n").as_bytes());
     }
 
-    pub(super) fn catalog(&self) -> Dictionary {
-        let mut catalog = Dictionary::new();
-        catalog.set("Type", name(b"Catalog"));
-        catalog.set("Pages", reference(PAGES));
-        if !self.layers.is_empty() {
-            let of = |all: bool| {
-                let chosen = self.layers.iter().filter(|(_, hidden)| all || *hidden);
-                Object::Array(chosen.map(|(number, _)| reference(*number)).collect())
-            };
-            let mut default = Dictionary::new();
-            default.set("BaseState", name(b"ON"));
-            default.set("OFF", of(false));
-            let mut properties = Dictionary::new();
-            properties.set("OCGs", of(true));
-            properties.set("D", Object::Dictionary(default));
-            catalog.set("OCProperties", Object::Dictionary(properties));
-        }
-        catalog
+    /// Layers met so far, and whether they are hidden.
+    pub(super) fn layers(&self) -> &[(u32, bool)] {
+        &self.layers
     }
 
-    pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
-        let start = self.out.len();
-        let size = self.offsets.len() + 1;
-        self.out.extend_from_slice(format!("xref\n0 {size}\n0000000000 65535 f \n").as_bytes());
-        for offset in &self.offsets {
-            self.out.extend_from_slice(format!("{offset:010} 00000 n \n").as_bytes());
-        }
-        let mut trailer = Dictionary::new();
-        trailer.set("Size", Object::Integer(i64::try_from(size).unwrap_or(i64::MAX)));
-        trailer.set("Root", reference(CATALOG));
-        self.out.extend_from_slice(b"trailer\n");
-        Writer::write_object(&mut self.out, &Object::Dictionary(trailer))?;
-        self.out.extend_from_slice(format!("\nstartxref\n{start}\n%%EOF\n").as_bytes());
-        Ok(self.out)
+    /// The objects, and their lines of a cross-reference table, of twenty bytes each (PDF 1.7 section 7.5.4).
+    pub(super) fn finish(self) -> (Vec<u8>, Vec<u8>) {
+        let lines = self.offsets.iter().map(|offset| format!("{offset:010} 00000 n \n"));
+        (self.out, lines.collect::<String>().into_bytes())
     }
 }
+
+/// The node of the page tree that the pages of a file's beginning hang on.
+pub(super) const NODE: u32 = 1;
 
 pub(super) fn numbers(values: &[f32]) -> Object {
     Object::Array(values.iter().map(|&value| Object::Real(value)).collect())

@@ -11,6 +11,7 @@ use crate::intake::smtp::path::{Mailbox, Path};
 use crate::intake::smtp::recent::Origin;
 use crate::intake::smtp::reply::Reply;
 use crate::intake::{Dsn, DsnRecipient};
+use crate::text::Bytes;
 
 /// RCPT commands per mail, as a multiple of the recipients it may have: refused ones count here too.
 const ASKED_PER_RECIPIENT: usize = 2;
@@ -211,5 +212,5 @@ fn needs_smtputf8(enhanced: &'static str) -> Reply {
 }
 
 fn too_large(largest: u64) -> Reply {
-    Reply::new(552, "5.3.4", format!("A mail has at most {largest} bytes here."))
+    Reply::new(552, "5.3.4", format!("A mail has at most {} here.", Bytes(largest)))
 }
