@@ -191,7 +191,7 @@ mod tests {
         let text = as_text(&status, &loaded.config, since + jiff::SignedDuration::from_mins(3));
         for part in [
             "A daemon is running on /nowhere",
-            "ALARM provider.main, since 2026-11-30 ",
+            "ALARM provider.main, since 2026-11-29 19:53 EST:",
             "    the token is refused [2J\n",
             "accepted, not yet opened    3       3 minutes\n",
             "waiting to be sent          0\n",

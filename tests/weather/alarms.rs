@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 use crate::support::Stage;
 use crate::support::clients::said;
@@ -119,16 +121,24 @@ async fn no_descriptor_is_left() {
     };
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     limit(u64::try_from(open).unwrap());
-    let (to, id) = ("mercy@fax.clinic.example", "<1@clinic.example>");
-    let mail = mail("jane@clinic.example", to, id, "Results", &[("scan.pdf", &pdf("Report", 1))]);
-    let address = stage.smtp();
-    let sent = tokio::spawn(async move { smtp::send(address, "jane@clinic.example", &[to], &mail).await });
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(TcpStream::connect(stage.smtp()).await.unwrap());
+    }
     let cause = stage.until("the alarm", async || stage.alarm("listener.smtp.listen").await).await;
     assert!(cause.contains("LimitNOFILE"), "{cause}");
     assert_eq!(stage.log().matches("connection can be accepted").count(), 1, "once: {}", stage.log_tail());
     limit(1024);
-    // The client that waited is served.
-    sent.await.unwrap().unwrap();
+    // Those who waited are served.
+    for client in &mut clients {
+        let mut greeting = [0; 4];
+        client.read_exact(&mut greeting).await.unwrap();
+        assert_eq!(&greeting, b"220 ");
+    }
+    drop(clients);
+    let (to, id) = ("mercy@fax.clinic.example", "<1@clinic.example>");
+    let mail = mail("jane@clinic.example", to, id, "Results", &[("scan.pdf", &pdf("Report", 1))]);
+    smtp::send(stage.smtp(), "jane@clinic.example", &[to], &mail).await.unwrap();
     stage.final_receipt(id).await;
     let over = async || stage.alarm("listener.smtp.listen").await.is_none().then_some(());
     stage.until_in(Duration::from_secs(60), Duration::from_millis(100), "its end", over).await;

@@ -129,12 +129,15 @@ async fn a_writer_that_stays_is_answered_with_later_and_waited_out() {
     }
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     std::fs::write(stage.path("1_+12125550199.pdf"), pdf("Bill", 1)).unwrap();
-    let put = sftp(&stage, "put 1_+12125550199.pdf\n").await;
+    let put = sftp(&stage, "put 1_+12125550199.pdf in/\n").await;
     assert!(!put.status.success(), "an upload that could not be recorded is no success: {}", said(&put));
+    let told = async || stage.log().contains("alarm store: ").then_some(());
+    stage.until("the alarm, in the log at least", told).await;
     writer.ends().await;
     let id = handed_in(&stage, 1).await.unwrap();
     stage.final_receipt(&id).await;
-    assert!(stage.log().contains("alarm store: "), "{}", stage.log_tail());
+    let put = sftp(&stage, "put 1_+12125550199.pdf in/\n").await;
+    assert!(put.status.success(), "{}", said(&put));
 }
 
 #[tokio::test]

@@ -38,11 +38,16 @@ async fn stage(level: &str) -> Stage {
 
 /// A mail goes all its way to the receipt.
 async fn faxed(stage: &Stage, n: u32) {
+    let id = handed_in(stage, n).await;
+    stage.final_receipt(&id).await;
+}
+
+async fn handed_in(stage: &Stage, n: u32) -> String {
     let id = format!("<{n}@clinic.example>");
     let to = "mercy@fax.clinic.example";
     let mail = mail("jane@clinic.example", to, &id, "Results", &[("scan.pdf", &pdf("Report", 1))]);
     smtp::send(stage.smtp(), "jane@clinic.example", &[to], &mail).await.unwrap();
-    stage.final_receipt(&id).await;
+    id
 }
 
 #[tokio::test]
@@ -78,7 +83,7 @@ async fn the_reader_of_the_log_stands_still_and_goes_on() {
     stage.start_logging_to(OwnedFd::from(writer).into()).await;
     let mut n = 0;
     while stage.alarm("log").await.is_none() {
-        faxed(&stage, n).await;
+        handed_in(&stage, n).await;
         n += 1;
     }
     faxed(&stage, n).await;
