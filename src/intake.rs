@@ -45,14 +45,16 @@ mod tally;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod turned_away;
 
 use proof::Resolver;
 use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
 pub use rush::Rush;
-pub use sealed::{Dsn, DsnRecipient, ResultFile, SubmissionFacts};
+pub use sealed::{Dsn, DsnRecipient, FileNote, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 use tail::{End, Tail};
+pub use turned_away::TurnedAway;
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -403,7 +405,8 @@ impl Intake {
                 message_id: arrival.message_id.clone(),
                 accepted_at: now,
                 wrapped_key: draft.wrapped.0.clone(),
-                facts: facts(&arrival).seal(&draft.key)?,
+                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival) }
+                    .seal(&draft.key)?,
                 document: document.clone(),
             };
             match inner.store.insert_submission_with(new, repeats_since, synced).await? {

@@ -44,6 +44,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Nothing that this process makes is for others, whatever it was started with; where others are to read, it is said there.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Demo(arguments) => cli::run(cli::demo::run(arguments)),

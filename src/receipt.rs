@@ -2,7 +2,8 @@
 //!
 //! Each Submission gets exactly one [`Kind::Final`], when every Job of it is final or it was refused ([`Kind::Command`] where it
 //! was itself an answer to a receipt); a Job that waits for a person gets a [`Kind::Held`] before that, and senders who want
-//! it are told what was understood at once ([`Kind::Accepted`]). The answer is mail (text and HTML, [`mail`]) and a signed JSON record
+//! it are told what was understood at once ([`Kind::Accepted`]). A file that comes again is answered with how the first one
+//! stands ([`Kind::Again`]). The answer is mail (text and HTML, [`mail`]) and a signed JSON record
 //! ([`signature`]), which is also the result file beside a drop ([`result`]).
 //!
 //! The rules of what it says:
@@ -10,7 +11,8 @@
 //!   do (`receipt/words.rs` has every sentence);
 //! - a batch is told by its worst part: never "delivered" while one fax of it was not;
 //! - what is not known is called unclear, and what may lie in a tray at the far end is named;
-//! - no document, no subject, no patient's name and no file name is in it, because a receipt travels and is kept.
+//! - no document, no subject, no patient's name and no file name is in it, because a receipt travels and is kept. Only the result
+//!   file, which lies beside the drop and goes nowhere, names the file it speaks of, with its digest.
 
 use jiff::Timestamp;
 
@@ -62,6 +64,17 @@ pub struct Account {
     pub deletion: Deletion,
     /// What the client of a mail asked to be told about its recipients.
     pub dsn: Option<Dsn>,
+    /// The file that it is about: in result files alone, which lie beside it.
+    pub file: Option<FileAccount>,
+}
+
+/// The file that a result file speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileAccount {
+    /// Its name, as its sender wrote it.
+    pub name: String,
+    /// Its SHA-256, in hex; of a file that was not read there is none.
+    pub sha256: Option<String>,
 }
 
 /// Whether a Submission became Jobs.
@@ -185,6 +198,8 @@ pub enum Kind {
     Accepted,
     /// What came of an answer to a receipt.
     Command,
+    /// A file came again, and makes no other fax: how the first one stands.
+    Again,
 }
 
 impl Kind {
@@ -196,6 +211,7 @@ impl Kind {
             Kind::Held => "held",
             Kind::Accepted => "accepted",
             Kind::Command => "command",
+            Kind::Again => "again",
         }
     }
 }

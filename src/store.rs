@@ -28,20 +28,22 @@ mod sqlite;
 mod steps;
 mod submissions;
 mod tokens;
+mod turned_away;
 
 pub use accept::{Repeat, SourceKeys, Synced};
-pub use alarms::{AlarmRow, Queue, Queues};
+pub use alarms::{AlarmRow, Backlog, Backlogs};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
 pub use media::Fetch;
-pub use outbox::{AnswerRow, OutboxRow, ResultRow};
+pub use outbox::{AnswerRow, OutboxRow, Queue, ResultRow};
 pub use providers::{Condition, ProviderRow};
 pub use queue::Rooms;
 pub use steps::Saved;
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
+pub use turned_away::RefusedAtOnce;
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@
 
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::config::{Config, Loaded};
-use faxbridge::store::{AlarmRow, ProviderRow, Queue, Queues};
+use faxbridge::store::{AlarmRow, Backlog, Backlogs, ProviderRow};
 use faxbridge::text::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ struct Status {
     running: bool,
     /// Open ones.
     alarms: Vec<AlarmRow>,
-    queues: Queues,
+    queues: Backlogs,
     providers: Vec<ProviderRow>,
     /// Configured ones, and when each was last looked through.
     mailboxes: Vec<(String, Option<Timestamp>)>,
@@ -69,7 +69,7 @@ async fn ask(loaded: &Loaded) -> anyhow::Result<Status> {
     })
 }
 
-fn queues(queues: &Queues) -> [(&'static str, &'static str, Queue); 5] {
+fn queues(queues: &Backlogs) -> [(&'static str, &'static str, Backlog); 5] {
     [
         ("unprepared", "accepted, not yet opened", queues.unprepared),
         ("queued", "waiting to be sent", queues.queued),
@@ -81,7 +81,8 @@ fn queues(queues: &Queues) -> [(&'static str, &'static str, Queue); 5] {
 
 fn as_json(status: &Status, config: &Config) -> Value {
     let alarm = |row: &AlarmRow| json!({"alarm": named(row), "kind": row.kind, "name": row.name, "since": row.since.to_string(), "cause": row.cause});
-    let queue = |queue: Queue| json!({"count": queue.count, "oldest": queue.oldest.map(|at| at.to_string())});
+    let queue =
+        |queue: Backlog| json!({"count": queue.count, "oldest": queue.oldest.map(|at| at.to_string())});
     let waiting: serde_json::Map<String, Value> =
         queues(&status.queues).into_iter().map(|(key, _, each)| (key.to_owned(), queue(each))).collect();
     let mailbox = |(name, at): &(String, Option<Timestamp>)| json!({"mailbox": name, "looked_at": at.map(|at| at.to_string())});
@@ -166,7 +167,7 @@ mod tests {
             .replace("DEMO_RELAY", "127.0.0.1:9");
         let loaded = faxbridge::config::parse(&text, "demo").unwrap();
         let since = Timestamp::from_second(1_796_000_000).unwrap();
-        let empty = Queue { count: 0, oldest: None };
+        let empty = Backlog { count: 0, oldest: None };
         let status = Status {
             running: true,
             alarms: vec![AlarmRow {
@@ -177,8 +178,8 @@ mod tests {
                 over_at: None,
                 mails: String::new(),
             }],
-            queues: Queues {
-                unprepared: Queue { count: 3, oldest: Some(since) },
+            queues: Backlogs {
+                unprepared: Backlog { count: 3, oldest: Some(since) },
                 queued: empty,
                 in_hand: empty,
                 held: empty,

@@ -112,8 +112,10 @@ pub struct Store {
 pub struct Retention {
     /// Documents are gone this long after the final state. At most 30 minutes.
     pub documents: Duration,
-    /// Result files in an SFTP user's `results/` are removed after this.
+    /// Result files in the `results/` of an SFTP user or a folder are removed after this.
     pub results: Duration,
+    /// Files in a folder's `refused/` are removed after this, each with its reason.
+    pub refused: Duration,
     /// A mail or file that comes again within this time is recognised.
     pub repeats: Duration,
     /// Mails in the folders that fetched mailboxes are sorted into are deleted there this long after they were moved. Left
@@ -126,6 +128,7 @@ impl Default for Retention {
         Retention {
             documents: Duration::minutes(30),
             results: Duration::hours(7 * 24),
+            refused: Duration::hours(14 * 24),
             repeats: Duration::hours(24),
             mailboxes: None,
         }
@@ -198,14 +201,18 @@ impl Sftp {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
-    /// The folder. Results appear in its `results/`, claimed files wait in its `.faxbridge/`.
+    /// The folder, which must be the daemon's or root's. Results appear in its `results/`, refused files in its `refused/`.
     pub path: PathBuf,
     /// Name of the sender (a `[[sender]]`) for whom its files are faxed.
     pub sender: String,
     /// How often the folder is scanned beside the change notices of the system.
     #[serde(default = "Folder::default_scan")]
     pub scan: Duration,
-    /// A file that was never seen to be closed is taken once it has not changed for this long.
+    /// A file whose writer was seen to close it is taken once it has not changed for this long, and is whole.
+    #[serde(default = "Folder::default_quiet")]
+    pub quiet: Duration,
+    /// A file that was never seen to be closed is taken once it has not changed for this long; what is not taken is told of after
+    /// as long.
     #[serde(default = "Folder::default_settle")]
     pub settle: Duration,
     /// Names of files that are not whole yet, beside those that are known: `*.upload2`.
@@ -218,10 +225,13 @@ pub struct Folder {
 
 impl Folder {
     fn default_scan() -> Duration {
-        Duration::seconds(30)
+        Duration::seconds(15)
+    }
+    fn default_quiet() -> Duration {
+        Duration::seconds(2)
     }
     fn default_settle() -> Duration {
-        Duration::seconds(60)
+        Duration::seconds(30)
     }
 }
 

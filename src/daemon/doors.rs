@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Parts, StartError, listen};
+use crate::alarm::Alarm;
 use crate::config;
 use crate::intake::smtp::{Door, Partners, Tls};
 use crate::intake::{self, Intake};
@@ -47,7 +48,22 @@ impl Parts {
             }
         }
         self.open_mailboxes(&intake);
+        let configured = self.config.folder.keys().map(String::as_str);
+        for (name, files) in intake::folder::abandoned(&self.config.store.data_dir, configured) {
+            let cause = format!(
+                "{files} files that were taken from the folder {name} wait in {}, and there is no [folder.{name}] any more; put it \
+                 back for a start, or move them away",
+                self.config.store.data_dir.join("claims").join(&name).display()
+            );
+            self.alarms.raise(Alarm::Folder(name), cause, self.clock.now());
+        }
         for (name, folder) in self.config.folder.clone() {
+            // One that is missing may come; one that strangers can exchange is a fault of the configuration.
+            if let Err(error) = intake::folder::trusted(&folder.path)
+                && !error.is_missing()
+            {
+                return Err(StartError::configuration(format!("folder.{name}.path: {error}")));
+            }
             let watched = intake::folder::watch(name, folder, intake.clone(), self.shutdown.subscribe());
             self.doors.spawn(async {
                 watched.await;

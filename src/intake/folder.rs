@@ -1,79 +1,118 @@
 //! Folder in: files that other programs leave in a folder of this machine.
 //!
-//! Nobody tells us when a foreign file is whole, so a file counts only when one of these is seen:
+//! Nobody tells us when a foreign file is whole. So one is taken when it has been quiet (`folder/evidence.rs`: shortly after the
+//! system told that a writer closed it, or for longer where it told nothing) and its content, where that says so, has its end
+//! (`folder/content.rs`). What changes meanwhile is one document, as it was last.
 //!
-//! - the system's notice that a writer closed it, or that it was moved in (under a final name, see
-//!   `sftp/names.rs`); or
-//! - for files without a notice (there before we started, on a file system without notices, or lost in a flood of
-//!   them): two scans that find it unchanged for `settle`, and for a PDF also its last line (see `folder/evidence.rs`).
+//! It is then claimed by a rename to where only we are (`folder/claim.rs`): from there nobody swaps it, and two scans cannot take
+//! it twice. Only when [`Intake::accept`] has it on disk is the claim deleted. After a crash, claims are taken again at the
+//! start, and the same file from the same folder is one submission. A refusal for good moves the file to `refused/`, with the
+//! reason beside it; a refusal for now puts it back for the next scan.
 //!
-//! It is then claimed by a rename into `.faxbridge/claimed/`, on the same file system and ours alone: from there nobody
-//! swaps it, and two scans cannot take it twice. Only when [`Intake::accept`] has it on disk is the claim deleted. After
-//! a crash, claims are taken again at the start, and the same file from the same folder is one submission. A refusal
-//! for good moves the file to `refused/`, with the reason beside it; a refusal for now puts it back for the next scan.
+//! Everything else that lies there stays, and its sender is told of it once: empty files, folders, links of both kinds, pipes,
+//! what is cut off, and temporary names that were left for an hour. Silent are only our own folders, hidden files and what
+//! desktops leave.
 //!
-//! Never taken: temporary names, empty files, folders, links of both kinds, anything that is not a plain file.
+//! Who may write to the folder is not trusted with anything but the files he puts there: every step goes through descriptors
+//! (`folder/dir.rs`), and a folder that strangers could exchange is not watched at all (`folder/trust.rs`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use aws_lc_rs::digest;
+use jiff::SignedDuration;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecursiveMode, Watcher};
-use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use self::claim::{Claim, Claims};
-use self::evidence::{Evidence, Print};
+use self::claim::{Claim, Claimed, Claims};
+use self::content::Content;
+use self::dir::Dir;
+use self::evidence::{Evidence, Look, Odd, Print, Step, Why};
 use super::sftp::names;
-use super::{Arrival, Intake, Refusal, Source};
+use super::{Accepted, Arrival, Intake, Refusal, Source, TurnedAway};
+use crate::alarm::Alarm;
+use crate::spool::hex;
 use crate::{config, crash};
 
 mod claim;
+mod content;
+mod dir;
 mod evidence;
+mod keep;
 mod results;
 #[cfg(test)]
 mod tests;
+mod thread;
+mod trust;
 
+pub use claim::abandoned;
 pub use results::write_result;
+pub use thread::FileThread;
+pub use trust::{Untrusted, trusted, trusted_by};
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
 /// Names that wait for us; beyond that, files are found by the scan.
 const WAITING_NAMES: usize = 10_000;
+/// Entries of a folder that are looked at; more want a person.
+const MOST: usize = 50_000;
+/// Entries that are told of between two scans.
+const TOLD_AT_ONCE: usize = 40;
+/// Between two looks for results and refused files that are too old.
+const KEEPING: Duration = Duration::from_secs(60 * 60);
+/// A file system that has not answered for this long does not.
+const SLOW: Duration = Duration::from_secs(30);
+/// What is in hand when the daemon is stopped gets this much time; a file system that hangs gets no more.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Takes files from the folder `[folder.NAME]` until `stop` turns true; a file being taken then is finished first.
 ///
-/// A folder that is missing or unreadable is reported once and tried again at every `scan`.
+/// A folder that cannot be used raises an alarm, and is tried again at every `scan`.
 pub async fn watch(name: String, config: config::Folder, intake: Intake, mut stop: watch::Receiver<bool>) {
-    let mut reported = false;
-    loop {
-        let problem = match Folder::open(&name, &config, &intake).await {
-            Ok(mut folder) => {
-                if std::mem::take(&mut reported) {
-                    tracing::info!(folder.name = name, "folder {name} can be used again");
-                }
-                match folder.run(&mut stop).await {
+    let ending = {
+        let mut stop = stop.clone();
+        async move {
+            stopped(&mut stop).await;
+            tokio::time::sleep(GRACE).await;
+        }
+    };
+    let watching = async {
+        loop {
+            let problem = match Folder::open(&name, &config, &intake).await {
+                Ok(mut folder) => match folder.run(&mut stop).await {
                     Ok(()) => return,
                     Err(problem) => problem,
+                },
+                // The former watch, before a reload, is about to end.
+                Err(busy) if busy.kind() == io::ErrorKind::ResourceBusy => {
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(100)) => continue,
+                        () = stopped(&mut stop) => return,
+                    }
                 }
-            }
-            Err(problem) => problem,
-        };
-        if !std::mem::replace(&mut reported, true) {
-            tracing::error!(
-                folder.name = name,
-                "folder {name} cannot be used: {problem}; trying again until it can"
+                Err(problem) => problem,
+            };
+            let cause = format!(
+                "the folder {} cannot be used, nothing in it is taken: {problem}",
+                config.path.display()
             );
+            intake.alarms().raise(Alarm::Folder(name.clone()), cause, intake.inner.clock.now());
+            tokio::select! {
+                () = tokio::time::sleep(config.scan.std()) => {}
+                () = stopped(&mut stop) => return,
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(config.scan.std()) => {}
-            () = stopped(&mut stop) => return,
-        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = ending => tracing::warn!(folder.name = name, "folder {name}: its file system does not answer; what is in hand there is taken up at the next start"),
     }
 }
 
@@ -111,149 +150,258 @@ struct Folder<'a> {
     name: &'a str,
     config: &'a config::Folder,
     intake: &'a Intake,
-    claims: Claims,
-    /// Device and inode of the folder when the watch was set: another folder of the same name needs a new watch.
-    identity: (u64, u64),
+    files: FileThread,
+    root: Dir,
+    claims: Arc<Claims>,
     notices: Arc<Notices>,
+    /// Ends when dropped. `None` where the system gives no notices: then scans are all there is.
+    watcher: Option<notify::RecommendedWatcher>,
     evidence: Evidence,
-    /// Files put back. That makes a notice of its own, which must not start the next try at once.
-    waiting: HashMap<OsString, Waiting>,
-    /// Ends the watch when dropped.
-    _watcher: notify::RecommendedWatcher,
-}
-
-/// A file that was put back, as it looked then.
-#[derive(Clone, Copy, PartialEq)]
-struct Waiting {
-    print: Print,
-    /// It is known to be whole, so the next scan may take it; otherwise the evidence starts anew.
-    whole: bool,
+    /// Why files are refused for now, where they are.
+    refusing: Option<String>,
+    /// Why a refused file cannot be moved aside, where one cannot.
+    unmoved: Option<String>,
+    /// How many were told of since the last scan.
+    told: usize,
+    kept: Option<Instant>,
 }
 
 /// What became of a claimed file.
 enum End {
-    Accepted,
+    Accepted(Accepted, String),
     Refused(Refusal),
-    /// It goes back: whole or not, and why.
-    Waits(bool, String),
+    /// It goes back, to settle anew.
+    Waits(&'static str),
+    /// We may not read it, or can never take it.
+    Odd(Odd),
+}
+
+/// What a scan finds in the folder.
+struct Found {
+    entries: Vec<(OsString, Print, Look)>,
+    left_over: Vec<Claim>,
+    full: bool,
 }
 
 impl<'a> Folder<'a> {
     async fn open(name: &'a str, config: &'a config::Folder, intake: &'a Intake) -> io::Result<Self> {
-        let path = config.path.clone();
-        let notices = Arc::new(Notices::default());
-        let (claims, identity, watcher) = {
-            let notices = Arc::clone(&notices);
-            blocking(move || {
-                let claims = Claims::open(&path)?;
-                results::clear_temporaries(&path)?;
-                // Before the first scan, so that no file can come between the two unseen.
-                let watcher = watcher(&path, notices)?;
-                Ok((claims, identity(&path)?, watcher))
+        let (path, data) = (config.path.clone(), intake.config().store.data_dir.clone());
+        let claims_name = name.to_owned();
+        let files = FileThread::start()?;
+        let (root, claims) = files
+            .run(move || {
+                trusted(&path).map_err(io::Error::other)?;
+                let root = Dir::open(&path)?;
+                let claims = Claims::open(root.clone(), &data, &claims_name)?;
+                results::clear_temporaries(&root)?;
+                Ok((root, Arc::new(claims)))
             })
-            .await?
-        };
-        let (evidence, waiting) = (Evidence::new(config.settle.std()), HashMap::new());
-        Ok(Folder { name, config, intake, claims, identity, notices, evidence, waiting, _watcher: watcher })
+            .await?;
+        let evidence = Evidence::new(config.quiet.std(), config.settle.std());
+        let notices = Arc::default();
+        let (watcher, refusing, unmoved, told, kept) = (None, None, None, 0, None);
+        Ok(Folder {
+            name,
+            config,
+            intake,
+            files,
+            root,
+            claims,
+            notices,
+            watcher,
+            evidence,
+            refusing,
+            unmoved,
+            told,
+            kept,
+        })
     }
 
     async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> io::Result<()> {
-        let mut scan = tokio::time::interval(self.config.scan.std());
-        scan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut scan_at = Instant::now();
         loop {
+            let wake = self.evidence.next_due().map_or(scan_at, |due| due.min(scan_at));
             tokio::select! {
                 biased;
                 () = stopped(stop) => return Ok(()),
-                _ = scan.tick() => self.scan(stop).await?,
+                () = tokio::time::sleep_until(wake) => {}
                 () = self.notices.came.notified() => {}
             }
-            for name in self.notices.take() {
-                if *stop.borrow() {
-                    return Ok(());
-                }
-                self.noticed(name).await?;
+            if Instant::now() >= scan_at {
+                // Before the scan, so that no file can come between the two unseen.
+                let problem = self.watch_for_notices().await;
+                (self.told, self.unmoved) = (0, None);
+                let full = self.scan(stop).await?;
+                self.tell_problems(problem, full);
+                scan_at = Instant::now() + self.config.scan.std();
             }
+            let noticed = self.notices.take();
+            let noticed = self.looked_at(noticed.into_iter().collect()).await?;
+            self.act_on(noticed, Why::Notice, stop).await?;
+            let due = self.evidence.due(Instant::now());
+            let found = self.looked_at(due.clone()).await?;
+            for gone in due.iter().filter(|name| !found.iter().any(|(there, ..)| there == *name)) {
+                self.evidence.forget(gone);
+            }
+            self.act_on(found, Why::Scan, stop).await?;
         }
     }
 
-    /// A writer closed the file, or it was moved in.
-    async fn noticed(&mut self, name: OsString) -> io::Result<()> {
-        let Some(print) = self.candidate(&name).await? else { return Ok(()) };
-        if self.waiting.get(&name).is_some_and(|waiting| waiting.print == print) {
-            return Ok(());
+    /// Runs `work` on the folder's thread, and says so where its file system does not answer.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let mut working = std::pin::pin!(self.files.run(work));
+        if let Ok(done) = tokio::time::timeout(SLOW, &mut working).await {
+            return done;
         }
-        self.take(name, print).await
+        let cause = format!("the file system of {} does not answer", self.config.path.display());
+        self.intake.alarms().raise(Alarm::Folder(self.name.to_owned()), cause, self.intake.inner.clock.now());
+        working.await
+    }
+
+    /// Sets the watch where there is none; returns why there is none, where that is so.
+    async fn watch_for_notices(&mut self) -> Option<String> {
+        if self.watcher.is_some() {
+            return None;
+        }
+        let (path, notices) = (self.config.path.clone(), Arc::clone(&self.notices));
+        match self.on_disk(move || watcher(&path, notices)).await {
+            Ok(watcher) => {
+                self.watcher = Some(watcher);
+                None
+            }
+            Err(error) => Some(format!(
+                "the system gives no notices of new files in {} ({error}); it is looked through every {}, so files are taken \
+                 later than they could be. More watches: sysctl fs.inotify.max_user_watches, fs.inotify.max_user_instances",
+                self.config.path.display(),
+                self.config.scan
+            )),
+        }
+    }
+
+    fn tell_problems(&self, no_notices: Option<String>, full: bool) {
+        let alarm = Alarm::Folder(self.name.to_owned());
+        let shown = self.config.path.display();
+        let full = full.then(|| {
+            format!(
+                "more than {MOST} things lie in {shown}; the rest is not looked at until some are removed"
+            )
+        });
+        let refusing = self
+            .refusing
+            .as_ref()
+            .map(|cause| format!("files wait in {shown}, since they are refused for now: {cause}"));
+        let unmoved = self
+            .unmoved
+            .as_ref()
+            .map(|cause| format!("refused files cannot be moved to refused/ in {shown}: {cause}"));
+        let problems: Vec<String> = [full, refusing, unmoved, no_notices].into_iter().flatten().collect();
+        if problems.is_empty() {
+            self.intake.alarms().clear(&alarm);
+        } else {
+            self.intake.alarms().raise(alarm, problems.join("; "), self.intake.inner.clock.now());
+        }
     }
 
     /// First what was claimed and not brought in, after a crash or because another file had taken its name. Then looks
-    /// at every file; takes those that have been quiet for long enough, or wait for another try.
-    async fn scan(&mut self, stop: &watch::Receiver<bool>) -> io::Result<()> {
-        for claim in self.claims.left_over()? {
+    /// at everything. Returns whether that is more than is looked at.
+    async fn scan(&mut self, stop: &watch::Receiver<bool>) -> io::Result<bool> {
+        let (path, root, claims) = (self.config.path.clone(), self.root.clone(), Arc::clone(&self.claims));
+        let named = self.temporary();
+        let found = self
+            .on_disk(move || {
+                trusted(&path).map_err(io::Error::other)?;
+                if !Dir::open(&path)?.facts()?.is_same_file(&root.facts()?) {
+                    return Err(io::Error::other("it was replaced by another folder"));
+                }
+                let names = root.names(MOST)?;
+                let full = names.len() >= MOST;
+                Ok(Found { entries: look_at(&root, names, &named)?, left_over: claims.left_over()?, full })
+            })
+            .await?;
+        for claim in found.left_over {
             if *stop.borrow() {
-                return Ok(());
+                return Ok(found.full);
             }
             self.bring_in(claim).await?;
         }
-        let path = self.config.path.clone();
-        let (names, now_at) = blocking(move || Ok((file_names(&path)?, identity(&path)?))).await?;
-        if now_at != self.identity {
-            return Err(io::Error::other("it was replaced by another folder"));
+        self.keep().await;
+        self.evidence.forget_all_but(&found.entries.iter().map(|(name, ..)| name.clone()).collect());
+        self.act_on(found.entries, Why::Scan, stop).await?;
+        Ok(found.full)
+    }
+
+    /// What tells temporary names from final ones in this folder.
+    fn temporary(&self) -> impl Fn(&str) -> bool + Send + 'static {
+        let (temporary, finals) = (self.config.temporary_names.clone(), self.config.final_names.clone());
+        move |name| names::is_temporary(name, &temporary, &finals)
+    }
+
+    async fn looked_at(&self, names: Vec<OsString>) -> io::Result<Vec<(OsString, Print, Look)>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
         }
-        self.evidence.forget_all_but(&names);
-        self.waiting.retain(|name, _| names.contains(name));
-        for name in names {
+        let (root, named) = (self.root.clone(), self.temporary());
+        self.on_disk(move || look_at(&root, names, &named)).await
+    }
+
+    async fn act_on(
+        &mut self,
+        entries: Vec<(OsString, Print, Look)>,
+        why: Why,
+        stop: &watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        for (name, print, look) in entries {
             if *stop.borrow() {
                 return Ok(());
             }
-            let Some(print) = self.candidate(&name).await? else { continue };
-            let retry = self.waiting.get(&name) == Some(&Waiting { print, whole: true });
-            let quiet = self.evidence.quiet(&name, print, Instant::now());
-            let file = self.config.path.join(&name);
-            if retry || (quiet && blocking(move || Ok(evidence::looks_whole(&file))).await?) {
-                self.take(name, print).await?;
+            match self.evidence.observe(&name, (print, look), why, Instant::now()) {
+                Step::Wait => {}
+                Step::Take => self.take(name, print).await?,
+                Step::Tell(odd) if self.told < TOLD_AT_ONCE => {
+                    self.told += 1;
+                    self.tell_of(name, print, odd).await?;
+                }
+                Step::Tell(_) => self.evidence.put_off(&name, Instant::now() + self.config.scan.std()),
             }
         }
         Ok(())
     }
 
-    /// The file's print if it is one that may be taken.
-    async fn candidate(&self, name: &OsStr) -> io::Result<Option<Print>> {
-        let (temporary, finals) = (&self.config.temporary_names, &self.config.final_names);
-        if names::is_temporary(&name.to_string_lossy(), temporary, finals) {
-            return Ok(None);
-        }
-        let file = self.config.path.join(name);
-        blocking(move || match std::fs::symlink_metadata(&file) {
-            Ok(meta) if meta.is_file() && meta.nlink() == 1 && meta.len() > 0 => Ok(Some(Print::of(&meta))),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        })
-        .await
-    }
-
+    /// A file was quiet: claims it if it is whole.
     async fn take(&mut self, name: OsString, print: Print) -> io::Result<()> {
-        self.evidence.forget(&name);
-        let (claims, file) = (self.claims.clone(), name.clone());
-        match blocking(move || claims.claim(&file)).await {
-            Ok(Some(claim)) => self.bring_in(claim).await,
-            Ok(None) => Ok(()),
-            Err(error) => {
-                self.wait(name, Waiting { print, whole: true }, &format!("cannot be claimed: {error}"));
-                Ok(())
+        let (root, claims, file) = (self.root.clone(), Arc::clone(&self.claims), name.clone());
+        let claimed = self
+            .on_disk(move || {
+                let content = match root.open_plain(&file) {
+                    Ok(Some((mut opened, facts))) if Print::of(&facts) == print => {
+                        content::look(&mut opened)?
+                    }
+                    Ok(_) => return Ok(Ok(Claimed::Not)),
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        return Ok(Ok(Claimed::Closed));
+                    }
+                    Err(error) => return Err(error),
+                };
+                match content {
+                    Content::Whole => claims.claim(&file, print).map(Ok),
+                    Content::Begun => Ok(Err(Odd::Begun)),
+                    Content::Cut => Ok(Err(Odd::Cut)),
+                }
+            })
+            .await?;
+        match claimed {
+            Ok(Claimed::Ours(claim)) => {
+                self.evidence.forget(&name);
+                self.bring_in(claim).await?;
             }
+            Ok(Claimed::Not) => self.evidence.put_off(&name, Instant::now() + self.config.quiet.std()),
+            Ok(Claimed::Closed) => self.evidence.cannot_take(&name, Odd::Closed),
+            Err(odd) => self.evidence.cannot_take(&name, odd),
         }
-    }
-
-    /// Leaves the file for the next scan. The log tells it once, not at every scan; and never its name.
-    fn wait(&mut self, name: OsString, waiting: Waiting, problem: &str) {
-        if !waiting.whole {
-            // Nothing to do about a writer that opens its file twice.
-            tracing::debug!(folder.name = self.name, "folder {}: a file {problem}", self.name);
-            self.waiting.insert(name, waiting);
-        } else if self.waiting.insert(name, waiting) != Some(waiting) {
-            tracing::warn!(folder.name = self.name, "folder {}: a file {problem}; trying again", self.name);
-        }
+        Ok(())
     }
 
     /// A claimed file becomes a submission, or goes back, or is refused.
@@ -262,69 +410,240 @@ impl<'a> Folder<'a> {
             Ok(end) => end,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             // One unreadable file must not keep the others waiting.
-            Err(error) => End::Waits(true, format!("cannot be read: {error}")),
+            Err(error) => {
+                tracing::warn!(
+                    folder.name = self.name,
+                    "folder {}: a file cannot be read: {error}",
+                    self.name
+                );
+                End::Odd(Odd::Closed)
+            }
         };
+        let claims = Arc::clone(&self.claims);
         match end {
-            End::Accepted => {
+            End::Accepted(accepted, sha256) => {
                 crash::reached("intake.answered");
-                self.waiting.remove(claim.name());
-                blocking(move || claim.delete()).await
+                self.refusing = None;
+                let again = matches!(accepted, Accepted::Known(_)) && !claim.left_over;
+                if let (true, Some(name)) = (again, claim.name().to_str()) {
+                    // The claim stays where this fails, and is what is left over at the next scan.
+                    self.intake.tell_again(accepted.id(), name, &sha256).await.map_err(failed)?;
+                }
+                self.on_disk(move || claim.delete()).await
             }
             End::Refused(refusal) if refusal.permanent => {
-                let cause = refusal.cause.as_deref().unwrap_or(&refusal.sentence);
-                tracing::warn!(folder.name = self.name, "folder {}: a file was refused: {cause}", self.name);
-                blocking(move || claim.refuse(&refusal.sentence)).await
+                let file = self.turned_away(claim.name(), Print::of(claim.facts()), &refusal.sentence);
+                self.turn_away(file, refusal.cause.as_deref().unwrap_or(&refusal.sentence)).await?;
+                // Whoever put something in the way there must not keep the others waiting.
+                let moved = self.on_disk(move || claims.refuse(claim, &refusal.sentence)).await;
+                self.unmoved = moved.err().map(|error| error.to_string());
+                Ok(())
             }
             End::Refused(refusal) => {
                 let cause = refusal.cause.unwrap_or(refusal.sentence);
-                self.put_back(claim, true, &format!("was refused for now: {cause}")).await
+                if self.refusing.as_ref() != Some(&cause) {
+                    tracing::warn!(
+                        folder.name = self.name,
+                        "folder {}: files are refused for now, and wait: {cause}",
+                        self.name
+                    );
+                }
+                self.refusing = Some(cause);
+                self.put_back(claim, self.config.scan.std()).await.map(drop)
             }
-            End::Waits(whole, problem) => self.put_back(claim, whole, &problem).await,
+            End::Waits(problem) => {
+                // Nothing to do about a writer that opens its file twice.
+                tracing::debug!(folder.name = self.name, "folder {}: a file {problem}", self.name);
+                self.put_back(claim, self.config.settle.std()).await.map(drop)
+            }
+            End::Odd(odd) => {
+                if let Some(name) = self.put_back(claim, self.config.settle.std()).await? {
+                    self.evidence.cannot_take(&name, odd);
+                }
+                Ok(())
+            }
         }
     }
 
-    async fn put_back(&mut self, claim: Claim, whole: bool, problem: &str) -> io::Result<()> {
-        if let Some((name, print)) = blocking(move || claim.put_back()).await? {
-            self.wait(name, Waiting { print, whole }, problem);
-        }
-        Ok(())
+    async fn put_back(&mut self, claim: Claim, pause: Duration) -> io::Result<Option<OsString>> {
+        let claims = Arc::clone(&self.claims);
+        let Some((name, print)) = self.on_disk(move || claims.put_back(claim)).await? else {
+            return Ok(None);
+        };
+        self.evidence.put_back(name.clone(), print, pause, Instant::now());
+        Ok(Some(name))
     }
 
     async fn submit(&self, claim: &Claim) -> io::Result<End> {
-        let (file, before) = match claim.open() {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Ok(End::Waits(false, "is not a plain file".into())),
-            Err(error) => return Err(error),
+        let limit = self.intake.config().limits.submission.get();
+        if claim.facts().is_plain() && claim.facts().bytes > limit {
+            return Ok(End::Refused(super::too_large(limit)));
+        }
+        let Some((mut file, before)) = claim.open()? else {
+            return Ok(End::Waits("was exchanged while it was taken"));
         };
         let Some(file_name) = claim.name().to_str().filter(|name| names::check(name).is_ok()) else {
             let sentence = "The name of this file is not valid UTF-8 or contains control characters.";
             return Ok(End::Refused(Refusal::permanent("5.6.0", sentence)));
         };
-        let mut file = tokio::fs::File::from_std(file);
         let mut draft = match self.intake.begin().await {
             Ok(draft) => draft,
             Err(refusal) => return Ok(End::Refused(refusal)),
         };
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let length = file.read(&mut chunk).await?;
-            let Some(bytes) = chunk.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
-            if let Err(refusal) = draft.write(bytes).await {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        let after = loop {
+            let (bytes, back) = self.on_disk(move || read(file)).await?;
+            file = back;
+            if bytes.is_empty() {
+                break self.on_disk(move || Ok(Print::of(&dir::Facts::of_open(&file)?))).await?;
+            }
+            digest.update(&bytes);
+            if let Err(refusal) = draft.write(&bytes).await {
                 return Ok(End::Refused(refusal));
             }
-        }
-        let after = Print::of(&file.metadata().await?);
+        };
         if after != before || draft.written() != after.bytes() {
-            return Ok(End::Waits(false, "is still being written".into()));
+            return Ok(End::Waits("is still being written"));
         }
         let arrival = Arrival {
             file: Some(file_name.to_owned()),
             ..Arrival::new(Source::Folder(self.name.to_owned()), self.config.sender.clone())
         };
         Ok(match self.intake.accept(draft, arrival).await {
-            Ok(_) => End::Accepted,
+            Ok(accepted) => End::Accepted(accepted, hex(digest.finish().as_ref())),
             Err(refusal) => End::Refused(refusal),
         })
+    }
+
+    /// Tells the sender of an entry that is not taken.
+    async fn tell_of(&mut self, name: OsString, print: Print, odd: Odd) -> io::Result<()> {
+        let limit = self.intake.config().limits.submission.get();
+        let (root, file) = (self.root.clone(), name.clone());
+        let sha256 = match odd {
+            Odd::Cut | Odd::Begun if print.bytes() <= limit => {
+                self.on_disk(move || Ok(digest_of(&root, &file, limit).ok().flatten())).await?
+            }
+            _ => None,
+        };
+        let shown = name.to_string_lossy();
+        let away = TurnedAway { sha256, ..self.turned_away(&name, print, &odd.sentence(&shown)) };
+        self.turn_away(away, odd.what()).await?;
+        self.evidence.told(&name);
+        Ok(())
+    }
+
+    fn turned_away(&self, name: &OsStr, print: Print, sentence: &str) -> TurnedAway {
+        TurnedAway {
+            source: Source::Folder(self.name.to_owned()),
+            sender: self.config.sender.clone(),
+            name: name.to_string_lossy().into_owned(),
+            version: print.version(),
+            bytes: print.bytes(),
+            sha256: None,
+            sentence: sentence.to_owned(),
+        }
+    }
+
+    /// `what` is for the log, and names no file.
+    async fn turn_away(&self, away: TurnedAway, what: &str) -> io::Result<()> {
+        if let Some(id) = self.intake.turn_away(away).await.map_err(failed)? {
+            tracing::warn!(
+                folder.name = self.name, submission.id = %id,
+                "folder {}: something that lies there is not taken: {what}; its result file, as submission {id}, has its name",
+                self.name
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes results and refused files that are too old, now and then.
+    async fn keep(&mut self) {
+        let now = Instant::now();
+        if self.kept.is_some_and(|kept| now.duration_since(kept) < KEEPING) {
+            return;
+        }
+        self.kept = Some(now);
+        let (wall, retention) = (self.intake.inner.clock.now(), &self.intake.config().retention);
+        let before = |kept: SignedDuration| wall.checked_sub(kept).unwrap_or(jiff::Timestamp::MIN);
+        let (results, refused) = (before(retention.results.signed()), before(retention.refused.signed()));
+        let root = self.root.clone();
+        match self.on_disk(move || keep::clear(&root, results, refused)).await {
+            Ok(0) => {}
+            Ok(n) => tracing::info!(
+                folder.name = self.name,
+                files = n,
+                "folder {}: removed {n} old results and refused files",
+                self.name
+            ),
+            Err(error) => tracing::warn!(
+                folder.name = self.name,
+                "folder {}: old results and refused files could not be removed: {error}",
+                self.name
+            ),
+        }
+    }
+}
+
+/// Trouble with the database, which is over at the next scan or told by an alarm of its own.
+fn failed(refusal: Refusal) -> io::Error {
+    io::Error::other(refusal.cause.unwrap_or(refusal.sentence))
+}
+
+/// What lies under these names, without what is nobody's business.
+fn look_at(
+    root: &Dir,
+    names: Vec<OsString>,
+    is_temporary: &impl Fn(&str) -> bool,
+) -> io::Result<Vec<(OsString, Print, Look)>> {
+    let mut entries = Vec::new();
+    for name in names {
+        if is_silent(&name) {
+            continue;
+        }
+        if let Some(facts) = root.look(&name)? {
+            // A client's sign that something else is whole.
+            if facts.bytes == 0 && names::is_marker(&name.to_string_lossy()) {
+                continue;
+            }
+            let look = Look::of(&facts, is_temporary(&name.to_string_lossy()));
+            entries.push((name, Print::of(&facts), look));
+        }
+    }
+    Ok(entries)
+}
+
+/// Our own folders, hidden files, and what desktops leave behind by themselves: nobody waits for an answer about those.
+fn is_silent(name: &OsStr) -> bool {
+    const DESKTOPS: [&str; 6] = [
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "$recycle.bin",
+        "lost+found",
+        "system volume information",
+    ];
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    let ours = [results::RESULTS, claim::REFUSED].contains(&&*name);
+    ours || name.starts_with('.') || name.starts_with("~$") || DESKTOPS.contains(&&*name)
+}
+
+fn read(mut file: File) -> io::Result<(Vec<u8>, File)> {
+    let mut chunk = vec![0; CHUNK];
+    let length = file.read(&mut chunk)?;
+    chunk.truncate(length);
+    Ok((chunk, file))
+}
+
+fn digest_of(root: &Dir, name: &OsStr, limit: u64) -> io::Result<Option<String>> {
+    let Some((file, _)) = root.open_plain(name)? else { return Ok(None) };
+    let (mut file, mut digest) = (file.take(limit), digest::Context::new(&digest::SHA256));
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = file.read(&mut chunk)?;
+        match chunk.get(..length) {
+            Some(bytes) if !bytes.is_empty() => digest.update(bytes),
+            _ => return Ok(Some(hex(digest.finish().as_ref()))),
+        }
     }
 }
 
@@ -338,20 +657,6 @@ fn watcher(path: &Path, notices: Arc<Notices>) -> io::Result<notify::Recommended
     let mut watcher = notify::recommended_watcher(told).map_err(io::Error::other)?;
     watcher.watch(path, RecursiveMode::NonRecursive).map_err(io::Error::other)?;
     Ok(watcher)
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let meta = std::fs::metadata(path)?;
-    Ok((meta.dev(), meta.ino()))
-}
-
-fn file_names(path: &PathBuf) -> io::Result<HashSet<OsString>> {
-    std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
-}
-
-/// Runs file operations off the tasks that serve the network.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

@@ -41,6 +41,9 @@ pub struct SubmissionFacts {
     pub envelope_to: Vec<String>,
     /// Name of a file.
     pub file: Option<String>,
+    /// SHA-256 of what came in, hex; none of a file that was not taken in.
+    #[serde(default)]
+    pub sha256: Option<String>,
     /// What proved that a mail is its sender's.
     #[serde(default)]
     pub proof: Option<Proof>,
@@ -77,6 +80,39 @@ impl SubmissionFacts {
         let plain = key.open(Self::CONTEXT, sealed)?;
         serde_json::from_slice(&plain)
             .map_err(|_| SpoolError::Damaged { what: "the facts of a submission".into() })
+    }
+}
+
+/// What an answer that is made later has to know about the file that causes it: one that came before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileNote {
+    /// Its name, as its sender wrote it.
+    pub name: String,
+    /// Its SHA-256, hex.
+    pub sha256: String,
+}
+
+impl FileNote {
+    fn context(submission: &str) -> String {
+        format!("file note {submission}")
+    }
+
+    /// Seals it under the master key, for the answer about `submission`.
+    ///
+    /// # Errors
+    /// Where sealing fails.
+    pub fn seal(&self, spool: &Spool, submission: &str) -> Result<Vec<u8>, SpoolError> {
+        spool.master_seal(&Self::context(submission), &serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Opens a sealed note.
+    ///
+    /// # Errors
+    /// Where it is damaged.
+    pub fn open(spool: &Spool, submission: &str, sealed: &[u8]) -> Result<Self, SpoolError> {
+        let plain = spool.master_open(&Self::context(submission), sealed)?;
+        serde_json::from_slice(&plain)
+            .map_err(|_| SpoolError::Damaged { what: "the note about a file".into() })
     }
 }
 

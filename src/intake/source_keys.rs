@@ -54,6 +54,16 @@ pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) 
     }
 }
 
+/// What recognises a file that was turned away, in this `version` of it.
+pub(super) fn turned_away(
+    (source, sender): (&Source, &str),
+    name: &str,
+    version: &str,
+    marker: &Marker,
+) -> String {
+    marker.mark(&fingerprint(&["turned away", &source.to_string(), sender, name, version]))
+}
+
 /// Takes away what is `known`: keys, their recipients, and what was asked for those.
 pub(super) fn narrow(arrival: &mut Arrival, keys: &mut SourceKeys, known: &[String]) {
     let known: HashSet<&String> = known.iter().collect();

@@ -26,7 +26,8 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
             "{text}\n[organization]\nname = \"Example\"\ncountry = \"US\"\ntime_zone = \"UTC\"\n\
-             [store]\ndata_dir = \"/nonexistent\"\nmaster_key = \"env:NONE\"\n"
+             [store]\ndata_dir = {:?}\nmaster_key = \"env:NONE\"\n",
+            folder.path()
         );
         let config: Arc<Config> = Arc::new(toml::from_str(&config).unwrap());
         let master: [u8; 32] = std::array::from_fn(|place| place as u8);
@@ -44,10 +45,25 @@ impl Rig {
         let filter = SubmissionFilter { source: Some(source.to_string()), open: false };
         let mut all = Vec::new();
         for submission in self.store.submissions(&filter, 1000).await.unwrap().into_iter().rev() {
+            if submission.verdict.is_some() {
+                continue;
+            }
             let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             let document = self.store.received(submission.id).await.unwrap().unwrap();
             let body = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
             all.push((SubmissionFacts::open(&key, &submission.facts).unwrap().file.unwrap(), body));
+        }
+        all
+    }
+
+    /// Name and reason of everything from `source` that was turned away, oldest first.
+    pub(super) async fn turned_away(&self, source: Source) -> Vec<(String, String)> {
+        let filter = SubmissionFilter { source: Some(source.to_string()), open: false };
+        let mut all = Vec::new();
+        for submission in self.store.submissions(&filter, 1000).await.unwrap().into_iter().rev() {
+            let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
+            let facts = SubmissionFacts::open(&key, &submission.facts).unwrap();
+            all.extend(facts.refusal.map(|reason| (facts.file.unwrap(), reason)));
         }
         all
     }

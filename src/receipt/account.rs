@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Account, AttemptAccount, Check, Deletion, JobAccount, Kind, Verdict};
+use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, Verdict};
 use crate::commands::{Carried, Outcome};
 use crate::config::{Config, Proof};
 use crate::intake::SubmissionFacts;
@@ -33,15 +33,6 @@ pub enum AccountError {
     Unknown(SubmissionId),
 }
 
-/// An account, and what only the sender may be told.
-#[derive(Debug, Clone)]
-pub struct Known {
-    /// The account.
-    pub account: Account,
-    /// Name of the file that was dropped.
-    pub file: Option<String>,
-}
-
 /// Gives accounts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Accounts {
@@ -67,7 +58,7 @@ impl Accounts {
         kind: Kind,
         only_job: Option<&str>,
         now: Timestamp,
-    ) -> Result<Known, AccountError> {
+    ) -> Result<Account, AccountError> {
         let submission = self.store.submission(id).await?.ok_or(AccountError::Unknown(id))?;
         let (key, facts) = self.opened(&submission)?;
         if submission.verdict != Some(store::Verdict::Command) {
@@ -90,8 +81,8 @@ impl Accounts {
             }
             None => self.known((submission, key.as_ref()), facts, (Kind::Final, None), now).await?,
         };
-        known.account.verdict = Verdict::Command { id, outcome, sentence };
-        known.account.original_message_id = original_message_id;
+        known.verdict = Verdict::Command { id, outcome, sentence };
+        known.original_message_id = original_message_id;
         Ok(known)
     }
 
@@ -109,7 +100,7 @@ impl Accounts {
         facts: SubmissionFacts,
         (kind, only_job): (Kind, Option<&str>),
         now: Timestamp,
-    ) -> Result<Known, AccountError> {
+    ) -> Result<Account, AccountError> {
         let id = submission.id;
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let mut jobs = Vec::new();
@@ -125,7 +116,7 @@ impl Accounts {
             }
             Some(store::Verdict::Jobs | store::Verdict::Command) | None => Verdict::Jobs,
         };
-        let account = Account {
+        Ok(Account {
             submission: id,
             source: submission.source.clone(),
             organization: self.config.organization.name.clone(),
@@ -136,8 +127,8 @@ impl Accounts {
             jobs,
             deletion: self.deletion(&submission),
             dsn: facts.dsn,
-        };
-        Ok(Known { account, file: facts.file })
+            file: facts.file.map(|name| FileAccount { name, sha256: facts.sha256 }),
+        })
     }
 
     async fn job(
@@ -199,10 +190,16 @@ impl Accounts {
 }
 
 impl Account {
+    /// The same for an answer that travels.
+    #[must_use]
+    pub fn without_file(&self) -> Account {
+        Account { file: None, ..self.clone() }
+    }
+
     /// The same without what the sender wrote or called his files: for the record that is kept for years.
     #[must_use]
     pub fn without_sentences(&self) -> Account {
-        let mut account = self.clone();
+        let mut account = self.without_file();
         for job in &mut account.jobs {
             job.hold_sentence = None;
         }

@@ -11,6 +11,9 @@ use crate::job::{Cause, JobState};
 use crate::store::ProviderCopy;
 use crate::text::counted;
 
+/// What is said of a file that came again.
+pub(super) const AGAIN: &str = "This file came before, and is not faxed a second time.";
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Letter {
@@ -46,6 +49,16 @@ pub(super) struct Section {
 
 /// What to say, by mail where there is a `post`: only a mail can be answered.
 pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
+    let letter = about(account, kind, post);
+    if kind != Kind::Again {
+        return letter;
+    }
+    // The rest is what became of the first one.
+    let headline = format!("{AGAIN} {}", letter.headline);
+    Letter { subject: format!("The same file again. {}", letter.subject), headline, ..letter }
+}
+
+fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
     let times = Times::of(account);
     let answerable = post.is_some_and(|post| post.reply_to.is_some());
     let now = post.map_or(account.accepted_at, |post| post.at);
@@ -76,7 +89,7 @@ pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Lett
         }
         // Each of those has a notice of its own.
         Kind::Accepted => told.retain(|(_, said)| said.state != State::Held),
-        Kind::Final | Kind::Command => {}
+        Kind::Final | Kind::Command | Kind::Again => {}
     }
     let (headline, subject) = match told.as_slice() {
         [] if kind == Kind::Command => (String::new(), "Fax".to_owned()),

@@ -74,6 +74,8 @@ pub(super) fn build(
         },
         // There may be several notices on the way; each has an id of its own, and the same one has the same.
         Kind::Held => format!("{}.held.{}", account.submission, short_digest(plain.as_bytes())),
+        // It may come again and again, each time with the same answer.
+        Kind::Again => format!("{}.again.{}", account.submission, post.at.as_millisecond()),
     };
     let host: String = post.host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect();
     let host = if host.is_empty() { "localhost" } else { &host };

@@ -3,9 +3,13 @@
 //! An answer is made in the transaction that causes it, composed at once (while the Submission's key still exists), and sent
 //! until it has left. Its name is unique, so there is one; a crash between the relay's yes and our record of it sends it a
 //! second time, under the same Message-ID.
+//!
+//! Whatever somebody else may keep waiting leaves by a queue of its own: mails by the relay, and results into each folder. A
+//! network folder that hangs, or a relay, delays its own answers alone; and none of them delays the end of the process.
 
 mod alarms;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +22,17 @@ use super::dkim::Dkim;
 use super::dsn::Silence;
 use super::relay::{CONNECTIONS, Login, TokenMap};
 use super::reply::Replies;
-use super::{Account, Kind, Post, Relay, SigningKey, Verdict, compose};
-use crate::alarm::Alarms;
+use super::{Account, FileAccount, Kind, Post, Relay, SigningKey, Verdict, compose};
+use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
 use crate::commands::Outcome;
 use crate::config::Config;
 use crate::crash::reached;
-use crate::intake::{ResultFile, folder};
+use crate::intake::folder::{self, FileThread};
+use crate::intake::{FileNote, ResultFile};
 use crate::job::SubmissionId;
 use crate::spool::{Spool, SpoolError};
-use crate::store::{OutboxRow, Store, StoreError};
+use crate::store::{OutboxRow, Queue, Store, StoreError};
 
 /// Answers in hand at once.
 const AT_ONCE: u32 = 20;
@@ -35,6 +40,10 @@ const AT_ONCE: u32 = 20;
 const NAP: Duration = Duration::from_secs(2);
 /// How long an answer may take to leave before another node tries it.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
+/// How long a folder may take for one result; after that it hangs, and is tried again later.
+const WRITING: Duration = Duration::from_secs(20);
+/// A result that is being written when the process is to end gets this much time.
+const GRACE: Duration = Duration::from_secs(5);
 /// Pauses between tries, in seconds; the last repeats.
 const PAUSES: [i64; 6] = [15, 60, 300, 900, 1800, 3600];
 /// After this an answer that nobody takes is given up.
@@ -52,7 +61,9 @@ pub struct Outbox {
     #[allow(dead_code, reason = "the relay's alarm follows")]
     alarms: Alarms,
     /// Told when a mail is ready to be sent.
-    composed: Notify,
+    mails: Notify,
+    /// Told when a result is ready to be written to this folder.
+    folders: BTreeMap<String, Notify>,
     accounts: Accounts,
     signing: SigningKey,
     relay: Option<(Relay, String)>,
@@ -75,6 +86,8 @@ enum Trouble {
     Relay(#[from] super::relay::RelayError),
     #[error("the result file could not be written: {0}")]
     Folder(#[from] std::io::Error),
+    #[error("the file system of the folder does not answer")]
+    Hangs,
     #[error("{0}")]
     Unconfigured(String),
     #[error("{0}")]
@@ -92,6 +105,10 @@ impl Trouble {
             _ => false,
         }
     }
+}
+
+fn unconfigured(row: &OutboxRow) -> Trouble {
+    Trouble::Unconfigured(format!("the configuration has no folder {:?} any more", row.target))
 }
 
 async fn nap(wake: &Notify, shutdown: &mut watch::Receiver<bool>) {
@@ -128,6 +145,7 @@ fn kind_of(row: &OutboxRow, account: Option<&Account>) -> Kind {
     match row.kind.as_str() {
         "held" => Kind::Held,
         "accepted" => Kind::Accepted,
+        "again" => Kind::Again,
         _ if account.is_some_and(|account| matches!(account.verdict, Verdict::Command { .. })) => {
             Kind::Command
         }
@@ -187,7 +205,7 @@ impl Outbox {
         let dkim = Dkim::of(&config)?;
         let replies = Replies::of(&config, &spool);
         let accounts = Accounts::new(Arc::clone(&config), store.clone(), spool.clone());
-        let composed = Notify::new();
+        let folders = config.folder.keys().map(|name| (name.clone(), Notify::new())).collect();
         Ok(Outbox {
             config,
             store,
@@ -195,7 +213,8 @@ impl Outbox {
             clock,
             wake,
             alarms,
-            composed,
+            mails: Notify::new(),
+            folders,
             accounts,
             signing,
             relay,
@@ -206,22 +225,30 @@ impl Outbox {
 
     /// Works until `shutdown` turns true and what is in hand has left or failed.
     pub async fn run(self, shutdown: watch::Receiver<bool>) {
-        let (answers, alarms) = (shutdown.clone(), shutdown.clone());
-        tokio::join!(self.compose_all(answers), self.send_mails(shutdown), self.tell_alarms(alarms));
+        let folders =
+            self.folders.iter().map(|(name, ready)| self.fill_folder(name, ready, shutdown.clone()));
+        tokio::join!(
+            self.compose_all(shutdown.clone()),
+            self.send_mails(shutdown.clone()),
+            self.tell_alarms(shutdown.clone()),
+            futures_util::future::join_all(folders)
+        );
     }
 
-    /// Composes every answer as soon as it is made, since retention waits for that, and lets those leave that are not mails.
+    /// Composes every answer as soon as it is made, since retention waits for that, and lets those leave that nobody can keep.
     async fn compose_all(&self, mut shutdown: watch::Receiver<bool>) {
+        let folders: Vec<&str> = self.folders.keys().map(String::as_str).collect();
         while !*shutdown.borrow() {
-            let rows = self.claim(false).await;
+            let rows = self.claim(Queue::Compose(&folders), AT_ONCE).await;
             let nothing = rows.is_empty();
             // One after the other: the name of a result file depends on those that are there.
             for row in rows {
-                match self.composed(&row).await {
-                    Ok(Some(_)) if row.way == "mail" => self.composed.notify_one(),
-                    Ok(Some(parcel)) => self.leave(&row, Ok(parcel)).await,
-                    Ok(None) => {}
-                    Err(trouble) => self.leave(&row, Err(trouble)).await,
+                match (self.composed(&row).await, self.folders.get(&row.target)) {
+                    (Ok(Some(_)), _) if row.way == "mail" => self.mails.notify_one(),
+                    (Ok(Some(_)), Some(ready)) if row.way == "folder" => ready.notify_one(),
+                    (Ok(Some(parcel)), _) => self.leave(&row, self.send(&row, parcel).await).await,
+                    (Ok(None), _) => {}
+                    (Err(trouble), _) => self.leave(&row, Err(trouble)).await,
                 }
             }
             if nothing {
@@ -233,27 +260,83 @@ impl Outbox {
     /// Sends composed mails. A relay that does not answer delays other mails, and nothing else.
     async fn send_mails(&self, mut shutdown: watch::Receiver<bool>) {
         while !*shutdown.borrow() {
-            let rows = self.claim(true).await;
+            // Not more mails than leave at once: a lease must not end while its mail waits for a connection.
+            let rows = self.claim(Queue::Mails, CONNECTIONS).await;
             if rows.is_empty() {
-                nap(&self.composed, &mut shutdown).await;
+                nap(&self.mails, &mut shutdown).await;
                 continue;
             }
             let sent = rows.iter().map(|row| async {
-                let parcel = self.composed(row).await.transpose();
-                if let Some(parcel) = parcel {
-                    self.leave(row, parcel).await;
+                match self.composed(row).await {
+                    Ok(Some(parcel)) => self.leave(row, self.send(row, parcel).await).await,
+                    Ok(None) => {}
+                    Err(trouble) => self.leave(row, Err(trouble)).await,
                 }
             });
             futures_util::future::join_all(sent).await;
         }
     }
 
-    async fn claim(&self, mails: bool) -> Vec<OutboxRow> {
+    /// Writes the results for one folder, one after the other.
+    async fn fill_folder(&self, name: &str, ready: &Notify, mut shutdown: watch::Receiver<bool>) {
+        let alarm = Alarm::Results(name.to_owned());
+        let mut thread = None;
+        while !*shutdown.borrow() {
+            let rows = self.claim(Queue::Folder(name), AT_ONCE).await;
+            if rows.is_empty() {
+                nap(ready, &mut shutdown).await;
+                continue;
+            }
+            for row in rows {
+                let written = self.write_result(&row, &mut thread, &mut shutdown).await;
+                match &written {
+                    Ok(()) => self.alarms.clear(&alarm),
+                    Err(trouble) => {
+                        let cause = format!("results for folder {name} wait: {trouble}");
+                        self.alarms.raise(alarm.clone(), cause, self.clock.now());
+                    }
+                }
+                self.leave(&row, written).await;
+            }
+        }
+    }
+
+    async fn write_result(
+        &self,
+        row: &OutboxRow,
+        thread: &mut Option<FileThread>,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> Result<(), Trouble> {
+        let Some(parcel) = self.composed(row).await? else { return Ok(()) };
+        let section = self.config.folder.get(&row.target).ok_or_else(|| unconfigured(row))?;
+        let thread = match thread {
+            Some(thread) => thread,
+            none => none.insert(FileThread::start()?),
+        };
+        // What hangs there from an earlier try would hold this one up as well.
+        if !thread.is_idle() {
+            return Err(Trouble::Hangs);
+        }
+        reached("receipt.sending");
+        let (path, Parcel { name, bytes }) = (section.path.clone(), parcel);
+        let written = thread.run(move || folder::write_result(&path, &name, &bytes));
+        let ending = async {
+            let _ = shutdown.wait_for(|stop| *stop).await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            written = tokio::time::timeout(WRITING, written) => {
+                written.map_err(|_| Trouble::Hangs)??;
+            }
+            () = ending => return Err(Trouble::Hangs),
+        }
+        self.sent(row, None).await
+    }
+
+    async fn claim(&self, queue: Queue<'_>, most: u32) -> Vec<OutboxRow> {
         let now = self.clock.now();
         let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
-        // Not more mails than leave at once: a lease must not end while its mail waits for a connection.
-        let most = if mails { CONNECTIONS } else { AT_ONCE };
-        match self.store.claim_outbox(mails, now, until, most).await {
+        match self.store.claim_outbox(queue, now, until, most).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!(error = %error, "the outbox could not be read: {error}");
@@ -262,11 +345,8 @@ impl Outbox {
         }
     }
 
-    async fn leave(&self, row: &OutboxRow, parcel: Result<Parcel, Trouble>) {
-        let result = match parcel {
-            Ok(parcel) => self.send(row, parcel).await,
-            Err(trouble) => Err(trouble),
-        };
+    /// Records what came of a try.
+    async fn leave(&self, row: &OutboxRow, result: Result<(), Trouble>) {
         let Err(trouble) = result else {
             reached("receipt.recorded");
             return;
@@ -301,17 +381,21 @@ impl Outbox {
             .map_err(|_| Trouble::Given("its submission has no readable name".into()))?;
         let now = self.clock.now();
         let asked = kind_of(row, None);
-        let known = self.accounts.account(submission, asked, row.job_id.as_deref(), now).await?;
-        let kind = kind_of(row, Some(&known.account));
+        let mut account = self.accounts.account(submission, asked, row.job_id.as_deref(), now).await?;
+        let kind = kind_of(row, Some(&account));
         // What is kept for years names no file: its sentences are the general ones.
         let kept = match kind {
             Kind::Final | Kind::Command => {
-                let json = compose(&known.account.without_sentences(), kind, None, &self.signing)?.json;
+                let json = compose(&account.without_sentences(), kind, None, &self.signing)?.json;
                 Some((submission, String::from_utf8_lossy(&json).into_owned()))
             }
-            Kind::Held | Kind::Accepted => None,
+            Kind::Held | Kind::Accepted | Kind::Again => None,
         };
-        let mut account = known.account;
+        if let Some(note) = &row.note {
+            // The key of the first one may be gone, and with it the name.
+            let FileNote { name, sha256 } = FileNote::open(&self.spool, &row.submission_id, note)?;
+            account.file = Some(FileAccount { name, sha256: Some(sha256) });
+        }
         let mut post = None;
         if row.way == "mail" {
             let (Some(section), Some((_, host))) = (&self.config.receipt, &self.relay) else {
@@ -325,6 +409,7 @@ impl Outbox {
             if account.silence() == Silence::Partly {
                 account = account.without_silent();
             }
+            account = account.without_file();
             let reply_to = self.reply_to(submission, &account, now).await?;
             post = Some(Post {
                 from: section.from.clone(),
@@ -341,7 +426,7 @@ impl Outbox {
         let parcel = match composed.mail {
             Some(mail) => Parcel { name: mail.to, bytes: self.signed(mail.bytes)? },
             None => {
-                let dropped = known.file.unwrap_or_else(|| submission.to_string());
+                let dropped = account.file.map_or_else(|| submission.to_string(), |file| file.name);
                 Parcel { name: self.result_name(&dropped, kind, row).await?, bytes: composed.json }
             }
         };
@@ -423,7 +508,7 @@ impl Outbox {
         }
     }
 
-    /// `NAME.json` for the result, `NAME.held.json` for a notice on the way to it.
+    /// `NAME.json` for the result, `NAME.held.json` for a notice on the way to it, `NAME.again.json` for a file that came again.
     async fn result_name(&self, dropped: &str, kind: Kind, row: &OutboxRow) -> Result<String, Trouble> {
         let mut taken = Vec::new();
         if row.way == "sftp" {
@@ -434,8 +519,10 @@ impl Outbox {
         }
         let stem = match (kind, dropped.rsplit_once('.')) {
             (Kind::Final | Kind::Command | Kind::Accepted, _) => dropped.to_owned(),
-            (Kind::Held, Some((stem, _))) if !stem.is_empty() => format!("{stem}.held.x"),
-            (Kind::Held, _) => format!("{dropped}.held.x"),
+            (Kind::Held | Kind::Again, Some((stem, _))) if !stem.is_empty() => {
+                format!("{stem}.{}.x", kind.as_str())
+            }
+            (Kind::Held | Kind::Again, _) => format!("{dropped}.{}.x", kind.as_str()),
         };
         Ok(super::result::name(&stem, |name| taken.iter().any(|taken| taken == name)))
     }
@@ -452,20 +539,18 @@ impl Outbox {
                 self.note_relay(&sent);
                 sent?;
             }
-            "folder" => {
-                let section = self.config.folder.get(&row.target).ok_or_else(|| {
-                    Trouble::Unconfigured(format!(
-                        "the configuration has no folder {:?} any more",
-                        row.target
-                    ))
-                })?;
-                folder::write_result(&section.path, &parcel.name, &parcel.bytes).await?;
-            }
+            // Those that are configured have queues of their own.
+            "folder" => return Err(unconfigured(row)),
             _ => {
                 let sealed = ResultFile::seal(&self.spool, &row.id, &parcel.name, &parcel.bytes)?;
                 result = Some((row.target.clone(), sealed));
             }
         }
+        self.sent(row, result).await
+    }
+
+    /// It has left; `result` is what stays of it in the database.
+    async fn sent(&self, row: &OutboxRow, result: Option<(String, Vec<u8>)>) -> Result<(), Trouble> {
         reached("receipt.sent");
         self.store.record_sent(&row.id, result, self.clock.now()).await?;
         let (submission, kind, way) = (&row.submission_id, &row.kind, &row.way);

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::letter::AGAIN;
 use super::words::{self, State, Times};
 use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Verdict};
 
@@ -18,7 +19,10 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
             (states.iter().max().map_or("failed", |state| state.as_str()), Some(sentence.as_str()))
         }
         // A batch is as good as its worst fax.
-        Verdict::Jobs => (states.iter().max().map_or("failed", |state| state.as_str()), None),
+        Verdict::Jobs => (
+            states.iter().max().map_or("failed", |state| state.as_str()),
+            (kind == Kind::Again).then_some(AGAIN),
+        ),
     };
     let mut counts = Map::new();
     for state in &states {
@@ -26,7 +30,7 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
         counts.insert(state.as_str().to_owned(), json!(n));
     }
     let jobs: Vec<Value> = account.jobs.iter().map(|job| job_record(job, account, &times)).collect();
-    json!({
+    let mut record = json!({
         "format": FORMAT,
         "kind": kind.as_str(),
         "command": match &account.verdict {
@@ -46,7 +50,11 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
             Deletion::By(at) => json!({"state": "kept", "destroyed_by": at.to_string()}),
             Deletion::Done(at) => json!({"state": "destroyed", "destroyed_at": at.to_string()}),
         },
-    })
+    });
+    if let (Some(file), Some(record)) = (&account.file, record.as_object_mut()) {
+        record.insert("file".to_owned(), json!({"name": file.name, "sha256": file.sha256}));
+    }
+    record
 }
 
 fn job_record(job: &JobAccount, account: &Account, times: &Times) -> Value {

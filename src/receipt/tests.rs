@@ -20,6 +20,7 @@ fn account(jobs: Vec<JobAccount>) -> Account {
         jobs,
         deletion: Deletion::By(at("14:52:00")),
         dsn: None,
+        file: None,
     }
 }
 

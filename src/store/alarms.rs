@@ -24,7 +24,7 @@ pub struct AlarmRow {
 
 /// How much waits in one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Queue {
+pub struct Backlog {
     /// How many.
     pub count: u64,
     /// When the oldest came.
@@ -33,17 +33,17 @@ pub struct Queue {
 
 /// How much waits, by place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Queues {
+pub struct Backlogs {
     /// Submissions that are accepted and not prepared.
-    pub unprepared: Queue,
+    pub unprepared: Backlog,
     /// Jobs that wait to be sent.
-    pub queued: Queue,
+    pub queued: Backlog,
     /// Jobs that a provider has, or may have.
-    pub in_hand: Queue,
+    pub in_hand: Backlog,
     /// Jobs that wait for a person.
-    pub held: Queue,
+    pub held: Backlog,
     /// Answers that have not left.
-    pub outbox: Queue,
+    pub outbox: Backlog,
 }
 
 #[derive(FromRow)]
@@ -110,9 +110,9 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn queues(&self) -> Result<Queues, StoreError> {
+    pub async fn queues(&self) -> Result<Backlogs, StoreError> {
         let jobs = "SELECT COUNT(*), MIN(made_at) FROM job WHERE state";
-        Ok(Queues {
+        Ok(Backlogs {
             unprepared: self
                 .queue(
                     "SELECT COUNT(*), MIN(accepted_at) FROM submission WHERE prepare_at IS NOT NULL".into(),
@@ -158,9 +158,9 @@ impl Store {
         Ok(rows.into_iter().map(|(name, at)| (name, at.map(timestamp))).collect())
     }
 
-    async fn queue(&self, sql: String) -> Result<Queue, StoreError> {
+    async fn queue(&self, sql: String) -> Result<Backlog, StoreError> {
         let (count, oldest): (i64, Option<i64>) =
             sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(self.readers()).await?;
-        Ok(Queue { count: count.unsigned_abs(), oldest: oldest.map(timestamp) })
+        Ok(Backlog { count: count.unsigned_abs(), oldest: oldest.map(timestamp) })
     }
 }

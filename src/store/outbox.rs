@@ -2,8 +2,8 @@
 //! places where answers stay: signed receipts, and result files of SFTP users.
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, SubmissionId};
@@ -17,7 +17,7 @@ pub struct OutboxRow {
     pub submission_id: String,
     /// The Job it is about, for a notice.
     pub job_id: Option<String>,
-    /// `accepted`, `held` or `final`.
+    /// `accepted`, `held`, `final` or `again`.
     pub kind: String,
     /// `mail`, `sftp` or `folder`.
     pub way: String,
@@ -27,6 +27,8 @@ pub struct OutboxRow {
     pub refusal: i64,
     /// What is to be sent, once composed; sealed under the master key.
     pub body: Option<Vec<u8>>,
+    /// Which file it is about, sealed under the master key; of an answer to one that came again.
+    pub note: Option<Vec<u8>>,
     /// How often it was tried, this time included.
     pub tries: i64,
     /// Milliseconds since 1970.
@@ -66,40 +68,77 @@ pub struct ResultRow {
 /// A final answer waits so long for what becomes of the providers' copies: it is to tell that too.
 const COPIES_AT_MOST: SignedDuration = SignedDuration::from_secs(20);
 
+/// Answers that are taken together. Each target that may keep us waiting has a queue of its own, so that it keeps no other answer
+/// from leaving.
+#[derive(Debug, Clone, Copy)]
+pub enum Queue<'a> {
+    /// All that is still to be composed; and composed ones that nothing of the others keeps: results in the database, and those
+    /// for folders that are not among these.
+    Compose(&'a [&'a str]),
+    /// Composed mails.
+    Mails,
+    /// Composed results for this folder.
+    Folder(&'a str),
+}
+
+impl Queue<'_> {
+    /// As SQL, with its parameters from `first` on.
+    fn condition(self, first: usize) -> (String, Vec<String>) {
+        match self {
+            Queue::Compose(folders) => {
+                let places: Vec<String> =
+                    (0..folders.len()).map(|n| format!("${}", n.saturating_add(first))).collect();
+                // Never an empty list, in which PostgreSQL finds nothing.
+                let list = if places.is_empty() { "''".to_owned() } else { places.join(", ") };
+                let condition = format!(
+                    "(body IS NULL OR way NOT IN ('mail', 'folder') OR (way = 'folder' AND target NOT IN ({list})))"
+                );
+                (condition, folders.iter().map(|name| (*name).to_owned()).collect())
+            }
+            Queue::Mails => ("way = 'mail' AND body IS NOT NULL".to_owned(), Vec::new()),
+            Queue::Folder(name) => {
+                (format!("way = 'folder' AND body IS NOT NULL AND target = ${first}"), vec![name.to_owned()])
+            }
+        }
+    }
+}
+
 impl Store {
-    /// Leases up to `limit` answers whose time has come: composed mails, or (with `mails` false) all that is still to be composed
-    /// or goes another way. The two are taken apart, so that a relay that does not answer keeps no answer from being written. A final
-    /// answer is left to wait a little while a provider's copy of its documents is there.
+    /// Leases up to `limit` answers of `queue` whose time has come. A final answer is left to wait a little while a provider's copy
+    /// of its documents is there.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn claim_outbox(
         &self,
-        mails: bool,
+        queue: Queue<'_>,
         now: Timestamp,
         lease_until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let node = self.node.clone();
+        let (condition, targets) = queue.condition(6);
+        let sql = format!(
+            "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
+             (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
+               AND {condition} \
+               AND NOT (kind = 'final' AND body IS NULL AND made_at > $5 AND EXISTS (SELECT 1 FROM attempt \
+                 JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
+                 AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) \
+               ORDER BY next_at LIMIT $4) RETURNING *"
+        );
         self.write(move |tx| {
             Box::pin(async move {
-                Ok(sqlx::query_as(
-                    "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
-                     (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
-                       AND (way = 'mail' AND body IS NOT NULL) = ($5 = 1) \
-                       AND NOT (kind = 'final' AND body IS NULL AND made_at > $6 AND EXISTS (SELECT 1 FROM attempt \
-                         JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
-                         AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) \
-                       ORDER BY next_at LIMIT $4) RETURNING *",
-                )
-                .bind(node)
-                .bind(millis(lease_until))
-                .bind(millis(now))
-                .bind(i64::from(limit))
-                .bind(i64::from(mails))
-                .bind(millis(now.checked_sub(COPIES_AT_MOST).unwrap_or(Timestamp::MIN)))
-                .fetch_all(&mut *tx)
-                .await?)
+                let mut query = sqlx::query_as(AssertSqlSafe(sql))
+                    .bind(node)
+                    .bind(millis(lease_until))
+                    .bind(millis(now))
+                    .bind(i64::from(limit))
+                    .bind(millis(now.checked_sub(COPIES_AT_MOST).unwrap_or(Timestamp::MIN)));
+                for target in targets {
+                    query = query.bind(target);
+                }
+                Ok(query.fetch_all(&mut *tx).await?)
             })
         })
         .await
@@ -120,11 +159,12 @@ impl Store {
         let id = id.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                // A composed mail goes back into the queue, for whoever sends mails; other ways go on at once.
+                // What somebody else may keep waiting goes into a queue of its own; the rest goes on at once.
                 sqlx::query(
-                    "UPDATE outbox SET body = $1, tries = CASE WHEN way = 'mail' THEN 0 ELSE tries END, \
-                     lease_by = CASE WHEN way = 'mail' THEN NULL ELSE lease_by END, \
-                     lease_until = CASE WHEN way = 'mail' THEN NULL ELSE lease_until END WHERE id = $2",
+                    "UPDATE outbox SET body = $1, note = NULL, \
+                     tries = CASE WHEN way IN ('mail', 'folder') THEN 0 ELSE tries END, \
+                     lease_by = CASE WHEN way IN ('mail', 'folder') THEN NULL ELSE lease_by END, \
+                     lease_until = CASE WHEN way IN ('mail', 'folder') THEN NULL ELSE lease_until END WHERE id = $2",
                 )
                 .bind(body)
                 .bind(id)
@@ -398,7 +438,7 @@ pub(super) async fn tell_final(
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, None, "final", &format!("final:{submission}"), now).await
+    tell(tx, submission, None, "final", (&format!("final:{submission}"), None), now).await
 }
 
 /// Notices that `job` is held; `version` tells one hold of a Job from the next.
@@ -409,7 +449,7 @@ pub(super) async fn tell_held(
     version: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, Some(job), "held", &format!("held:{job}:{version}"), now).await
+    tell(tx, submission, Some(job), "held", (&format!("held:{job}:{version}"), None), now).await
 }
 
 /// Tells the sender of `submission` by mail that it was accepted, and as what; once, however often it is prepared.
@@ -418,7 +458,18 @@ pub(super) async fn tell_accepted(
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, None, "accepted", &format!("accepted:{submission}"), now).await
+    tell(tx, submission, None, "accepted", (&format!("accepted:{submission}"), None), now).await
+}
+
+/// Tells the sender of a file that came again how the first one, `submission`, stands. `note` says which file.
+pub(super) async fn tell_again(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    note: Vec<u8>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let name = format!("again:{submission}:{}", millis(now));
+    tell(tx, submission, None, "again", (&name, Some(note)), now).await
 }
 
 async fn tell(
@@ -426,7 +477,7 @@ async fn tell(
     submission: SubmissionId,
     job: Option<JobId>,
     kind: &str,
-    name: &str,
+    (name, note): (&str, Option<Vec<u8>>),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let ways: Ways = sqlx::query_as("SELECT source, receipt_to, verdict FROM submission WHERE id = $1")
@@ -442,11 +493,13 @@ async fn tell(
     let mail = ways.receipt_to.map(|address| ("mail".to_owned(), address));
     // A mailbox is answered by mail. And who drops files waits for one result; an acceptance is for people.
     let drop = drop.filter(|(way, _)| way != "imap" && kind != "accepted");
-    let refusal = kind == "final" && matches!(ways.verdict.as_deref(), Some("refused" | "command"));
+    let refused = matches!(ways.verdict.as_deref(), Some("refused" | "command"));
+    // What came again was not faxed again: a program that never tires must not write without end.
+    let refusal = kind == "again" || (kind == "final" && refused);
     for (way, target) in drop.into_iter().chain(mail) {
         sqlx::query(
-            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal, note) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
         )
         .bind(format!("{name}:{way}"))
         .bind(submission.as_str())
@@ -456,6 +509,7 @@ async fn tell(
         .bind(target)
         .bind(millis(now))
         .bind(i64::from(refusal))
+        .bind(note.clone())
         .execute(&mut *tx)
         .await?;
     }

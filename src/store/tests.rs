@@ -377,7 +377,7 @@ async fn a_submission_is_answered_once_when_its_last_job_ends() {
     advance(&store, &jobs[0], Event::Cancel, 2).await;
     assert_eq!(store.unsent(id).await.unwrap(), 0);
     advance(&store, &jobs[1], Event::Cancel, 3).await;
-    let outbox = store.claim_outbox(false, at(4), at(60), 10).await.unwrap();
+    let outbox = store.claim_outbox(Queue::Compose(&[]), at(4), at(60), 10).await.unwrap();
     let mut ways: Vec<_> =
         outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
     ways.sort_unstable();
@@ -432,7 +432,7 @@ async fn a_held_job_tells_and_its_attempts_are_recorded_with_their_causes() {
     assert_eq!(attempt.cause(), Some(Cause::LineTrouble));
     assert_eq!(attempt.pages_sent, Some(1));
     assert_eq!(attempt.ended(), Some(at(9)));
-    let told = store.claim_outbox(false, at(10), at(60), 10).await.unwrap();
+    let told = store.claim_outbox(Queue::Compose(&[]), at(10), at(60), 10).await.unwrap();
     assert!(told.iter().all(|row| row.kind == "held" && row.submission_id == id.as_str()));
     assert_eq!(told.len(), 2);
 }

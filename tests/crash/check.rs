@@ -244,7 +244,7 @@ async fn fetched(stage: &Stage) -> std::path::PathBuf {
 /// No document is left, sealed or not.
 fn gone_when_done(stage: &Stage) {
     let mut left = Vec::new();
-    let mut folders = vec![stage.path("data/spool"), stage.path("scans/.faxbridge")];
+    let mut folders = vec![stage.path("data/spool"), stage.path("data/claims")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

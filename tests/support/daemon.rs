@@ -43,9 +43,27 @@ impl Daemon {
         log: Stdio,
         environment: &[(&str, String)],
     ) -> Daemon {
+        Daemon::begin(Command::new(PROGRAM), config, data, log, environment)
+    }
+
+    /// The same as another user, who is given the program to run.
+    pub(crate) fn spawn_as((program, user): (&Path, u32), config: &Path, data: &Path, log: &Path) -> Daemon {
+        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(program);
+        command.uid(user).gid(user);
+        Daemon::begin(command, config, data, log.into(), &[])
+    }
+
+    fn begin(
+        mut command: Command,
+        config: &Path,
+        data: &Path,
+        log: Stdio,
+        environment: &[(&str, String)],
+    ) -> Daemon {
         let written = data.join("addresses.json");
         let _ = std::fs::remove_file(&written);
-        let child = Command::new(PROGRAM)
+        let child = command
             .arg("serve")
             .arg("--config")
             .arg(config)

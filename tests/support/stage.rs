@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -131,6 +131,46 @@ impl Stage {
     /// Starts the daemon.
     pub(crate) async fn start(&mut self) {
         self.start_with(&[]).await;
+    }
+
+    /// Starts the daemon as another user of this system, to whom the stage's secrets, its data and `scans` are given first.
+    pub(crate) async fn start_as(&mut self, user: u32) {
+        self.hand_over(user, &["data", "scans", "master.key", "provider.token", "webhook.key"]);
+        // Nobody else can reach into the folder that this was built in.
+        let program = self.path("faxbridge");
+        if !program.exists() {
+            std::fs::copy(PROGRAM, &program).unwrap();
+        }
+        self.let_through();
+        let (config, log) = (self.path("faxbridge.toml"), self.path("daemon.log"));
+        self.daemon = Some(Daemon::spawn_as((&program, user), &config, &self.data, &log));
+        if let Err(failed) = self.daemon().listening().await {
+            panic!("the daemon did not start, {}; its log:\n{}", failed.status, self.log_tail());
+        }
+    }
+
+    /// Makes these, with all in them, another user's.
+    pub(crate) fn hand_over(&self, user: u32, names: &[&str]) {
+        let paths = names.iter().map(|name| self.path(name));
+        let owner = format!("{user}:{user}");
+        let done = std::process::Command::new("chown").arg("-Rh").arg(owner).args(paths).status().unwrap();
+        assert!(done.success(), "these tests run as root");
+    }
+
+    /// Lets others through the stage's folder, to what in it is theirs.
+    pub(crate) fn let_through(&self) {
+        std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    }
+
+    /// Runs a shell script in `folder` as somebody whom the daemon does not know.
+    pub(crate) async fn stranger(&self, folder: &str, script: &str) -> Output {
+        self.let_through();
+        Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec", script])
+            .current_dir(self.path(folder))
+            .output()
+            .await
+            .expect("util-linux is installed")
     }
 
     /// Starts the daemon with more in its environment.

@@ -196,14 +196,17 @@ fn tls(
     }
 }
 
-/// Watched folders exist, can be written, and lie on one file system with the folder into which files are claimed.
+/// Watched folders exist, can be written, and nobody else can exchange what lies there.
 pub(super) fn folders(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+    // Whoever looks, root for instance: the daemon is whose data folder it is.
+    let us = rustix::process::geteuid().as_raw();
+    let daemon = std::fs::metadata(&loaded.config.store.data_dir).map_or(us, |facts| facts.uid());
     for (name, folder) in &loaded.config.folder {
         let (path, shown) = (&folder.path, folder.path.display());
         let key = format!("folder.{}.path", super::config_key(name));
         let fault = |sentence: String| loaded.fault(&key, sentence);
-        let facts = match std::fs::metadata(path) {
-            Ok(facts) if facts.is_dir() => facts,
+        match std::fs::metadata(path) {
+            Ok(facts) if facts.is_dir() => {}
             Ok(_) => {
                 findings.fault(fault(format!("{shown} is not a folder")))?;
                 continue;
@@ -214,23 +217,15 @@ pub(super) fn folders(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resul
                 )))?;
                 continue;
             }
-        };
-        if !may_write(path) {
+        }
+        if let Err(error) = intake::folder::trusted_by(path, daemon) {
+            findings.fault(fault(error.to_string()))?;
+        } else if may_write(path) {
+            findings.ok(format_args!("the folder {shown} can be watched"))?;
+        } else {
             findings.warn(fault(format!(
                 "this user may not write to {shown}; the daemon's user must, to claim files by renaming them"
             )))?;
-            continue;
-        }
-        let claimed = path.join(".faxbridge");
-        match std::fs::metadata(&claimed) {
-            Ok(own) if own.dev() != facts.dev() => {
-                let sentence = format!(
-                    "{} lies on another file system than {shown}; files cannot be claimed by renaming them",
-                    claimed.display()
-                );
-                findings.fault(fault(sentence))?;
-            }
-            _ => findings.ok(format_args!("the folder {shown} can be watched"))?,
         }
     }
     Ok(())

@@ -208,6 +208,7 @@ impl Desk {
             "final" => "final receipt",
             "accepted" => "notice that it was accepted",
             "command" => "answer to a command",
+            "again" => "answer to the same file again",
             _ => "notice that it is held",
         };
         let way = if answer.way == "mail" { "by mail" } else { "as a result file" };

@@ -1,73 +1,155 @@
 //! Claims: files moved to where only we are, and where they go from there.
+//!
+//! That is `claims/NAME` in the data folder, which nobody else may enter, where it is on the watched folder's file system. What
+//! a rename may do is found by trying: under systemd two folders of one disk can be two mounts. Where it may not, it is
+//! `.faxbridge/claimed` in the watched folder itself, held by its descriptor.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::evidence::{Print, open_plain};
-use super::results::{make_plain, move_new};
+use rustix::io::Errno;
 
-/// Names tried for a file in `refused/` before giving up.
-const TRIES: u32 = 1000;
+use super::dir::{Dir, Facts, numbered};
+use super::evidence::Print;
+
+/// Names tried for a file in `refused/` before it gets one that nobody has.
+const TRIES: u32 = 20;
+/// Claims looked at in one go.
+const MOST: usize = 1000;
+/// Where refused files go.
+pub(super) const REFUSED: &str = "refused";
+/// Ours in a watched folder, where claims cannot lie elsewhere.
+pub(super) const OWN: &str = ".faxbridge";
 
 /// The claims of one folder.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Claims {
-    folder: PathBuf,
-    private: PathBuf,
+    folder: Dir,
+    outside: Dir,
+    /// A rename to `outside` is not possible.
+    apart: AtomicBool,
 }
 
 /// One file that is ours now.
 #[derive(Debug)]
 pub(super) struct Claim {
-    claims: Claims,
+    place: Dir,
     name: OsString,
+    facts: Facts,
+    /// It was not claimed just now: what was said about it may have been said.
+    pub(super) left_over: bool,
+}
+
+/// What came of trying to claim a file.
+#[derive(Debug)]
+pub(super) enum Claimed {
+    Ours(Claim),
+    /// It is gone, another now, or a claim of that name is still open: the next look tells.
+    Not,
+    /// The system does not let us.
+    Closed,
 }
 
 impl Claims {
-    /// Makes `.faxbridge/claimed` in `folder`, and makes sure that nobody else has a say there.
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        let own = folder.join(".faxbridge");
-        let private = own.join("claimed");
-        for path in [&own, &private] {
-            match DirBuilder::new().mode(0o700).create(path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let meta = std::fs::symlink_metadata(path)?;
-                    if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
-                        return Err(io::Error::other(
-                            "its .faxbridge belongs to somebody else, or is a link",
-                        ));
-                    }
-                    std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
-                }
-                Err(error) => return Err(error),
-            }
+    /// Claims of `folder`; `outside` is the place apart from it, in the data folder.
+    pub(super) fn open(folder: Dir, outside: &Path, name: &str) -> io::Result<Self> {
+        let outside = Dir::open(outside)?.private(OsStr::new("claims"))?.private(&plain(name))?;
+        // After a reload the former watch may be finishing a file: what is in its hands is not left over.
+        if !outside.lock()? {
+            return Err(io::ErrorKind::ResourceBusy.into());
         }
-        Ok(Claims { folder: folder.to_owned(), private })
+        Ok(Claims { folder, outside, apart: AtomicBool::new(false) })
     }
 
-    /// Claims that a crash left.
-    pub(super) fn left_over(&self) -> io::Result<Vec<Claim>> {
-        let entries = std::fs::read_dir(&self.private)?;
-        entries.map(|entry| Ok(Claim { claims: self.clone(), name: entry?.file_name() })).collect()
-    }
-
-    /// Claims the file. `None`: it is gone, or a claim of that name is still open.
-    pub(super) fn claim(&self, name: &OsStr) -> io::Result<Option<Claim>> {
-        let target = self.private.join(name);
-        // Nobody but us, one file at a time, moves anything in there: looking first is enough.
-        if std::fs::symlink_metadata(&target).is_ok() {
+    fn inside(&self, make: bool) -> io::Result<Option<Dir>> {
+        if !make && self.folder.look(OsStr::new(OWN))?.is_none() {
             return Ok(None);
         }
-        match std::fs::rename(self.folder.join(name), target) {
-            Ok(()) => Ok(Some(Claim { claims: self.clone(), name: name.to_owned() })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        self.folder.private(OsStr::new(OWN))?.private(OsStr::new("claimed")).map(Some)
+    }
+
+    /// Claims that a crash left, in either place.
+    pub(super) fn left_over(&self) -> io::Result<Vec<Claim>> {
+        let inside = match self.inside(false) {
+            Ok(inside) => inside,
+            // Somebody else's, which we have no use for: nothing of ours lies there.
+            Err(_) if !self.apart.load(Ordering::Relaxed) => None,
+            Err(error) => return Err(error),
+        };
+        let mut claims = Vec::new();
+        for place in inside.iter().chain([&self.outside]) {
+            for name in place.names(MOST)? {
+                if let Some(facts) = place.look(&name)? {
+                    claims.push(Claim { place: place.clone(), name, facts, left_over: true });
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Claims the plain file `name`, if it still is the one with this `print`.
+    pub(super) fn claim(&self, name: &OsStr, print: Print) -> io::Result<Claimed> {
+        if !self.apart.load(Ordering::Relaxed) {
+            match self.claim_to(&self.outside, name, print) {
+                Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
+                    self.apart.store(true, Ordering::Relaxed);
+                }
+                claimed => return claimed,
+            }
+        }
+        match self.inside(true)? {
+            Some(place) => self.claim_to(&place, name, print),
+            None => Ok(Claimed::Not),
         }
     }
+
+    fn claim_to(&self, place: &Dir, name: &OsStr, print: Print) -> io::Result<Claimed> {
+        match self.folder.move_to_private(name, place) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Claimed::Not),
+            Err(error) => {
+                return match Errno::from_io_error(&error) {
+                    Some(Errno::NOENT) => Ok(Claimed::Not),
+                    Some(Errno::PERM | Errno::ACCESS) => Ok(Claimed::Closed),
+                    _ => Err(error),
+                };
+            }
+        }
+        let Some(facts) = place.look(name)? else { return Ok(Claimed::Not) };
+        let claim = Claim { place: place.clone(), name: name.to_owned(), facts, left_over: false };
+        if facts.is_plain() && Print::of(&facts) == print {
+            return Ok(Claimed::Ours(claim));
+        }
+        // It was exchanged between the look and the claim, or is still written to.
+        claim.put_back(&self.folder)?;
+        Ok(Claimed::Not)
+    }
+
+    /// Back to where it was, as it was.
+    pub(super) fn put_back(&self, claim: Claim) -> io::Result<Option<(OsString, Print)>> {
+        claim.put_back(&self.folder)
+    }
+
+    /// Into `refused/`, with the reason in a text file beside it.
+    pub(super) fn refuse(&self, claim: Claim, sentence: &str) -> io::Result<()> {
+        claim.refuse(&self.folder, sentence)
+    }
+}
+
+/// Claims in the data folder `data` that lie there for folders other than these: nobody takes them up. Name and number of each.
+#[must_use]
+pub fn abandoned<'a>(data: &Path, configured: impl Iterator<Item = &'a str>) -> Vec<(String, usize)> {
+    let known: Vec<OsString> = configured.map(plain).collect();
+    let Ok(claims) = Dir::open(&data.join("claims")) else { return Vec::new() };
+    let others = claims.names(MOST).unwrap_or_default().into_iter().filter(|name| !known.contains(name));
+    let counted = others.filter_map(|name| {
+        let files = claims.folder(&name).and_then(|folder| folder.names(MOST)).ok()?.len();
+        (files > 0).then(|| (name.to_string_lossy().into_owned(), files))
+    });
+    counted.collect()
 }
 
 impl Claim {
@@ -75,68 +157,99 @@ impl Claim {
         &self.name
     }
 
-    fn path(&self) -> PathBuf {
-        self.claims.private.join(&self.name)
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    /// The file and its print. `None` if it is not one plain file: it was swapped between the look and the claim.
+    /// The file and its print. `None` if it is not one plain file.
     pub(super) fn open(&self) -> io::Result<Option<(File, Print)>> {
-        let file = match open_plain(&self.path()) {
-            Ok(file) => file,
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let meta = file.metadata()?;
-        Ok((meta.is_file() && meta.nlink() == 1).then(|| (file, Print::of(&meta))))
+        let opened = self.place.open_plain(&self.name)?;
+        Ok(opened
+            .filter(|(_, facts)| facts.is_same_file(&self.facts))
+            .map(|(file, facts)| (file, Print::of(&facts))))
     }
 
     /// The submission has it now.
     pub(super) fn delete(self) -> io::Result<()> {
-        std::fs::remove_file(self.path())
+        self.place.remove(&self.name, &self.facts)
     }
 
-    /// Back to where it was, as it was. If another file took that name meanwhile, the claim stays, for the next scan.
-    pub(super) fn put_back(self) -> io::Result<Option<(OsString, Print)>> {
-        let print = std::fs::symlink_metadata(self.path()).map(|meta| Print::of(&meta))?;
-        match move_new(&self.path(), &self.claims.folder.join(&self.name)) {
-            Ok(()) => Ok(Some((self.name, print))),
+    /// If another file took its name meanwhile, the claim stays, for the next scan.
+    fn put_back(self, folder: &Dir) -> io::Result<Option<(OsString, Print)>> {
+        match self.place.move_new(&self.name, folder, &self.name) {
+            Ok(()) => {
+                let now = folder.look(&self.name)?;
+                Ok(now.map(|facts| (self.name, Print::of(&facts))))
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Into `refused/`, with the reason in a text file beside it.
-    pub(super) fn refuse(self, sentence: &str) -> io::Result<()> {
-        let refused = self.claims.folder.join("refused");
-        make_plain(&refused)?;
-        for number in 1..=TRIES {
+    fn refuse(self, folder: &Dir, sentence: &str) -> io::Result<()> {
+        let refused = folder.shared(OsStr::new(REFUSED))?;
+        let numbers = (1..=u64::from(TRIES)).chain([self.facts.inode.saturating_add(u64::from(TRIES))]);
+        for number in numbers {
             let name = if number == 1 { self.name.clone() } else { numbered(&self.name, number) };
-            let mut reason = name.clone();
-            reason.push(".txt");
-            let reason = refused.join(reason);
-            if reason.symlink_metadata().is_ok() {
+            let reason = reason_of(&name);
+            if refused.look(&reason)?.is_some() {
                 continue;
             }
-            match move_new(&self.path(), &refused.join(&name)) {
-                Ok(()) => return File::create_new(reason)?.write_all(format!("{sentence}\n").as_bytes()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+            // The reason first: after a crash between the two there is one too many, and no file without one.
+            let mut file = refused.create(&reason)?;
+            file.write_all(format!("{sentence}\n").as_bytes())?;
+            let Err(error) = self.place.move_new(&self.name, &refused, &name) else { return Ok(()) };
+            refused.remove(&reason, &Facts::of_open(&file)?)?;
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error);
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
     }
 }
 
-/// `scan.pdf` as `scan.2.pdf`.
-pub(super) fn numbered(name: &OsStr, number: u32) -> OsString {
-    let path = Path::new(name);
-    let mut numbered = path.file_stem().unwrap_or(name).to_owned();
-    numbered.push(format!(".{number}"));
-    if let Some(extension) = path.extension() {
-        numbered.push(".");
-        numbered.push(extension);
+/// The name of the reason beside a refused file.
+pub(super) fn reason_of(name: &OsStr) -> OsString {
+    let mut reason = name.to_owned();
+    reason.push(".txt");
+    // The file keeps its name; a reason that would have too long a one is cut in the middle of it.
+    if reason.len() <= 255 { reason } else { numbered(&reason, 1) }
+}
+
+/// A section's name as that of a folder: nothing in it leads elsewhere.
+fn plain(name: &str) -> OsString {
+    let mut plain = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => plain.push(char::from(byte)),
+            byte => plain.push_str(&format!("%{byte:02x}")),
+        }
     }
-    numbered
+    if plain.is_empty() { "%".into() } else { plain.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_of_sections_that_are_gone_are_found() {
+        let data = tempfile::tempdir().unwrap();
+        assert_eq!(abandoned(data.path(), ["scans"].into_iter()), []);
+        for name in ["scans/a.pdf", "old/b.pdf", "old/c.pdf"] {
+            let path = data.path().join("claims").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        std::fs::create_dir(data.path().join("claims/empty")).unwrap();
+        assert_eq!(abandoned(data.path(), ["scans"].into_iter()), [("old".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn names_of_sections_lead_nowhere() {
+        for (name, expected) in [("scans", "scans"), ("../x", "%2e%2e%2fx"), ("", "%"), ("ä b", "%c3%a4%20b")]
+        {
+            assert_eq!(plain(name), expected);
+        }
+    }
 }

@@ -1,60 +1,80 @@
 //! Result files beside the drops: whole or not there, and never over another file.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Write};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
+use aws_lc_rs::digest;
+use rustix::fs::FileType;
 
-use super::claim::numbered;
+use super::dir::{Dir, Facts, numbered};
+use super::trust::trusted;
 use crate::intake::sftp::names;
+use crate::spool::hex;
 
-/// Names tried before giving up.
-const TRIES: u32 = 1000;
+/// Names tried before a result gets one that nobody has.
+const TRIES: u32 = 20;
+/// Names in a folder that are looked through for leftovers.
+const MOST: usize = 50_000;
+/// Where results go.
+pub(super) const RESULTS: &str = "results";
+/// How the names of half-written results begin.
+const TEMPORARY: &str = ".faxbridge-";
 
 /// Writes `body` as `results/NAME` in `folder`: under a temporary name, synced, then renamed.
 ///
 /// Where a file of that name is there, it stays and the new one is called `NAME.2` and so on (`scan.2.json`); if the one
 /// that is there says the same, this result was written before, by a try that did not come to record it, and nothing is
-/// written. Returns the path of the file that holds `body`.
+/// written. Returns the path of the file that holds `body`. It may wait for a file system for as long as that hangs.
 ///
 /// # Errors
-/// The folder cannot be written, or `name` is not a file name.
-pub async fn write_result(folder: &Path, name: &str, body: &[u8]) -> io::Result<PathBuf> {
+/// The folder cannot be written or trusted, or `name` is not a file name.
+pub fn write_result(folder: &Path, name: &str, body: &[u8]) -> io::Result<PathBuf> {
     names::check(name).map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
-    let (folder, name, body) = (folder.join("results"), name.to_owned(), body.to_owned());
-    super::blocking(move || write(&folder, OsStr::new(&name), &body)).await
+    trusted(folder).map_err(io::Error::other)?;
+    let root = Dir::open(folder)?;
+    let written = write(&root, OsStr::new(name), body)?;
+    Ok(folder.join(RESULTS).join(written))
 }
 
-fn write(folder: &Path, name: &OsStr, body: &[u8]) -> io::Result<PathBuf> {
+fn write(root: &Dir, name: &OsStr, body: &[u8]) -> io::Result<OsString> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    make_plain(folder)?;
+    let results = root.shared(OsStr::new(RESULTS))?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!(".faxbridge-{}-{count}.tmp", std::process::id()));
-    let result = write_and_move(&temporary, folder, name, body);
+    let temporary = OsString::from(format!("{TEMPORARY}{}-{count}.tmp", std::process::id()));
+    // What lies under that name is what a crash left of an earlier process of the same number.
+    if let Some(facts) = root.look(&temporary)? {
+        root.remove(&temporary, &facts)?;
+    }
+    // In the folder itself, not in results/: there it gets the group that the folder hands down.
+    let mut file = root.create(&temporary)?;
+    let facts = Facts::of_open(&file)?;
+    let written = file
+        .write_all(body)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| move_in(root, &temporary, &results, name, body));
     // Gone when it was moved; left when it was not.
-    let _ = std::fs::remove_file(&temporary);
-    result
+    let removed = root.remove(&temporary, &facts);
+    let name = written?;
+    removed?;
+    results.sync()?;
+    Ok(name)
 }
 
-fn write_and_move(temporary: &Path, folder: &Path, name: &OsStr, body: &[u8]) -> io::Result<PathBuf> {
-    // What lies under the temporary name is what a crash left of an earlier process of the same number.
-    let _ = std::fs::remove_file(temporary);
-    let mut file = File::create_new(temporary)?;
-    file.write_all(body)?;
-    file.sync_all()?;
-    for number in 1..=TRIES {
-        let target = folder.join(if number == 1 { name.to_owned() } else { numbered(name, number) });
-        match move_new(temporary, &target) {
-            Ok(()) => {
-                File::open(folder)?.sync_all()?;
-                return Ok(target);
-            }
+fn move_in(root: &Dir, temporary: &OsStr, results: &Dir, name: &OsStr, body: &[u8]) -> io::Result<OsString> {
+    let digest = hex(digest::digest(&digest::SHA256, body).as_ref());
+    let own = || numbered(name, digest.get(..16).unwrap_or_default());
+    for number in 1..=TRIES.saturating_add(1) {
+        let target = match number {
+            1 => name.to_owned(),
+            2..=TRIES => numbered(name, number),
+            _ => own(),
+        };
+        match root.move_new(temporary, results, &target) {
+            Ok(()) => return Ok(target),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if std::fs::read(&target).is_ok_and(|there| there == body) {
+                if says(results, &target, body)? {
                     return Ok(target);
                 }
             }
@@ -64,68 +84,90 @@ fn write_and_move(temporary: &Path, folder: &Path, name: &OsStr, body: &[u8]) ->
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Makes a folder in one that strangers write to; one that is there must be a folder, not a link to where they would have us
-/// write.
-pub(super) fn make_plain(folder: &Path) -> io::Result<()> {
-    match std::fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => return made,
+/// Whether a plain file is there that says the same. Anything else is not even opened.
+fn says(results: &Dir, name: &OsStr, body: &[u8]) -> io::Result<bool> {
+    let same_size = |facts: &Facts| facts.kind == FileType::RegularFile && facts.bytes == body.len() as u64;
+    if !results.look(name)?.is_some_and(|facts| same_size(&facts)) {
+        return Ok(false);
     }
-    if std::fs::symlink_metadata(folder)?.is_dir() {
-        return Ok(());
-    }
-    Err(io::Error::other("something that is no folder has the name of ours"))
+    let Ok(Some((file, _))) = results.open_plain(name) else { return Ok(false) };
+    let mut there = Vec::with_capacity(body.len());
+    file.take((body.len() as u64).saturating_add(1)).read_to_end(&mut there)?;
+    Ok(there == body)
 }
 
-/// Removes what processes that were killed left half-written in `results/`.
-pub(super) fn clear_temporaries(folder: &Path) -> io::Result<()> {
-    let entries = match std::fs::read_dir(folder.join("results")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
+/// Removes what processes that were killed left half-written.
+pub(super) fn clear_temporaries(root: &Dir) -> io::Result<()> {
     // Ours may be at work this moment.
-    let own = format!(".faxbridge-{}-", std::process::id());
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(".faxbridge-") && name.ends_with(".tmp") && !name.starts_with(&own) {
-            std::fs::remove_file(entry.path())?;
+    let own = format!("{TEMPORARY}{}-", std::process::id());
+    // Earlier versions wrote them in results/.
+    let results = root.look(OsStr::new(RESULTS))?.and_then(|_| root.folder(OsStr::new(RESULTS)).ok());
+    for place in [Some(root.clone()), results].into_iter().flatten() {
+        for name in place.names(MOST)? {
+            let text = name.to_string_lossy();
+            if !text.starts_with(TEMPORARY) || !text.ends_with(".tmp") || text.starts_with(&own) {
+                continue;
+            }
+            if let Some(facts) = place.look(&name)?.filter(|facts| facts.is_plain() && facts.is_trusted()) {
+                place.remove(&name, &facts)?;
+            }
         }
     }
     Ok(())
 }
 
-/// Renames, but never over another file.
-pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // File systems that know no such rename (NFS, some FUSE ones) know links, or nothing at all.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from)
-        }
-        moved => Ok(moved?),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
     use super::*;
 
-    #[tokio::test]
-    async fn results_never_overwrite_and_are_written_once() {
+    #[test]
+    fn results_never_overwrite_and_are_written_once() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join("results").join(name);
-        assert_eq!(write_result(folder.path(), "a.json", b"one").await.unwrap(), at("a.json"));
-        assert_eq!(write_result(folder.path(), "a.json", b"one").await.unwrap(), at("a.json"));
-        assert_eq!(write_result(folder.path(), "a.json", b"two").await.unwrap(), at("a.2.json"));
-        assert_eq!(std::fs::read(at("a.json")).unwrap(), b"one");
-        assert_eq!(std::fs::read_dir(folder.path().join("results")).unwrap().count(), 2);
+        assert_eq!(write_result(folder.path(), "a.json", b"one").unwrap(), at("a.json"));
+        assert_eq!(write_result(folder.path(), "a.json", b"one").unwrap(), at("a.json"));
+        assert_eq!(write_result(folder.path(), "a.json", b"two").unwrap(), at("a.2.json"));
+        assert_eq!(fs::read(at("a.json")).unwrap(), b"one");
+        assert_eq!(fs::read_dir(folder.path().join("results")).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half-written is left");
         let elsewhere = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(folder.path(), elsewhere.path().join("results")).unwrap();
-        assert!(write_result(elsewhere.path(), "a.json", b"x").await.is_err(), "a link leads elsewhere");
+        symlink(folder.path(), elsewhere.path().join("results")).unwrap();
+        assert!(write_result(elsewhere.path(), "a.json", b"x").is_err(), "a link leads elsewhere");
         for name in ["", "..", "../a.json", "a/b"] {
-            assert!(write_result(folder.path(), name, b"x").await.is_err(), "{name}");
+            assert!(write_result(folder.path(), name, b"x").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_strangers_put_there_is_neither_opened_nor_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = folder.path().join("results");
+        fs::create_dir(&results).unwrap();
+        // Opening it would wait for ever.
+        rustix::fs::mkfifoat(rustix::fs::CWD, results.join("a.json"), rustix::fs::Mode::RWXU).unwrap();
+        symlink("/etc/passwd", results.join("a.2.json")).unwrap();
+        symlink("nowhere", results.join("a.3.json")).unwrap();
+        for number in 4..=20 {
+            fs::create_dir(results.join(format!("a.{number}.json"))).unwrap();
+        }
+        let written = write_result(folder.path(), "a.json", b"one").unwrap();
+        assert_eq!(fs::read(&written).unwrap(), b"one");
+        assert_eq!(write_result(folder.path(), "a.json", b"one").unwrap(), written, "and once only");
+    }
+
+    #[test]
+    fn the_folders_group_reads_results_and_nobody_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, place, file) in [(0o3770, 0o770, 0o640), (0o750, 0o750, 0o640), (0o700, 0o700, 0o600)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let written = write_result(folder.path(), "a.json", b"one").unwrap();
+            let results = folder.path().join("results");
+            assert_eq!(results.metadata().unwrap().mode() & 0o777, place);
+            assert_eq!(written.metadata().unwrap().mode() & 0o777, file);
+            fs::remove_dir_all(&results).unwrap();
         }
     }
 }

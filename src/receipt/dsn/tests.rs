@@ -41,6 +41,7 @@ fn account(recipients: Vec<DsnRecipient>, jobs: Vec<JobAccount>) -> Account {
         verdict: Verdict::Jobs,
         jobs,
         deletion: Deletion::After { minutes: 30 },
+        file: None,
         dsn: Some(Dsn { envelope_id: Some("QQ 314159".into()), full: true, recipients }),
     }
 }

@@ -15,6 +15,7 @@ fn account() -> Account {
         jobs: Vec::new(),
         deletion: Deletion::After { minutes: 30 },
         dsn: None,
+        file: None,
     }
 }
 
