@@ -36,6 +36,18 @@ pub const SAMPLE: &str = include_str!("../config/faxbridge.toml");
 /// The configuration of `faxbridge demo`, with the placeholders that its head explains.
 pub const DEMO: &str = include_str!("../config/demo.toml");
 
+/// Where systemd puts the credentials of the unit.
+const CREDENTIALS: &str = "/run/credentials/faxbridge.service";
+
+/// A file of root's that systemd hands over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Handed {
+    /// As the configuration calls it.
+    pub name: String,
+    /// Whether it is a private key of TLS.
+    pub is_tls_key: bool,
+}
+
 /// A configuration without faults.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -90,6 +102,26 @@ impl Config {
         let address = bare(address);
         let replies = receipt.reply_to.as_deref().map(bare);
         address == bare(&receipt.from) || replies.is_some_and(|own| own == without_tag(address))
+    }
+
+    /// What systemd is to hand over: each `credential:NAME`, and the TLS keys that lie where it puts credentials. By name.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<Handed> {
+        let secrets = self.secrets().into_iter().filter_map(|(_, secret)| match secret {
+            secret::SecretRef::Credential(name) => Some(Handed { name: name.clone(), is_tls_key: false }),
+            _ => None,
+        });
+        let keys = [
+            self.smtp.as_ref().and_then(|section| section.tls_key.as_ref()),
+            self.webhook.as_ref().and_then(|section| section.tls_key.as_ref()),
+            self.media.as_ref().and_then(|section| section.tls_key.as_ref()),
+        ];
+        let keys = keys.into_iter().flatten().filter_map(|path| path.strip_prefix(CREDENTIALS).ok());
+        let keys = keys.map(|path| Handed { name: path.display().to_string(), is_tls_key: true });
+        let mut all: Vec<Handed> = secrets.chain(keys).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Every secret that the file refers to, with its key.

@@ -41,15 +41,20 @@
 //! absence proves nothing, and [`crate::job::state`] counts it only after a quiet time. [`Search::NeverSent`] is for a
 //! provider that can say so for certain.
 //!
+//! What an answer leaves out says nothing: a fax to the sought number in the sought time is somebody else's only where it carries
+//! somebody else's label ([`Sought::whose`]). One without any label may be ours ([`Search::Undecided`]), unless its name is known
+//! as that of another Attempt, which the worker looks up.
+//!
 //! # Webhooks and polling
 //!
 //! Webhooks come before the answer to the submit, twice, late, out of order, or never. [`Provider::read_webhook`] checks
 //! signature and age over the raw bytes and returns the news without judging them; news may name the fax by our reference,
 //! by the provider's, or both. A webhook of a provider that does not sign is a hint: its news are
-//! [`Status::Working`], whatever stands in it, and the worker asks. Its URL carries a token that nobody can guess
+//! [`Status::Working`], whatever stands in it, and the worker asks; a name in it is believed once [`Provider::confirm`] has
+//! found what it names. Its URL carries a token that nobody can guess
 //! ([`webhook`] checks it before a byte of the body is read) and the reference, so that not even the body is needed.
-//! Polling is the backstop for all of them; only what [`Provider::status`] cannot tell (Telnyx: pages) is taken from a
-//! signed webhook.
+//! Polling is the backstop for all of them. What is signed is the provider's word: its name for the fax and how it ended are
+//! believed as if it had been asked ([`crate::store::Store::note_news`]).
 //!
 //! # Words
 //!
@@ -116,6 +121,35 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// [`AskError::Unsupported`] without [`Capabilities::finds_by_reference`], others when no trustworthy answer came.
     fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>>;
+
+    /// Asks whether the fax that the provider calls `provider_ref` is the sought one, as an unsigned webhook says.
+    /// [`Search::Undecided`] where number and time fit and nothing says whose it is, [`Search::NotListed`] where something
+    /// contradicts it.
+    ///
+    /// # Errors
+    /// [`AskError::Unsupported`] where no unsigned webhook brings names, others when no trustworthy answer came.
+    fn confirm<'a>(
+        &'a self,
+        provider_ref: &'a str,
+        sought: Sought<'a>,
+    ) -> BoxFuture<'a, Result<Search, AskError>> {
+        let _ = (provider_ref, sought);
+        Box::pin(std::future::ready(Err(AskError::Unsupported)))
+    }
+
+    /// The faxes from our number to the sought one since then, whoever ordered them, for a person who has to decide. Only a
+    /// provider that cannot be asked by reference needs this.
+    ///
+    /// # Errors
+    /// [`AskError::Unsupported`] where it does not, others when no trustworthy answer came.
+    fn look_alikes<'a>(
+        &'a self,
+        caller: Option<&'a str>,
+        sought: Sought<'a>,
+    ) -> BoxFuture<'a, Result<Vec<LookAlike>, AskError>> {
+        let _ = (caller, sought);
+        Box::pin(std::future::ready(Err(AskError::Unsupported)))
+    }
 
     /// Asks the provider not to send the fax.
     ///
@@ -281,12 +315,37 @@ pub struct Sought<'a> {
     pub number: &'a FaxNumber,
     /// When the Attempt was opened, by our clock.
     pub since: Timestamp,
+    /// The store may have forgotten Attempts that it made since then: of faxes that are labelled in our way, only the sought one
+    /// and those that the store knows are told apart.
+    pub forgotten: bool,
 }
 
 /// How far a provider's clock and ours may be apart.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(10);
 
+/// Whose fax it is, by its label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The sought one.
+    Ours,
+    /// Somebody else's: its label contradicts us.
+    Another,
+    /// It does not say.
+    Silent,
+}
+
 impl Sought<'_> {
+    /// Whose fax it is that carries `label`.
+    #[must_use]
+    pub fn whose(&self, label: Option<&str>) -> Whose {
+        match label.map(str::trim).filter(|label| !label.is_empty()) {
+            None => Whose::Silent,
+            Some(label) if label == self.reference => Whose::Ours,
+            Some(label) if self.forgotten && crate::job::from_reference(label).is_some() => Whose::Silent,
+            Some(_) => Whose::Another,
+        }
+    }
+
     /// From when on, by whosever clock, the fax can have been made.
     #[must_use]
     pub fn earliest(&self) -> Timestamp {
@@ -301,6 +360,8 @@ pub enum Search {
     Found(Found),
     /// The provider does not list it now. It may yet.
     NotListed,
+    /// It lists faxes to that number in that time without saying whose they are: these, by the provider's names for them.
+    Undecided(Vec<String>),
     /// The provider has certainly not taken it, and will not.
     NeverSent,
 }
@@ -312,6 +373,27 @@ pub struct Found {
     pub provider_ref: String,
     /// How it stands; never [`Status::NotThere`].
     pub status: Status,
+}
+
+impl Search {
+    /// What a list shows that does not show the sought fax: nothing, or faxes that do not say whose they are.
+    #[must_use]
+    pub fn unless_silent(silent: Vec<String>) -> Search {
+        if silent.is_empty() { Search::NotListed } else { Search::Undecided(silent) }
+    }
+}
+
+/// A fax that a person may know again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookAlike {
+    /// The provider's name for it.
+    pub provider_ref: String,
+    /// When it was ordered, as the provider writes it.
+    pub made: Option<String>,
+    /// How it stands, in the provider's word.
+    pub status: String,
+    /// Its pages, as the provider counts them.
+    pub pages: Option<u32>,
 }
 
 /// What came of the wish to cancel.

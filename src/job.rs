@@ -289,6 +289,8 @@ word_type!(
         NotInService = "not_in_service",
         /// The far end, the carrier or the account's rules refuse calls to this number.
         Blocked = "blocked",
+        /// The provider refuses the number as no telephone number; nobody was called.
+        NumberRefused = "number_refused",
         /// The transmission broke before any page was through.
         LineTrouble = "line_trouble",
         /// The transmission broke when at least one page may have been printed.
@@ -317,7 +319,8 @@ word_type!(
 );
 
 /// What an Attempt came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Every page arrived.
     Delivered,
@@ -337,6 +340,7 @@ impl Outcome {
             Cause::Voice
             | Cause::NotInService
             | Cause::Blocked
+            | Cause::NumberRefused
             | Cause::DocumentRefused
             | Cause::Cancelled
             | Cause::Expired
@@ -377,7 +381,7 @@ impl Outcome {
 }
 
 /// An Outcome with what the provider told beside it; raw code and text are kept as they came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// What it came to.
     pub outcome: Outcome,

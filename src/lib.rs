@@ -23,8 +23,8 @@
 //!
 //! Beside the way: [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
 //! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`log`] (writes lines so that nobody waits for it),
-//! [`text`] (counts and sizes in sentences), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only
-//! wiring).
+//! [`listener`] (a socket that outlives want, and that one configuration hands to the next), [`text`] (counts and sizes in
+//! sentences), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
 //!
 //! The nine promises this code keeps, each with a test that fails if it breaks, stand in `README.md`.
 

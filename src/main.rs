@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Demo(arguments) => cli::run(cli::demo::run(arguments)),
-        Command::Serve(arguments) => cli::run(cli::serve::run(arguments)),
+        Command::Serve(arguments) => cli::serve::begin(arguments),
         Command::Check(arguments) => cli::run(cli::check::run(arguments)),
         Command::Preview(arguments) => cli::run(cli::preview::run(arguments)),
         Command::Send(arguments) => cli::run(cli::send::run(arguments)),

@@ -152,6 +152,18 @@ impl TokenSource {
         Self::patient(name, section, keeper, clock, PATIENCE)
     }
 
+    /// Whether `other` would ask the same endpoint for the same with the same secrets.
+    #[must_use]
+    pub fn is_the_same(&self, other: &TokenSource) -> bool {
+        let parts = |source: &TokenSource| {
+            let TokenSource { name, provider, flow, url, scope, client_id, .. } = source;
+            (name.clone(), *provider, *flow, url.clone(), scope.clone(), client_id.clone())
+        };
+        parts(self) == parts(other)
+            && self.client_secret == other.client_secret
+            && self.refresh_token == other.refresh_token
+    }
+
     fn patient(
         name: &str,
         section: &Oauth,

@@ -218,6 +218,24 @@ pub fn why_not(entry: &Entry, number: &FaxNumber, two_person: bool, now: Timesta
     }
 }
 
+/// The entry under `key` out of all with `number`, where it may be sent to at this moment.
+///
+/// # Errors
+/// Why not.
+pub fn stands_behind<'a>(
+    entries: &'a [Entry],
+    key: &str,
+    number: &FaxNumber,
+    two_person: bool,
+    now: Timestamp,
+) -> Result<&'a Entry, Hold> {
+    if entries.iter().any(|entry| entry.state == EntryState::Suspended) {
+        return Err(Hold::Suspended);
+    }
+    let entry = entries.iter().find(|entry| entry.key == key).ok_or(Hold::Unverified)?;
+    why_not(entry, number, two_person, now).map_or(Ok(entry), Err)
+}
+
 /// Verified entries whose number is a slip of the finger away from `number`.
 pub fn slips<'a>(number: &FaxNumber, entries: impl IntoIterator<Item = &'a Entry>) -> Vec<&'a Entry> {
     entries

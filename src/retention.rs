@@ -159,8 +159,8 @@ impl Retention {
         let settled = now.duration_since(began) >= SETTLING;
         let at_latest = now.checked_sub(LONGEST).ok().filter(|_| settled).unwrap_or(Timestamp::MIN);
         let overdue: HashSet<_> =
-            self.store.due_for_destruction(at_latest, AT_ONCE).await?.into_iter().collect();
-        for id in self.store.due_for_destruction(before, AT_ONCE).await? {
+            self.store.due_for_destruction(at_latest, now, AT_ONCE).await?.into_iter().collect();
+        for id in self.store.due_for_destruction(before, now, AT_ONCE).await? {
             // An answer that still has to be written needs what this key seals; that takes moments.
             if self.store.uncomposed(id).await? {
                 if !overdue.contains(&id) {

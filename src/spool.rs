@@ -73,6 +73,21 @@ impl Spool {
         Ok(Spool { inner: Arc::new(Inner { dir, keys, current, sync }) })
     }
 
+    /// The same for a look: nothing is made, and nothing changed. Where there is no spool yet, any master key is a good one.
+    ///
+    /// # Errors
+    /// [`SpoolError::WrongMasterKey`] when the spool was begun under another master key; otherwise what the disk says.
+    #[allow(clippy::needless_pass_by_value, reason = "the key must not live on with the caller")]
+    pub fn look(dir: PathBuf, master: MasterKey) -> Result<Spool, SpoolError> {
+        let keys = MasterKeys::derive(&master)?;
+        if dir.join(KEY_CHECK).exists() {
+            check_key(&dir, &keys)?;
+        }
+        let current = Mutex::new((random_prefix()?, 0));
+        let sync = Arc::new(DirectorySync::new(dir.clone()));
+        Ok(Spool { inner: Arc::new(Inner { dir, keys, current, sync }) })
+    }
+
     /// A new Submission's key, and the form in which the store keeps it.
     ///
     /// # Errors

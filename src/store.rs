@@ -16,10 +16,13 @@ mod accept;
 mod alarms;
 mod attempts;
 mod cancel;
+mod clock;
 mod jobs;
 mod ledger;
 mod mailboxes;
 mod media;
+mod news;
+mod origin;
 mod outbox;
 mod providers;
 mod queue;
@@ -38,10 +41,11 @@ pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
 pub use media::Fetch;
+pub use news::Heard;
 pub use outbox::{AnswerRow, OutboxRow, Queue, ResultRow};
 pub use providers::{Condition, ProviderRow};
-pub use queue::Rooms;
-pub use steps::Saved;
+pub use queue::{Room, Rooms};
+pub use steps::{Opening, Saved};
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
 pub use turned_away::RefusedAtOnce;
 
@@ -215,6 +219,7 @@ pub fn file_in(data_dir: &Path) -> PathBuf {
 pub struct Store {
     engine: sqlite::Engine,
     node: String,
+    origin: origin::Origin,
 }
 
 impl Store {
@@ -237,7 +242,7 @@ impl Store {
 
     async fn open_as(data_dir: &Path, node: &str, outdated: sqlite::Outdated) -> Result<Store, StoreError> {
         let engine = sqlite::Engine::open(&file_in(data_dir), outdated).await?;
-        Ok(Store { engine, node: node.to_owned() })
+        Ok(Store { engine, node: node.to_owned(), origin: origin::Origin::default() })
     }
 
     /// Opens the database in `data_dir` without changing anything, for a look from outside; where there is none yet, an empty
@@ -247,7 +252,7 @@ impl Store {
     /// Where the file cannot be read, or was written by another version.
     pub async fn look(data_dir: &Path) -> Result<Store, StoreError> {
         let engine = sqlite::Engine::look(&file_in(data_dir)).await?;
-        Ok(Store { engine, node: "onlooker".to_owned() })
+        Ok(Store { engine, node: "onlooker".to_owned(), origin: origin::Origin::default() })
     }
 
     fn readers(&self) -> &SqlitePool {

@@ -285,20 +285,22 @@ fn preview_tells_each_input_in_the_promised_shape() {
     let unknown = office.mail("unknown.eml", "+12125550177@fax.clinic.example").display().to_string();
     let astray = office.mail("astray.eml", "someone@elsewhere.example").display().to_string();
     let before = std::fs::read(office.dir.path().join("data/faxbridge.db")).unwrap();
-    let ran = office
-        .run(&[
-            "preview",
-            "--json",
-            "--dpi",
-            "30",
-            "--out",
-            &out.display().to_string(),
-            &good,
-            &unknown,
-            &astray,
-            "none.pdf",
-        ])
-        .ok();
+    let ran = office.run(&[
+        "preview",
+        "--json",
+        "--dpi",
+        "30",
+        "--out",
+        &out.display().to_string(),
+        &good,
+        &unknown,
+        &astray,
+        "none.pdf",
+    ]);
+    // What is missing is an error, and keeps no other input from its verdict.
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("one input is not there"), "{}", ran.err);
+
     assert_eq!(std::fs::read(office.dir.path().join("data/faxbridge.db")).unwrap(), before);
     let shown = ran.records();
     let verdicts: Vec<&str> = shown.iter().map(|line| line["verdict"].as_str().unwrap()).collect();

@@ -177,7 +177,13 @@ async fn everything(adapter: &dyn Provider, vendor: &Vendor) -> Vec<(&'static st
     let least = Order { media_url: media, caller: needs_caller.then_some(CALLER), ..order(&number) };
     let least = adapter.submit(least).await;
     let id = taken.as_ref().map_or(NO_FAX, |taken| &taken.provider_ref).to_owned();
-    let sought = Sought { reference: REFERENCE, kept: None, number: &number, since: Timestamp::UNIX_EPOCH };
+    let sought = Sought {
+        reference: REFERENCE,
+        kept: None,
+        number: &number,
+        since: Timestamp::UNIX_EPOCH,
+        forgotten: false,
+    };
     let told = |result: Result<Taken, SubmitError>| result.map(drop).map_err(|error| error.to_string());
     let mut results = vec![
         ("submit with all fields", told(taken)),

@@ -66,7 +66,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(sftp::serve(listener, config.sftp.clone().unwrap(), key, intake, stopped));
+        let section = config.sftp.clone().unwrap();
+        let serving = tokio::spawn(sftp::serve(listener, section, key, intake, Arc::default(), stopped));
         Server { folder, store, spool, address, stop, serving }
     }
 

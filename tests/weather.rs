@@ -20,6 +20,8 @@ mod log;
 mod network;
 #[path = "weather/reload.rs"]
 mod reload;
+#[path = "weather/setup.rs"]
+mod setup;
 #[path = "weather/sftp.rs"]
 mod sftp;
 #[path = "weather/words.rs"]

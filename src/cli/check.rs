@@ -4,9 +4,11 @@
 //! before the first start. What a first `serve` would make is said. Exit status 2 where the configuration or what lies on this
 //! machine is at fault, 1 where only a provider or the relay does not answer or let us in.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use faxbridge::config::{self, Config, Fault, Loaded};
+use faxbridge::daemon;
 use serde_json::json;
 
 use super::listing::{count, plain, say};
@@ -50,6 +52,8 @@ struct Findings {
     json: bool,
     warnings: usize,
     faults: usize,
+    /// Keys at fault, each told once.
+    told: BTreeSet<String>,
     /// Faults among them that lie outside of this machine, and need not keep a daemon from starting.
     outside: usize,
 }
@@ -65,6 +69,11 @@ impl Findings {
 
     fn fault(&mut self, sentence: impl fmt::Display) -> anyhow::Result<()> {
         self.tell(Level::Fault, &sentence.to_string())
+    }
+
+    /// What is wrong at one key, unless something at that key was told already.
+    fn at(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        if self.told.insert(fault.key.clone()) { self.fault(fault) } else { Ok(()) }
     }
 
     /// A provider or relay that is down, or does not let us in: mails must be taken all the same.
@@ -93,7 +102,8 @@ impl Findings {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let path = &arguments.file.config;
-    let mut findings = Findings { json: arguments.json, warnings: 0, faults: 0, outside: 0 };
+    let mut findings =
+        Findings { json: arguments.json, warnings: 0, faults: 0, told: BTreeSet::new(), outside: 0 };
     match config::load(path) {
         Err(faults) => {
             findings.all(Level::Warning, &faults.warnings)?;
@@ -121,8 +131,11 @@ async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<(
     if faults.is_empty() {
         findings.ok(format_args!("all {} can be read", count(loaded.config.secrets().len(), "secret")))?;
     }
-    findings.all(Level::Fault, &faults)?;
     findings.all(Level::Warning, &warnings)?;
+    // First what a start or a reload would refuse, in their words.
+    let refused = daemon::faults(loaded).await;
+    findings.all(Level::Fault, &refused)?;
+    findings.told.extend(refused.into_iter().map(|fault| fault.key));
     let unreadable = |key: &str| faults.iter().any(|fault| fault.key == key);
     disk::data_dir(loaded, findings)?;
     if !unreadable("store.master_key") {

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use faxbridge::addressing::readers::at_rcpt;
 use faxbridge::clock::{SharedClock, SystemClock};
-use faxbridge::config::Config;
+use faxbridge::config::{Config, Proof, Sender};
 use faxbridge::cover::{self, Fonts};
+use faxbridge::intake::proof::unproven;
 use faxbridge::intake::writes_from;
 use faxbridge::job::{self, JobId, Priority};
 use faxbridge::packet::{self, Bench, Contents, Made, Selection, Workshop, WorkshopLimits};
@@ -70,6 +71,10 @@ pub(crate) struct Arguments {
     inputs: Vec<PathBuf>,
 }
 
+fn one_or_more(inputs: usize) -> String {
+    if inputs == 1 { "one input is".to_owned() } else { format!("{inputs} inputs are") }
+}
+
 fn source_of(text: &str) -> Result<String, String> {
     match text.split_once(':') {
         None if matches!(text, "smtp" | "cli") => Ok(text.to_owned()),
@@ -82,6 +87,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let desk = Desk::open(arguments).await?;
     let inputs = input::inputs(&desk.arguments.inputs, &desk.arguments.out);
     let at_once = desk.config.limits.workers.max(1);
+    let missing = inputs.iter().filter(|input| !input.path.exists()).count();
     let mut shown = stream::iter(inputs).map(|input| desk.show(input)).buffered(at_once);
     while let Some(shown) = shown.next().await {
         if desk.arguments.json {
@@ -89,6 +95,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         } else {
             print(format_args!("{}\n{shown}\n", super::listing::plain(&shown.input)))?;
         }
+    }
+    if missing > 0 {
+        anyhow::bail!("{} not there; look at the names that were given", one_or_more(missing));
     }
     Ok(())
 }
@@ -200,9 +209,13 @@ impl Desk {
             .and_then(|from| self.config.sender.iter().find(|sender| writes_from(sender, from)));
         if sender.is_none() {
             let who = from.as_deref().unwrap_or("nobody");
+            let said = at_the_door(who);
             notes.push(format!(
-                "no sender of the configuration writes from {who}: SMTP would refuse this mail"
+                "no sender of the configuration writes from {who}: SMTP would refuse this mail, {said}"
             ));
+        }
+        if let (Some(sender), Some(from)) = (sender, from.as_deref()) {
+            notes.extend(proofs(sender, from));
         }
         let readers = sender.map_or(Vec::new(), |sender| sender.readers.clone());
         let sender = sender.map_or("unknown".to_owned(), |sender| sender.name.clone());
@@ -463,6 +476,30 @@ impl Desk {
         let path = self.arguments.out.join(name);
         write_private(&path, bytes).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
     }
+}
+
+/// What the client of an unproven mail hears.
+fn at_the_door(from: &str) -> String {
+    let refusal = unproven(from);
+    format!("with \"550 {} {}\"", refusal.code, refusal.sentence)
+}
+
+/// What a mail from this sender must come with, which no file shows.
+fn proofs(sender: &Sender, from: &str) -> Option<String> {
+    let ways = [
+        (Proof::Network, !sender.networks.is_empty(), "from one of its networks"),
+        (Proof::Login, sender.login.is_some(), "with its login and password"),
+        (Proof::Certificate, !sender.certificates.is_empty(), "with its client certificate"),
+        (Proof::Dmarc, true, "with a signature or SPF that DMARC accepts"),
+        (Proof::Upstream, true, "proven by the mail server in front"),
+    ];
+    let ways = ways.iter().filter(|(proof, there, _)| *there && sender.accepts(*proof));
+    let ways: Vec<&str> = ways.map(|(.., words)| *words).collect();
+    if ways.is_empty() {
+        return None;
+    }
+    let (ways, said) = (ways.join(", or "), at_the_door(from));
+    Some(format!("taken over SMTP only if it comes {ways}; without that it is refused, as {said}"))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{self, Absent, Config};
-use crate::job::Cause;
 use crate::job::retry::RetryPolicy;
 use crate::job::state::{Context, Patience, Route};
+use crate::job::{Cause, Report};
 use crate::store::{AttemptRow, Job, Store, StoreError};
 
 /// All that [`Context`] borrows, as it stands now.
@@ -19,6 +19,8 @@ pub struct Circumstances {
     route: Route,
     absent: Absent,
     doubt: bool,
+    news: bool,
+    proven: bool,
     number_failed: u32,
     cancel: bool,
     deadline: Timestamp,
@@ -46,6 +48,8 @@ impl Circumstances {
         Ok(Circumstances {
             earlier: attempts.iter().filter_map(AttemptRow::cause).collect(),
             doubt: attempts.iter().any(AttemptRow::is_doubtful),
+            news: attempts.last().is_some_and(|last| last.ended_at.is_none() && last.news_at.is_some()),
+            proven: attempts.iter().any(AttemptRow::is_delivered),
             attempts,
             retry: RetryPolicy {
                 calls: policy.calls,
@@ -71,6 +75,24 @@ impl Circumstances {
         })
     }
 
+    /// Whether the next Attempt may have been made already, and forgotten when the database was copied back at `restored`; its
+    /// Submission was accepted at `accepted`. Not after the provider, or a person, has said since then that it was not.
+    #[must_use]
+    pub fn is_forgotten(&self, restored: Timestamp, accepted: Timestamp) -> bool {
+        accepted <= restored
+            && self.attempts.iter().filter(|attempt| attempt.started() >= restored).all(|attempt| {
+                // Asked about, and found at the provider: then there may have been another one behind it.
+                attempt.asked_first != 0 && attempt.provider_ref.is_some()
+            })
+    }
+
+    /// What a provider told of an Attempt that was closed without knowing, and the Job has yet to follow.
+    #[must_use]
+    pub fn told_late(&self) -> Option<(u32, Report)> {
+        let told = |attempt: &AttemptRow| Some((u32::try_from(attempt.n).ok()?, attempt.told()?));
+        self.attempts.iter().filter(|attempt| attempt.ended_at.is_some()).find_map(told)
+    }
+
     /// For a decision at `now`; `jitter` in 0..=1 spreads retries.
     #[must_use]
     pub fn context(&self, now: Timestamp, jitter: f64) -> Context<'_> {
@@ -86,6 +108,8 @@ impl Circumstances {
             route: &self.route,
             absent: self.absent,
             doubt: self.doubt,
+            news: self.news,
+            proven: self.proven,
             number_failed: self.number_failed,
             cancel: self.cancel,
             jitter,

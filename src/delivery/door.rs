@@ -30,14 +30,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::alarm::Alarms;
-use crate::listener::Listener;
+use crate::listener::{Listener, Socket};
 
 /// For requests under way when the daemon stops. A stranger who never ends his must not keep it from stopping, or
 /// from coming back with a new configuration.
@@ -108,19 +108,21 @@ where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    /// Stands open until `shutdown` turns true.
-    pub(super) async fn serve(self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+    /// Stands open until `shutdown` turns true, or `socket` is closed and the last connection has ended.
+    pub(super) async fn serve(self, socket: impl Into<Socket>, mut shutdown: watch::Receiver<bool>) {
         let door = Arc::new(self);
         let seats = Arc::new(Semaphore::new(door.limits.connections));
         let mut open = JoinSet::new();
-        let mut listener = Listener::new(listener, door.key, door.alarms.clone());
-        loop {
+        let mut listener = Listener::new(socket, door.key, door.alarms.clone());
+        while !(listener.is_closed() && open.is_empty()) {
             tokio::select! {
                 biased;
                 () = stop(&mut shutdown) => break,
                 Some(ended) = open.join_next() => door.report(ended),
-                (stream, seat) = next(&mut listener, &seats) => {
-                    open.spawn(Arc::clone(&door).connection(stream, seat));
+                next = next(&mut listener, &seats), if !listener.is_closed() => {
+                    if let Some((stream, seat)) = next {
+                        open.spawn(Arc::clone(&door).connection(stream, seat));
+                    }
                 }
             }
         }
@@ -204,13 +206,16 @@ async fn stop(shutdown: &mut watch::Receiver<bool>) {
 }
 
 /// The next connection, once there is a seat for it.
-async fn next(listener: &mut Listener, seats: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn next(
+    listener: &mut Listener,
+    seats: &Arc<Semaphore>,
+) -> Option<(TcpStream, Option<OwnedSemaphorePermit>)> {
     // Never closed.
     let seat = Arc::clone(seats).acquire_owned().await.ok();
-    let (stream, _) = listener.accept().await;
+    let (stream, _) = listener.accept().await?;
     // Answers are small, or come in large pieces.
     let _ = stream.set_nodelay(true);
-    (stream, seat)
+    Some((stream, seat))
 }
 
 /// A connection that waits for its client only so long, tells when everything is written, and ends in two steps.

@@ -8,7 +8,7 @@
 //! A fax is found in the outbox until it has been sent, and under `faxes` afterwards, by the same id. Our reference travels
 //! as the comment, as its tag and as its text: the outbox shows both, the records under `faxes` have a comment of one text.
 //! Nobody promises that the one becomes the other. So a fax of that time to that number *without* any comment is not taken
-//! for a stranger's: then nothing is certain, and the question is left to a person.
+//! for a stranger's: then nothing is certain, and the question is left to a person ([`Search::Undecided`]).
 //!
 //! Pages that arrived are known for delivered faxes alone. Webhooks are set up once in the account (`POST /hooks`, or its
 //! web page) with the URL of our listener, are not signed, and so are hints. There is no field for a header line: the cover
@@ -254,6 +254,22 @@ impl Provider for Faxplus {
 
     fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
         Box::pin(self.look_for(sought))
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        provider_ref: &'a str,
+        sought: Sought<'a>,
+    ) -> BoxFuture<'a, Result<Search, AskError>> {
+        Box::pin(async move {
+            let waiting: Vec<list::Waiting> = self.waiting(provider_ref).await?.into_iter().collect();
+            let ended: Vec<list::Ended> = if waiting.is_empty() {
+                self.ended(provider_ref).await?.into_iter().collect()
+            } else {
+                Vec::new()
+            };
+            list::judge(&waiting, &ended, &sought)
+        })
     }
 
     fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {

@@ -83,6 +83,24 @@ impl Health {
         }
     }
 
+    /// Takes other limits. A rest ends, and one tries it: whoever changed the configuration may have mended what it rests for.
+    pub fn renew(&mut self, at_once: u32, per_minute: Option<u32>, hurry: u32, now: Timestamp) {
+        self.fill(now);
+        (self.at_once, self.hurry) = (at_once.max(1), hurry.max(1));
+        if self.per_minute != per_minute {
+            let fresh = Health::new(at_once, per_minute, hurry, now);
+            (self.per_minute, self.allowance, self.filled_at) = (per_minute, fresh.allowance, now);
+        }
+        self.end_rest(now);
+    }
+
+    /// Ends a rest, if there is one: one tries it.
+    pub fn end_rest(&mut self, now: Timestamp) {
+        if let Some(rest) = &mut self.resting {
+            rest.until = rest.until.min(now);
+        }
+    }
+
     /// How many Jobs may be handed to it now.
     pub fn room(&mut self, now: Timestamp) -> u32 {
         let free = self.at_once.saturating_sub(self.under_way);
@@ -290,6 +308,21 @@ mod tests {
         slow.begin(at(61));
         slow.end();
         assert_eq!([slow.room(at(-3600)), slow.room(at(-3539))], [0, 1]);
+    }
+
+    #[test]
+    fn other_limits_keep_what_is_under_way_and_end_a_rest_with_one_try() {
+        let mut health = new();
+        health.begin(at(0));
+        health.note(trouble(Cause::AccountTrouble), at(0));
+        health.renew(2, None, 1, at(1));
+        assert_eq!((health.is_usable(at(1)), health.room(at(1))), (true, 0), "one is under way still");
+        health.end();
+        assert_eq!(health.room(at(1)), 1, "one tries it");
+        assert!(matches!(health.note(trouble(Cause::AccountTrouble), at(2)), Change::Rests(_)));
+        health.renew(2, Some(60), 1, at(400));
+        assert_eq!(health.note(Seen::Well, at(401)), Change::Well);
+        assert_eq!(health.room(at(401)), 1, "a second's worth");
     }
 
     #[test]

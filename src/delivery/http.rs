@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, multipart};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::{AskError, Document, SubmitError};
+use super::{AskError, Document, Sought, SubmitError};
 use crate::job::{Cause, Outcome, Report};
 
 /// An answer longer than this is not of a fax API.
@@ -256,6 +256,12 @@ impl Answer {
         }
     }
 
+    /// A 422 without a body, as word of the API: vendors describe it so, and nothing in between says it.
+    pub(super) fn bare_refusal(&self) -> Option<(String, String)> {
+        let bare = self.status == StatusCode::UNPROCESSABLE_ENTITY && self.body.trim_ascii().is_empty();
+        bare.then(|| ("422".to_owned(), String::new()))
+    }
+
     fn refusal((code, text): (String, String), cause: Cause) -> SubmitError {
         SubmitError::Refused(Report {
             raw_code: Some(cut(&code)),
@@ -325,6 +331,18 @@ pub(super) fn place(error: &serde_json::Error) -> String {
 /// Outside text, bounded and without control characters.
 pub(super) fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_AT_MOST).collect()
+}
+
+/// Whether two ways to write a telephone number have the same digits.
+pub(super) fn same_number(one: &str, other: &str) -> bool {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    digits(one) == digits(other)
+}
+
+/// Whether a fax that shows this number and time can be the sought one. What it does not show contradicts nothing.
+pub(super) fn could_be(sought: &Sought<'_>, number: Option<&str>, made: Option<Timestamp>) -> bool {
+    number.is_none_or(|number| same_number(number, sought.number.as_str()))
+        && made.is_none_or(|made| made >= sought.earliest())
 }
 
 /// What a failure of a call comes to, given the pages that the far end confirmed: may any of them lie in a tray? Only a

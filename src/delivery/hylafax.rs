@@ -160,6 +160,10 @@ impl Hylafax {
     }
 
     async fn seek(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        // A number that was kept and forgotten is no number that was never kept.
+        if sought.forgotten {
+            return Err(AskError::Unsupported);
+        }
         let Some(kept) = sought.kept else { return Ok(Search::NeverSent) };
         let handle = handle(kept)?;
         if handle.reference != sought.reference {

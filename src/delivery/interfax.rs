@@ -3,7 +3,8 @@
 //!
 //! The document is the body of the order, its options are the query, and the only thing that comes back is the name of the fax, in
 //! `Location`. Our reference travels as `reference` (up to 60 characters), by which [`Provider::find`] searches; the fax itself
-//! does not repeat it for certain, so number and time of what was found are compared.
+//! does not repeat it for certain, so number and time of what was found are compared. Where nothing is found, all faxes to that
+//! number since then may be it.
 //!
 //! * Nothing signs its callbacks, and where they go is set in the control panel, not in the order: they are hints, and name the fax by
 //!   InterFAX' own number.
@@ -22,13 +23,13 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, 
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use super::http::{Answer, Http, Upload, basic, cut, not_sent, unknown};
+use super::http::{Answer, Http, Upload, basic, could_be, cut, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
     Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
-use crate::job::{Cause, FaxNumber, Outcome, Report};
+use crate::job::{Cause, Outcome, Report};
 
 mod codes;
 
@@ -36,6 +37,9 @@ mod codes;
 const CSID_AT_MOST: usize = 20;
 /// What the header line may take of who sends, so that the rest still fits a line.
 const SENDER_AT_MOST: usize = 50;
+
+/// Faxes that one search finds at most.
+const FOUND_AT_MOST: usize = 100;
 
 /// What the API calls a fax that it does not know.
 const NO_SUCH_FAX: i64 = -1005;
@@ -84,9 +88,9 @@ impl Interfax {
         query
             .append_pair("faxNumber", order.number.as_str())
             .append_pair("reference", order.reference)
-            // It would redial by itself otherwise: calls that nobody counts. The vendor's word for the value is "number of
-            // transmission attempts to perform, in case of failure"; `attemptsToPerform` shows what it made of it.
-            .append_pair("retriesToPerform", "0")
+            // It would redial by itself otherwise: calls that nobody counts. By the vendor's word the value is the number of
+            // transmission attempts, so one is the least; `attemptsToPerform` shows what it made of it.
+            .append_pair("retriesToPerform", "1")
             .append_pair("pageHeader", &page_header(order.header, order.caller))
             .append_pair("resolution", "fine")
             .append_pair("rendering", "bw");
@@ -101,6 +105,23 @@ impl Interfax {
         let request =
             self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
         self.http.ask(request).await
+    }
+
+    async fn search(&self, wanted: &[(&str, &str)]) -> Result<Vec<Fax>, AskError> {
+        let mut url = self.http.url(&["outbound", "search"]);
+        url.query_pairs_mut().extend_pairs(wanted).append_pair("limit", &FOUND_AT_MOST.to_string());
+        let list: Vec<Fax> = self.ask(Method::GET, url).await?.understood()?;
+        if list.len() >= FOUND_AT_MOST {
+            return Err(AskError::Nonsense { detail: "the list is full, and may go on".into() });
+        }
+        Ok(list)
+    }
+
+    /// The names of all faxes to the sought number since then: a fax whose reference was not kept is found by nothing else.
+    async fn to_that_number(&self, sought: &Sought<'_>) -> Result<Vec<String>, AskError> {
+        let since = sought.earliest().strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        let list = self.search(&[("faxNumber", sought.number.as_str()), ("dateFrom", &since)]).await?;
+        Ok(list.iter().filter(|fax| fax.could_be(sought)).map(|fax| fax.id.to_string()).collect())
     }
 }
 
@@ -159,11 +180,8 @@ impl Provider for Interfax {
 
     fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
         Box::pin(async move {
-            let mut url = self.http.url(&["outbound", "search"]);
-            url.query_pairs_mut().append_pair("reference", sought.reference).append_pair("limit", "100");
-            let list: Vec<Fax> = self.ask(Method::GET, url).await?.understood()?;
-            let since = sought.earliest();
-            if list.iter().any(|fax| !fax.could_be(sought.number, since)) {
+            let list = self.search(&[("reference", sought.reference)]).await?;
+            if list.iter().any(|fax| !fax.could_be(&sought)) {
                 return Err(AskError::Nonsense { detail: "the list holds what was not asked for".into() });
             }
             // One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
@@ -176,8 +194,25 @@ impl Provider for Interfax {
                 Some(fax) => {
                     Search::Found(Found { status: fax.standing(), provider_ref: fax.id.to_string() })
                 }
-                None => Search::NotListed,
+                None => Search::unless_silent(self.to_that_number(&sought).await?),
             })
+        })
+    }
+
+    /// The fax itself does not show its reference, so number and time alone speak.
+    fn confirm<'a>(
+        &'a self,
+        provider_ref: &'a str,
+        sought: Sought<'a>,
+    ) -> BoxFuture<'a, Result<Search, AskError>> {
+        Box::pin(async move {
+            let answer = self.ask(Method::GET, self.http.url(&["outbound", "faxes", provider_ref])).await?;
+            if says_no_such_fax(&answer) {
+                return Ok(Search::NotListed);
+            }
+            let fax: Fax = answer.understood()?;
+            let fits = fax.id.to_string() == provider_ref && fax.could_be(&sought);
+            Ok(Search::unless_silent(fits.then(|| provider_ref.to_owned()).into_iter().collect()))
         })
     }
 
@@ -261,13 +296,14 @@ impl Fax {
         })
     }
 
-    /// Whether it goes to that number and was not handed over before. Numbers come back as digits after the international prefix,
-    /// times in GMT without saying so.
-    fn could_be(&self, number: &FaxNumber, since: Timestamp) -> bool {
+    /// Whether it goes to that number and was not handed over before, as far as it says. Numbers come back as digits after the
+    /// international prefix, times in GMT without saying so.
+    fn could_be(&self, sought: &Sought<'_>) -> bool {
         let time = self.submit_time.as_deref().and_then(|time| time.parse::<DateTime>().ok());
-        let digits = self.destination_fax.as_deref().and_then(|number| number.strip_prefix("00"));
-        digits == number.as_str().strip_prefix('+')
-            && time.and_then(|time| TimeZone::UTC.to_timestamp(time).ok()).is_some_and(|time| time >= since)
+        let made = time.and_then(|time| TimeZone::UTC.to_timestamp(time).ok());
+        let digits =
+            self.destination_fax.as_deref().map(|number| number.strip_prefix("00").unwrap_or(number));
+        could_be(sought, digits.filter(|digits| !digits.is_empty()), made)
     }
 }
 
@@ -308,8 +344,8 @@ fn page_header(sender: &str, caller: Option<&str>) -> String {
 fn judge_submit(answer: &Answer, http: &Http) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         return match id_in_location(answer, http) {
-            Some(id) if answer.status == StatusCode::CREATED => Ok(Taken { provider_ref: id }),
-            _ => Err(unknown(format!("{} that names no fax", answer.describe(None)))),
+            Some(id) => Ok(Taken { provider_ref: id }),
+            None => Err(unknown(format!("{} that names no fax", answer.describe(None)))),
         };
     }
     let error = error_of(answer);

@@ -19,11 +19,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, Upload, after_call, basic, cut, not_sent, unknown};
+use super::http::{Answer, Http, Upload, after_call, basic, could_be, cut, not_sent, unknown};
 use super::sinch::{codes, whole};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
@@ -122,28 +122,47 @@ impl Phaxio {
     }
 
     async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let ours = self.faxes(&sought, &format!("tag[{LABEL}]"), sought.reference).await?;
+        let ours = ours.iter().filter(|fax| sought.whose(label_of(fax.get("tags"))) == Whose::Ours);
+        let ours = ours.map(FaxView::deserialize).collect::<Result<Vec<_>, _>>();
+        let ours = ours.map_err(|_| nonsense("a fax that cannot be read"))?;
+        if !ours.is_empty() {
+            return furthest(ours);
+        }
+        // Nobody promises that a tag is shown: what goes to that number without one may be ours.
+        let mut silent = Vec::new();
+        for fax in self.faxes(&sought, "phone_number", sought.number.as_str()).await? {
+            let fax = FaxView::deserialize(fax).map_err(|_| nonsense("a fax that cannot be read"))?;
+            match sought.whose(fax.label()) {
+                Whose::Ours => return furthest(vec![fax]),
+                Whose::Silent if fax.could_be(&sought) => silent.push(fax.id().unwrap_or_default()),
+                Whose::Silent | Whose::Another => {}
+            }
+        }
+        Ok(Search::unless_silent(silent))
+    }
+
+    /// All faxes since the sought one was ordered of which the parameter `name` is `value`.
+    async fn faxes(&self, sought: &Sought<'_>, name: &str, value: &str) -> Result<Vec<Value>, AskError> {
         let since = sought.earliest();
         let mut url = self.url(&[]);
         url.query_pairs_mut()
-            .append_pair(&format!("tag[{LABEL}]"), sought.reference)
+            .append_pair(name, value)
             .append_pair("created_after", &since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
             .append_pair("direction", "sent")
             .append_pair("per_page", &PAGE.to_string());
-        let mut ours = Vec::new();
+        let mut all = Vec::new();
         for page in 1..=PAGES_AT_MOST {
             let mut url = url.clone();
             url.query_pairs_mut().append_pair("page", &page.to_string());
             let envelope = success(&self.ask(Method::GET, url).await?)?;
             let faxes =
                 envelope.data.as_ref().and_then(Value::as_array).ok_or_else(|| nonsense("no list"))?;
-            for fax in faxes.iter().filter(|fax| label_of(fax.get("tags")) == Some(sought.reference)) {
-                let fax = FaxView::deserialize(fax).map_err(|_| nonsense("a fax that cannot be read"))?;
-                ours.push(fax);
-            }
+            all.extend_from_slice(faxes);
             let read = page * PAGE;
             match envelope.paging.as_ref().and_then(|paging| whole(paging.get("total")?)) {
-                Some(total) if u64::from(total) <= read as u64 => return furthest(ours),
-                None if faxes.len() < PAGE => return furthest(ours),
+                Some(total) if u64::from(total) <= read as u64 => return Ok(all),
+                None if faxes.len() < PAGE => return Ok(all),
                 _ => {}
             }
         }
@@ -248,12 +267,15 @@ struct FaxView {
     error_id: Option<Value>,
     error_message: Option<String>,
     tags: Option<Value>,
+    to_number: Option<String>,
+    created_at: Option<String>,
     #[serde(default)]
     recipients: Option<Vec<Recipient>>,
 }
 
 #[derive(Deserialize)]
 struct Recipient {
+    phone_number: Option<String>,
     error_type: Option<String>,
     error_id: Option<Value>,
     error_message: Option<String>,
@@ -267,6 +289,14 @@ impl FaxView {
             id => id.as_u64(),
         };
         number.map(|number| number.to_string())
+    }
+
+    /// Whether number and time, as far as it shows them, are those of the sought one.
+    fn could_be(&self, sought: &Sought<'_>) -> bool {
+        let first = self.recipients.as_ref().and_then(|recipients| recipients.first());
+        let number = self.to_number.as_deref().or_else(|| first?.phone_number.as_deref());
+        let made = self.created_at.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
+        could_be(sought, number, made)
     }
 
     /// Our reference.
@@ -338,6 +368,9 @@ fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
         }
         // Nothing is wrong with the order: the URL is, or the account.
         (404, Some(_)) => Err(not_sent(Cause::AccountTrouble, None, &detail)),
+        (422, Some((code, text))) if text.to_ascii_lowercase().contains("phone number") => {
+            Err(answer.refused(Some((code, text)), Cause::NumberRefused))
+        }
         (_, refusal) => Err(answer.refused(refusal, Cause::Unknown)),
     }
 }

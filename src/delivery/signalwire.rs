@@ -2,8 +2,9 @@
 //! common-fax-errors; rate-limits).
 //!
 //! SignalWire takes no upload: it is given a URL and fetches the document there once it has taken the fax. There is no field
-//! in which our reference comes back, and no list that could be searched for it; so a fax whose submit had no answer cannot be
-//! found again, and is left to a person ([`Capabilities::finds_by_reference`] is false).
+//! in which our reference comes back; so a fax whose submit had no answer cannot be found again for certain, and is left to a
+//! person ([`Capabilities::finds_by_reference`] is false). There is a list by number and date, which helps whoever decides
+//! ([`Provider::look_alikes`]).
 //!
 //! Callbacks go to the URL that comes with the order. How their signature is made is spelled out nowhere, so they are hints,
 //! and only their URL is read. Why a fax failed is told by a text alone: what is tried again by itself must be one of the
@@ -16,10 +17,10 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{Answer, Http, after_call, basic, cut, not_sent, unknown};
+use super::http::{Answer, Http, after_call, basic, could_be, cut, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
-    Sought, Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, LookAlike, News, Order, Provider,
+    Search, Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
@@ -203,6 +204,24 @@ impl Provider for Signalwire {
         Box::pin(std::future::ready(Err(AskError::Unsupported)))
     }
 
+    fn look_alikes<'a>(
+        &'a self,
+        caller: Option<&'a str>,
+        sought: Sought<'a>,
+    ) -> BoxFuture<'a, Result<Vec<LookAlike>, AskError>> {
+        Box::pin(async move {
+            let since = sought.earliest().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let mut url = self.url(&[]);
+            url.query_pairs_mut()
+                .append_pair("To", sought.number.as_str())
+                .append_pair("DateCreatedAfter", &since)
+                .extend_pairs(caller.map(|caller| ("From", caller)));
+            let request = self.http.questions.get(url).header(AUTHORIZATION, self.authorization.clone());
+            let list: FaxList = self.http.ask(request).await?.understood()?;
+            Ok(list.faxes.into_iter().filter(|fax| fax.could_be(&sought)).map(LookAlike::from).collect())
+        })
+    }
+
     fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
         Box::pin(self.call_off(provider_ref))
     }
@@ -241,9 +260,36 @@ struct Fax {
     error_code: Value,
     #[serde(default)]
     error_message: Option<String>,
+    #[serde(default)]
+    to: Option<String>,
+    #[serde(default)]
+    date_created: Option<String>,
+}
+
+/// The first page of a list: nobody gets more faxes than that in the time that is looked at.
+#[derive(Deserialize)]
+struct FaxList {
+    faxes: Vec<Fax>,
+}
+
+impl From<Fax> for LookAlike {
+    fn from(fax: Fax) -> LookAlike {
+        LookAlike {
+            pages: count(&fax.num_pages),
+            provider_ref: cut(&fax.sid),
+            made: fax.date_created.as_deref().map(cut),
+            status: cut(&fax.status),
+        }
+    }
 }
 
 impl Fax {
+    /// Whether number and time, as far as it shows them, are those of the sought one.
+    fn could_be(&self, sought: &Sought<'_>) -> bool {
+        let made = self.date_created.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
+        could_be(sought, self.to.as_deref(), made)
+    }
+
     fn status(&self) -> Result<Status, AskError> {
         let delivered = match self.status.as_str() {
             "queued" | "processing" | "sending" => return Ok(Status::Working),

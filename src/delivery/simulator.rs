@@ -46,7 +46,7 @@ const CAUSES: &[(&str, Cause)] = &[
     ("document.refused", Cause::DocumentRefused),
     ("document.unreadable", Cause::DocumentRefused),
     ("document.too_large", Cause::DocumentRefused),
-    ("number.refused", Cause::Blocked),
+    ("number.refused", Cause::NumberRefused),
     ("cancelled", Cause::Cancelled),
 ];
 

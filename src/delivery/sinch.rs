@@ -3,7 +3,8 @@
 //! * **Submit**: one multipart form, the document as its last part. Everything that has a default at the vendor's which
 //!   is not ours is sent in so many words, above all `maxRetries=0`: else Sinch redials three times before it tells us.
 //! * **Our reference** travels as the label `job`. How labels are written in a query is not documented well enough to
-//!   build on, so [`Provider::find`] lists by number and time, and picks by the label itself.
+//!   build on, so [`Provider::find`] lists by number and time, and picks by the label itself. Labels are optional in the
+//!   vendor's description: a fax of that number and time that shows none may be ours.
 //! * **No cancel**: the API has none.
 //! * **Webhooks are not signed**, and bring the document back. They are hints; of the body no more than the fax's name
 //!   is read, and that only if it is short.
@@ -19,10 +20,10 @@ use reqwest::{Method, StatusCode, Url, multipart};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::http::{Answer, Http, Upload, after_call, basic, cut, not_sent, unknown};
+use super::http::{Answer, Http, Upload, after_call, basic, could_be, cut, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
@@ -118,7 +119,7 @@ impl Sinch {
             .append_pair("to", sought.number.as_str())
             .append_pair("direction", "OUTBOUND")
             .append_pair("pageSize", &PAGE.to_string());
-        let mut ours = Vec::new();
+        let (mut ours, mut silent) = (Vec::new(), Vec::new());
         let mut page = None;
         for read in 1..=PAGES_AT_MOST {
             let mut url = url.clone();
@@ -127,18 +128,18 @@ impl Sinch {
             }
             let list: FaxList = self.ask(Method::GET, url).await?.understood()?;
             let full = list.faxes.len() >= PAGE;
-            let reference = Some(sought.reference);
             for fax in list.faxes {
-                if fax.get("labels").and_then(|labels| labels.get(LABEL)).and_then(Value::as_str) == reference
-                {
-                    ours.push(
+                match whose(&fax, &sought) {
+                    Whose::Ours => ours.push(
                         serde_json::from_value(fax).map_err(|_| nonsense("a fax that cannot be read"))?,
-                    );
+                    ),
+                    Whose::Silent => silent.push(text_of(&fax, "id").unwrap_or_default().to_owned()),
+                    Whose::Another => {}
                 }
             }
             match (list.page, list.total_pages) {
-                (_, Some(total)) if read >= total => return furthest(ours),
-                (_, None) if !full => return furthest(ours),
+                (_, Some(total)) if read >= total => return furthest(ours, silent),
+                (_, None) if !full => return furthest(ours, silent),
                 // Whether the first page is 0 or 1 is not documented, so each says where the next one begins.
                 (Some(this), _) if page.is_none_or(|page| page == this) => page = this.checked_add(1),
                 _ => return Err(nonsense("another page than was asked for")),
@@ -188,6 +189,32 @@ impl Provider for Sinch {
 
     fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
         Box::pin(self.look_for(sought))
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        provider_ref: &'a str,
+        sought: Sought<'a>,
+    ) -> BoxFuture<'a, Result<Search, AskError>> {
+        Box::pin(async move {
+            let answer = self.ask(Method::GET, self.url(&[provider_ref])).await?;
+            if says_not_found(&answer) {
+                return Ok(Search::NotListed);
+            }
+            let fax: Value = answer.understood()?;
+            if text_of(&fax, "id") != Some(provider_ref) {
+                return Err(nonsense("another fax"));
+            }
+            Ok(match whose(&fax, &sought) {
+                Whose::Another => Search::NotListed,
+                Whose::Silent => Search::Undecided(vec![provider_ref.to_owned()]),
+                Whose::Ours => {
+                    let fax =
+                        serde_json::from_value(fax).map_err(|_| nonsense("a fax that cannot be read"))?;
+                    furthest(vec![fax], Vec::new())?
+                }
+            })
+        })
     }
 
     fn cancel<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
@@ -319,12 +346,12 @@ fn judge_submit(answer: &Answer, reference: &str) -> Result<Taken, SubmitError> 
         let names = |field: &str| refusal.fields.iter().any(|named| named == field);
         match () {
             () if names("file") => Cause::DocumentRefused,
-            // The provider will not dial it. That it is out of service was not found out by dialling.
-            () if names("to") => Cause::Blocked,
+            () if names("to") => Cause::NumberRefused,
             () => Cause::Unknown,
         }
     });
-    Err(answer.refused(refusal.map(|refusal| (refusal.code, refusal.text)), cause))
+    let word = refusal.map(|refusal| (refusal.code, refusal.text)).or_else(|| answer.bare_refusal());
+    Err(answer.refused(word, cause))
 }
 
 fn status_of(fax: &FaxView) -> Status {
@@ -356,7 +383,8 @@ fn status_of(fax: &FaxView) -> Status {
 }
 
 /// One Attempt is one submit, so there should be one fax. If not, the one that counts is what may be in a tray.
-fn furthest(faxes: Vec<FaxView>) -> Result<Search, AskError> {
+/// `silent` are names of faxes that may be it all the same.
+fn furthest(faxes: Vec<FaxView>, silent: Vec<String>) -> Result<Search, AskError> {
     let furthest = faxes.into_iter().min_by_key(|fax| match fax.status {
         Standing::Completed => 0,
         Standing::InProgress => 1,
@@ -368,7 +396,21 @@ fn furthest(faxes: Vec<FaxView>) -> Result<Search, AskError> {
             Ok(Search::Found(Found { status: status_of(&fax), provider_ref: fax.id }))
         }
         Some(_) => Err(nonsense("a fax without a name")),
-        None => Ok(Search::NotListed),
+        None => Ok(Search::unless_silent(silent)),
+    }
+}
+
+fn text_of<'a>(fax: &'a Value, key: &str) -> Option<&'a str> {
+    fax.get(key)?.as_str()
+}
+
+/// Whose fax it is: labels are optional, so only another's label, number or time contradicts us.
+fn whose(fax: &Value, sought: &Sought<'_>) -> Whose {
+    let label = fax.get("labels").and_then(|labels| labels.get(LABEL)).and_then(Value::as_str);
+    let made = text_of(fax, "createTime").and_then(|time| time.parse::<Timestamp>().ok());
+    match sought.whose(label) {
+        Whose::Silent if !could_be(sought, text_of(fax, "to"), made) => Whose::Another,
+        whose => whose,
     }
 }
 

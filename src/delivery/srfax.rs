@@ -47,6 +47,7 @@ const REFUSALS: &[(&str, Cause)] = &[
     ("invalid senders email", Cause::AccountTrouble),
     ("invalid callerid", Cause::AccountTrouble),
     ("no files", Cause::DocumentRefused),
+    ("invalid fax number", Cause::NumberRefused),
 ];
 
 /// The longest account code.
@@ -178,7 +179,7 @@ impl Srfax {
         let (first, last) = (day(-24), day(48));
         let period = [("sPeriod", "RANGE"), ("sStartDate", first.as_str()), ("sEndDate", last.as_str())];
         match self.ask("Get_Fax_Outbox", &period).await? {
-            Word::Success(result) => judge_list(read(result)?, sought.reference),
+            Word::Success(result) => judge_list(read(result)?, &sought),
             Word::Failed(text) => Err(AskError::Nonsense { detail: failed(&text) }),
         }
     }

@@ -4,7 +4,8 @@
 //! Telnyx takes uploads too, but those carry neither our reference nor a webhook URL. So the order is JSON with
 //! [`Order::media_url`], where Telnyx fetches the document once it has taken the fax. Our reference travels as `client_state`
 //! (base64), which comes back in the fax and in every webhook; a list cannot be asked for it, so [`Provider::find`] reads the
-//! faxes to that number since the Attempt began and picks ours out.
+//! faxes to that number since the Attempt began and picks ours out. The field is optional in the vendor's description: a fax of
+//! that number and time that shows none may be ours.
 //!
 //! What Telnyx does not tell: pages and duration stand in the signed webhook `fax.delivered` only (`telnyx::wire`), never in
 //! the fax itself; how far a broken transmission came stands nowhere, so none of those is tried again by itself. It prints no
@@ -22,7 +23,7 @@ use zeroize::Zeroizing;
 use super::http::{Answer, Http, not_sent, secret_header, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
 };
 use crate::config;
 use crate::job::Cause;
@@ -154,14 +155,19 @@ impl Provider for Telnyx {
 
     fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
         Box::pin(async move {
-            let client_state = STANDARD.encode(sought.reference);
-            let mut ours: Vec<Fax> = Vec::new();
+            let (mut ours, mut silent): (Vec<Fax>, Vec<String>) = (Vec::new(), Vec::new());
             for number in 1..=PAGES {
                 let list = self.page(&sought, number).await?;
                 let last = list.data.is_empty() || list.pages().is_some_and(|pages| pages <= number);
-                ours.extend(list.data.into_iter().filter(|fax| fax.is_ours(&client_state)));
+                for fax in list.data {
+                    match fax.whose(&sought) {
+                        Whose::Ours => ours.push(fax),
+                        Whose::Silent => silent.push(fax.id),
+                        Whose::Another => {}
+                    }
+                }
                 if last {
-                    return furthest(ours);
+                    return furthest(ours, silent);
                 }
             }
             // Ours may stand on a page that was not read.
@@ -169,7 +175,7 @@ impl Provider for Telnyx {
                 let detail = format!("more than {PAGES} pages of faxes to one number");
                 return Err(AskError::Nonsense { detail });
             }
-            furthest(ours)
+            furthest(ours, silent)
         })
     }
 
@@ -180,7 +186,9 @@ impl Provider for Telnyx {
             match answer.status {
                 // "Accepted": the fax may go out all the same.
                 StatusCode::ACCEPTED => Ok(Cancelled::Asked),
-                StatusCode::UNPROCESSABLE_ENTITY if wire::error_of(&answer).is_some() => {
+                StatusCode::UNPROCESSABLE_ENTITY
+                    if wire::error_of(&answer).is_some() || answer.bare_refusal().is_some() =>
+                {
                     Ok(Cancelled::TooLate)
                 }
                 _ if says_no_such_fax(&answer) => Ok(Cancelled::NotThere),
@@ -221,8 +229,11 @@ impl Provider for Telnyx {
 }
 
 /// One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
-fn furthest(faxes: Vec<Fax>) -> Result<Search, AskError> {
-    let Some(fax) = faxes.into_iter().min_by_key(Fax::distance) else { return Ok(Search::NotListed) };
+/// `silent` are names of faxes that may be it all the same.
+fn furthest(faxes: Vec<Fax>, silent: Vec<String>) -> Result<Search, AskError> {
+    let Some(fax) = faxes.into_iter().min_by_key(Fax::distance) else {
+        return Ok(Search::unless_silent(silent));
+    };
     if fax.id.is_empty() {
         return Err(AskError::Nonsense { detail: "the list holds a fax without id".into() });
     }
@@ -235,14 +246,14 @@ fn says_no_such_fax(answer: &Answer) -> bool {
 }
 
 fn describe(answer: &Answer) -> String {
-    answer.describe(wire::error_of(answer).map(|error| error.code).as_deref())
+    answer.describe(wire::error_of(answer).map(|error| error.code()).as_deref())
 }
 
 /// What the answer to a submit says about the one question: may it have left?
 fn judge_submit(answer: &Answer, client_state: &str) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         let FaxOne { data: fax } = answer.json().map_err(unknown)?;
-        return if fax.id.is_empty() || !fax.is_ours(client_state) {
+        return if fax.id.is_empty() || fax.is_anothers(client_state) {
             Err(unknown("the answer is about another fax"))
         } else {
             Ok(Taken { provider_ref: fax.id })
@@ -253,7 +264,8 @@ fn judge_submit(answer: &Answer, client_state: &str) -> Result<Taken, SubmitErro
     if cause == Cause::AccountTrouble && answer.status.is_client_error() {
         return Err(not_sent(cause, answer.wait(), &describe(answer)));
     }
-    Err(answer.refused(error.map(|error| (error.code, error.title)), cause))
+    let word = error.map(|error| (error.code(), error.text())).or_else(|| answer.bare_refusal());
+    Err(answer.refused(word, cause))
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ pub(super) async fn find(
 ) -> Result<Search, super::AskError> {
     let number = FaxNumber::from_e164(number).unwrap();
     let since = SystemClock.now() - jiff::SignedDuration::from_mins(1);
-    adapter.find(Sought { reference, kept: None, number: &number, since }).await
+    adapter.find(Sought { reference, kept: None, number: &number, since, forgotten: false }).await
 }
 
 /// A webhook as it arrived: path and query, headers, body.
@@ -263,6 +263,7 @@ impl Stage {
             Search::Found(found) => Some(found),
             Search::NotListed => None,
             Search::NeverSent => panic!("this provider cannot know that"),
+            Search::Undecided(silent) => panic!("undecided: {silent:?}"),
         }
     }
 
@@ -344,6 +345,7 @@ pub(super) fn cause_of_class(class: &str) -> Cause {
         "invalid_number" => Cause::NotInService,
         "blocked" => Cause::Blocked,
         "transmission_error" => Cause::LineTrouble,
+        "partly_sent" => Cause::PartlySent,
         "document_rejected" => Cause::DocumentRefused,
         "provider_unavailable" => Cause::ProviderTrouble,
         "rate_limited" => Cause::RateLimited,

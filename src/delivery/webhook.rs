@@ -5,9 +5,10 @@
 //! checked before one byte of the body is read; without the right one there is nothing here. REFERENCE names the Attempt, so
 //! that the webhook of a provider that does not sign need not be understood at all.
 //!
-//! A webhook is believed only as far as "there is news": its Job is looked at now, and the worker asks the provider itself.
-//! So a webhook that comes twice, out of order, before the answer to the submit, or from a stranger can do no harm; and one
-//! that never comes is made up for by polling.
+//! A webhook that is not signed is believed only as far as "there is news": its Job is looked at now, and the worker asks the
+//! provider itself. One that is signed is the provider's word on that very Attempt: the first final one settles it, and no later
+//! one changes that ([`Store::note_news`]). So a webhook that comes twice, out of order, before the answer to the submit, or from
+//! a stranger can do no harm; and one that never comes is made up for by polling.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,6 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Method, StatusCode};
 use futures_util::StreamExt;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
@@ -26,8 +26,9 @@ use super::worker::Providers;
 use super::{Hook, Provider, Status, WebhookRefusal};
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
+use crate::listener::Socket;
 use crate::spool::Marker;
-use crate::store::Store;
+use crate::store::{Heard, Store};
 
 /// Largest webhook that is read. Some providers send the document along; it is not wanted. The news of a larger one are found
 /// out by polling.
@@ -113,7 +114,7 @@ impl Desk {
     /// Listens until `shutdown` turns true.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Socket>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
@@ -124,7 +125,7 @@ impl Desk {
         self,
         limits: Limits,
         body_time: Duration,
-        listener: TcpListener,
+        listener: impl Into<Socket>,
         tls: Option<Arc<ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
@@ -190,14 +191,14 @@ impl Desk {
                 };
             }
         };
+        let signed = provider.capabilities().signs_webhooks;
         for item in news {
-            let told = match item.status {
+            let ended = match item.status {
                 Status::Ended(report) => Some(report),
                 Status::Working | Status::NotThere => None,
             };
-            let (reference, provider_ref) = (item.reference.as_deref(), item.provider_ref.as_deref());
-            let noted = self.store.note_news(name, reference, provider_ref, told, now).await;
-            match noted {
+            let heard = Heard { reference: item.reference, provider_ref: item.provider_ref, signed, ended };
+            match self.store.note_news(name, heard, now).await {
                 Ok(Some(_)) => self.wake.notify_one(),
                 // Taken all the same, or the provider would repeat it.
                 Ok(None) => tracing::debug!(provider = name, "a webhook for {name} names no open job"),

@@ -22,17 +22,18 @@ use super::Provider;
 use super::health::{Change, Seen};
 use super::media::Media;
 use super::webhook::Hooks;
-use crate::alarm::Alarms;
+use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::job::Cause;
 use crate::spool::Spool;
 use crate::store::{Condition, Job, Rooms, Store};
 
+mod ask;
 mod carry;
 mod hands;
 
-use hands::Hands;
+pub use hands::Hands;
 
 /// How long the loop sleeps at most: other processes (the command line) change Jobs without being able to wake it.
 const NAP: Duration = Duration::from_secs(2);
@@ -67,6 +68,8 @@ pub struct Worker {
     pub answered: Arc<Notify>,
     /// Told what wants a person.
     pub alarms: Alarms,
+    /// What is in hand, of all workers of this process.
+    pub hands: Arc<Hands>,
     /// Where providers report, if anywhere.
     pub hooks: Option<Hooks>,
     /// Where providers fetch documents, if anywhere.
@@ -76,8 +79,10 @@ pub struct Worker {
 impl Worker {
     /// Works until `shutdown` turns true, then finishes what is in hand.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
-        let hands = Arc::new(Hands::new(&self.config, self.clock.now()));
-        self.forget_conditions().await;
+        let hands = Arc::clone(&self.hands);
+        if hands.configure(&self.config, self.clock.now()) {
+            self.forget_conditions().await;
+        }
         let mut tasks = JoinSet::new();
         let (mut nap, mut rerouted) = (BLOCKED, Instant::now());
         while !*shutdown.borrow() {
@@ -164,7 +169,19 @@ impl Worker {
     /// Draws the conclusion from what `provider` answered, and tells those who watch.
     async fn note(&self, hands: &Hands, provider: &str, seen: Seen, detail: &str) {
         let now = self.clock.now();
-        let rest = match hands.note(provider, seen, now) {
+        // Nobody but the operator can mend that, and nothing goes out until then.
+        if matches!(seen, Seen::Trouble { cause: Cause::AccountTrouble, .. }) {
+            let cause = format!(
+                "{provider} takes no faxes of ours: {detail}. Sign-in or balance: `faxbridge check` says which setting is wrong"
+            );
+            self.alarms.raise(Alarm::Provider(provider.to_owned()), cause, now);
+        }
+        let change = hands.note(provider, seen, now);
+        // One that was taken before the trouble began does not end it.
+        if seen == Seen::Well && hands.is_usable(provider, now) {
+            self.alarms.clear(&Alarm::Provider(provider.to_owned()));
+        }
+        let rest = match change {
             Change::None => return,
             Change::Well => {
                 tracing::info!(provider, "{provider} takes faxes again");

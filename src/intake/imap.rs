@@ -227,6 +227,14 @@ pub async fn check(
     look.await.map_err(Trouble::fault)
 }
 
+/// Whether what `section` names on this machine can be used: its password, its authorities. Nobody is asked.
+///
+/// # Errors
+/// The setting that is at fault.
+pub fn usable(section: &config::Imap, tokens: Option<Arc<TokenSource>>) -> Result<(), MailboxFault> {
+    Access::new(section, tokens, AROUND).map(drop)
+}
+
 fn no_such_folder(section: &config::Imap) -> Trouble {
     Trouble::Setting(MailboxFault::new("folder", format!("the mailbox has no folder {:?}", section.folder)))
 }

@@ -317,7 +317,9 @@ fn may_write(sender: &Sender, from: &str, proof: Proof) -> bool {
     sender.accepts(proof) && (sender.addresses.is_empty() || writes_from(sender, from))
 }
 
-fn unproven(from: &str) -> Refusal {
+/// What is said at RCPT to who writes from an address that no sender has, or without what proves that it is his.
+#[must_use]
+pub fn unproven(from: &str) -> Refusal {
     Refusal::permanent(
         "5.7.1",
         format!(

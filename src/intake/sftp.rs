@@ -7,7 +7,7 @@
 //! connection, handles per channel, early bytes per channel, temporary uploads per user. Per channel, russh queues at
 //! most 64 messages of 32 KiB before it stops reading from the network.
 //!
-//! When the server stops, uploads that are being written may come to their end for 20 seconds; then connections close.
+//! When a changed configuration is taken, the sessions that began go on under the old one, and `shelf.rs` is handed on. When the server stops, uploads that are being written may come to their end for 20 seconds; then connections close.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown};
@@ -18,15 +18,14 @@ use russh::keys::PrivateKey;
 use russh::server::{Config, run_stream};
 use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
 use self::session::Connection;
-use self::shelf::Shelves;
 use super::Intake;
 use crate::config;
-use crate::listener::Listener;
+use crate::listener::{Listener, Socket};
 
 mod channel;
 mod files;
@@ -37,6 +36,8 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 mod upload;
+
+pub use shelf::Shelves;
 
 /// Time to authenticate, from the first byte.
 const TO_AUTHENTICATE: Duration = Duration::from_secs(30);
@@ -60,19 +61,21 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_CTR,
 ];
 
-/// Serves SFTP on `listener` until `stop` turns true and uploads under way have ended.
+/// Serves SFTP on `socket` until `stop` turns true and uploads under way have ended. Where the socket is closed before that, the
+/// sessions that began go on, and it returns when the last has ended. `shelves` holds what clients have not renamed yet.
 pub async fn serve(
-    listener: TcpListener,
+    socket: impl Into<Socket>,
     config: config::Sftp,
     host_key: PrivateKey,
     intake: Intake,
+    shelves: Arc<Shelves>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut listener = Listener::new(listener, "sftp.listen", intake.alarms().clone());
+    let mut listener = Listener::new(socket, "sftp.listen", intake.alarms().clone());
     let server = Arc::new(Server {
         ssh: Arc::new(ssh_config(&config, host_key)),
         intake,
-        shelves: Arc::new(Shelves::default()),
+        shelves,
         places: Arc::new(Semaphore::new(config.max_sessions)),
         per_address: config.max_sessions_per_address,
         addresses: Arc::default(),
@@ -80,9 +83,13 @@ pub async fn serve(
     });
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP);
-    loop {
+    while !(listener.is_closed() && connections.is_empty()) {
         tokio::select! {
-            (socket, peer) = listener.accept() => server.admit(socket, peer.ip(), &mut connections),
+            accepted = listener.accept(), if !listener.is_closed() => {
+                if let Some((socket, peer)) = accepted {
+                    server.admit(socket, peer.ip(), &mut connections);
+                }
+            }
             _ = connections.join_next(), if !connections.is_empty() => {}
             _ = sweep.tick() => server.shelves.sweep(Instant::now()),
             () = stopped(&mut stop) => break,

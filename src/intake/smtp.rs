@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -31,7 +31,7 @@ use self::session::{Protocol, Session, Settings};
 use self::wire::Wire;
 use super::{Intake, Refusal};
 use crate::config::{self, Network};
-use crate::listener::Listener;
+use crate::listener::{Listener, Socket};
 
 mod auth;
 mod command;
@@ -144,20 +144,22 @@ impl Server {
     }
 
     /// Serves `listener` until `shutdown` turns true. Then no further session begins, a session that is receiving a mail ends
-    /// with the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest.
-    pub async fn serve(&self, listener: TcpListener, door: Door, mut shutdown: watch::Receiver<bool>) {
+    /// with the answer to it, all others with 421; returns when all have ended, `DRAIN` later at the latest. Where the socket is
+    /// closed before that, the sessions that began go on, and it returns when the last has ended.
+    pub async fn serve(&self, socket: impl Into<Socket>, door: Door, mut shutdown: watch::Receiver<bool>) {
         let mut sessions = JoinSet::new();
-        let mut listener = Listener::new(listener, door.key(), self.shared.intake.alarms().clone());
-        loop {
-            let (stream, peer) = tokio::select! {
+        let mut listener = Listener::new(socket, door.key(), self.shared.intake.alarms().clone());
+        while !(listener.is_closed() && sessions.is_empty()) {
+            let accepted = tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|stop| *stop) => break,
                 Some(ended) = sessions.join_next() => {
                     report(ended);
                     continue;
                 }
-                accepted = listener.accept() => accepted,
+                accepted = listener.accept(), if !listener.is_closed() => accepted,
             };
+            let Some((stream, peer)) = accepted else { continue };
             match self.shared.gate.enter() {
                 Ok(seat) => {
                     let shared = Arc::clone(&self.shared);

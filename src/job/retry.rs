@@ -94,6 +94,7 @@ pub fn ladder(cause: Cause) -> Ladder {
         Cause::Voice
         | Cause::NotInService
         | Cause::Blocked
+        | Cause::NumberRefused
         | Cause::DocumentRefused
         | Cause::Cancelled
         | Cause::Expired
@@ -111,6 +112,7 @@ pub fn rang(cause: Cause) -> bool {
             | Cause::ProviderTrouble
             | Cause::NotTaken
             | Cause::AccountTrouble
+            | Cause::NumberRefused
             | Cause::DocumentRefused
             | Cause::Cancelled
             | Cause::Expired
@@ -183,6 +185,7 @@ mod tests {
             (Cause::Voice, &[], Next::Fail),
             (Cause::NotInService, &[], Next::Fail),
             (Cause::Blocked, &[], Next::Fail),
+            (Cause::NumberRefused, &[], Next::Fail),
             (Cause::DocumentRefused, &[], Next::Fail),
             (Cause::Cancelled, &[], Next::Fail),
             (Cause::Expired, &[], Next::Fail),

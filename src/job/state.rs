@@ -5,12 +5,18 @@
 //! Sending --refused for good--> Failed      Sending --refused for now--> Queued{later}
 //! Sending --no answer, or we crashed--> Unclear{since}      InTransit --silent past the limit--> Unclear{since}
 //! Unclear --provider knows it--> InTransit      --provider never got it--> Queued      --cannot tell--> Held
+//! Queued | Held --signed news: it was delivered after all--> Delivered
+//! Queued --the store forgot what it did--> Unclear{since}
 //! any state without a call under way --person or rule--> Held | Cancelled
 //! Held --person--> Queued | Cancelled | Delivered | Failed
 //! ```
 //!
 //! While a call may be under way, cancelling is a wish ([`Context::cancel`]): the provider is told, and the Job ends as what
 //! really became of it. The wish decides only what is ours to decide: that it is not tried again.
+//!
+//! What a provider says under its signature is its word as much as an answer of its own: it settles an Attempt that was closed in
+//! doubt ([`Event::Told`]), and whatever it says of an Attempt ([`Context::news`]) shows that it has the fax: its list's silence
+//! counts no more.
 //!
 //! A fax costs money and rings a telephone. So *Unclear goes back to Queued only on the provider's word or a person's*,
 //! never by time; and a pair of state and event that makes no sense is an error, not a shrug.
@@ -81,6 +87,23 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// The same with every time in it moved by `by`.
+    #[must_use]
+    pub fn moved(mut self, by: SignedDuration) -> JobState {
+        let move_one = |at: &mut Timestamp| *at = at.saturating_add(by).unwrap_or(*at);
+        match &mut self {
+            JobState::Queued { due } => move_one(due),
+            JobState::Sending { since, .. } => move_one(since),
+            JobState::InTransit { since, ask_at, .. } => [since, ask_at].into_iter().for_each(move_one),
+            JobState::Unclear { since, absent_since, ask_at, .. } => {
+                [since, ask_at].into_iter().chain(absent_since).for_each(move_one);
+            }
+            JobState::Held { until, .. } => move_one(until),
+            JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled => {}
+        }
+        self
+    }
+
     /// Its word in the store, in result files and in listings.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -162,10 +185,25 @@ pub enum Event {
     },
     /// Asked by our reference; the provider does not have it.
     NotThere,
+    /// Asked by our reference; the provider has a fax that may be it, and does not say whose it is.
+    Undecided,
     /// Asked by our reference; the provider has certainly not taken it, and will not.
     NeverSent,
     /// The provider has no way to be asked by our reference.
     CannotTell,
+    /// The provider told under its signature how an Attempt ended that was closed without knowing.
+    Told {
+        /// The Attempt's number.
+        attempt: u32,
+        /// What it came to.
+        report: Report,
+    },
+    /// The store may have forgotten Attempt number `attempt`, as when a backup was copied back: it is opened as one whose answer
+    /// was lost, so that the provider is asked before anything is sent.
+    Forgotten {
+        /// From 1.
+        attempt: u32,
+    },
     /// A person or a rule holds it.
     Hold(Hold),
     /// A person lets it go on.
@@ -232,6 +270,10 @@ pub struct Context<'a> {
     pub absent: Absent,
     /// Whether an earlier Attempt may have been sent, for all that is certain: then no other provider has a part in it.
     pub doubt: bool,
+    /// Whether the provider has told anything of the open Attempt: then it has it, and that no list shows it is no absence.
+    pub news: bool,
+    /// Whether an earlier Attempt was delivered, as its provider told when the next one was under way.
+    pub proven: bool,
     /// Calls to its number, by whichever Jobs, that failed since the last that did not.
     pub number_failed: u32,
     /// Whether a person wants it cancelled.
@@ -257,6 +299,8 @@ impl Context<'static> {
             route: Box::leak(Box::new(route)),
             absent: Absent::Resend,
             doubt: false,
+            news: false,
+            proven: false,
             number_failed: 0,
             cancel: false,
             jitter: 0.0,
@@ -299,6 +343,8 @@ pub enum Effect {
     OpenAttempt(u32),
     /// Record what the open Attempt came to.
     CloseAttempt(Report),
+    /// Record what an Attempt came to that was closed without knowing.
+    CorrectAttempt(u32, Report),
     /// The number is not in service: suspend the register's entry for everybody.
     SuspendRecipient,
     /// A person answered: the register counts it, and suspends the entry at the second time.
@@ -366,6 +412,18 @@ fn queued(state: &JobState, event: Event, context: &Context<'_>) -> Result<Step,
             state: JobState::Sending { attempt, since: context.now },
             effects: vec![Effect::OpenAttempt(attempt)],
         }),
+        Event::Forgotten { attempt } => {
+            let mut step = lost(attempt, None, context);
+            step.effects.push(Effect::OpenAttempt(attempt));
+            Ok(step)
+        }
+        // The call that it waits for is not needed, or must not be made.
+        Event::Told { attempt, report } => match Sent::of(report.outcome, report.pages_sent) {
+            Sent::Nothing => {
+                Ok(Step { state: state.clone(), effects: vec![Effect::CorrectAttempt(attempt, report)] })
+            }
+            _ => Ok(ended(&report, None, Which::Earlier(attempt), context)),
+        },
         Event::Hold(why) => Ok(hold(why, Vec::new(), context)),
         Event::Cancel => Ok(Step { state: JobState::Cancelled, effects: vec![Effect::Finished] }),
         event => Err(impossible(state, &event)),
@@ -381,7 +439,7 @@ fn sending(
 ) -> Result<Step, Impossible> {
     match event {
         Event::Taken { provider_ref } => Ok(transit(attempt, provider_ref, since, context)),
-        Event::Ended { report, wait } => Ok(ended(&report, wait, attempt, None, context)),
+        Event::Ended { report, wait } => Ok(ended(&report, wait, Which::Open(attempt, None), context)),
         Event::Lost => Ok(lost(attempt, None, context)),
         event => Err(impossible(state, &event)),
     }
@@ -397,7 +455,7 @@ fn in_transit(
 ) -> Result<Step, Impossible> {
     match event {
         Event::Ended { report, wait } => {
-            Ok(ended(&report, wait, attempt, Some(provider_ref.to_owned()), context))
+            Ok(ended(&report, wait, Which::Open(attempt, Some(provider_ref)), context))
         }
         Event::StillGoing | Event::NoAnswer
             if context.now.duration_since(since) >= context.patience.silent_after =>
@@ -440,11 +498,11 @@ fn unclear(
     match event {
         Event::Found { provider_ref } => Ok(transit(attempt, provider_ref, context.now, context)),
         Event::Ended { report, wait } => {
-            Ok(ended(&report, wait, attempt, provider_ref.map(str::to_owned), context))
+            Ok(ended(&report, wait, Which::Open(attempt, provider_ref), context))
         }
         // Only a fax that the provider never acknowledged can be "never got it". And one look is not enough, however long
         // ago the request was: this process may have been down all the time, and the first list it sees may lag behind.
-        Event::NotThere if provider_ref.is_none() => {
+        Event::NotThere if provider_ref.is_none() && !context.news => {
             let first = doubt.absent_since.unwrap_or(context.now);
             if doubt.absent_since.is_none() || context.now.duration_since(first) < context.patience.quiet {
                 return Ok(ask_again(Some(first)));
@@ -455,9 +513,16 @@ fn unclear(
             }
             Ok(never_got_it(attempt, context))
         }
-        Event::NeverSent if provider_ref.is_none() => Ok(never_got_it(attempt, context)),
-        Event::StillGoing | Event::NoAnswer | Event::NotThere if over => Ok(give_up(context)),
+        Event::NeverSent if provider_ref.is_none() && !context.news => Ok(never_got_it(attempt, context)),
+        Event::StillGoing | Event::NoAnswer | Event::NotThere | Event::NeverSent | Event::Undecided
+            if over =>
+        {
+            Ok(give_up(context))
+        }
+        // A list that may show it, or has shown it, has to begin anew to show that it is absent.
+        Event::Undecided => Ok(ask_again(None)),
         Event::StillGoing | Event::NoAnswer | Event::NotThere => Ok(ask_again(doubt.absent_since)),
+        Event::NeverSent if provider_ref.is_none() => Ok(ask_again(None)),
         Event::CannotTell => Ok(give_up(context)),
         Event::Resolve(arrived) => Ok(resolved(arrived, true)),
         event => Err(impossible(state, &event)),
@@ -469,7 +534,7 @@ fn never_got_it(attempt: u32, context: &Context<'_>) -> Step {
         raw_text: Some("the provider has no fax with our reference".into()),
         ..Report::bare(Outcome::Retry(Cause::NotTaken))
     };
-    ended(&report, None, attempt, None, context)
+    ended(&report, None, Which::Open(attempt, None), context)
 }
 
 fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Result<Step, Impossible> {
@@ -482,6 +547,12 @@ fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Res
         }
         // Held again for another reason, as when a released Job still cannot go.
         Event::Hold(again) => Ok(hold(again, Vec::new(), context)),
+        // "Delivered" is proof whatever it is held for; anything else answers only the question that a person was asked.
+        Event::Told { attempt, report }
+            if report.outcome == Outcome::Delivered || matches!(why, Hold::Unclear | Hold::UnknownCause) =>
+        {
+            Ok(ended(&report, None, Which::Earlier(attempt), context))
+        }
         Event::Cancel => Ok(Step { state: JobState::Cancelled, effects: vec![Effect::Finished] }),
         // "It arrived" needs something that may have: else a fax that nobody sent would be proven by a word.
         Event::Resolve(true) if !context.doubt && !matches!(why, Hold::Unclear | Hold::PartlySent) => {
@@ -504,21 +575,38 @@ fn held(state: &JobState, why: Hold, event: Event, context: &Context<'_>) -> Res
     }
 }
 
+/// Which Attempt ended.
+#[derive(Clone, Copy)]
+enum Which<'a> {
+    /// The one under way, with the provider's name for it.
+    Open(u32, Option<&'a str>),
+    /// One that was closed without knowing.
+    Earlier(u32),
+}
+
 /// An Attempt ended: delivered, tried again later, held or failed.
-fn ended(
-    report: &Report,
-    wait: Option<SignedDuration>,
-    attempt: u32,
-    provider_ref: Option<String>,
-    context: &Context<'_>,
-) -> Step {
-    let mut effects = vec![Effect::CloseAttempt(report.clone())];
+fn ended(report: &Report, wait: Option<SignedDuration>, which: Which<'_>, context: &Context<'_>) -> Step {
+    let recorded = match which {
+        Which::Open(..) => Effect::CloseAttempt(report.clone()),
+        Which::Earlier(attempt) => Effect::CorrectAttempt(attempt, report.clone()),
+    };
+    let mut effects = vec![recorded];
     let cause = match report.outcome {
         Outcome::Delivered => {
             effects.extend([Effect::Called { rest: None }, Effect::Finished]);
             return Step { state: JobState::Delivered, effects };
         }
-        Outcome::Unclear => return lost(attempt, provider_ref, context),
+        Outcome::Unclear => {
+            return match which {
+                Which::Open(attempt, provider_ref) => lost(attempt, provider_ref.map(str::to_owned), context),
+                Which::Earlier(_) => hold(Hold::Unclear, effects, context),
+            };
+        }
+        // The document is there: by the Attempt before this one.
+        _ if context.proven => {
+            effects.push(Effect::Finished);
+            return Step { state: JobState::Delivered, effects };
+        }
         // Whatever the provider calls it: where a page may lie in a tray, the document is not sent twice by itself.
         Outcome::Retry(_) | Outcome::Refused(Cause::Cancelled)
             if report.pages_sent.is_some_and(|pages| pages > 0) =>
@@ -593,6 +681,13 @@ fn lost(attempt: u32, provider_ref: Option<String>, context: &Context<'_>) -> St
 
 /// Nobody can tell what became of the open Attempt: it is closed as Unclear, and a person decides.
 fn give_up(context: &Context<'_>) -> Step {
+    if context.proven {
+        let report = Report::bare(Outcome::Unclear);
+        return Step {
+            state: JobState::Delivered,
+            effects: vec![Effect::CloseAttempt(report), Effect::Finished],
+        };
+    }
     hold(Hold::Unclear, vec![Effect::CloseAttempt(Report::bare(Outcome::Unclear))], context)
 }
 
@@ -647,7 +742,10 @@ fn impossible(state: &JobState, event: &Event) -> Impossible {
         Event::Found { .. } => ("found at a provider", ""),
         Event::NotThere => ("missed at a provider", ""),
         Event::NeverSent => ("disowned by a provider", ""),
+        Event::Undecided => ("undecided at a provider", ""),
         Event::CannotTell => ("untold by a provider", ""),
+        Event::Told { .. } => ("told of by a provider", ""),
+        Event::Forgotten { .. } => ("forgotten", ""),
         Event::Hold(_) if state.open_attempt().is_some() => {
             ("held", ": a call may be under way; wait for its outcome")
         }

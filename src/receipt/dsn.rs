@@ -155,6 +155,8 @@ fn status(cause: Cause) -> &'static str {
         Cause::Busy | Cause::NoAnswer => "5.4.1",
         // "Does not exist, or is incapable of accepting mail."
         Cause::Voice | Cause::NotAFax | Cause::NotInService => "5.1.2",
+        // "Bad destination mailbox address syntax."
+        Cause::NumberRefused => "5.1.3",
         Cause::Blocked => "5.7.1",
         Cause::LineTrouble | Cause::PartlySent => "5.4.2",
         Cause::DocumentRefused => "5.6.1",

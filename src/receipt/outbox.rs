@@ -186,10 +186,11 @@ pub fn relay(config: &Config, tokens: &TokenMap) -> Result<Option<(Relay, String
 }
 
 impl Outbox {
-    /// Puts the outbox together; makes the signing key at first use.
+    /// Puts the outbox together. `signing` signs the receipts.
     ///
     /// # Errors
-    /// A sentence where the relay's settings or the signing key cannot be used.
+    /// A sentence where the relay's settings cannot be used.
+    #[allow(clippy::too_many_arguments, reason = "each of them once, where it is put together")]
     pub fn new(
         config: Arc<Config>,
         store: Store,
@@ -198,9 +199,8 @@ impl Outbox {
         wake: Arc<Notify>,
         alarms: Alarms,
         tokens: &TokenMap,
+        signing: SigningKey,
     ) -> Result<Outbox, String> {
-        let signing = SigningKey::load_or_make(&config.store.data_dir.join("receipt.key"))
-            .map_err(|e| e.to_string())?;
         let relay = relay(&config, tokens)?;
         let dkim = Dkim::of(&config)?;
         let replies = Replies::of(&config, &spool);

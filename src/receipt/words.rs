@@ -237,6 +237,10 @@ fn failed(cause: Cause, job: &JobAccount, account: &Account, times: &Times) -> (
             not_sent(format!("calls to {who} are refused, by the far end, the carrier or the fax provider{tries}")),
             format!("{stop} Ask the recipient whether it takes faxes at this number."),
         ),
+        Cause::NumberRefused => (
+            not_sent(format!("the number {} is refused as no telephone number: nobody was called", number_of(job))),
+            format!("{stop} Ask the recipient for the right number."),
+        ),
         Cause::LineTrouble => (
             not_sent(format!("the connection to {who} broke before a page was through{tries}")),
             format!("{stop} {again}"),
@@ -405,6 +409,7 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::NotAFax => "no fax machine answered",
         Cause::NotInService => "number not in service",
         Cause::Blocked => "calls refused",
+        Cause::NumberRefused => "number refused as no telephone number, nobody was called",
         Cause::LineTrouble => "connection broke before a page was through",
         Cause::PartlySent => "connection broke after some pages",
         Cause::DocumentRefused => "document refused by the provider",

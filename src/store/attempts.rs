@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 
 use super::{Store, StoreError, count, millis, timestamp};
-use crate::job::{Cause, JobId, Outcome, Sent, word_type};
+use crate::job::{Cause, JobId, Outcome, Report, Sent, word_type};
 
 /// An Attempt as stored.
 #[derive(Debug, Clone, FromRow)]
@@ -41,6 +41,14 @@ pub struct AttemptRow {
     pub kept_ref: Option<String>,
     /// Word of what became of the provider's copy.
     pub copy: String,
+    /// When a webhook last spoke of it, milliseconds since 1970.
+    pub news_at: Option<i64>,
+    /// How it ended by a signed webhook, until its Job has followed that.
+    pub told: Option<String>,
+    /// Names of the fax by unsigned webhooks.
+    pub hints: Option<String>,
+    /// Not 0: the provider was asked whether it has this Attempt, since the store may have forgotten it; nothing was sent by it.
+    pub asked_first: i64,
     /// Length of the file that left; `None` where it began before that was noted.
     pub bytes: Option<i64>,
     /// Its SHA-256, hex.
@@ -84,6 +92,12 @@ impl AttemptRow {
         Some(Sent::of(outcome, self.pages_sent.map(count)))
     }
 
+    /// Whether it ended, with every page at the far end.
+    #[must_use]
+    pub fn is_delivered(&self) -> bool {
+        self.ended_at.is_some() && self.outcome.as_deref() == Some("delivered")
+    }
+
     /// Whether it ended, and was for all that is certain perhaps sent: the answer was lost and only the provider's list says
     /// that it was never taken, pages went out, or nobody knows.
     #[must_use]
@@ -91,6 +105,24 @@ impl AttemptRow {
         self.ended_at.is_some()
             && self.outcome.as_deref() != Some("delivered")
             && (self.cause() == Some(Cause::NotTaken) || self.sent() != Some(Sent::Nothing))
+    }
+
+    /// When a webhook last spoke of it.
+    #[must_use]
+    pub fn news(&self) -> Option<Timestamp> {
+        self.news_at.map(timestamp)
+    }
+
+    /// How it ended by a signed webhook, where its Job has yet to follow that.
+    #[must_use]
+    pub fn told(&self) -> Option<Report> {
+        serde_json::from_str(self.told.as_deref()?).ok()
+    }
+
+    /// The provider's names for it by unsigned webhooks, the latest first.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        self.hints.as_deref().and_then(|hints| serde_json::from_str(hints).ok()).unwrap_or_default()
     }
 
     /// When the request was about to leave.
@@ -134,6 +166,28 @@ impl Store {
             .bind(i64::from(n))
             .fetch_optional(self.readers())
             .await?)
+    }
+
+    /// Whether the fax that `provider` calls `provider_ref` is known to be of another Attempt than number `n` of `id`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn is_of_another(
+        &self,
+        provider: &str,
+        provider_ref: &str,
+        (id, n): (JobId, u32),
+    ) -> Result<bool, StoreError> {
+        let others: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM attempt WHERE provider = $1 AND provider_ref = $2 AND NOT (job_id = $3 AND n = $4)",
+        )
+        .bind(provider)
+        .bind(provider_ref)
+        .bind(id.as_str())
+        .bind(i64::from(n))
+        .fetch_one(self.readers())
+        .await?;
+        Ok(others > 0)
     }
 
     /// Keeps the provider's name for the fax of an Attempt before the provider is told to send it.

@@ -29,22 +29,29 @@ impl std::fmt::Debug for Fetch {
 }
 
 impl Store {
-    /// The packet of that Attempt, where the Attempt is open, the last of its Job, and has not had it fetched.
+    /// The packet of that Attempt, where the Attempt is open, the last of its Job, and did not have it fetched before `since`.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn fetchable(&self, id: JobId, attempt: u32) -> Result<Option<Fetch>, StoreError> {
+    pub async fn fetchable(
+        &self,
+        id: JobId,
+        attempt: u32,
+        since: Timestamp,
+    ) -> Result<Option<Fetch>, StoreError> {
         Ok(sqlx::query_as(
             "SELECT job.document, job.shared, COALESCE(attempt.bytes, job.bytes) AS bytes, \
              COALESCE(attempt.sha256, job.sha256) AS sha256, submission.wrapped_key FROM attempt \
              JOIN job ON job.id = attempt.job_id JOIN submission ON submission.id = job.submission_id \
-             WHERE attempt.job_id = $1 AND attempt.n = $2 AND attempt.ended_at IS NULL AND attempt.fetched_at IS NULL \
+             WHERE attempt.job_id = $1 AND attempt.n = $2 AND attempt.ended_at IS NULL \
+             AND (attempt.fetched_at IS NULL OR attempt.fetched_at > $3) \
              AND attempt.n = (SELECT MAX(n) FROM attempt WHERE job_id = $1) \
              AND job.state IN ('sending', 'in_transit', 'unclear') \
              AND job.document IS NOT NULL AND job.bytes IS NOT NULL AND job.sha256 IS NOT NULL AND submission.wrapped_key IS NOT NULL",
         )
         .bind(id.as_str())
         .bind(i64::from(attempt))
+        .bind(millis(since))
         .fetch_optional(self.readers())
         .await?)
     }

@@ -50,6 +50,23 @@ struct Row {
 }
 
 impl Store {
+    /// How many Jobs may still be in the hands of the provider that `name` stood for so far, where that was reached elsewhere than
+    /// at `url`. Changes nothing.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn left_behind(&self, name: &str, url: &str) -> Result<u64, StoreError> {
+        let open: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM job WHERE provider = $1 AND state IN ('sending', 'in_transit', 'unclear') \
+             AND EXISTS (SELECT 1 FROM provider WHERE provider.name = $1 AND provider.url <> $2)",
+        )
+        .bind(name)
+        .bind(url)
+        .fetch_one(self.readers())
+        .await?;
+        Ok(open.unsigned_abs())
+    }
+
     /// Notes that the provider `name` is reached at `url` from now on. Where it was reached elsewhere before and Jobs may still
     /// be in that one's hands, nothing is noted, and their number is returned: the new one would say of each that it never
     /// had it, and they would be sent a second time.

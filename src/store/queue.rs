@@ -8,18 +8,37 @@
 
 use std::collections::HashSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::{Job, Row, URGENCIES, urgency};
 use super::{Store, StoreError, ledger, millis, told};
 use crate::job::{JobId, SubmissionId};
 
+/// A Job that has been due for so long is let go now and then, whatever more urgent ones wait: "when no other waits" must not
+/// become never.
+pub(super) const AGED: SignedDuration = SignedDuration::from_mins(60);
+/// Before a row that cannot be read is looked at again.
+const UNREADABLE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How many Jobs of one provider a worker can take in hand now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Name of the provider.
+    pub provider: String,
+    /// Jobs to be sent.
+    pub sends: u32,
+    /// How many of those go first to Jobs that have waited longer than an hour, however little urgent they are.
+    pub aged: u32,
+    /// Jobs to be asked about.
+    pub asks: u32,
+}
+
 /// How many Jobs a worker can take in hand now, for each provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rooms {
-    /// Name of the provider, Jobs to be sent, Jobs to be asked about.
-    pub providers: Vec<(String, u32, u32)>,
+    /// Each provider.
+    pub providers: Vec<Room>,
     /// Jobs that need no provider: their time is up, or theirs is configured no more.
     pub others: u32,
     /// Jobs that the worker still has in hand: whatever their rows say, they are not leased to it a second time.
@@ -43,7 +62,7 @@ impl Store {
                 let mut claimed =
                     Claimed { node, now, lease_until, in_hand: rooms.in_hand, jobs: Vec::new() };
                 let (mut names, mut numbers) = (Vec::new(), HashSet::new());
-                for (provider, sends, asks) in rooms.providers {
+                for Room { provider, sends, aged, asks } in rooms.providers {
                     let due: Vec<String> = sqlx::query_scalar(
                         "SELECT id FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' AND provider = $1 \
                          AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT $3",
@@ -55,14 +74,16 @@ impl Store {
                     .await?;
                     claimed.lease(tx, due).await?;
                     let mut room = sends;
+                    let long_ago = now.checked_sub(AGED).unwrap_or(Timestamp::MIN);
+                    // The least urgent first: nobody else lets them go.
+                    for priority in URGENCIES.into_iter().rev() {
+                        let queue = Queue { provider: &provider, priority: urgency(priority), due: long_ago };
+                        let share = aged.min(room).saturating_sub(sends - room);
+                        room -= claimed.send(tx, queue, share, &mut numbers).await?;
+                    }
                     for priority in URGENCIES {
-                        if room == 0 {
-                            break;
-                        }
-                        let queue = Queue { provider: &provider, priority: urgency(priority) };
-                        let due = next_in_queue(tx, queue, now, room, &mut numbers).await?;
-                        room = room.saturating_sub(u32::try_from(due.len()).unwrap_or(u32::MAX));
-                        claimed.lease(tx, due).await?;
+                        let queue = Queue { provider: &provider, priority: urgency(priority), due: now };
+                        room -= claimed.send(tx, queue, room, &mut numbers).await?;
                     }
                     names.push(provider);
                 }
@@ -130,9 +151,7 @@ impl Store {
                 let sql = format!(
                     "SELECT id, submission_id, route FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
                      AND priority = $4 AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND ({ways}) \
-                     AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id \
-                       AND (attempt.cause IS NULL OR attempt.cause IN ('not_taken', 'partly_sent', 'unknown', 'unclear'))) \
-                     ORDER BY wake_at, id LIMIT $3"
+                     AND {CERTAIN} ORDER BY wake_at, id LIMIT $3"
                 );
                 let mut due: Vec<(String, String, String)> = Vec::new();
                 for priority in URGENCIES {
@@ -159,6 +178,35 @@ impl Store {
                     moved += 1;
                 }
                 Ok(moved)
+            })
+        })
+        .await
+    }
+
+    /// Gives a queued Job, whose provider is configured no more, to the provider `to`, where it certainly was sent by none. False
+    /// where it may have been, or has changed.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn move_on(&self, job: &Job, to: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let (id, submission, version) = (job.id, job.submission, job.version);
+        let (from, to) = (job.provider.clone(), to.to_owned());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let sql = format!(
+                    "UPDATE job SET lease_by = NULL, lease_until = NULL WHERE id = $1 AND version = $2 \
+                     AND state = 'queued' AND {CERTAIN}"
+                );
+                let free = sqlx::query(sqlx::AssertSqlSafe(sql))
+                    .bind(id.as_str())
+                    .bind(version)
+                    .execute(&mut *tx)
+                    .await?;
+                if free.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                switch(tx, id, submission, &from, &to, now).await?;
+                Ok(true)
             })
         })
         .await
@@ -215,6 +263,10 @@ impl Store {
     }
 }
 
+/// Of a Job: every provider that it was handed to said for certain that nothing was sent.
+const CERTAIN: &str = "NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id \
+     AND (attempt.cause IS NULL OR attempt.cause IN ('not_taken', 'partly_sent', 'unknown', 'unclear')))";
+
 /// What a claim has leased so far.
 struct Claimed {
     node: String,
@@ -225,6 +277,23 @@ struct Claimed {
 }
 
 impl Claimed {
+    /// Leases the first `room` Jobs of `queue` whose lines are free. Returns how many.
+    async fn send(
+        &mut self,
+        tx: &mut SqliteConnection,
+        queue: Queue<'_>,
+        room: u32,
+        numbers: &mut HashSet<String>,
+    ) -> Result<u32, StoreError> {
+        if room == 0 {
+            return Ok(0);
+        }
+        let due = next_in_queue(tx, queue, self.now, room, numbers).await?;
+        let many = u32::try_from(due.len()).unwrap_or(u32::MAX).min(room);
+        self.lease(tx, due).await?;
+        Ok(many)
+    }
+
     async fn lease(&mut self, tx: &mut SqliteConnection, ids: Vec<String>) -> Result<(), StoreError> {
         for id in ids {
             if id.parse().is_ok_and(|id: JobId| self.in_hand.contains(&id)) {
@@ -236,14 +305,34 @@ impl Claimed {
             )
             .bind(&self.node)
             .bind(millis(self.lease_until))
-            .bind(id)
+            .bind(&id)
             .bind(millis(self.now))
             .fetch_optional(&mut *tx)
             .await?;
-            // One row that cannot be read must not stop all others; it keeps its lease and is told each time.
-            self.jobs.extend(row.and_then(|row| told(Job::try_from(row))));
+            let Some(row) = row else { continue };
+            match told(Job::try_from(row)) {
+                Some(job) => self.jobs.push(job),
+                None => set_aside(tx, &id, self.now).await?,
+            }
         }
         Ok(())
+    }
+}
+
+/// A row that cannot be read must stop no other. It keeps its lease, so that it is told of again when that is over, and goes
+/// behind those that wait now: where it was the first to its number, the next one has its turn.
+async fn set_aside(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let later = now.saturating_add(UNREADABLE).unwrap_or(Timestamp::MAX);
+    let number: Option<Option<String>> = sqlx::query_scalar(
+        "UPDATE job SET wake_at = $1, parked = 0 WHERE id = $2 AND state = 'queued' RETURNING number",
+    )
+    .bind(millis(later))
+    .bind(id)
+    .fetch_optional(&mut *tx)
+    .await?;
+    match number.flatten() {
+        Some(number) => unpark(tx, &number).await,
+        None => Ok(()),
     }
 }
 
@@ -252,6 +341,8 @@ impl Claimed {
 struct Queue<'a> {
     provider: &'a str,
     priority: i64,
+    /// Only those that have been due since then.
+    due: Timestamp,
 }
 
 /// The first `room` Jobs in `queue` whose lines are free; those before them whose lines are not are parked.
@@ -271,13 +362,14 @@ async fn next_in_queue(
             "SELECT id, number, EXISTS (SELECT 1 FROM job AS other WHERE other.number = job.number \
                AND other.state IN ('sending', 'in_transit', 'unclear')), \
                (SELECT rest_until FROM line WHERE line.number = job.number AND line.rest_until > $2) \
-             FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 AND priority = $4 AND wake_at <= $2 \
+             FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 AND priority = $4 AND wake_at <= $5 \
              AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at, id LIMIT $3",
         )
         .bind(queue.provider)
         .bind(millis(now))
         .bind(i64::try_from(room.saturating_mul(2).saturating_add(32)).unwrap_or(i64::MAX))
         .bind(queue.priority)
+        .bind(millis(queue.due))
         .fetch_all(&mut *tx)
         .await?;
         let mut blocked = 0;

@@ -154,6 +154,18 @@ impl Store {
     }
 }
 
+/// The entries with this number, as they stand in this transaction.
+pub(super) async fn with_number(
+    tx: &mut SqliteConnection,
+    number: &FaxNumber,
+) -> Result<Vec<Entry>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM recipient WHERE number = $1 ORDER BY key")
+        .bind(number.as_str())
+        .fetch_all(&mut *tx)
+        .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
 async fn put(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO recipient (key, name, organization, department, attention, number, typed, csid, state, \

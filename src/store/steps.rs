@@ -1,13 +1,15 @@
-//! How Jobs move: changed only by a step of the state machine, woken by news. Who is next stands in [`super::queue`].
+//! How Jobs move: changed only by a step of the state machine. Who is next stands in [`super::queue`], what providers tell by
+//! themselves in [`super::news`].
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::{Job, detail, finish_if_complete};
 use super::submissions::Document;
-use super::{Store, StoreError, ledger, millis, outbox, queue, recipients};
+use super::{Store, StoreError, ledger, millis, origin, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
-use crate::job::{self, Cause, JobId, JobState, Report};
+use crate::job::{self, Cause, FaxNumber, JobId, JobState, Report, SubmissionId};
+use crate::register;
 
 /// What became of an attempt to save a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,15 @@ pub enum Saved {
     Stale,
     /// Another Job is calling this number; nothing was saved.
     LineBusy,
+    /// Something that forbids the call was committed after it was looked for; nothing was saved.
+    Overtaken,
+}
+
+/// What must still hold in the very transaction that opens an Attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    /// Whether two persons must have verified a number (`policy.two_person`).
+    pub two_person: bool,
 }
 
 impl Store {
@@ -34,142 +45,182 @@ impl Store {
         keep_lease: bool,
         now: Timestamp,
     ) -> Result<Saved, StoreError> {
-        let (id, submission, provider) = (job.id, job.submission, job.provider.clone());
-        let (version, recipient, number) = (job.version, job.recipient.clone(), job.number.clone());
-        let (before, actor) = (job.state.as_str(), actor.to_owned());
-        let leaving = job.packet.as_ref().map(|packet| packet.document.clone());
+        self.save(job, step, actor, keep_lease, None, now).await
+    }
+
+    /// Saves the step that opens an Attempt from which a call follows, where nothing that was committed meanwhile forbids it: the
+    /// register, a wish to cancel, news of an earlier Attempt. The lease stays.
+    ///
+    /// # Errors
+    /// Where the database fails; then nothing is saved.
+    pub async fn save_opening(
+        &self,
+        job: &Job,
+        step: Step,
+        opening: Opening,
+        now: Timestamp,
+    ) -> Result<Saved, StoreError> {
+        self.save(job, step, "delivery", true, Some(opening), now).await
+    }
+
+    async fn save(
+        &self,
+        job: &Job,
+        step: Step,
+        actor: &str,
+        keep_lease: bool,
+        opening: Option<Opening>,
+        now: Timestamp,
+    ) -> Result<Saved, StoreError> {
+        let change = Change {
+            id: job.id,
+            submission: job.submission,
+            version: job.version,
+            before: job.state.as_str(),
+            provider: job.provider.clone(),
+            recipient: job.recipient.clone(),
+            number: job.number.clone(),
+            leaving: job.packet.as_ref().map(|packet| packet.document.clone()),
+            actor: actor.to_owned(),
+            keep_lease,
+            now,
+        };
+        let opens = step.effects.iter().any(|effect| matches!(effect, Effect::OpenAttempt(_)));
         let saved = self
             .write(move |tx| {
                 Box::pin(async move {
-                    if !update_state(tx, id, version, &step.state, keep_lease, now).await? {
-                        return Ok(Saved::Stale);
+                    if let Some(opening) = opening
+                        && !may_open(tx, &change, opening).await?
+                    {
+                        return Ok((Saved::Overtaken, None));
                     }
-                    if before == "held" {
-                        // Whoever lets a Job go on that could not be cancelled in time wants it sent.
-                        sqlx::query("UPDATE job SET cancel = NULL WHERE id = $1 AND cancel IS NOT NULL")
-                            .bind(id.as_str())
-                            .execute(&mut *tx)
-                            .await?;
-                    }
-                    for effect in &step.effects {
-                        match effect {
-                            Effect::OpenAttempt(n) => {
-                                open_attempt(tx, id, *n, &provider, leaving.as_ref(), now).await?;
-                            }
-                            Effect::CloseAttempt(report) => {
-                                close_attempt(tx, id, report, now).await?;
-                                recipients::learn_identity(tx, recipient.as_deref(), report).await?;
-                            }
-                            Effect::SuspendRecipient => {
-                                recipients::suspend(
-                                    tx,
-                                    recipient.as_deref(),
-                                    number.as_ref(),
-                                    "the number is not in service",
-                                    now,
-                                )
-                                .await?;
-                            }
-                            Effect::CountVoice => {
-                                recipients::count_voice(tx, recipient.as_deref(), number.as_ref(), now)
-                                    .await?;
-                            }
-                            Effect::TellHeld(_) => {
-                                outbox::tell_held(tx, submission, id, version + 1, now).await?;
-                            }
-                            Effect::Called { rest } => {
-                                if let Some(number) = &number {
-                                    queue::called(tx, number.as_str(), *rest).await?;
-                                }
-                            }
-                            Effect::Switch(to) => {
-                                queue::switch(tx, id, submission, &provider, to, now).await?;
-                            }
-                            Effect::Extend(until) => extend(tx, id, *until).await?,
-                            Effect::Finished => {}
-                        }
-                    }
-                    if let JobState::InTransit { provider_ref, attempt, .. } = &step.state {
-                        note_provider_ref(tx, id, *attempt, provider_ref).await?;
-                    }
-                    if before != step.state.as_str() {
-                        let detail = format!("{before} -> {}", step.state.as_str());
-                        let entry =
-                            ledger::Entry::new(&actor, "state").detail(detail).submission(submission).job(id);
-                        ledger::write(tx, now, entry).await?;
-                    }
-                    if let (Some(number), None) = (&number, step.state.open_attempt()) {
-                        queue::unpark(tx, number.as_str()).await?;
-                    }
-                    if step.state.is_final() {
-                        finish_if_complete(tx, submission, now).await?;
-                    }
-                    Ok(Saved::Done(version + 1))
+                    let saved = change.save(tx, &step).await?;
+                    let opened = match saved {
+                        Saved::Done(_) if opens => Some(origin::count_attempt(tx).await?),
+                        _ => None,
+                    };
+                    Ok((saved, opened))
                 })
             })
             .await;
         match saved {
             Err(error) if error.is_unique_violation() => Ok(Saved::LineBusy),
-            saved => saved,
+            Err(error) => Err(error),
+            Ok((saved, opened)) => {
+                if let Some(attempts) = opened {
+                    self.origin.note(attempts);
+                }
+                Ok(saved)
+            }
         }
     }
+}
 
-    /// A webhook said that there is news of the Attempt with `reference` or `provider_ref`: its Job is looked at now.
-    /// Returns the Job, or `None` if no open one is meant. What a signed webhook told (`told`) of pages and the like is kept:
-    /// some providers tell it nowhere else.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn note_news(
-        &self,
-        provider: &str,
-        reference: Option<&str>,
-        provider_ref: Option<&str>,
-        told: Option<Report>,
-        now: Timestamp,
-    ) -> Result<Option<JobId>, StoreError> {
-        // Only an Attempt with this very provider: another's webhook has no say.
-        let known: Option<(String, i64)> = match (reference, provider_ref) {
-            (Some(reference), _) => {
-                sqlx::query_as("SELECT job_id, n FROM attempt WHERE reference = $2 AND provider = $1")
-                    .bind(provider)
-                    .bind(reference)
-                    .fetch_optional(self.readers())
-                    .await?
-            }
-            (None, Some(provider_ref)) => {
-                sqlx::query_as(
-                    "SELECT job_id, n FROM attempt WHERE provider = $1 AND provider_ref = $2 LIMIT 1",
-                )
-                .bind(provider)
-                .bind(provider_ref)
-                .fetch_optional(self.readers())
-                .await?
-            }
-            (None, None) => None,
-        };
-        let Some((id, n)) = known else { return Ok(None) };
-        let id: JobId = id.parse().map_err(|e| StoreError::unreadable("attempt.job_id", e))?;
-        self.write(move |tx| {
-            Box::pin(async move {
-                if let Some(told) = told {
-                    keep_told(tx, id, n, &told).await?;
-                }
-                // A Job whose request is still under way must not be looked at by another worker: only the time is noted,
-                // and the answer then finds it.
-                let done = sqlx::query(
-                    "UPDATE job SET news_at = $1, wake_at = CASE WHEN state IN ('in_transit', 'unclear') \
-                     AND wake_at > $1 THEN $1 ELSE wake_at END WHERE id = $2 AND wake_at IS NOT NULL",
-                )
-                .bind(millis(now))
+/// A step of one Job on its way to the disk.
+struct Change {
+    id: JobId,
+    submission: SubmissionId,
+    version: i64,
+    /// The word of the state before it.
+    before: &'static str,
+    provider: String,
+    recipient: Option<String>,
+    number: Option<FaxNumber>,
+    /// What leaves with an Attempt.
+    leaving: Option<Document>,
+    actor: String,
+    keep_lease: bool,
+    now: Timestamp,
+}
+
+impl Change {
+    async fn save(&self, tx: &mut SqliteConnection, step: &Step) -> Result<Saved, StoreError> {
+        let Change { id, submission, version, before, now, .. } = *self;
+        if !update_state(tx, id, version, &step.state, self.keep_lease, now).await? {
+            return Ok(Saved::Stale);
+        }
+        if before == "held" {
+            // Whoever lets a Job go on that could not be cancelled in time wants it sent.
+            sqlx::query("UPDATE job SET cancel = NULL WHERE id = $1 AND cancel IS NOT NULL")
                 .bind(id.as_str())
                 .execute(&mut *tx)
                 .await?;
-                Ok((done.rows_affected() > 0).then_some(id))
-            })
-        })
-        .await
+        }
+        for effect in &step.effects {
+            self.carry_out(tx, effect, &step.state).await?;
+        }
+        if let JobState::InTransit { provider_ref, attempt, .. } = &step.state {
+            note_provider_ref(tx, id, *attempt, provider_ref).await?;
+        }
+        if before != step.state.as_str() {
+            let detail = format!("{before} -> {}", step.state.as_str());
+            let entry =
+                ledger::Entry::new(&self.actor, "state").detail(detail).submission(submission).job(id);
+            ledger::write(tx, now, entry).await?;
+        }
+        if let (Some(number), None) = (&self.number, step.state.open_attempt()) {
+            queue::unpark(tx, number.as_str()).await?;
+        }
+        if step.state.is_final() {
+            finish_if_complete(tx, submission, now).await?;
+        }
+        Ok(Saved::Done(version + 1))
     }
+
+    async fn carry_out(
+        &self,
+        tx: &mut SqliteConnection,
+        effect: &Effect,
+        state: &JobState,
+    ) -> Result<(), StoreError> {
+        let Change { id, submission, version, now, .. } = *self;
+        let (recipient, number) = (self.recipient.as_deref(), self.number.as_ref());
+        match effect {
+            Effect::OpenAttempt(n) => {
+                // Unclear from the start: it was perhaps made before the database was copied back.
+                let asked_first = matches!(state, JobState::Unclear { .. });
+                open_attempt(tx, id, *n, &self.provider, self.leaving.as_ref(), asked_first, now).await
+            }
+            Effect::CloseAttempt(report) => {
+                record_outcome(tx, id, None, report, now).await?;
+                recipients::learn_identity(tx, recipient, report).await
+            }
+            Effect::CorrectAttempt(n, report) => {
+                record_outcome(tx, id, Some(i64::from(*n)), report, now).await?;
+                recipients::learn_identity(tx, recipient, report).await
+            }
+            Effect::SuspendRecipient => {
+                recipients::suspend(tx, recipient, number, "the number is not in service", now).await
+            }
+            Effect::CountVoice => recipients::count_voice(tx, recipient, number, now).await,
+            Effect::TellHeld(_) => outbox::tell_held(tx, submission, id, version + 1, now).await,
+            Effect::Called { rest } => match number {
+                Some(number) => queue::called(tx, number.as_str(), *rest).await,
+                None => Ok(()),
+            },
+            Effect::Switch(to) => queue::switch(tx, id, submission, &self.provider, to, now).await,
+            Effect::Extend(until) => extend(tx, id, *until).await,
+            Effect::Finished => Ok(()),
+        }
+    }
+}
+
+/// Whether nothing was committed that forbids the call: since it was looked for, the register may have changed, somebody may
+/// want the Job cancelled, and a provider may have told what became of an earlier Attempt.
+async fn may_open(tx: &mut SqliteConnection, change: &Change, opening: Opening) -> Result<bool, StoreError> {
+    let (Some(key), Some(number)) = (&change.recipient, &change.number) else { return Ok(false) };
+    let wishes: i64 = sqlx::query_scalar(
+        "SELECT (SELECT COUNT(*) FROM job WHERE id = $1 AND cancel IS NOT NULL) \
+         + (SELECT COUNT(*) FROM attempt WHERE job_id = $1 AND told IS NOT NULL)",
+    )
+    .bind(change.id.as_str())
+    .fetch_one(&mut *tx)
+    .await?;
+    if wishes > 0 {
+        return Ok(false);
+    }
+    let entries = recipients::with_number(tx, number).await?;
+    Ok(register::stands_behind(&entries, key, number, opening.two_person, change.now).is_ok())
 }
 
 async fn update_state(
@@ -202,22 +253,6 @@ async fn update_state(
     Ok(done.rows_affected() > 0)
 }
 
-/// What only a webhook tells, where nothing better is known yet.
-async fn keep_told(tx: &mut SqliteConnection, id: JobId, n: i64, told: &Report) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE attempt SET pages_sent = COALESCE(pages_sent, $1), seconds = COALESCE(seconds, $2), \
-         remote_id = COALESCE(remote_id, $3) WHERE job_id = $4 AND n = $5",
-    )
-    .bind(told.pages_sent.map(i64::from))
-    .bind(told.seconds.map(i64::from))
-    .bind(&told.remote_id)
-    .bind(id.as_str())
-    .bind(n)
-    .execute(&mut *tx)
-    .await?;
-    Ok(())
-}
-
 async fn extend(tx: &mut SqliteConnection, id: JobId, until: Timestamp) -> Result<(), StoreError> {
     sqlx::query("UPDATE job SET deadline = $1 WHERE id = $2 AND deadline < $1")
         .bind(millis(until))
@@ -233,11 +268,12 @@ async fn open_attempt(
     n: u32,
     provider: &str,
     leaving: Option<&Document>,
+    asked_first: bool,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO attempt (job_id, n, reference, provider, started_at, bytes, sha256) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO attempt (job_id, n, reference, provider, started_at, bytes, sha256, asked_first) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(id.as_str())
     .bind(i64::from(n))
@@ -246,21 +282,24 @@ async fn open_attempt(
     .bind(millis(now))
     .bind(leaving.map(|document| document.bytes.cast_signed()))
     .bind(leaving.map(|document| document.sha256.as_str()))
+    .bind(i64::from(asked_first))
     .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-async fn close_attempt(
+/// What an Attempt came to: the open one, or number `n`, which was closed before. What a webhook told of it is followed then.
+pub(super) async fn record_outcome(
     tx: &mut SqliteConnection,
     id: JobId,
+    n: Option<i64>,
     report: &Report,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE attempt SET ended_at = $1, outcome = $2, cause = $3, pages_sent = COALESCE($4, pages_sent), \
-         remote_id = COALESCE($5, remote_id), seconds = COALESCE($6, seconds), raw_code = $7, raw_text = $8 \
-         WHERE job_id = $9 AND ended_at IS NULL",
+         remote_id = COALESCE($5, remote_id), seconds = COALESCE($6, seconds), raw_code = $7, raw_text = $8, \
+         told = NULL WHERE job_id = $9 AND (n = $10 OR ($10 IS NULL AND ended_at IS NULL))",
     )
     .bind(millis(now))
     .bind(report.outcome.as_str())
@@ -271,6 +310,7 @@ async fn close_attempt(
     .bind(&report.raw_code)
     .bind(&report.raw_text)
     .bind(id.as_str())
+    .bind(n)
     .execute(&mut *tx)
     .await?;
     Ok(())

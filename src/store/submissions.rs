@@ -1,12 +1,15 @@
 //! Submissions and their sealed documents: prepare, forget. How they are recorded stands in [`super::accept`].
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use super::accept::SourceKeys;
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::{SubmissionId, word_type};
+
+/// A final time so far ahead was written by a clock that was wrong; one that is nearer may be one of this moment.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 word_type!(
     /// What preparing a Submission came to.
@@ -248,19 +251,23 @@ impl Store {
         Ok(row.map(|(name, bytes, sha256)| Document { name, bytes: bytes.unsigned_abs(), sha256 }))
     }
 
-    /// Submissions that ended before `final_before`, whose documents still exist and whose answers are composed.
+    /// Submissions that ended before `final_before`, or at a time that is later than `now`, and whose documents still exist. No clock
+    /// that is right has written such a time: nobody may wait for it.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn due_for_destruction(
         &self,
         final_before: Timestamp,
+        now: Timestamp,
         limit: u32,
     ) -> Result<Vec<SubmissionId>, StoreError> {
         let ids: Vec<String> = sqlx::query_scalar(
-            "SELECT id FROM submission WHERE destroyed_at IS NULL AND final_at <= $1 ORDER BY final_at LIMIT $2",
+            "SELECT id FROM submission WHERE destroyed_at IS NULL AND final_at IS NOT NULL \
+             AND (final_at <= $1 OR final_at > $2) ORDER BY final_at LIMIT $3",
         )
         .bind(millis(final_before))
+        .bind(millis(now.saturating_add(AHEAD).unwrap_or(now)))
         .bind(i64::from(limit))
         .fetch_all(self.readers())
         .await?;

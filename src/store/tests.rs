@@ -7,6 +7,8 @@ use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
 use crate::spool::{MasterKey, Purpose};
 
+mod provider;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
 }
@@ -70,9 +72,19 @@ async fn wake(store: &Store, now: i64) -> Option<Timestamp> {
     store.next_wake(["sim", "other"].into_iter(), at(now)).await.unwrap()
 }
 
+fn room(provider: &str, sends: u32, asks: u32) -> Room {
+    Room { provider: provider.into(), sends, aged: 0, asks }
+}
+
+/// Unsigned news by our name for the Attempt, or by the provider's.
+fn heard(reference: Option<&str>, provider_ref: Option<&str>) -> Heard {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    Heard { reference: owned(reference), provider_ref: owned(provider_ref), signed: false, ended: None }
+}
+
 /// Room for more than any test has.
 fn rooms() -> Rooms {
-    let providers = vec![("sim".into(), 10, 10), ("other".into(), 10, 10)];
+    let providers = vec![room("sim", 10, 10), room("other", 10, 10)];
     Rooms { providers, others: 10, ..Rooms::default() }
 }
 
@@ -201,7 +213,7 @@ async fn a_job_from_before_pages_were_shared_has_its_packet_still() {
     advance(&store, &old, Event::Claimed { attempt: 1 }, 1).await;
     let attempt = store.attempt(job, 1).await.unwrap().unwrap();
     assert_eq!((attempt.bytes, attempt.sha256.as_deref()), (Some(20), Some("bb")));
-    let fetch = store.fetchable(job, 1).await.unwrap().unwrap();
+    let fetch = store.fetchable(job, 1, at(0)).await.unwrap().unwrap();
     assert_eq!(
         (fetch.document.as_str(), fetch.shared, fetch.bytes, fetch.sha256.as_str()),
         ("packet1", None, 20, "bb")
@@ -444,17 +456,17 @@ async fn news_wakes_the_job_also_when_it_comes_before_the_answer() {
     let job = claim(&store, 2).await.remove(0);
     advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
     let reference = crate::job::reference(job.id, 1);
-    assert_eq!(store.note_news("sim", Some(&reference), None, None, at(3)).await.unwrap(), Some(job.id));
+    assert_eq!(store.note_news("sim", heard(Some(&reference), None), at(3)).await.unwrap(), Some(job.id));
     let job = store.job(job.id).await.unwrap().unwrap();
     advance(&store, &job, Event::Taken { provider_ref: "p7".into() }, 4).await;
     assert_eq!(wake(&store, 3).await, Some(at(4)), "asked at once, not after the usual pause");
     let job = store.job(job.id).await.unwrap().unwrap();
     advance(&store, &job, Event::StillGoing, 5).await;
     assert_eq!(wake(&store, 5).await, Some(at(20)));
-    assert_eq!(store.note_news("sim", None, Some("p7"), None, at(6)).await.unwrap(), Some(job.id));
+    assert_eq!(store.note_news("sim", heard(None, Some("p7")), at(6)).await.unwrap(), Some(job.id));
     assert_eq!(wake(&store, 6).await, Some(at(6)));
-    assert_eq!(store.note_news("sim", None, Some("other"), None, at(6)).await.unwrap(), None);
-    assert_eq!(store.note_news("sim", Some("garbage"), None, None, at(6)).await.unwrap(), None);
+    assert_eq!(store.note_news("sim", heard(None, Some("other")), at(6)).await.unwrap(), None);
+    assert_eq!(store.note_news("sim", heard(Some("garbage"), None), at(6)).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -462,10 +474,10 @@ async fn destruction_takes_key_facts_and_file_names_and_leaves_the_rest() {
     let (_dir, store) = open().await;
     let id = with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
     let job = claim(&store, 2).await.remove(0);
-    assert!(store.due_for_destruction(at(100), 10).await.unwrap().is_empty());
+    assert!(store.due_for_destruction(at(100), at(100), 10).await.unwrap().is_empty());
     advance(&store, &job, Event::Cancel, 3).await;
-    assert_eq!(store.due_for_destruction(at(2), 10).await.unwrap(), []);
-    assert_eq!(store.due_for_destruction(at(3), 10).await.unwrap(), [id]);
+    assert_eq!(store.due_for_destruction(at(2), at(100), 10).await.unwrap(), []);
+    assert_eq!(store.due_for_destruction(at(3), at(100), 10).await.unwrap(), [id]);
     let mut names = store.destroy_key(id, at(4)).await.unwrap();
     names.sort();
     assert_eq!(names, ["doc1", "packet1"]);
@@ -634,7 +646,7 @@ async fn five_hundred_jobs_to_one_number_keep_nobody_waiting_and_follow_one_by_o
     let (mut order, mut other_at) = (Vec::new(), None);
     let mut calling: Vec<Job> = Vec::new();
     for now in (2..).step_by(10).take(1200) {
-        let rooms = Rooms { providers: vec![("sim".into(), 2, 0)], ..Rooms::default() };
+        let rooms = Rooms { providers: vec![room("sim", 2, 0)], ..Rooms::default() };
         let claimed = store.claim_due_jobs(at(now), at(now + 60), rooms).await.unwrap();
         for job in calling.drain(..) {
             let sent = store.job(job.id).await.unwrap().unwrap();
@@ -690,7 +702,7 @@ async fn a_provider_that_rests_does_not_keep_a_number_from_the_others() {
     let done = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
     advance(&store, &first, done, 4).await;
     // The second in line is for a provider that takes nothing now.
-    let rooms = Rooms { providers: vec![("sim".into(), 10, 10), ("other".into(), 0, 0)], ..Rooms::default() };
+    let rooms = Rooms { providers: vec![room("sim", 10, 10), room("other", 0, 0)], ..Rooms::default() };
     let claimed = store.claim_due_jobs(at(5), at(65), rooms).await.unwrap();
     assert_eq!(claimed.iter().map(|job| job.n).collect::<Vec<_>>(), [3]);
 }
@@ -762,7 +774,7 @@ async fn a_queue_whose_provider_has_no_room_still_expires() {
     let none = |now| {
         let store = &store;
         async move {
-            let rooms = Rooms { providers: vec![("sim".into(), 0, 0)], others: 10, ..Rooms::default() };
+            let rooms = Rooms { providers: vec![room("sim", 0, 0)], others: 10, ..Rooms::default() };
             store.claim_due_jobs(at(now), at(now + 60), rooms).await.unwrap().len()
         }
     };
@@ -802,13 +814,14 @@ async fn what_only_a_webhook_tells_is_kept_whenever_it_comes() {
     advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
     let reference = crate::job::reference(job.id, 1);
     let told = Report { pages_sent: Some(3), seconds: Some(40), ..Report::bare(Outcome::Delivered) };
-    store.note_news("other", Some(&reference), None, Some(told.clone()), at(3)).await.unwrap();
+    let told = Heard { signed: true, ended: Some(told), ..heard(Some(&reference), None) };
+    store.note_news("other", told.clone(), at(3)).await.unwrap();
     assert_eq!(
         store.attempts(job.id).await.unwrap()[0].pages_sent,
         None,
         "of another provider: not believed"
     );
-    store.note_news("sim", Some(&reference), None, Some(told), at(3)).await.unwrap();
+    store.note_news("sim", told, at(3)).await.unwrap();
     let job = store.job(job.id).await.unwrap().unwrap();
     let done = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
     advance(&store, &job, done, 4).await;
@@ -861,8 +874,8 @@ async fn the_urgent_go_first_and_the_others_when_there_is_room() {
         job(5, Priority::Normal, 0),
     ];
     with_jobs(&store, 1, jobs).await;
-    let claim = async |now: i64, room: u32| {
-        let rooms = Rooms { providers: vec![("sim".into(), room, 9)], ..rooms() };
+    let claim = async |now: i64, sends: u32| {
+        let rooms = Rooms { providers: vec![room("sim", sends, 9)], ..rooms() };
         let mut claimed: Vec<(Priority, Option<Timestamp>)> = store
             .claim_due_jobs(at(now), at(now + 1000), rooms)
             .await
@@ -922,4 +935,39 @@ async fn no_question_of_a_claim_walks_over_waiting_jobs() {
         let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
         assert!(steps.len() == 1 && steps[0].contains(index), "{steps:?}");
     }
+}
+
+#[tokio::test]
+async fn what_waits_is_moved_along_with_the_clock() {
+    let (_dir, store) = open().await;
+    assert_eq!(store.clock_seen().await.unwrap(), None);
+    let seen = crate::clock::Seen {
+        at: at(5),
+        running: jiff::SignedDuration::from_millis(1234),
+        boot: Some("boot".into()),
+    };
+    store.note_clock(seen.clone()).await.unwrap();
+    store.note_clock(seen.clone()).await.unwrap();
+    assert_eq!(store.clock_seen().await.unwrap(), Some(seen));
+    let id = with_jobs(&store, 1, vec![queued(1, "+12125550101"), queued(2, "+12125550102")]).await;
+    let before = store.jobs(&JobFilter::default(), 10).await.unwrap();
+    for days in [8, -20] {
+        let by = jiff::SignedDuration::from_hours(24 * days);
+        let (adopted, moved) = tokio::sync::oneshot::channel();
+        store.move_times(by, move || adopted.send(()).unwrap()).await.unwrap();
+        assert!(moved.await.is_ok());
+    }
+    let by = jiff::SignedDuration::from_hours(24 * -12);
+    let after = store.jobs(&JobFilter::default(), 10).await.unwrap();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(after.deadline, before.deadline + by);
+        assert_eq!(after.state, before.state.clone().moved(by));
+    }
+    assert_eq!(wake(&store, 0).await, Some(after[0].state.wake_at().unwrap()), "column and state agree");
+    // A final time that lies ahead of every clock that is right is waited for by nobody.
+    for (n, job) in after.iter().enumerate() {
+        advance(&store, job, Event::Cancel, [2, 900_000][n]).await;
+    }
+    assert_eq!(store.due_for_destruction(at(0), at(900_000), 10).await.unwrap(), []);
+    assert_eq!(store.due_for_destruction(at(0), at(10), 10).await.unwrap(), [id]);
 }

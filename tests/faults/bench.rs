@@ -11,10 +11,10 @@ use faxbridge::config::Config;
 use faxbridge::daemon::build_providers;
 use faxbridge::delivery::circumstances::Circumstances;
 use faxbridge::delivery::media::{Host, Media};
-use faxbridge::delivery::simulator::server::{self as simulator, Running};
+use faxbridge::delivery::simulator::server::{self as simulator, Quirks, Running};
 use faxbridge::delivery::simulator::telnyx_public_key;
 use faxbridge::delivery::webhook::{Desk, Hooks};
-use faxbridge::delivery::worker::Worker;
+use faxbridge::delivery::worker::{Providers, Worker};
 use faxbridge::job::state::{Event, step};
 use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
@@ -82,6 +82,7 @@ pub(crate) struct Bench {
     pub(crate) store: Store,
     pub(crate) job: JobId,
     pub(crate) submission: SubmissionId,
+    pub(crate) alarms: Alarms,
     config: Arc<Config>,
     clock: Arc<Hand>,
     wake: Arc<Notify>,
@@ -89,7 +90,17 @@ pub(crate) struct Bench {
     desk: Option<(Desk, TcpListener)>,
     stop: watch::Sender<bool>,
     working: JoinHandle<()>,
+    ways: Ways,
     dir: TempDir,
+}
+
+/// What a worker needs beside the store.
+#[derive(Clone)]
+struct Ways {
+    spool: Spool,
+    providers: Providers,
+    hooks: Hooks,
+    media: Media,
 }
 
 /// A Job with which nothing happens until time goes by.
@@ -106,6 +117,7 @@ impl Bench {
         number: FaxNumber,
         timeout: &'static str,
         routed: bool,
+        quirks: Quirks,
     ) -> (Bench, Worker) {
         let dir = TempDir::new().unwrap();
         let clock = Arc::new(Hand(Mutex::new(Timestamp::from_second(1_795_000_000).unwrap())));
@@ -128,6 +140,7 @@ impl Bench {
         options.call_time = Duration::from_millis(5);
         options.webhook_pause = Duration::from_millis(5);
         options.clock = Arc::clone(&shared);
+        options.quirks = quirks;
         if vendor.reports == Reports::Panel {
             options.interfax_callback = Some(hooks.url_for("it", None));
         }
@@ -164,18 +177,6 @@ impl Bench {
         };
         tokio::spawn(host.serve(at_media, None, stopped));
         let config = Arc::new(config);
-        let worker = Worker {
-            store: store.clone(),
-            spool,
-            providers,
-            config: Arc::clone(&config),
-            clock: shared,
-            wake: Arc::clone(&wake),
-            answered: Arc::default(),
-            alarms: faxbridge::alarm::Alarms::default(),
-            hooks: Some(hooks),
-            media: Some(media),
-        };
         let working = tokio::spawn(std::future::ready(()));
         let bench = Bench {
             proxy,
@@ -183,15 +184,73 @@ impl Bench {
             store,
             job,
             submission,
+            alarms: Alarms::default(),
             config,
             clock,
             wake,
             desk: Some((desk, at_hooks)),
             stop,
             working,
+            ways: Ways { spool, providers, hooks, media },
             dir,
         };
+        let worker = bench.worker();
         (bench, worker)
+    }
+
+    fn worker(&self) -> Worker {
+        let Ways { spool, providers, hooks, media } = self.ways.clone();
+        Worker {
+            store: self.store.clone(),
+            spool,
+            providers,
+            config: Arc::clone(&self.config),
+            clock: Arc::clone(&self.clock) as SharedClock,
+            wake: Arc::clone(&self.wake),
+            answered: Arc::default(),
+            alarms: self.alarms.clone(),
+            hands: Arc::default(),
+            hooks: Some(hooks),
+            media: Some(media),
+        }
+    }
+
+    /// Copies database and what lies beside it away.
+    pub(crate) async fn back_up(&self) {
+        assert_eq!(self.store.meet_origin(self.dir.path(), self.now()).await.unwrap(), None);
+        assert!(self.store.scrub().await.unwrap());
+        let backup = self.dir.path().join("backup");
+        std::fs::create_dir(&backup).unwrap();
+        for name in ["faxbridge.db", "store.mark", "store.count"] {
+            std::fs::copy(self.dir.path().join(name), backup.join(name)).unwrap();
+        }
+    }
+
+    /// What was copied away is what there is from now on; a worker for it.
+    pub(crate) async fn restore(&mut self) -> Worker {
+        let backup = self.dir.path().join("backup");
+        self.store = Store::open(&backup, "the tests").await.unwrap();
+        let older = self.store.meet_origin(&backup, self.now()).await.unwrap();
+        assert_eq!(older, Some("another store.mark"));
+        // The document is handed out for what this store has open.
+        let spool = self.ways.spool.clone();
+        let (listener, base) = port().await;
+        let media = Media::new(&base, spool.marker(Purpose::Media), SignedDuration::from_mins(30));
+        let clock = Arc::clone(&self.clock) as SharedClock;
+        let (alarms, store) = (Alarms::default(), self.store.clone());
+        let host = Host { alarms, media: media.clone(), store, spool, clock };
+        tokio::spawn(host.serve(listener, None, self.stop.subscribe()));
+        self.ways.media = media;
+        // Nobody tells it anything of what it has forgotten.
+        self.desk = None;
+        self.worker()
+    }
+
+    /// Ends the worker, and nothing else.
+    pub(crate) async fn stop_worker(&mut self) {
+        let working = std::mem::replace(&mut self.working, tokio::spawn(std::future::ready(())));
+        working.abort();
+        let _ = working.await;
     }
 
     pub(crate) fn start(&mut self, worker: Worker) {

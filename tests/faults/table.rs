@@ -2,10 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use faxbridge::delivery::simulator::server::Quirks;
 use faxbridge::job::Cause;
 
 use super::proxy::{Fault, PAGE, Said};
-use super::vendors::{Reports, Vendor};
+use super::vendors::Vendor;
 
 /// Something that goes wrong, always with the first submit.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,10 @@ pub(crate) struct Case {
     pub(crate) asked: Option<(&'static str, Fault)>,
     /// Whether the Job may go another way: over a provider with which all is well.
     pub(crate) routed: bool,
+    /// How the provider differs from the simulator's idea of it.
+    pub(crate) quirks: Quirks,
+    /// A number with which the simulator does something in particular.
+    number: Option<&'static str>,
     /// For so many minutes; 0: until the Job waits for the first time.
     pub(crate) minutes: i64,
     /// What is right then.
@@ -63,6 +68,12 @@ pub(crate) enum Ending {
     NotTaken,
     /// Nobody can know, and nobody can be asked: a person decides.
     Held,
+    /// Questions are answered, and no answer decides it: a person does, once that has gone on for an hour.
+    HeldLate,
+    /// The answer was lost, and the provider tells by itself, signed, how it ended.
+    Told,
+    /// The answer was lost, and the provider names the fax in a webhook: it is asked about that name.
+    Named,
 }
 
 const fn says(status: u16, header: &'static str) -> Trouble {
@@ -74,11 +85,18 @@ const fn takes_and_says(status: u16) -> Trouble {
 }
 
 const fn case(name: &'static str, trouble: Trouble, minutes: i64, ending: Ending) -> Case {
-    Case { name, trouble, asked: None, routed: false, minutes, ending }
+    let quirks = Quirks { bare: false, unlisted: false, probes: false, silent_failures: false };
+    Case { name, trouble, asked: None, routed: false, quirks, number: None, minutes, ending }
 }
 
+const UNLISTED: Quirks = Quirks { bare: false, unlisted: true, probes: false, silent_failures: false };
+const BARE: Quirks = Quirks { bare: true, unlisted: false, probes: false, silent_failures: false };
+const PROBES: Quirks = Quirks { bare: false, unlisted: false, probes: true, silent_failures: false };
+/// No webhook comes for this one.
+const NO_NEWS: Option<&str> = Some("+12125550123");
+
 use Cause::{AccountTrouble, ProviderTrouble, RateLimited};
-use Ending::{Delivered, Found, FoundLate, Held, NotSent, NotTaken, Rests, Switched};
+use Ending::{Delivered, Found, FoundLate, Held, HeldLate, Named, NotSent, NotTaken, Rests, Switched, Told};
 
 /// What goes wrong, and what is right for an adapter of which [`otherwise`] says nothing.
 #[rustfmt::skip]
@@ -93,6 +111,7 @@ const CASES: &[Case] = &[
     case("429 without", says(429, ""), 0, NotSent(RateLimited, 60)),
     case("401, the API's own", Trouble::Wire(Fault::Stranger), 20, Rests(AccountTrouble)),
     case("402", says(402, ""), 20, Rests(AccountTrouble)),
+    case("403", says(403, ""), 20, Rests(AccountTrouble)),
     case("404 of a proxy", says(404, ""), 0, NotTaken),
     case("500, not taken", says(500, ""), 0, NotTaken),
     case("500, taken", takes_and_says(500), 0, Found),
@@ -102,6 +121,15 @@ const CASES: &[Case] = &[
     case("webhook twice", Trouble::Webhook(Hooks::Twice), 0, Delivered(0)),
     case("webhook before the answer", Trouble::Webhook(Hooks::BeforeTheAnswer), 0, Delivered(0)),
     case("webhook never", Trouble::Webhook(Hooks::Never), 0, Delivered(15)),
+];
+
+/// What providers do otherwise than the simulator.
+#[rustfmt::skip]
+const QUIRKS: &[Case] = &[
+    Case { quirks: UNLISTED, ..case("answer lost, no list shows it, the provider tells", Trouble::Wire(Fault::ResetTaken), 0, Told) },
+    Case { quirks: BARE, number: NO_NEWS, ..case("answer lost, the list shows it without labels", Trouble::Wire(Fault::ResetTaken), 0, HeldLate) },
+    Case { quirks: BARE, ..case("answer and webhook without labels", Trouble::Webhook(Hooks::Twice), 0, Delivered(0)) },
+    Case { quirks: PROBES, ..case("a look at the document before it is fetched", Trouble::Webhook(Hooks::Twice), 0, Delivered(0)) },
 ];
 
 /// What goes wrong with questions, for ten minutes, after the answer to the submit was lost or while the call is awaited. It is
@@ -132,6 +160,11 @@ const ROUTED: &[&str] = &[
 /// Every cell of an adapter.
 pub(crate) fn cells(vendor: &Vendor) -> Vec<Case> {
     let mut cells = CASES.to_vec();
+    let fetches = matches!(vendor.name, "telnyx" | "signalwire");
+    // An upload does not order anything, and the simulator's own label is not optional.
+    let quirks =
+        QUIRKS.iter().filter(|case| vendor.name != "faxplus, upload" && (!case.quirks.probes || fetches));
+    cells.extend(quirks.filter(|case| !case.quirks.bare || vendor.name != "simulator"));
     // With an upload nothing can be lost, and nothing is asked.
     if vendor.name != "faxplus, upload" {
         let lost = case("answer lost", Trouble::Wire(Fault::ResetTaken), 10, FoundLate);
@@ -140,24 +173,38 @@ pub(crate) fn cells(vendor: &Vendor) -> Vec<Case> {
             cells.extend([lost, taken].map(|case| Case { asked: Some(*fault), ..case }));
         }
     }
+    // What is asked here would be told: by a webhook, where it is signed, at once.
+    for case in &mut cells {
+        if matches!(case.ending, Found | FoundLate) && vendor.name != "faxplus, upload" {
+            case.number = NO_NEWS;
+        }
+    }
     // Who cannot be asked is not asked.
     cells.retain(|case| vendor.name != "signalwire" || case.ending != FoundLate);
-    let routed = CASES.iter().filter(|case| ROUTED.contains(&case.name));
-    cells.extend(routed.map(|case| Case { routed: true, minutes: 0, ..*case }));
+    let routed = cells.iter().filter(|case| case.asked.is_none() && ROUTED.contains(&case.name));
+    let routed: Vec<Case> = routed.map(|case| Case { routed: true, minutes: 0, ..*case }).collect();
+    cells.extend(routed);
     cells
 }
 
 /// What is right for this adapter in particular, and why.
 fn otherwise(vendor: &Vendor, case: &Case) -> Option<(Ending, &'static str)> {
     match (vendor.name, case.ending) {
-        ("signalwire", Found | NotTaken) => Some((Held, "it has no search by our reference")),
+        ("signalwire", Found | NotTaken | Told | HeldLate) => Some((
+            Held,
+            "it has no search by our reference, and its webhooks name nothing and are not signed",
+        )),
+        ("sinch" | "faxplus, order", Told) => {
+            Some((Named, "its webhooks are not signed, and name the fax: it is asked about that name"))
+        }
+        ("srfax", Told) => {
+            Some((HeldLate, "its webhooks are not signed, and name nothing but our reference"))
+        }
+        ("interfax", Told) => {
+            Some((HeldLate, "its webhooks are not signed, and no answer says whose fax it is that they name"))
+        }
         ("faxplus, upload", Found | NotTaken) => {
             Some((NotSent(ProviderTrouble, 60), "an upload calls nobody: the order never left"))
-        }
-        _ if case.trouble == Trouble::Webhook(Hooks::BeforeTheAnswer)
-            && vendor.reports != Reports::WithTheOrder =>
-        {
-            Some((Delivered(15), "its webhooks name the fax by a name that comes with the answer"))
         }
         _ => None,
     }
@@ -180,6 +227,7 @@ impl Case {
     /// A number with which the simulator does what is meant with webhooks.
     pub(crate) fn number(&self) -> &'static str {
         match self.trouble {
+            _ if self.number.is_some() => self.number.unwrap_or_default(),
             Trouble::Webhook(Hooks::Twice) => "+12125550121",
             Trouble::Webhook(Hooks::BeforeTheAnswer) => "+12125550122",
             Trouble::Webhook(Hooks::Never) => "+12125550123",
@@ -257,6 +305,14 @@ impl Ending {
                 "queued > sending > unclear > queued > sending > in_transit > delivered",
                 &["not_taken", "delivered"],
             ),
+            HeldLate => {
+                told("unclear", 15..=15, "queued > sending > unclear > held > delivered", &["unclear"])
+            }
+            Told => told("delivered", 0..=0, "queued > sending > unclear > delivered", &["delivered"]),
+            Named => {
+                let path = "queued > sending > unclear > in_transit > delivered";
+                told("in_transit", 15..=15, path, &["delivered"])
+            }
             // The person says that it arrived, or lets it go out again.
             Held if taken => {
                 told("held", 0..=0, "queued > sending > unclear > held > delivered", &["unclear"])

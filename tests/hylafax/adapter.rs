@@ -57,5 +57,8 @@ pub(crate) async fn submit(
 /// Asks for the fax of an attempt that was opened a moment ago.
 pub(crate) async fn find(office: &dyn Provider, number: &str, reference: &str, kept: Option<&str>) -> Search {
     let number = FaxNumber::from_e164(number).unwrap();
-    office.find(Sought { reference, kept, number: &number, since: SystemClock.now() }).await.unwrap()
+    office
+        .find(Sought { reference, kept, number: &number, since: SystemClock.now(), forgotten: false })
+        .await
+        .unwrap()
 }

@@ -34,8 +34,8 @@ pub(super) fn data_dir(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resu
                 "{shown} is not there, and this user may not make it; the daemon needs it (systemd's StateDirectory= makes it)"
             ))),
         },
-        Err(error) => findings.fault(fault(format!("{shown} cannot be looked at: {error}"))),
-        Ok(facts) if !facts.is_dir() => findings.fault(fault(format!("{shown} is not a folder"))),
+        Err(error) => findings.at(&fault(format!("{shown} cannot be looked at: {error}"))),
+        Ok(facts) if !facts.is_dir() => findings.at(&fault(format!("{shown} is not a folder"))),
         Ok(_) if !may_write(dir) => {
             findings.warn(fault(format!("this user may not write to {shown}; the daemon's user must (run this check as that user)")))
         }
@@ -49,7 +49,7 @@ pub(super) fn data_dir(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resu
             let reserve = loaded.config.limits.disk_reserve;
             if free < reserve.get() {
                 let sentence = format!("{shown} has {} free, less than limits.disk_reserve ({reserve}): submissions are refused", Bytes(free));
-                findings.fault(fault(sentence))?;
+                findings.at(&fault(sentence))?;
             }
             findings.ok(format_args!("{shown}: {} free, {daemon}", Bytes(free)))
         }
@@ -74,11 +74,11 @@ pub(super) fn master_key(loaded: &Loaded, findings: &mut Findings) -> anyhow::Re
     let fault = |error: &dyn std::fmt::Display| loaded.fault("store.master_key", error.to_string());
     let secret = match loaded.config.store.master_key.read_raw() {
         Ok(secret) => secret,
-        Err(error) => return findings.fault(fault(&error)),
+        Err(error) => return findings.at(&fault(&error)),
     };
     let master = match MasterKey::from_bytes(secret.bytes()) {
         Ok(master) => master,
-        Err(error) => return findings.fault(fault(&error)),
+        Err(error) => return findings.at(&fault(&error)),
     };
     let spool = loaded.config.store.data_dir.join("spool");
     // Opening would begin a spool that is not there.
@@ -87,7 +87,7 @@ pub(super) fn master_key(loaded: &Loaded, findings: &mut Findings) -> anyhow::Re
     }
     match Spool::open(spool, master) {
         Ok(_) => findings.ok("the master key opens the sealed documents"),
-        Err(error) => findings.fault(fault(&error)),
+        Err(error) => findings.at(&fault(&error)),
     }
 }
 
@@ -132,7 +132,7 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
                     findings
                         .ok(format_args!("client certificates can be checked with {}", path.display()))?;
                 }
-                Err(error) => findings.fault(loaded.fault("smtp.client_authorities", error.to_string()))?,
+                Err(error) => findings.at(&loaded.fault("smtp.client_authorities", error.to_string()))?,
             }
         }
     }
@@ -153,7 +153,7 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
         if path.exists() {
             match intake::sftp::hostkey::load_or_make(&path) {
                 Ok(_) => findings.ok(format_args!("the SSH host key {} can be used", path.display()))?,
-                Err(error) => findings.fault(loaded.fault("sftp.host_key", error.to_string()))?,
+                Err(error) => findings.at(&loaded.fault("sftp.host_key", error.to_string()))?,
             }
         } else {
             findings.ok(format_args!(
@@ -166,7 +166,7 @@ pub(super) fn files(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
         Ok(_) if config.cover.fonts.is_empty() => Ok(()),
         Ok(_) => findings
             .ok(format_args!("{} for covers can be used", count(config.cover.fonts.len(), "font file"))),
-        Err(error) => findings.fault(loaded.fault("cover.fonts", error.to_string())),
+        Err(error) => findings.at(&loaded.fault("cover.fonts", error.to_string())),
     }
 }
 
@@ -179,7 +179,7 @@ fn tls(
 ) -> anyhow::Result<()> {
     let fault = |sentence: String| loaded.fault(&format!("{section}.tls_certificate"), sentence);
     if let Err(error) = intake::smtp::server_config(certificate, key) {
-        return findings.fault(fault(error.to_string()));
+        return findings.at(&fault(error.to_string()));
     }
     let end = CertificateDer::from_pem_file(certificate).ok().and_then(|certificate| not_after(&certificate));
     let Some(end) = end else {
@@ -187,7 +187,7 @@ fn tls(
     };
     let (now, until) = (SystemClock.now(), Times::of(&loaded.config).full(end));
     if end <= now {
-        findings.fault(fault(format!("the certificate ended on {until}; renew it")))
+        findings.at(&fault(format!("the certificate ended on {until}; renew it")))
     } else if end.duration_since(now) < SOON {
         findings.warn(fault(format!("the certificate ends on {until}")))
     } else {
@@ -208,18 +208,18 @@ pub(super) fn folders(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resul
         match std::fs::metadata(path) {
             Ok(facts) if facts.is_dir() => {}
             Ok(_) => {
-                findings.fault(fault(format!("{shown} is not a folder")))?;
+                findings.at(&fault(format!("{shown} is not a folder")))?;
                 continue;
             }
             Err(error) => {
-                findings.fault(fault(format!(
+                findings.at(&fault(format!(
                     "{shown} cannot be watched: {error}; make it, writable by the daemon's user"
                 )))?;
                 continue;
             }
         }
         if let Err(error) = intake::folder::trusted_by(path, daemon) {
-            findings.fault(fault(error.to_string()))?;
+            findings.at(&fault(error.to_string()))?;
         } else if may_write(path) {
             findings.ok(format_args!("the folder {shown} can be watched"))?;
         } else {

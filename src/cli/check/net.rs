@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use faxbridge::config::{self, Loaded, Proof, ProviderKind};
-use faxbridge::daemon;
+use faxbridge::daemon::{self, Addresses};
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::intake::proof::Resolver;
 use faxbridge::oauth::Sources;
@@ -22,18 +21,14 @@ use crate::cli::daemon_runs;
 /// The longest that somebody who checks waits for a relay.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Addresses that are free to be listened on; not asked while a daemon runs, which has them.
+/// Addresses that can be listened on, or are by the daemon that runs.
 pub(super) fn listeners(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
-    let config = &loaded.config;
-    if daemon_runs(&config.store.data_dir) {
-        return Ok(());
-    }
-    let smtp = config.smtp.iter().flat_map(|section| section.listen.iter().map(|at| ("smtp.listen", *at)));
-    let sftp = config.sftp.iter().flat_map(|section| section.listen.iter().map(|at| ("sftp.listen", *at)));
-    let webhook = config.webhook.iter().map(|section| ("webhook.listen", section.listen));
-    let media = config.media.iter().map(|section| ("media.listen", section.listen));
-    for (key, address) in smtp.chain(sftp).chain(webhook).chain(media) {
-        match try_to_listen(address) {
+    let dir = &loaded.config.store.data_dir;
+    let written = std::fs::read(dir.join("addresses.json")).ok().filter(|_| daemon_runs(dir));
+    let held = written.and_then(|written| serde_json::from_slice::<Addresses>(&written).ok());
+    let held = held.map(|held| held.all()).unwrap_or_default();
+    for (key, address, tried) in daemon::try_all(&loaded.config, &held) {
+        match tried {
             Ok(()) => findings.ok(format_args!("{key}: {address} is free"))?,
             Err(error) => {
                 let advice = match error.kind() {
@@ -48,15 +43,11 @@ pub(super) fn listeners(loaded: &Loaded, findings: &mut Findings) -> anyhow::Res
                     }
                     _ => "nothing can listen there",
                 };
-                findings.fault(loaded.fault(key, format!("{address}: {error}; {advice}")))?;
+                findings.at(&loaded.fault(key, format!("{address}: {error}; {advice}")))?;
             }
         }
     }
     Ok(())
-}
-
-fn try_to_listen(address: SocketAddr) -> std::io::Result<()> {
-    TcpListener::bind(address).map(drop)
 }
 
 /// Signs in at a provider, and says which setting is wrong if that fails.
@@ -73,7 +64,7 @@ pub(super) async fn provider(
             // The sentence begins with the key that is at fault.
             let error = format!("{error:#}");
             let (at, sentence) = error.split_once(": ").unwrap_or(("kind", &error));
-            return findings.fault(loaded.fault(&key(at), sentence.to_owned()));
+            return findings.at(&loaded.fault(&key(at), sentence.to_owned()));
         }
     };
     match provider.check().await {
@@ -165,7 +156,7 @@ pub(super) async fn relay(loaded: &Loaded, tokens: &Sources, findings: &mut Find
         Ok(Some(_)) => findings.ok("the key for the DKIM signature of receipts can sign")?,
         Err(sentence) => {
             let sentence = sentence.trim_start_matches("receipt.dkim_key: ").to_owned();
-            findings.fault(loaded.fault("receipt.dkim_key", sentence))?;
+            findings.at(&loaded.fault("receipt.dkim_key", sentence))?;
         }
     }
     let wanted = loaded.config.receipt.as_ref().and_then(|receipt| receipt.oauth.as_ref());
@@ -175,7 +166,7 @@ pub(super) async fn relay(loaded: &Loaded, tokens: &Sources, findings: &mut Find
     }
     match outbox::relay(&loaded.config, &token_map(tokens)) {
         Ok(None) => Ok(()),
-        Err(sentence) => findings.fault(loaded.fault("receipt.relay", sentence)),
+        Err(sentence) => findings.at(&loaded.fault("receipt.relay", sentence)),
         Ok(Some((relay, _))) => match tokio::time::timeout(PATIENCE, relay.check()).await {
             Ok(Ok(())) => findings.ok("the mail relay takes our greeting"),
             Ok(Err(error)) => findings.outside(loaded.fault("receipt.relay", error.to_string())),

@@ -16,10 +16,8 @@ pub(super) async fn check(
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let config = &loaded.config;
-    let rules = match Rules::compile(&config.rule) {
-        Ok(rules) => rules,
-        Err(faults) => return faults.iter().try_for_each(|fault| findings.fault(fault)),
-    };
+    // Faults of rules were told already, as a start would.
+    let Ok(rules) = Rules::compile(&config.rule) else { return Ok(()) };
     let dead = rules.dead();
     dead.iter().try_for_each(|fault| findings.warn(fault))?;
     match config.rule.len() {

@@ -100,6 +100,10 @@ pub(super) mod tests {
             copy_deleted_at: None,
             kept_ref: None,
             copy: "there".into(),
+            news_at: None,
+            told: None,
+            hints: None,
+            asked_first: 0,
             bytes: None,
             sha256: None,
         }

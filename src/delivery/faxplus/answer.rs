@@ -7,8 +7,8 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{cause_of, list};
-use crate::delivery::http::{Answer, cut, not_sent, unknown};
+use super::cause_of;
+use crate::delivery::http::{Answer, cut, not_sent, same_number, unknown};
 use crate::delivery::{AskError, SubmitError, Taken};
 use crate::job::{Cause, Outcome, Report};
 
@@ -98,7 +98,7 @@ pub(super) fn judge_upload(answer: &Answer) -> Result<String, SubmitError> {
 pub(super) fn judge_order(answer: &Answer, number: &str) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         let ordered: Ordered = answer.json().map_err(unknown)?;
-        let id = ordered.ids.iter().find(|(to, _)| list::same_number(to, number)).map(|(_, id)| id);
+        let id = ordered.ids.iter().find(|(to, _)| same_number(to, number)).map(|(_, id)| id);
         return match id.and_then(Value::as_str).filter(|id| !id.is_empty()) {
             Some(id) => Ok(Taken { provider_ref: id.to_owned() }),
             None => Err(unknown("the answer names no fax to this number")),

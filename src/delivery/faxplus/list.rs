@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::status_of;
-use crate::delivery::{AskError, Found, Search, Sought, Status};
+use crate::delivery::http::{could_be, same_number};
+use crate::delivery::{AskError, Found, Search, Sought, Status, Whose};
 use crate::job::Outcome;
 
 /// Records that one question returns at most.
@@ -64,21 +65,12 @@ impl Ended {
     }
 }
 
-/// Whose fax it is, going by its comment.
-#[derive(Debug, PartialEq, Eq)]
-enum Whose {
-    Ours,
-    Another,
-    /// It says nothing.
-    Silent,
-}
-
 /// What both lists say about the fax that is sought.
 ///
 /// # Errors
-/// [`AskError::Nonsense`] where it may be there without being told from others: then its absence is not proven.
+/// [`AskError::Nonsense`] where a list is full, and may go on: then nothing is proven.
 pub(super) fn judge(waiting: &[Waiting], ended: &[Ended], sought: &Sought<'_>) -> Result<Search, AskError> {
-    let is_ours = |comment: &Value| whose(comment, sought.reference) == Whose::Ours;
+    let is_ours = |comment: &Value| whose(comment, sought) == Whose::Ours;
     let waits = waiting.iter().filter(|fax| is_ours(&fax.comment)).map(|fax| (1, &fax.id, Status::Working));
     let ends = ended.iter().filter(|fax| is_ours(&fax.comment)).map(|fax| {
         let status = status_of(fax);
@@ -94,15 +86,11 @@ pub(super) fn judge(waiting: &[Waiting], ended: &[Ended], sought: &Sought<'_>) -
     if let Some((_, id, status)) = furthest {
         return Ok(Search::Found(Found { provider_ref: id.clone(), status }));
     }
-    let number = sought.number.as_str();
-    let silent = |comment: &Value| whose(comment, sought.reference) == Whose::Silent;
-    if waiting.iter().any(|fax| silent(&fax.comment) && fax.to.iter().any(|to| same_number(to, number)))
-        || ended
-            .iter()
-            .any(|fax| silent(&fax.comment) && fax.to.as_deref().is_none_or(|to| same_number(to, number)))
-    {
-        let detail = "a fax to this number has no comment that tells whose it is";
-        return Err(AskError::Nonsense { detail: detail.into() });
+    let silent = waiting.iter().filter(|fax| fax.may_be(sought)).map(|fax| fax.id.clone());
+    let silent: Vec<String> =
+        silent.chain(ended.iter().filter(|fax| fax.may_be(sought)).map(|fax| fax.id.clone())).collect();
+    if !silent.is_empty() {
+        return Ok(Search::Undecided(silent));
     }
     if ended.len() >= AT_ONCE || waiting.len() >= AT_ONCE {
         return Err(AskError::Nonsense { detail: "the list is full, and may go on".into() });
@@ -110,8 +98,23 @@ pub(super) fn judge(waiting: &[Waiting], ended: &[Ended], sought: &Sought<'_>) -
     Ok(Search::NotListed)
 }
 
+impl Waiting {
+    /// Whether it may be the sought one, without saying so.
+    pub(super) fn may_be(&self, sought: &Sought<'_>) -> bool {
+        let fits = self.to.is_empty() || self.to.iter().any(|to| same_number(to, sought.number.as_str()));
+        fits && whose(&self.comment, sought) == Whose::Silent
+    }
+}
+
+impl Ended {
+    /// Whether it may be the sought one, without saying so.
+    pub(super) fn may_be(&self, sought: &Sought<'_>) -> bool {
+        could_be(sought, self.to.as_deref(), None) && whose(&self.comment, sought) == Whose::Silent
+    }
+}
+
 /// Whose fax it is that carries `comment`: tags and text in the outbox, one text afterwards.
-fn whose(comment: &Value, reference: &str) -> Whose {
+pub(super) fn whose(comment: &Value, sought: &Sought<'_>) -> Whose {
     let mut texts: Vec<&str> = Vec::new();
     match comment {
         Value::String(text) => texts.push(text),
@@ -123,21 +126,16 @@ fn whose(comment: &Value, reference: &str) -> Whose {
         _ => {}
     }
     // Whole words: the reference of the first try begins that of the twelfth.
-    let word =
-        |text: &str| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|w| w == reference);
-    if texts.iter().any(|text| word(text)) {
-        Whose::Ours
-    } else if texts.iter().any(|text| !text.trim().is_empty()) {
-        Whose::Another
-    } else {
-        Whose::Silent
+    let words = texts.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
+    let words = words.filter(|word| !word.is_empty()).map(|word| sought.whose(Some(word)));
+    let all: Vec<Whose> = words.collect();
+    // A label of ours that may be forgotten speaks before the words around it.
+    let first = [Whose::Ours, Whose::Silent, Whose::Another].into_iter().find(|whose| all.contains(whose));
+    match first {
+        Some(whose) => whose,
+        None if texts.iter().any(|text| !text.trim().is_empty()) => Whose::Another,
+        None => Whose::Silent,
     }
-}
-
-/// Whether two ways to write a number have the same digits.
-pub(super) fn same_number(one: &str, other: &str) -> bool {
-    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-    digits(one) == digits(other)
 }
 
 #[cfg(test)]
@@ -153,11 +151,18 @@ mod tests {
         let waiting: Vec<Waiting> = serde_json::from_value(waiting).unwrap();
         let ended: Vec<Ended> = serde_json::from_value(ended).unwrap();
         let number = FaxNumber::from_e164("+12125550100").unwrap();
-        let sought = Sought { reference: "job-1", kept: None, number: &number, since: Timestamp::UNIX_EPOCH };
+        let sought = Sought {
+            reference: "job-1",
+            kept: None,
+            number: &number,
+            since: Timestamp::UNIX_EPOCH,
+            forgotten: false,
+        };
         match judge(&waiting, &ended, &sought) {
             Ok(Search::Found(found)) => format!("{} {}", found.provider_ref, end_word(&found.status)),
             Ok(Search::NotListed) => "not listed".into(),
             Ok(Search::NeverSent) => "never sent".into(),
+            Ok(Search::Undecided(silent)) => format!("may be {}", silent.join(" ")),
             Err(_) => "cannot tell".into(),
         }
     }
@@ -175,14 +180,14 @@ mod tests {
             (none(), sent(json!("job-12")), "not listed"),
             (none(), sent(json!("tags: x, job-1.")), "f delivered 3"),
             // The comment was not carried over, or is somebody's who sets none: it may be ours.
-            (none(), sent(json!("")), "cannot tell"),
-            (none(), sent(Value::Null), "cannot tell"),
-            (none(), sent(json!({"tags": [], "text": " "})), "cannot tell"),
-            (none(), json!([{"id": "f", "status": "success", "to": "+1 (212) 555-0100"}]), "cannot tell"),
-            (none(), json!([{"id": "f", "status": "success"}]), "cannot tell"),
+            (none(), sent(json!("")), "may be f"),
+            (none(), sent(Value::Null), "may be f"),
+            (none(), sent(json!({"tags": [], "text": " "})), "may be f"),
+            (none(), json!([{"id": "f", "status": "success", "to": "+1 (212) 555-0100"}]), "may be f"),
+            (none(), json!([{"id": "f", "status": "success"}]), "may be f"),
             (none(), json!([{"id": "f", "status": "success", "to": "+12125550199"}]), "not listed"),
             (waits(json!({"tags": ["job-1"]})), none(), "w working"),
-            (waits(Value::Null), none(), "cannot tell"),
+            (waits(Value::Null), none(), "may be w"),
             (json!([{"id": "w", "to": ["+12125550199"]}]), none(), "not listed"),
             (waits(json!({"text": "job-1"})), sent(json!("job-1")), "f delivered 3"),
             (

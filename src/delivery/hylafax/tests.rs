@@ -292,13 +292,14 @@ async fn what_is_found_by_a_kept_number() {
     for (script, minutes, want, deleted) in table {
         let fake = Fake::with(script).await;
         let since = now() - SignedDuration::from_mins(*minutes);
-        let sought = Sought { reference: REFERENCE, kept: Some(&kept), number: &number, since };
+        let sought =
+            Sought { reference: REFERENCE, kept: Some(&kept), number: &number, since, forgotten: false };
         let found = match fake.adapter().find(sought).await {
             Ok(Search::Found(found)) => {
                 assert_eq!(found.provider_ref, kept);
                 format!("found {}", end_word(&found.status))
             }
-            Ok(Search::NotListed) => "not listed".into(),
+            Ok(Search::NotListed | Search::Undecided(_)) => "not listed".into(),
             Ok(Search::NeverSent) => "never sent".into(),
             Err(AskError::NoAnswer { .. }) => "no answer".into(),
             Err(AskError::Nonsense { .. }) => "nonsense".into(),
@@ -315,7 +316,7 @@ async fn what_is_found_by_a_kept_number() {
 async fn without_a_kept_number_nothing_was_submitted_and_nobody_is_asked() {
     let fake = Fake::with(&[]).await;
     let number = FaxNumber::from_e164(NUMBER).unwrap();
-    let sought = Sought { reference: REFERENCE, kept: None, number: &number, since: now() };
+    let sought = Sought { reference: REFERENCE, kept: None, number: &number, since: now(), forgotten: false };
     assert_eq!(fake.adapter().find(sought).await, Ok(Search::NeverSent));
     assert!(fake.said.lock().unwrap().is_empty());
 }

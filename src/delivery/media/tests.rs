@@ -94,7 +94,7 @@ fn urls_say_what_they_are_for() {
     let now = Timestamp::from_second(1000).unwrap();
     let url = media.url_for("0123456789abcdef-1", now);
     assert!(url.starts_with(&format!("{BASE}/media/0123456789abcdef-1.2800.")), "{url}");
-    assert_eq!(url.rsplit('.').next().unwrap().len(), 64);
+    assert_eq!(url.strip_suffix(".pdf").unwrap().rsplit('.').next().unwrap().len(), 64);
     assert_eq!(
         url,
         Media::new(BASE, marker(7), SignedDuration::from_mins(30)).url_for("0123456789abcdef-1", now)
@@ -107,11 +107,11 @@ fn urls_say_what_they_are_for() {
     }
     let other = Media::new(BASE, marker(8), SignedDuration::from_mins(30));
     assert_eq!(other.admits(path, now), None);
-    assert_eq!(media.url_for("x", Timestamp::MAX).len(), BASE.len() + 7 + 2 + 13 + 64, "no overflow");
+    assert_eq!(media.url_for("x", Timestamp::MAX).len(), BASE.len() + 7 + 2 + 13 + 64 + 4, "no overflow");
 }
 
 #[tokio::test]
-async fn a_document_is_handed_out_once() {
+async fn a_document_is_handed_out_for_a_while_after_it_was_fetched_whole() {
     let bench = Bench::new().await;
     for (n, bytes) in [(1, 1), (2, 65_536), (3, 300_000), (4, 1 << 20)] {
         let paper = document(bytes);
@@ -120,9 +120,12 @@ async fn a_document_is_handed_out_once() {
         // A look at the head is no delivery.
         let head = bench.ask("HEAD", &path).await;
         assert_eq!(timeless(&head).lines().next(), Some("HTTP/1.1 200 OK"));
-        for line in
-            [&format!("content-length: {bytes}"), "content-type: application/pdf", "cache-control: no-store"]
-        {
+        for line in [
+            &format!("content-length: {bytes}"),
+            "content-type: application/pdf",
+            "accept-ranges: bytes",
+            "cache-control: no-store",
+        ] {
             assert!(head.contains(&format!("\r\n{line}\r\n")), "{line} is not in {head}");
         }
         assert!(head.ends_with("\r\n\r\n") && !head.contains("disposition"));
@@ -131,6 +134,11 @@ async fn a_document_is_handed_out_once() {
         assert_eq!(timeless(got), timeless(head.trim_end()));
         assert!(body == paper, "{bytes} bytes are not what was put in");
         assert_eq!(bench.fetches(job).await, 1);
+        // A second machine of the provider's, as after a scan of what the first one got.
+        bench.rig.clock.forward(9 * 60);
+        assert_eq!(bench.get(&path).await.as_deref(), Some(paper.as_str()));
+        assert_eq!(bench.fetches(job).await, 1, "noted once");
+        bench.rig.clock.forward(60);
         for method in ["GET", "HEAD"] {
             assert_eq!(status(&bench.ask(method, &path).await), "404", "{method}");
         }
@@ -150,7 +158,7 @@ async fn whatever_is_wrong_the_answer_is_the_same() {
     let nothing = timeless(&bench.ask("GET", "/").await);
     assert_eq!(status(&nothing), "404");
     let right = bench.path(job);
-    let (pass, mark) = right.rsplit_once('.').unwrap();
+    let (pass, mark) = right.strip_suffix(".pdf").unwrap().rsplit_once('.').unwrap();
     let (start, expiry) = pass.rsplit_once('.').unwrap();
     let name = right.strip_prefix("/media/").unwrap();
     let later = expiry.parse::<i64>().unwrap() + 1;
@@ -160,14 +168,17 @@ async fn whatever_is_wrong_the_answer_is_the_same() {
         "/media/",
         "/media/..",
         "/media/../data/faxbridge.db",
-        &format!("{pass}."),
-        &format!("{pass}.{}", "0".repeat(64)),
-        &format!("{pass}.{}{last}", &mark[..63]),
-        &format!("{start}.{later}.{mark}"),
-        &format!("{}2.{expiry}.{mark}", start.strip_suffix('1').unwrap()),
-        &format!("{start}.{mark}"),
-        &format!("/media/.{expiry}.{mark}"),
+        &format!("{pass}..pdf"),
+        &format!("{pass}.{}.pdf", "0".repeat(64)),
+        &format!("{pass}.{}{last}.pdf", &mark[..63]),
+        &format!("{start}.{later}.{mark}.pdf"),
+        &format!("{}2.{expiry}.{mark}.pdf", start.strip_suffix('1').unwrap()),
+        &format!("{start}.{mark}.pdf"),
+        &format!("/media/.{expiry}.{mark}.pdf"),
         &format!("{right}.pdf"),
+        &format!("{pass}.{mark}"),
+        &format!("{pass}.{mark}.PDF"),
+        &format!("{pass}.{mark}.tif"),
         &format!("{right}/"),
         &format!("{right}?"),
         &format!("{right}?x=1"),
@@ -216,17 +227,21 @@ async fn only_while_its_attempt_is_open_and_the_last() {
 }
 
 #[tokio::test]
-async fn two_at_once_are_not_served_and_a_broken_transfer_may_be_repeated() {
+async fn only_so_many_at_once_are_served_and_a_broken_transfer_may_be_repeated() {
     let bench = Bench::new().await;
     let paper = document(LARGE);
     let job = bench.rig.sending(1, paper.as_bytes()).await;
     let path = bench.path(job);
-    let mut slow = TcpStream::connect(bench.address).await.unwrap();
-    slow.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-    let mut begin = [0; 1000];
-    slow.read_exact(&mut begin).await.unwrap();
-    assert_eq!(status(std::str::from_utf8(&begin).unwrap()), "200");
-    assert_eq!(bench.get(&path).await, None, "it is on its way");
+    let mut slow = Vec::new();
+    for _ in 0..AT_ONCE {
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut begin = [0; 1000];
+        stream.read_exact(&mut begin).await.unwrap();
+        assert_eq!(status(std::str::from_utf8(&begin).unwrap()), "200");
+        slow.push(stream);
+    }
+    assert_eq!(bench.get(&path).await, None, "it is on its way too often");
     assert_eq!(status(&bench.ask("HEAD", &path).await), "200", "a look does not disturb it");
     drop(slow);
     let again = loop {
@@ -238,7 +253,6 @@ async fn two_at_once_are_not_served_and_a_broken_transfer_may_be_repeated() {
     };
     assert!(again == paper);
     assert_eq!(bench.fetches(job).await, 1);
-    assert_eq!(bench.get(&path).await, None);
 }
 
 #[tokio::test]
@@ -275,4 +289,50 @@ async fn a_document_that_was_altered_does_not_go_out_whole() {
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     assert!(body.len() < paper.len() && paper.starts_with(body), "{} bytes", body.len());
     assert_eq!(bench.fetches(job).await, 0);
+}
+
+#[tokio::test]
+async fn a_probe_for_the_first_bytes_takes_nothing_away() {
+    let bench = Bench::new().await;
+    let paper = document(300_000);
+    let job = bench.rig.sending(1, paper.as_bytes()).await;
+    let path = bench.path(job);
+    let ask = async |method: &str, range: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nRange: {range}\r\n\r\n");
+        exchange(bench.address, &request).await
+    };
+    for (range, from, to) in [
+        ("bytes=0-0", 0, 1),
+        ("bytes=0-1023", 0, 1024),
+        ("bytes=65530-70000", 65530, 70001),
+        ("bytes=299999-", 299_999, 300_000),
+        ("bytes=-5", 299_995, 300_000),
+        ("bytes=1-999999999999", 1, 300_000),
+    ] {
+        let answer = ask("GET", range).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(status(head), "206", "{range}");
+        let length = to - from;
+        for line in
+            [format!("content-range: bytes {from}-{}/300000", to - 1), format!("content-length: {length}")]
+        {
+            assert!(head.contains(&format!("\r\n{line}")), "{range}: {line} is not in {head}");
+        }
+        assert!(body == &paper[from..to], "{range}");
+        assert_eq!(status(&ask("HEAD", range).await), "206", "{range}");
+    }
+    for range in ["bytes=300000-", "bytes=-0"] {
+        let answer = ask("GET", range).await;
+        assert_eq!(status(&answer), "416", "{range}");
+        assert!(answer.contains("\r\ncontent-range: bytes */300000"), "{answer}");
+    }
+    assert_eq!(bench.fetches(job).await, 0, "no part is the whole");
+    // What is not understood gets the whole.
+    for range in ["bytes=0-1,5-9", "lines=0-1", "bytes=5-1", "bytes=a-b", "bytes"] {
+        let answer = ask("GET", range).await;
+        assert_eq!(status(&answer), "200", "{range}");
+        assert!(answer.ends_with(&paper), "{range}");
+    }
+    assert_eq!(bench.fetches(job).await, 1);
+    assert_eq!(status(&ask("GET", "bytes=0-").await), "206", "a part that is the whole");
 }

@@ -103,6 +103,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("36", &[("taken", "working")]),
     ("37", &[("taken", "not there")]),
     ("38", &[("unknown", ""), ("taken", "delivered 3")]),
+    ("39", &[("refused unknown", "")]),
 ];
 
 #[tokio::test]

@@ -7,8 +7,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::face::Face;
-use super::script::Plan;
+use super::script::{Plan, Quirks};
 use super::wire::{CallResult, FaxView, Standing};
+
+/// Details of faxes that are shown without what is optional, and without the reason of a failure.
+const BARE: &str = "-bare";
+const SILENT: &str = "-silent";
 
 /// One fax as the simulator took it; also the contents of `ID.json` in the record folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,26 @@ impl Fax {
     #[must_use]
     pub fn job(&self) -> &str {
         job_of(&self.reference)
+    }
+
+    /// The same, as these quirks want it shown.
+    pub(super) fn with_marks(mut self, quirks: Quirks) -> Fax {
+        for (mark, wanted) in [(BARE, quirks.bare), (SILENT, quirks.silent_failures)] {
+            if wanted {
+                self.details.insert(mark.to_owned(), String::new());
+            }
+        }
+        self
+    }
+
+    /// Our name for it, where it is shown.
+    pub(super) fn label(&self) -> Option<&str> {
+        (!self.details.contains_key(BARE)).then_some(self.reference.as_str())
+    }
+
+    /// Whether answers do not say why it failed.
+    pub(super) fn is_silent(&self) -> bool {
+        self.details.contains_key(SILENT)
     }
 
     pub(super) fn view(&self) -> FaxView {

@@ -1,7 +1,8 @@
 //! Fetching documents that did not come with their order, as providers do that take a URL in place of the bytes: once, with
 //! no redirect, and only where the length is announced and kept.
 
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, RANGE};
 
 use super::book::Fax;
 use super::office::Office;
@@ -25,6 +26,9 @@ impl Office {
             remote_id: None,
         };
         let unreachable = |text: &str| failed("document.unreachable", text);
+        if self.options.quirks.probes && !self.probe(url).await {
+            return Err(unreachable("a look at the document came to nothing"));
+        }
         let request = self.reporter.client.get(url).send().await;
         let mut response = request.map_err(|_| unreachable("no answer to the request for the document"))?;
         if !response.status().is_success() {
@@ -47,5 +51,15 @@ impl Office {
         self.book.fetched(&fax.id, document.bytes, sha256);
         document.keep();
         Ok(())
+    }
+
+    /// A look at what lies there: its first bytes, then its head. Whether it is a PDF of a known length.
+    async fn probe(&self, url: &str) -> bool {
+        let client = &self.reporter.client;
+        let Ok(first) = client.get(url).header(RANGE, "bytes=0-3").send().await else { return false };
+        let is_part = first.status() == StatusCode::PARTIAL_CONTENT;
+        let is_pdf = first.bytes().await.is_ok_and(|bytes| bytes.as_ref() == b"%PDF");
+        let head = client.head(url).send().await;
+        is_part && is_pdf && url.ends_with(".pdf") && head.is_ok_and(|head| head.status().is_success())
     }
 }

@@ -84,6 +84,10 @@ impl Office {
         if let Some(chaos) = &self.options.chaos {
             plan = chaos.spoil(plan, count);
         }
+        let quirks = self.options.quirks;
+        if quirks.unlisted {
+            plan.list_lags = u32::MAX;
+        }
         if !plan.answer.takes() {
             self.log(&json!({ "at": now, "event": "not_taken", "reference": reference, "number": number }));
             return Took::NotTaken(plan.answer);
@@ -106,6 +110,7 @@ impl Office {
             deleted: false,
             details: submitted.details,
         };
+        let fax = fax.with_marks(quirks);
         let Ok(fallen) = self.book.enter(fax.clone(), plan) else { return Took::Full };
         submitted.document.keep();
         self.log(&json!({

@@ -35,6 +35,7 @@
 //! | 36 | is dialled and never ends |
 //! | 37 | taken, then forgotten: asked for it, the simulator says that it has no such fax |
 //! | 38 | connection reset at the first try before taking the fax, then delivered |
+//! | 39 | the number is refused as no telephone number, at once |
 
 use serde::Serialize;
 
@@ -45,6 +46,8 @@ pub(super) enum Answer {
     Created,
     /// 422: nothing can be made of the document. Not taken.
     DocumentRefused,
+    /// 422: the number is none. Not taken.
+    NumberRefused,
     /// 429 with Retry-After. Not taken.
     RateLimited,
     /// 503 with Retry-After. Not taken.
@@ -234,12 +237,27 @@ pub static TABLE: &[Row] = &[
         1,
         answers(Answer::ResetUntaken),
     ),
+    row("39", "the number is refused as no telephone number, at once", 0, answers(Answer::NumberRefused)),
 ];
 
 /// What happens to a fax to `number` that is the `nth` try of its job (1 for the first).
 pub(super) fn plan(number: &str, nth: u32) -> Plan {
     let row = TABLE.iter().find(|row| number.ends_with(row.ending));
     row.filter(|row| row.tries == 0 || nth <= row.tries).map_or(PLAIN, |row| row.plan)
+}
+
+/// How a provider differs from the simulator's idea of it, for all faxes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// What the vendors' descriptions call optional is left out of answers, lists and webhooks: labels, tags, states, comments,
+    /// account codes.
+    pub bare: bool,
+    /// No list ever shows a fax, and no search finds it.
+    pub unlisted: bool,
+    /// Before a document is fetched, its first bytes are, and its head.
+    pub probes: bool,
+    /// Why a fax failed stands in webhooks only.
+    pub silent_failures: bool,
 }
 
 /// Misbehaviour by chance on top of the table, for the crash test. Each figure is a probability in thousandths.

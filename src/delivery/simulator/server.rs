@@ -43,7 +43,7 @@ use zeroize::Zeroizing;
 
 pub use super::book::{Fax, Violation};
 pub use super::face::Face;
-pub use super::script::Chaos;
+pub use super::script::{Chaos, Quirks};
 
 use super::book::{Book, Cancel};
 use super::face;
@@ -89,6 +89,8 @@ pub struct Options {
     pub interfax_callback: Option<String>,
     /// Misbehaviour by chance.
     pub chaos: Option<Chaos>,
+    /// How it differs from what is expected.
+    pub quirks: Quirks,
     /// Whom to ask for the time.
     pub clock: SharedClock,
 }
@@ -110,6 +112,7 @@ impl Options {
             remember: 100_000,
             interfax_callback: None,
             chaos: None,
+            quirks: Quirks::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -363,6 +366,9 @@ fn refusal(answer: Answer, line: &Cut) -> Response {
             "document.refused",
             "no pages can be made of the document",
         ),
+        Answer::NumberRefused => {
+            error(StatusCode::UNPROCESSABLE_ENTITY, "number.refused", "`to` is no telephone number")
+        }
         Answer::RateLimited => {
             wait_a_second(StatusCode::TOO_MANY_REQUESTS, "rate.limited", "too many requests")
         }

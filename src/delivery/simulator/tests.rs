@@ -41,6 +41,7 @@ impl Stage {
             Search::Found(found) => Some(found),
             Search::NotListed => None,
             Search::NeverSent => panic!("this provider cannot know that"),
+            Search::Undecided(silent) => panic!("undecided: {silent:?}"),
         }
     }
 
@@ -99,6 +100,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("36", &[("taken", "working")]),
     ("37", &[("taken", "")]),
     ("38", &[("unknown", ""), ("taken", "delivered 3")]),
+    ("39", &[("refused number_refused", "")]),
 ];
 
 #[tokio::test]

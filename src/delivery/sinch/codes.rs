@@ -5,8 +5,8 @@
 
 use crate::job::Cause;
 
-/// Type and codes, and what they come to. What is not in here is `Cause::Unknown`; so are the simulated 119 and 122,
-/// the type `GENERAL_ERROR` and the type `FATAL_ERROR`. `http::after_call` has the last word: it knows about pages.
+/// Type and codes, and what they come to. What is not in here is `Cause::Unknown`; so are the type `GENERAL_ERROR` and the
+/// type `FATAL_ERROR`. `http::after_call` has the last word: it knows about pages.
 #[rustfmt::skip]
 pub(in crate::delivery) const CODES: &[(&str, &[u32], Cause)] = &[
     ("CALL_ERROR", &[17], Cause::Busy),
@@ -31,6 +31,10 @@ pub(in crate::delivery) const CODES: &[(&str, &[u32], Cause)] = &[
     // Insufficient funds.
     ("FAX_ERROR", &[46], Cause::AccountTrouble),
     ("FAX_ERROR", &[75, 76], Cause::Cancelled),
+    // "Too late to cancel": it was being sent when somebody wanted it back.
+    ("FAX_ERROR", &[79], Cause::PartlySent),
+    // Simulated failures of a test: nothing is dialled, and it would fail the same way again.
+    ("FAX_ERROR", &[119, 122], Cause::Blocked),
     ("DOCUMENT_CONVERSION_ERROR", &[4, 54, 55, 57, 69, 128, 129, 130, 133], Cause::DocumentRefused),
 ];
 

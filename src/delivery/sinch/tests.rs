@@ -27,6 +27,7 @@ async fn find(adapter: &dyn Provider, reference: &str, number: &str) -> Option<F
         Search::Found(found) => Some(found),
         Search::NotListed => None,
         Search::NeverSent => panic!("this provider cannot know that"),
+        Search::Undecided(silent) => panic!("undecided: {silent:?}"),
     }
 }
 
@@ -62,6 +63,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("36", &[("taken", "working")]),
     ("37", &[("taken", "")]),
     ("38", &[("unknown", ""), ("taken", "delivered 3")]),
+    ("39", &[("refused number_refused", "")]),
 ];
 
 #[tokio::test]
@@ -373,7 +375,8 @@ fn answers_to_a_submit_and_what_they_prove() {
         (400, None, r#"{"code":"404","error":"Bad Request","message":"m"}"#, "refused unknown"),
         (400, None, r#"{"code":"soon","message":"m"}"#, "unknown"),
         (400, None, r#"{"error":"Could not connect to URL"}"#, "unknown"),
-        (422, None, &violation("to"), "refused blocked"),
+        (422, None, &violation("to"), "refused number_refused"),
+        (422, None, "", "refused unknown"),
         (422, None, &violation("file"), "refused document_refused"),
         (422, None, &violation("x"), "refused unknown"),
         (404, None, object, "not sent account_trouble"),
@@ -431,7 +434,8 @@ fn how_a_fax_stands() {
         ),
         (r#""status":"FAILURE","errorType":"FATAL_ERROR","errorCode":17"#, "retry unknown 0"),
         (r#""status":"FAILURE","errorType":"LINE_ERROR","errorCode":17"#, "retry unknown 0"),
-        (r#""status":"FAILURE","errorType":"FAX_ERROR","errorCode":119"#, "retry unknown 0"),
+        (r#""status":"FAILURE","errorType":"FAX_ERROR","errorCode":119"#, "refused blocked 0"),
+        (r#""status":"FAILURE","errorType":"FAX_ERROR","errorCode":79"#, "retry partly_sent 0"),
     ];
     for (fields, expected) in table {
         let fax: FaxView = serde_json::from_str(&format!(r#"{{"id":"f",{fields}}}"#)).unwrap();

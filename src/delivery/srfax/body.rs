@@ -16,7 +16,17 @@ use zeroize::Zeroizing;
 use crate::delivery::Document;
 use crate::delivery::http::{Upload, exactly};
 
-/// A JSON object of these texts.
+/// The account's number: by the vendor's description a number, not a text.
+const ACCOUNT: &str = "access_id";
+
+/// Whether JSON can hold it as a whole number.
+fn is_whole(text: &str) -> bool {
+    (1..=18).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'))
+}
+
+/// A JSON object of these texts, but for the account's number.
 pub(super) fn object(fields: &[(&str, &str)]) -> Bytes {
     let mut text = begun(fields);
     text.push(b'}');
@@ -47,11 +57,15 @@ fn begun(fields: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(room));
     for (nth, (key, value)) in fields.iter().enumerate() {
         text.push(if nth == 0 { b'{' } else { b',' });
-        for (part, end) in [(key, b':'), (value, b' ')] {
-            // Text is always JSON, and a vector takes all of it.
-            let _ = serde_json::to_writer(&mut *text, part);
-            text.push(end);
+        // Text is always JSON, and a vector takes all of it.
+        let _ = serde_json::to_writer(&mut *text, key);
+        text.push(b':');
+        if *key == ACCOUNT && is_whole(value) {
+            text.extend_from_slice(value.as_bytes());
+        } else {
+            let _ = serde_json::to_writer(&mut *text, value);
         }
+        text.push(b' ');
     }
     text
 }

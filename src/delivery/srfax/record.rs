@@ -1,11 +1,12 @@
 //! Faxes as SRFax tells of them, in the status of one and in the list of sent ones. Pure.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::CODES;
-use crate::delivery::http::{after_call, cut};
-use crate::delivery::{AskError, Found, Search, Status};
+use crate::delivery::http::{after_call, could_be, cut};
+use crate::delivery::{AskError, Found, Search, Sought, Status, Whose};
 use crate::job::{Cause, Outcome, Report};
 
 /// One fax, in the status and in the outbox. Numbers come as numbers or as text.
@@ -25,6 +26,10 @@ pub(super) struct Record {
     error_code: Option<String>,
     #[serde(default)]
     account_code: Value,
+    #[serde(default)]
+    to_fax_number: Value,
+    #[serde(default)]
+    epoch_time: Value,
 }
 
 impl Record {
@@ -70,12 +75,28 @@ impl Record {
     }
 }
 
+/// Whose fax it is: only another's account code, number or time contradicts us. The time is that at which it was sent.
+fn whose(fax: &Record, sought: &Sought<'_>) -> Whose {
+    let sent = text(&fax.epoch_time).and_then(|seconds| seconds.parse::<i64>().ok()).filter(|time| *time > 0);
+    let sent = sent.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    match sought.whose(text(&fax.account_code).as_deref()) {
+        Whose::Silent if !could_be(sought, text(&fax.to_fax_number).as_deref(), sent) => Whose::Another,
+        whose => whose,
+    }
+}
+
 /// What the outbox says about the fax with our reference.
-pub(super) fn judge_list(list: Vec<Record>, reference: &str) -> Result<Search, AskError> {
+pub(super) fn judge_list(list: Vec<Record>, sought: &Sought<'_>) -> Result<Search, AskError> {
     let mut furthest: Option<(u8, Found)> = None;
+    let mut silent = Vec::new();
     for fax in list {
-        if text(&fax.account_code).as_deref() != Some(reference) {
-            continue;
+        match whose(&fax, sought) {
+            Whose::Another => continue,
+            Whose::Silent => {
+                silent.push(fax.id().unwrap_or_default().to_owned());
+                continue;
+            }
+            Whose::Ours => {}
         }
         let Some(id) = fax.id() else {
             return Err(AskError::Nonsense { detail: "the fax is listed without its id".into() });
@@ -91,7 +112,7 @@ pub(super) fn judge_list(list: Vec<Record>, reference: &str) -> Result<Search, A
             furthest = Some((rank, found));
         }
     }
-    Ok(furthest.map_or(Search::NotListed, |(_, found)| Search::Found(found)))
+    Ok(furthest.map_or_else(|| Search::unless_silent(silent), |(_, found)| Search::Found(found)))
 }
 
 /// The only element of a list of one; anything else as it is.

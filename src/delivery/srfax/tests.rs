@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::stream;
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 use serde_json::json;
@@ -12,6 +13,7 @@ use super::*;
 use crate::delivery::testing::{
     self, Arrived, REFERENCE, Slip, Stage, TOKEN, cause_of_class, end_word, now, pdf, send, word,
 };
+use crate::job::FaxNumber;
 
 const TABLE: &str = include_str!("../../../fixtures/providers/srfax.csv");
 
@@ -66,6 +68,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("36", &[("taken", "working")]),
     ("37", &[("taken", "")]),
     ("38", &[("unknown", ""), ("taken", "delivered 3")]),
+    ("39", &[("refused number_refused", "")]),
 ];
 
 #[tokio::test]
@@ -140,7 +143,7 @@ async fn a_submit_is_one_request_of_known_length() {
     use base64::Engine as _;
     let content = base64::engine::general_purpose::STANDARD.encode(pdf(3));
     let expected = json!({
-        "action": "Queue_Fax", "access_id": "12345", "access_pwd": "p\"w", "sCallerID": "2125550101",
+        "action": "Queue_Fax", "access_id": 12345, "access_pwd": "p\"w", "sCallerID": "2125550101",
         "sSenderEmail": "fax@clinic.example", "sFaxType": "SINGLE", "sToFaxNumber": "12125550100",
         "sAccountCode": REFERENCE, "sRetries": "0", "sFaxFromHeader": "Lakeside Family Clinic",
         "sNotifyURL": "http://h/?ref=r", "sFileName_1": "fax.pdf", "sFileContent_1": content,
@@ -262,7 +265,7 @@ async fn a_wrong_url_proves_nothing() {
 async fn the_face_refuses_what_the_api_would_not_take() {
     let stage = stage().await;
     let good = json!({
-        "action": "Queue_Fax", "access_id": "12345", "access_pwd": TOKEN, "sCallerID": "2125550101",
+        "action": "Queue_Fax", "access_id": 12345, "access_pwd": TOKEN, "sCallerID": "2125550101",
         "sSenderEmail": "fax@clinic.example", "sFaxType": "SINGLE", "sToFaxNumber": "12125550135",
         "sRetries": "0", "sFileName_1": "a.pdf", "sFileContent_1": "JVBERi0xLjc=",
     });
@@ -276,6 +279,7 @@ async fn the_face_refuses_what_the_api_would_not_take() {
     assert_eq!(accepted.status, "Success", "{:?}", accepted.result);
     let cases = [
         ("access_id", json!("")),
+        ("access_id", json!("12345")),
         ("access_pwd", json!("wrong")),
         ("action", json!("Send_Fax")),
         ("sCallerID", json!("12125550101")),
@@ -300,12 +304,12 @@ async fn the_face_refuses_what_the_api_would_not_take() {
         assert_eq!(call(&body).await.status, "Failed", "{key}: {}", body[key]);
     }
     for more in [json!({"sPeriod": "DAY"}), json!({"sPeriod": "RANGE", "sStartDate": "20260101"})] {
-        let mut body = json!({ "action": "Get_Fax_Outbox", "access_id": "1", "access_pwd": TOKEN });
+        let mut body = json!({ "action": "Get_Fax_Outbox", "access_id": 1, "access_pwd": TOKEN });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         assert_eq!(call(&body).await.status, "Failed", "{body}");
     }
     let inbound = json!({
-        "action": "Delete_Fax", "access_id": "1", "access_pwd": TOKEN, "sDirection": "IN", "sFaxDetailsID_1": "1",
+        "action": "Delete_Fax", "access_id": 1, "access_pwd": TOKEN, "sDirection": "IN", "sFaxDetailsID_1": "1",
     });
     assert_eq!(call(&inbound).await.status, "Failed");
     assert_eq!(stage.simulator.faxes().len(), 1);
@@ -361,14 +365,24 @@ fn records_and_how_they_end() {
 
 #[test]
 fn what_the_outbox_says() {
-    let judged = |list: Value| match judge_list(serde_json::from_value(list).unwrap(), "job-1") {
+    let number = FaxNumber::from_e164("+12125550100").unwrap();
+    let since = Timestamp::from_second(1_790_000_000).unwrap();
+    let sought = Sought { reference: "job-1", kept: None, number: &number, since, forgotten: false };
+    let judged = |list: Value| match judge_list(serde_json::from_value(list).unwrap(), &sought) {
         Ok(Search::Found(found)) => format!("{} {}", found.provider_ref, end_word(&found.status)),
+        Ok(Search::Undecided(silent)) => format!("may be {}", silent.join(" ")),
         Ok(_) => "not listed".into(),
         Err(_) => "cannot tell".into(),
     };
     let fax = |name: &str, status: &str, code: &str| json!({ "FileName": name, "SentStatus": status, "AccountCode": code, "ErrorCode": "Busy", "Pages": 3 });
     assert_eq!(judged(json!([])), "not listed");
-    assert_eq!(judged(json!([fax("a|1", "Sent", "job-12"), fax("b|2", "Sent", "")])), "not listed");
+    assert_eq!(judged(json!([fax("a|1", "Sent", "job-12"), fax("b|2", "Sent", "")])), "may be 2");
+    // Without an account code only another number or time is somebody else's.
+    let bare = |number: &str, sent: Value| json!([{ "FileName": "c|3", "SentStatus": "Sent", "ToFaxNumber": number, "EpochTime": sent }]);
+    assert_eq!(judged(bare("12125550100", json!("1790000060"))), "may be 3");
+    assert_eq!(judged(bare("12125550100", json!(1_789_999_000))), "not listed", "sent before");
+    assert_eq!(judged(bare("12125550199", json!("1790000060"))), "not listed");
+    assert_eq!(judged(bare("", Value::Null)), "may be 3");
     assert_eq!(judged(json!([fax("a|1", "Failed", "job-1"), fax("b|2", "Sent", "job-1")])), "2 delivered 3");
     assert_eq!(
         judged(json!([fax("a|1", "Failed", "job-1"), fax("b|2", "In Progress", "job-1")])),

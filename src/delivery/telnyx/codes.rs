@@ -25,6 +25,8 @@ pub(super) const CODES: &[(&str, Cause)] = &[
     ("receiver_call_dropped", Cause::LineTrouble),
     ("receiver_communication_error", Cause::LineTrouble),
     ("carrier_lost", Cause::LineTrouble),
+    ("sender_call_dropped", Cause::LineTrouble),
+    ("sender_communication_error", Cause::LineTrouble),
     ("receiver_recovery_on_timer_expire", Cause::ProviderTrouble),
     ("destination_unreachable", Cause::ProviderTrouble),
     ("service_unavailable", Cause::ProviderTrouble),
@@ -48,7 +50,7 @@ pub(super) const CODES: &[(&str, Cause)] = &[
 /// The field of an order that was refused, and what that means.
 const FIELDS: &[(&str, Cause)] = &[
     // Not out of service for all that is known: nobody was called.
-    ("to", Cause::Blocked),
+    ("to", Cause::NumberRefused),
     ("media_url", Cause::DocumentRefused),
     ("connection_id", Cause::AccountTrouble),
     ("from", Cause::AccountTrouble),

@@ -99,6 +99,7 @@ impl Stage {
             Search::Found(found) => Some(found),
             Search::NotListed => None,
             Search::NeverSent => panic!("this provider cannot know that"),
+            Search::Undecided(silent) => panic!("undecided: {silent:?}"),
         }
     }
 }
@@ -139,6 +140,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("36", &[("taken", "working")]),
     ("37", &[("taken", "")]),
     ("38", &[("unknown", ""), ("taken", "delivered 0")]),
+    ("39", &[("refused number_refused", "")]),
 ];
 
 #[tokio::test]
@@ -392,7 +394,9 @@ fn answers_to_a_submit_and_what_they_prove() {
         (202, None, &good, "taken"),
         (200, None, &good, "taken"),
         (202, None, r#"{"data":{"id":"f","status":"queued","client_state":"b3RoZXI="}}"#, "unknown"),
-        (202, None, r#"{"data":{"id":"f","status":"queued"}}"#, "unknown"),
+        // The state is optional: its absence contradicts nothing.
+        (202, None, r#"{"data":{"id":"f","status":"queued"}}"#, "taken"),
+        (201, None, r#"{"data":{"id":"f","status":"queued","client_state":null}}"#, "taken"),
         (202, None, &good.replace(r#""f""#, r#""""#), "unknown"),
         (202, None, r#"{"data":null}"#, "unknown"),
         (202, None, bare, "unknown"),
@@ -402,7 +406,8 @@ fn answers_to_a_submit_and_what_they_prove() {
         (404, None, bare, "refused unknown"),
         (404, None, "<html>", "unknown"),
         (404, None, r#"{"errors":[]}"#, "unknown"),
-        (422, None, &wrong("to"), "refused blocked"),
+        (422, None, &wrong("to"), "refused number_refused"),
+        (422, None, "", "refused unknown"),
         (422, None, &wrong("media_url"), "refused document_refused"),
         (422, None, &wrong("connection_id"), "not sent account_trouble"),
         (422, None, &wrong("from"), "not sent account_trouble"),

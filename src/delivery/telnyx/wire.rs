@@ -3,11 +3,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::codes;
-use crate::delivery::http::{Answer, cut, place};
-use crate::delivery::{News, Status, WebhookRefusal};
+use crate::delivery::http::{Answer, could_be, cut, place};
+use crate::delivery::{News, Sought, Status, WebhookRefusal, Whose};
 use crate::job::{Cause, Outcome, Report};
 
 /// `{"data": Fax}`.
@@ -42,12 +44,26 @@ pub(super) struct Fax {
     status: String,
     client_state: Option<String>,
     failure_reason: Option<String>,
+    to: Option<String>,
+    created_at: Option<String>,
 }
 
 impl Fax {
-    /// Whether it was submitted with that state.
-    pub(super) fn is_ours(&self, client_state: &str) -> bool {
-        self.client_state.as_deref() == Some(client_state)
+    /// Whether it was submitted with another state than that.
+    pub(super) fn is_anothers(&self, client_state: &str) -> bool {
+        self.client_state.as_deref().is_some_and(|state| !state.is_empty() && state != client_state)
+    }
+
+    /// Whose it is: its state is optional, so only another's state, number or time contradicts us.
+    pub(super) fn whose(&self, sought: &Sought<'_>) -> Whose {
+        let state = self.client_state.as_deref().filter(|state| !state.is_empty());
+        // What is no base64 of a text is nobody's reference of ours.
+        let label = state.map(|state| text_in(state).unwrap_or_else(|| "?".to_owned()));
+        let made = self.created_at.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
+        match sought.whose(label.as_deref()) {
+            Whose::Silent if !could_be(sought, self.to.as_deref(), made) => Whose::Another,
+            whose => whose,
+        }
     }
 
     /// How it stands. Of statuses on the way there are several, and there may be more: none of them is an end.
@@ -77,11 +93,18 @@ fn failed(reason: Option<&str>) -> Report {
     }
 }
 
-/// What the API says is wrong, the first thing of several.
+/// The text in a state, which is base64.
+fn text_in(state: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(state).ok()?).ok()
+}
+
+/// What the API says is wrong, the first thing of several. Of its three words one is enough: the vendor's description of a 404
+/// has but the last.
 #[derive(Deserialize)]
 pub(super) struct ErrorView {
-    pub(super) code: String,
-    pub(super) title: String,
+    code: Option<Value>,
+    title: Option<String>,
+    detail: Option<String>,
     source: Option<Source>,
 }
 
@@ -97,6 +120,20 @@ struct Errors {
 }
 
 impl ErrorView {
+    /// Its code, which may be written as a number.
+    pub(super) fn code(&self) -> String {
+        match &self.code {
+            Some(Value::String(code)) => code.clone(),
+            Some(Value::Number(code)) => code.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// The same in words.
+    pub(super) fn text(&self) -> String {
+        self.title.clone().or_else(|| self.detail.clone()).unwrap_or_default()
+    }
+
     /// The field that is wrong: the last step of a pointer as `/media_url`, or a parameter.
     pub(super) fn field(&self) -> Option<&str> {
         let source = self.source.as_ref()?;
@@ -109,7 +146,8 @@ impl ErrorView {
 pub(super) fn error_of(answer: &Answer) -> Option<ErrorView> {
     let body: Errors = answer.json().ok()?;
     let first = body.errors.into_iter().next()?;
-    (!answer.status.is_success() && !first.code.is_empty()).then_some(first)
+    let says = !first.code().is_empty() || !first.text().is_empty();
+    (!answer.status.is_success() && says).then_some(first)
 }
 
 /// A webhook's body.
@@ -159,10 +197,9 @@ pub(super) fn read_event(body: &[u8]) -> Result<Vec<News>, WebhookRefusal> {
         "fax.failed" => Status::Ended(failed(payload.failure_reason.as_deref())),
         _ => Status::Working,
     };
-    let reference = payload.client_state.and_then(|state| STANDARD.decode(state).ok());
     Ok(vec![News {
         provider_ref: Some(payload.fax_id),
-        reference: reference.and_then(|state| String::from_utf8(state).ok()),
+        reference: payload.client_state.as_deref().and_then(text_in),
         status,
     }])
 }

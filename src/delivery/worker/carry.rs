@@ -1,4 +1,4 @@
-//! One Job, one step further: sent, asked about, cancelled or let expire.
+//! One Job, one step further: sent, cancelled or let expire. How a provider is asked stands in [`super::ask`].
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use super::hands::Hands;
 use crate::crash::reached;
 use crate::delivery::circumstances::Circumstances;
 use crate::delivery::health::Seen;
-use crate::delivery::{AskError, Cancelled, Keep, Order, Provider, Search, Sought, Status, SubmitError};
+use crate::delivery::{Keep, Order, Provider, SubmitError};
 use crate::job::state::{Event, step};
 use crate::job::{self, Cause, Hold, JobId, JobState, Outcome, Report};
 use crate::packet::{Container, Measured};
-use crate::register::{self, EntryState};
+use crate::register;
 use crate::spool::{SpoolError, WrappedKey};
-use crate::store::{CancelWish, Job, PacketRow, Saved, Store, StoreError};
+use crate::store::{Job, Opening, PacketRow, Saved, Store, StoreError};
 
 /// Why a Job could not be carried on; it is tried again when its lease is over.
 #[derive(Debug, thiserror::Error)]
@@ -70,23 +70,20 @@ impl Worker {
             JobState::Queued { .. } => self.send(job, hands).await,
             // Its lease ran out in mid-request: whoever opened the Attempt is dead, and its answer lost.
             JobState::Sending { .. } => self.apply(&job, Event::Lost, false).await.map(|_| ()),
-            JobState::InTransit { provider_ref, .. } => {
-                let event = self.ask(&job, provider_ref, hands).await;
+            JobState::InTransit { attempt, provider_ref, .. } => {
+                let event = self.inquire(&job, *attempt, Some(provider_ref), hands).await;
                 reached("outcome.received");
                 let saved = self.apply(&job, event, false).await.map(|_| ());
                 reached("outcome.recorded");
                 saved
             }
             JobState::Unclear { attempt, provider_ref, .. } => {
-                let event = match provider_ref {
-                    // "Still going" is no news here: that it went on for too long is why it is Unclear. Taken for a new
-                    // beginning, it would go round for ever.
-                    Some(provider_ref) => self.ask(&job, provider_ref, hands).await,
-                    None => self.find_out(&job, *attempt).await,
-                };
+                // "Still going" is no news here: that it went on for too long is why it is Unclear. Taken for a new beginning,
+                // it would go round for ever.
+                let event = self.inquire(&job, *attempt, provider_ref.as_deref(), hands).await;
                 self.apply(&job, event, false).await.map(|_| ())
             }
-            JobState::Held { .. } => self.apply(&job, Event::Deadline, false).await.map(|_| ()),
+            JobState::Held { until, .. } => self.decide_held(&job, *until).await,
             JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled => Ok(()),
         };
         if let Err(error) = result {
@@ -94,10 +91,33 @@ impl Worker {
         }
     }
 
+    /// What became of a held Job: its provider told what had happened, or nobody decided in time.
+    async fn decide_held(&self, job: &Job, until: Timestamp) -> Result<(), Trouble> {
+        let circumstances = Circumstances::of(&self.store, &self.config, job).await?;
+        if let Some((attempt, report)) = circumstances.told_late() {
+            let told = step(
+                &job.state,
+                Event::Told { attempt, report: report.clone() },
+                &circumstances.context(self.clock.now(), jitter()),
+            );
+            if told.is_ok() {
+                return self.apply(job, Event::Told { attempt, report }, false).await.map(|_| ());
+            }
+        }
+        if self.clock.now() >= until {
+            return self.apply(job, Event::Deadline, false).await.map(|_| ());
+        }
+        // It was woken for news that answer another question than the one it is held for.
+        Ok(self.store.release_job(job.id, until).await?)
+    }
+
     /// Sends a queued Job: last look at the register, packet measured, Attempt committed, request.
     async fn send(&self, job: Job, hands: &Hands) -> Result<(), Trouble> {
         let now = self.clock.now();
-        let stop = if now >= job.deadline {
+        let circumstances = Circumstances::of(&self.store, &self.config, &job).await?;
+        let stop = if let Some((attempt, report)) = circumstances.told_late() {
+            Some(Event::Told { attempt, report })
+        } else if now >= job.deadline {
             Some(Event::Deadline)
         } else if job.cancel.is_some() {
             Some(Event::Cancel)
@@ -111,10 +131,12 @@ impl Worker {
         if let Some(event) = stop {
             return self.apply(&job, event, false).await.map(|_| ());
         }
-        let Some(provider) = self.providers.get(&job.provider) else {
-            tracing::error!(job.id = %job.id, "job {} names the provider {:?}, which is not configured", job.id, job.provider);
-            return self.apply(&job, Event::Hold(Hold::Account), false).await.map(|_| ());
-        };
+        let Some(provider) = self.providers.get(&job.provider) else { return self.without(&job).await };
+        let attempt = u32::try_from(circumstances.attempts.len()).unwrap_or(u32::MAX - 1) + 1;
+        if self.is_forgotten(&job, &circumstances).await? {
+            tracing::warn!(job.id = %job.id, "job {} may have been sent before the database was copied back: {} is asked first", job.id, job.provider);
+            return self.apply(&job, Event::Forgotten { attempt }, false).await.map(|_| ());
+        }
         if let Err(error) = self.measure(&job).await {
             tracing::error!(job.id = %job.id, error = %error, "job {} is not sent, its packet cannot be read: {error}", job.id);
             let event = if error.is_for_now() {
@@ -125,7 +147,6 @@ impl Worker {
             };
             return self.apply(&job, event, false).await.map(|_| ());
         }
-        let attempt = u32::try_from(self.store.attempts(job.id).await?.len()).unwrap_or(u32::MAX - 1) + 1;
         let Some(job) = self.apply(&job, Event::Claimed { attempt }, true).await? else { return Ok(()) };
         if !matches!(job.state, JobState::Sending { .. }) {
             return Ok(());
@@ -138,6 +159,28 @@ impl Worker {
         Ok(())
     }
 
+    /// A queued Job whose provider is configured no more goes to the next of its route, if it certainly was sent by none.
+    async fn without(&self, job: &Job) -> Result<(), Trouble> {
+        let (id, gone) = (job.id, &job.provider);
+        if let Some(other) = job.route.iter().find(|name| self.providers.contains_key(*name))
+            && self.store.move_on(job, other, self.clock.now()).await?
+        {
+            tracing::warn!(job.id = %id, "job {id} goes to {other}, since {gone} is configured no more");
+            self.wake.notify_one();
+            return Ok(());
+        }
+        tracing::error!(job.id = %id, "job {id} names the provider {gone:?}, which is not configured");
+        self.apply(job, Event::Hold(Hold::Account), false).await.map(|_| ())
+    }
+
+    /// Whether the next Attempt may have been made already, before the database was copied back.
+    async fn is_forgotten(&self, job: &Job, circumstances: &Circumstances) -> Result<bool, StoreError> {
+        let Some(restored) = self.store.restored_at().await? else { return Ok(false) };
+        let submission = self.store.submission(job.submission).await?;
+        let accepted = submission.map_or(job.made_at, |submission| submission.accepted_at);
+        Ok(circumstances.is_forgotten(restored, accepted))
+    }
+
     /// Whether the register still stands behind this Job, at this moment.
     async fn look(&self, job: &Job, now: Timestamp) -> Result<Verdict, StoreError> {
         let (Some(key), Some(number)) = (&job.recipient, &job.number) else {
@@ -147,15 +190,11 @@ impl Worker {
             return Ok(Verdict::Stop(Hold::Part));
         }
         let entries = self.store.recipients_with_number(number).await?;
-        if entries.iter().any(|entry| entry.state == EntryState::Suspended) {
-            return Ok(Verdict::Stop(Hold::Suspended));
-        }
-        let Some(entry) = entries.iter().find(|entry| entry.key == *key) else {
-            return Ok(Verdict::Stop(Hold::Unverified));
+        let two_person = self.config.policy.two_person;
+        let entry = match register::stands_behind(&entries, key, number, two_person, now) {
+            Ok(entry) => entry,
+            Err(hold) => return Ok(Verdict::Stop(hold)),
         };
-        if let Some(hold) = register::why_not(entry, number, self.config.policy.two_person, now) {
-            return Ok(Verdict::Stop(hold));
-        }
         // The configuration was checked: the zone is there.
         let home = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
         let quiet = entry.quiet_hours.as_ref().and_then(|hours| hours.until(now, &home));
@@ -241,96 +280,6 @@ impl Worker {
         Ok(Container::open(&self.spool, &key, file, shared).await?)
     }
 
-    /// Tells the provider of a wish to cancel, then asks how the fax stands.
-    async fn ask(&self, job: &Job, provider_ref: &str, hands: &Hands) -> Event {
-        let Some(provider) = self.providers.get(&job.provider) else { return Event::NoAnswer };
-        match self.store.cancel_wish(job.id).await {
-            Ok(Some(CancelWish::Wished)) => {
-                if let Some(event) = self.cancel(job, provider.as_ref(), provider_ref).await {
-                    return event;
-                }
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::error!(job.id = %job.id, error = %error, "job {}: {error}", job.id);
-                return Event::NoAnswer;
-            }
-        }
-        match provider.status(provider_ref).await {
-            Ok(Status::Working) => Event::StillGoing,
-            Ok(Status::Ended(report)) => {
-                if report.outcome.cause() == Some(Cause::AccountTrouble) {
-                    let seen = Seen::Trouble { cause: Cause::AccountTrouble, wait: None };
-                    self.note(hands, &job.provider, seen, report.raw_code.as_deref().unwrap_or("no balance"))
-                        .await;
-                }
-                Event::Ended { report, wait: None }
-            }
-            Ok(Status::NotThere) => Event::NotThere,
-            Err(error) => {
-                if let AskError::Account { detail } = &error {
-                    let seen = Seen::Trouble { cause: Cause::AccountTrouble, wait: None };
-                    self.note(hands, &job.provider, seen, detail).await;
-                }
-                no_answer(job, &error)
-            }
-        }
-    }
-
-    /// Passes on a person's wish to cancel, and records what the provider made of it. What follows from it at once, if
-    /// anything does; else the fax is asked about as ever, and what became of it is the truth.
-    async fn cancel(&self, job: &Job, provider: &dyn Provider, provider_ref: &str) -> Option<Event> {
-        let answer = match provider.cancel(provider_ref).await {
-            Err(AskError::Unsupported) => CancelWish::Cannot,
-            Ok(Cancelled::Stopped) => CancelWish::Stopped,
-            Ok(Cancelled::Asked) => CancelWish::Asked,
-            Ok(Cancelled::TooLate) => CancelWish::TooLate,
-            Ok(Cancelled::NotThere) => CancelWish::NotThere,
-            Err(error) => {
-                // The wish stays and is passed on again at the next look; how the fax stands is asked all the same.
-                tracing::warn!(job.id = %job.id, error = %error, "job {} could not be cancelled yet: {error}", job.id);
-                return None;
-            }
-        };
-        if let Err(error) = self.store.answer_cancel(job.id, answer, self.clock.now()).await {
-            tracing::error!(job.id = %job.id, error = %error, "job {}: {error}", job.id);
-            return Some(Event::NoAnswer);
-        }
-        tracing::info!(job.id = %job.id, "job {}: {} says to the wish to cancel: {answer}", job.id, provider.name());
-        (answer == CancelWish::Stopped).then(|| {
-            let raw_text = Some("cancelled before it was sent".to_owned());
-            let report =
-                Report { raw_text, pages_sent: Some(0), ..Report::bare(Outcome::of(Cause::Cancelled)) };
-            Event::Ended { report, wait: None }
-        })
-    }
-
-    /// Asks by our reference about an Unclear Job of which no answer ever named the fax.
-    async fn find_out(&self, job: &Job, attempt: u32) -> Event {
-        let Some(provider) = self.providers.get(&job.provider) else { return Event::NoAnswer };
-        if !provider.capabilities().finds_by_reference {
-            return Event::CannotTell;
-        }
-        let Some(number) = &job.number else { return Event::CannotTell };
-        let row = match self.store.attempt(job.id, attempt).await {
-            Ok(Some(row)) => row,
-            Ok(None) => return Event::CannotTell,
-            Err(error) => {
-                tracing::error!(job.id = %job.id, error = %error, "job {}: its attempt cannot be read: {error}", job.id);
-                return Event::NoAnswer;
-            }
-        };
-        let sought =
-            Sought { reference: &row.reference, kept: row.kept_ref.as_deref(), number, since: row.started() };
-        match provider.find(sought).await {
-            Ok(Search::Found(found)) => Event::Found { provider_ref: found.provider_ref },
-            Ok(Search::NotListed) => Event::NotThere,
-            Ok(Search::NeverSent) => Event::NeverSent,
-            Err(AskError::Unsupported) => Event::CannotTell,
-            Err(error) => no_answer(job, &error),
-        }
-    }
-
     /// Decides and saves; returns the Job as it now is, or `None` where the row had changed or the line was busy.
     async fn apply(&self, job: &Job, event: Event, keep_lease: bool) -> Result<Option<Job>, Trouble> {
         let now = self.clock.now();
@@ -340,7 +289,13 @@ impl Worker {
         let event = whole_or_partly(event, pages, told.and_then(|told| u32::try_from(told).ok()));
         let step = step(&job.state, event, &circumstances.context(now, jitter()))?;
         let state = step.state.clone();
-        match self.store.save_step(job, step, "delivery", keep_lease, now).await? {
+        let saved = if matches!(state, JobState::Sending { .. }) {
+            let opening = Opening { two_person: self.config.policy.two_person };
+            self.store.save_opening(job, step, opening, now).await?
+        } else {
+            self.store.save_step(job, step, "delivery", keep_lease, now).await?
+        };
+        match saved {
             Saved::Done(version) => {
                 self.report(job, &state);
                 Ok(Some(Job { state, version, ..job.clone() }))
@@ -352,6 +307,13 @@ impl Worker {
             Saved::LineBusy => {
                 let again = now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now);
                 self.store.release_job(job.id, again).await?;
+                Ok(None)
+            }
+            // Looked at anew at once: what came meanwhile is seen then.
+            Saved::Overtaken => {
+                tracing::info!(job.id = %job.id, "job {} was about to be sent when something forbade it", job.id);
+                self.store.release_job(job.id, now).await?;
+                self.wake.notify_one();
                 Ok(None)
             }
         }
@@ -409,11 +371,6 @@ fn whole_or_partly(event: Event, pages: u32, told: Option<u32>) -> Event {
 fn not_sent(cause: Cause, wait: Option<SignedDuration>, detail: &str) -> Event {
     let report = Report { raw_text: Some(detail.to_owned()), ..Report::bare(Outcome::of(cause)) };
     Event::Ended { report, wait }
-}
-
-fn no_answer(job: &Job, error: &AskError) -> Event {
-    tracing::warn!(job.id = %job.id, error = %error, "job {}: {error}", job.id);
-    Event::NoAnswer
 }
 
 /// A random number in 0..=1.

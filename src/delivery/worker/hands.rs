@@ -1,4 +1,7 @@
 //! Which Jobs this process has in hand, and how much more each provider can be given.
+//!
+//! When a changed configuration is taken, the worker of the old one still has Jobs in hand while that of the new one begins. Both
+//! share this: no Job is in two hands, whatever its lease says, and no provider has more at once than it bears.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,15 +11,27 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::delivery::health::{Change, Health, Seen};
 use crate::job::{JobId, JobState};
-use crate::store::{Job, Rooms};
+use crate::store::{Job, Room, Rooms};
 
 /// Jobs in hand at once that need no provider.
 const OTHERS: u32 = 32;
+/// One in so many Jobs that are sent is one that has waited too long, where there is such a one.
+const TURN: u32 = 4;
 
 /// The Jobs in hand, and the providers as their answers show them.
-pub(super) struct Hands(Mutex<Inner>);
+#[derive(Default)]
+pub struct Hands(Mutex<Inner>);
 
+impl std::fmt::Debug for Hands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hands").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
 struct Inner {
+    /// A configuration was taken before.
+    begun: bool,
     /// Whatever their leases say.
     jobs: HashSet<JobId>,
     providers: BTreeMap<String, Desk>,
@@ -28,6 +43,8 @@ struct Desk {
     asking: u32,
     /// Questions at once.
     at_once: u32,
+    /// Jobs taken in hand to be sent, so far.
+    sent: u32,
 }
 
 /// One Job in hand, until this is dropped.
@@ -47,21 +64,42 @@ enum Errand {
 }
 
 impl Hands {
-    pub(super) fn new(config: &Config, now: Timestamp) -> Hands {
-        let desk = |section: &crate::config::Provider| {
+    /// Takes the providers of `config` and how much they bear; whether these are the first. What is under way at one that was
+    /// there before still counts.
+    pub(super) fn configure(&self, config: &Config, now: Timestamp) -> bool {
+        let mut inner = self.lock();
+        inner.providers.retain(|name, _| config.provider.contains_key(name));
+        for (name, section) in &config.provider {
             let at_once = u32::try_from(section.concurrency).unwrap_or(u32::MAX).max(1);
-            let health = Health::new(at_once, section.per_minute, config.policy.hurry, now);
-            Desk { health, asking: 0, at_once }
-        };
-        let providers = config.provider.iter().map(|(name, section)| (name.clone(), desk(section))).collect();
-        Hands(Mutex::new(Inner { jobs: HashSet::new(), providers }))
+            let (per_minute, hurry) = (section.per_minute, config.policy.hurry);
+            match inner.providers.get_mut(name) {
+                Some(desk) => {
+                    desk.health.renew(at_once, per_minute, hurry, now);
+                    desk.at_once = at_once;
+                }
+                None => {
+                    let health = Health::new(at_once, per_minute, hurry, now);
+                    inner.providers.insert(name.clone(), Desk { health, asking: 0, at_once, sent: 0 });
+                }
+            }
+        }
+        !std::mem::replace(&mut inner.begun, true)
+    }
+
+    /// Ends every rest at `now`, with one try: the time has moved.
+    pub(crate) fn end_rests(&self, now: Timestamp) {
+        for desk in self.lock().providers.values_mut() {
+            desk.health.end_rest(now);
+        }
     }
 
     /// How many Jobs can be taken in hand now.
     pub(super) fn rooms(&self, now: Timestamp) -> Rooms {
         let mut inner = self.lock();
         let providers = inner.providers.iter_mut().map(|(name, desk)| {
-            (name.clone(), desk.health.room(now), desk.at_once.saturating_sub(desk.asking))
+            let sends = desk.health.room(now);
+            let asks = desk.at_once.saturating_sub(desk.asking);
+            Room { provider: name.clone(), sends, aged: aged(desk.sent, sends), asks }
         });
         let providers = providers.collect();
         Rooms { providers, others: OTHERS, in_hand: inner.jobs.clone() }
@@ -80,7 +118,10 @@ impl Hands {
         }
         if let Some(desk) = inner.providers.get_mut(&job.provider) {
             match errand {
-                Errand::Send => desk.health.begin(now),
+                Errand::Send => {
+                    desk.health.begin(now);
+                    desk.sent = desk.sent.wrapping_add(1);
+                }
                 Errand::Ask => desk.asking = desk.asking.saturating_add(1),
                 Errand::Decide => {}
             }
@@ -91,6 +132,11 @@ impl Hands {
     /// Draws the conclusion from what `provider` answered.
     pub(super) fn note(&self, provider: &str, seen: Seen, now: Timestamp) -> Change {
         self.lock().providers.get_mut(provider).map_or(Change::None, |desk| desk.health.note(seen, now))
+    }
+
+    /// Whether `provider` does not rest.
+    pub(super) fn is_usable(&self, provider: &str, now: Timestamp) -> bool {
+        self.lock().providers.get(provider).is_some_and(|desk| desk.health.is_usable(now))
     }
 
     /// The providers that rest, and those that do not.
@@ -107,6 +153,13 @@ impl Hands {
     }
 }
 
+/// How many of the next `room` Jobs go to those that have waited too long, when `sent` have gone: one in [`TURN`].
+fn aged(sent: u32, room: u32) -> u32 {
+    let turns = |n: u32| n / TURN;
+    let begun = sent % TURN;
+    turns(begun.saturating_add(room)).saturating_sub(turns(begun))
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         let mut inner = self.all.lock();
@@ -118,5 +171,21 @@ impl Drop for Held {
                 Errand::Decide => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_four_is_for_those_that_have_waited_too_long() {
+        for (sent, room, turns) in
+            [(0, 0, 0), (0, 1, 0), (3, 1, 1), (4, 1, 0), (0, 4, 1), (2, 8, 2), (u32::MAX, 5, 2)]
+        {
+            assert_eq!(aged(sent, room), turns, "{sent} {room}");
+        }
+        // One at a time, it is every fourth.
+        assert_eq!((0..8).map(|sent| aged(sent, 1)).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0, 0, 1]);
     }
 }

@@ -1,7 +1,7 @@
 //! What each user's `in/` holds: uploads under temporary names, whole but not yet renamed, and what was accepted.
 //!
 //! Temporary uploads are shared by all sessions of a user, because rclone and others rename over another connection than the one
-//! they uploaded on. They never counted, so losing them is allowed: at a restart, when the user has been gone for
+//! they uploaded on. They never counted, so losing them is allowed: at a restart (not at a reload), when the user has been gone for
 //! [`GRACE`], or after [`KEEP`] at the latest.
 //!
 //! Accepted files are known to the intake; here their list is remembered for [`FRESH`]. OpenSSH asks for the target
@@ -29,9 +29,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// A file accepted while the list was asked for may be missing in it; it is kept beside the list for this long.
 const OVERLAP: Duration = Duration::from_secs(30);
 
-/// The files of all users.
+/// The files of all users. Handed from one configuration to the next.
 #[derive(Default)]
-pub(super) struct Shelves(Mutex<HashMap<String, Shelf>>);
+pub struct Shelves(Mutex<HashMap<String, Shelf>>);
 
 #[derive(Default)]
 struct Shelf {
@@ -72,6 +72,12 @@ impl Drop for Presence {
                 shelves.remove(&self.user);
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Shelves {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shelves").finish_non_exhaustive()
     }
 }
 

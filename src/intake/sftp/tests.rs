@@ -64,7 +64,8 @@ impl TestServer {
         let (stop, stopping) = watch::channel(false);
         let host_key = hostkey::load_or_make(&rig.path().join("host_key")).unwrap();
         let config = rig.intake.config().sftp.clone().unwrap();
-        let serving = tokio::spawn(serve(listener, config, host_key, rig.intake.clone(), stopping));
+        let shelves = Arc::default();
+        let serving = tokio::spawn(serve(listener, config, host_key, rig.intake.clone(), shelves, stopping));
         TestServer { rig, key, address, stop, serving }
     }
 

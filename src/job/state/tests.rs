@@ -31,6 +31,7 @@ fn states() -> Vec<JobState> {
         JobState::InTransit { attempt: 1, provider_ref: "p1".into(), since: at(0), ask_at: at(15) },
         JobState::Unclear { attempt: 1, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) },
         JobState::Held { hold: Hold::Unverified, until: at(1000) },
+        JobState::Held { hold: Hold::Unclear, until: at(1000) },
         JobState::Delivered,
         JobState::Failed { cause: Cause::Busy },
         JobState::Cancelled,
@@ -39,6 +40,7 @@ fn states() -> Vec<JobState> {
 
 fn events() -> Vec<(&'static str, Event)> {
     let ended = |outcome| Event::Ended { report: Report::bare(outcome), wait: None };
+    let told = |outcome| Event::Told { attempt: 1, report: Report::bare(outcome) };
     vec![
         ("claimed", Event::Claimed { attempt: 2 }),
         ("taken", Event::Taken { provider_ref: "p2".into() }),
@@ -52,7 +54,12 @@ fn events() -> Vec<(&'static str, Event)> {
         ("found", Event::Found { provider_ref: "p3".into() }),
         ("not there", Event::NotThere),
         ("never sent", Event::NeverSent),
+        ("undecided", Event::Undecided),
         ("cannot tell", Event::CannotTell),
+        ("told delivered", told(Outcome::Delivered)),
+        ("told busy", told(Outcome::Retry(Cause::Busy))),
+        ("told partly sent", told(Outcome::Retry(Cause::PartlySent))),
+        ("forgotten", Event::Forgotten { attempt: 2 }),
         ("hold", Event::Hold(Hold::Person)),
         ("release", Event::Release),
         ("cancel", Event::Cancel),
@@ -65,30 +72,35 @@ fn events() -> Vec<(&'static str, Event)> {
 
 #[test]
 fn every_pair_of_state_and_event() {
-    // Rows: events as above. Columns: queued, sending, in_transit, unclear, held, delivered, failed, cancelled.
-    // "-" is impossible. The events happen 60 seconds after the start.
+    // Rows: events as above. Columns: queued, sending, in_transit, unclear, held for its number, held as unclear, delivered, failed,
+    // cancelled. "-" is impossible. The events happen 60 seconds after the start.
     #[rustfmt::skip]
-    let table: &[(&str, [&str; 8])] = &[
-        ("claimed",         ["sending",   "-",         "-",          "-",          "-",         "-", "-", "-"]),
-        ("taken",           ["-",         "in_transit","-",          "-",          "-",         "-", "-", "-"]),
-        ("delivered",       ["-",         "delivered", "delivered",  "delivered",  "-",         "-", "-", "-"]),
-        ("refused",         ["-",         "failed",    "failed",     "failed",     "-",         "-", "-", "-"]),
-        ("retry",           ["-",         "queued",    "queued",     "queued",     "-",         "-", "-", "-"]),
-        ("outcome unclear", ["-",         "unclear",   "unclear",    "unclear",    "-",         "-", "-", "-"]),
-        ("lost",            ["-",         "unclear",   "unclear",    "-",          "-",         "-", "-", "-"]),
-        ("still going",     ["-",         "-",         "in_transit", "unclear",    "-",         "-", "-", "-"]),
-        ("no answer",       ["-",         "-",         "in_transit", "unclear",    "-",         "-", "-", "-"]),
-        ("found",           ["-",         "-",         "-",          "in_transit", "-",         "-", "-", "-"]),
-        ("not there",       ["-",         "-",         "unclear",    "unclear",    "-",         "-", "-", "-"]),
-        ("never sent",      ["-",         "-",         "-",          "queued",     "-",         "-", "-", "-"]),
-        ("cannot tell",     ["-",         "-",         "-",          "held",       "-",         "-", "-", "-"]),
-        ("hold",            ["held",      "-",         "-",          "-",          "held",      "-", "-", "-"]),
-        ("release",         ["-",         "-",         "-",          "-",          "queued",    "-", "-", "-"]),
-        ("cancel",          ["cancelled", "-",         "-",          "-",          "cancelled", "-", "-", "-"]),
-        ("resolve yes",     ["-",         "-",         "-",          "delivered",  "-",         "-", "-", "-"]),
-        ("resolve no",      ["-",         "-",         "-",          "failed",     "failed",    "-", "-", "-"]),
-        ("postponed",       ["queued",    "-",         "-",          "-",          "-",         "-", "-", "-"]),
-        ("deadline",        ["-",         "-",         "-",          "-",          "failed",    "-", "-", "-"]),
+    let table: &[(&str, [&str; 9])] = &[
+        ("claimed",           ["sending",    "-",           "-",           "-",          "-",          "-",          "-", "-", "-"]),
+        ("taken",             ["-",          "in_transit",  "-",           "-",          "-",          "-",          "-", "-", "-"]),
+        ("delivered",         ["-",          "delivered",   "delivered",   "delivered",  "-",          "-",          "-", "-", "-"]),
+        ("refused",           ["-",          "failed",      "failed",      "failed",     "-",          "-",          "-", "-", "-"]),
+        ("retry",             ["-",          "queued",      "queued",      "queued",     "-",          "-",          "-", "-", "-"]),
+        ("outcome unclear",   ["-",          "unclear",     "unclear",     "unclear",    "-",          "-",          "-", "-", "-"]),
+        ("lost",              ["-",          "unclear",     "unclear",     "-",          "-",          "-",          "-", "-", "-"]),
+        ("still going",       ["-",          "-",           "in_transit",  "unclear",    "-",          "-",          "-", "-", "-"]),
+        ("no answer",         ["-",          "-",           "in_transit",  "unclear",    "-",          "-",          "-", "-", "-"]),
+        ("found",             ["-",          "-",           "-",           "in_transit", "-",          "-",          "-", "-", "-"]),
+        ("not there",         ["-",          "-",           "unclear",     "unclear",    "-",          "-",          "-", "-", "-"]),
+        ("never sent",        ["-",          "-",           "-",           "queued",     "-",          "-",          "-", "-", "-"]),
+        ("undecided",         ["-",          "-",           "-",           "unclear",    "-",          "-",          "-", "-", "-"]),
+        ("cannot tell",       ["-",          "-",           "-",           "held",       "-",          "-",          "-", "-", "-"]),
+        ("told delivered",    ["delivered",  "-",           "-",           "-",          "delivered",  "delivered",  "-", "-", "-"]),
+        ("told busy",         ["queued",     "-",           "-",           "-",          "-",          "queued",     "-", "-", "-"]),
+        ("told partly sent",  ["held",       "-",           "-",           "-",          "-",          "held",       "-", "-", "-"]),
+        ("forgotten",         ["unclear",    "-",           "-",           "-",          "-",          "-",          "-", "-", "-"]),
+        ("hold",              ["held",       "-",           "-",           "-",          "held",       "held",       "-", "-", "-"]),
+        ("release",           ["-",          "-",           "-",           "-",          "queued",     "queued",     "-", "-", "-"]),
+        ("cancel",            ["cancelled",  "-",           "-",           "-",          "cancelled",  "cancelled",  "-", "-", "-"]),
+        ("resolve yes",       ["-",          "-",           "-",           "delivered",  "-",          "delivered",  "-", "-", "-"]),
+        ("resolve no",        ["-",          "-",           "-",           "failed",     "failed",     "failed",     "-", "-", "-"]),
+        ("postponed",         ["queued",     "-",           "-",           "-",          "-",          "-",          "-", "-", "-"]),
+        ("deadline",          ["-",          "-",           "-",           "-",          "failed",     "failed",     "-", "-", "-"]),
     ];
     let events = events();
     assert_eq!(table.len(), events.len());
@@ -443,4 +455,70 @@ fn a_released_job_has_its_full_time_again() {
     let step = super::step(&held, Event::Release, &context).unwrap();
     assert_eq!(step.state, JobState::Queued { due: at(250_000) });
     assert_eq!(step.effects, [Effect::Extend(at(250_000 + 86_400))]);
+}
+
+#[test]
+fn what_the_provider_has_told_of_is_never_absent() {
+    let unclear = |absent| JobState::Unclear {
+        attempt: 1,
+        provider_ref: None,
+        since: at(0),
+        absent_since: absent,
+        ask_at: at(0),
+    };
+    let state = |from: &JobState, event, now, news| {
+        run_with(from, event, now, &[], |context| context.news = news).unwrap().state
+    };
+    for event in [Event::NotThere, Event::NeverSent] {
+        assert_eq!(state(&unclear(Some(at(0))), event.clone(), 600, false).as_str(), "queued", "{event:?}");
+        assert_eq!(state(&unclear(Some(at(0))), event.clone(), 600, true).as_str(), "unclear", "{event:?}");
+        assert_eq!(state(&unclear(Some(at(0))), event.clone(), 3600, true).as_str(), "held", "{event:?}");
+    }
+    // A list that showed what may be it begins anew to show its absence.
+    let JobState::Unclear { absent_since, .. } = state(&unclear(Some(at(0))), Event::Undecided, 100, false)
+    else {
+        panic!()
+    };
+    assert_eq!(absent_since, None);
+    assert_eq!(state(&unclear(None), Event::Undecided, 3600, false).as_str(), "held");
+}
+
+#[test]
+fn a_signed_delivered_is_proof_whatever_was_believed() {
+    let delivered = || Event::Told { attempt: 1, report: Report::bare(Outcome::Delivered) };
+    let corrected = Effect::CorrectAttempt(1, Report::bare(Outcome::Delivered));
+    for from in [
+        JobState::Queued { due: at(500) },
+        JobState::Held { hold: Hold::Unclear, until: at(1000) },
+        JobState::Held { hold: Hold::Person, until: at(1000) },
+    ] {
+        // Also when its time is over.
+        for now in [60, 90_000] {
+            let step = run(&from, delivered(), now, &[Cause::NotTaken]).unwrap();
+            assert_eq!(step.state, JobState::Delivered, "{from:?}");
+            assert_eq!(step.effects.first(), Some(&corrected));
+        }
+    }
+    // Told of while the next one was under way: that one's failure is no failure of the Job.
+    let transit = JobState::InTransit { attempt: 2, provider_ref: "p".into(), since: at(0), ask_at: at(15) };
+    let busy = Event::Ended { report: Report::bare(Outcome::Retry(Cause::Busy)), wait: None };
+    let step = run_with(&transit, busy, 60, &[], |context| context.proven = true).unwrap();
+    assert_eq!(step.state, JobState::Delivered);
+    let unclear =
+        JobState::Unclear { attempt: 2, provider_ref: None, since: at(0), absent_since: None, ask_at: at(0) };
+    let step = run_with(&unclear, Event::CannotTell, 60, &[], |context| context.proven = true).unwrap();
+    assert_eq!(step.state, JobState::Delivered);
+}
+
+#[test]
+fn a_signed_reason_answers_what_a_person_was_asked() {
+    let held = |hold| JobState::Held { hold, until: at(1000) };
+    let told = |cause| Event::Told { attempt: 1, report: Report::bare(Outcome::of(cause)) };
+    let state = |hold, cause| run(&held(hold), told(cause), 60, &[]).map(|step| step.state);
+    assert_eq!(state(Hold::UnknownCause, Cause::Busy), Ok(JobState::Queued { due: at(60 + 180) }));
+    assert_eq!(state(Hold::Unclear, Cause::Blocked), Ok(JobState::Failed { cause: Cause::Blocked }));
+    assert!(state(Hold::Suspended, Cause::Busy).is_err(), "that was not the question");
+    // A Job that waits for its next call goes on waiting for as long as it was to.
+    let queued = JobState::Queued { due: at(500) };
+    assert_eq!(run(&queued, told(Cause::Busy), 60, &[]).unwrap().state, queued);
 }

@@ -1,5 +1,7 @@
 //! Alarms leave: into the database, for `faxbridge status`, and by mail to those whom `alarm.mail_to` names.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +15,9 @@ use crate::receipt::ReceiptError;
 use crate::receipt::relay::{RelayError, from_nobody};
 
 /// Between two looks at what raises no alarm by itself.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(1);
+/// At the end, for a mail that is leaving.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Outbox {
     /// Works until `shutdown` turns true.
@@ -33,6 +37,7 @@ impl Outbox {
             let now = self.clock.now();
             board.observe(&self.alarms.open(), now);
             if leaving.is_empty()
+                && !*shutdown.borrow()
                 && let Some(notice) = board.due(&self.config.alarm.mail_to, now)
             {
                 leaving.push(async move { (self.mail_notice(&notice).await, notice) });
@@ -43,7 +48,7 @@ impl Outbox {
                 kept = rows;
             }
             if *shutdown.borrow() {
-                return;
+                break;
             }
             tokio::select! {
                 () = self.alarms.changed() => {}
@@ -52,6 +57,13 @@ impl Outbox {
                 }
                 () = tokio::time::sleep(LOOK) => {}
                 _ = shutdown.changed() => {}
+            }
+        }
+        // A mail in hand may leave yet; whoever comes next should know.
+        if let Ok(Some((result, notice))) = tokio::time::timeout(FAREWELL, leaving.next()).await {
+            self.note_mailed(&mut board, &notice, result);
+            if let Err(error) = self.store.keep_alarms(board.rows()).await {
+                tracing::warn!(error = %error, "that an alarm was mailed could not be noted: {error}");
             }
         }
     }

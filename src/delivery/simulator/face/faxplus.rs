@@ -316,6 +316,7 @@ fn refusal(answer: Answer, line: &Cut) -> Response {
         Answer::DocumentRefused => {
             error(StatusCode::BAD_REQUEST, "failed_mimetype_not_supported", "the file cannot be faxed")
         }
+        Answer::NumberRefused => error(StatusCode::BAD_REQUEST, "invalid_number", "that is no number"),
         Answer::RateLimited => {
             wait(error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "this number sends too much"))
         }

@@ -213,6 +213,7 @@ fn not_taken(answer: Answer, line: &Cut) -> Response {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             refuse(status, -1004, "File type is not supported", "no pages can be made of it")
         }
+        Answer::NumberRefused => wrong("faxNumber: is no telephone number"),
         Answer::RateLimited => come_again(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
         Answer::Unavailable => come_again(StatusCode::SERVICE_UNAVAILABLE, "Come again"),
         Answer::NoBalance => refuse(StatusCode::PAYMENT_REQUIRED, -1006, "Out of credit", ""),
@@ -260,7 +261,7 @@ fn view(fax: &Fax, host: &str) -> Value {
         "completionTime": fax.ended.map(time),
         "destinationFax": destination(fax),
         "contact": fax.details.get("contact"),
-        "subject": fax.details.get("reference"),
+        "subject": fax.details.get("reference").filter(|_| fax.label().is_some()),
         "replyEmail": detail("replyAddress", ""),
         "senderCSID": detail("csid", "simulator"),
         "remoteCSID": result.and_then(|result| result.remote_id.as_deref()).unwrap_or_default(),
@@ -280,10 +281,10 @@ fn view(fax: &Fax, host: &str) -> Value {
     })
 }
 
-/// Calls that were asked for; the panel is set to three redials.
+/// Calls that were asked for; the panel is set to three.
 fn attempts(fax: &Fax) -> u32 {
-    let retries = fax.details.get("retriesToPerform").and_then(|retries| retries.parse::<u32>().ok());
-    retries.unwrap_or(3).saturating_add(1)
+    let attempts = fax.details.get("retriesToPerform").and_then(|attempts| attempts.parse::<u32>().ok());
+    attempts.unwrap_or(3)
 }
 
 fn host_of(headers: &HeaderMap) -> &str {

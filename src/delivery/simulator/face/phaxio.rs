@@ -196,6 +196,7 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
 fn refusal(answer: Answer, line: &Cut) -> Response {
     match answer {
         Answer::DocumentRefused => invalid(&wrong("file", "no pages can be made of it")),
+        Answer::NumberRefused => invalid(&wrong("to", "is not a valid phone number")),
         Answer::RateLimited => wait_a_second(StatusCode::TOO_MANY_REQUESTS, "too many requests"),
         Answer::Unavailable => {
             wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "nothing was taken, come again")
@@ -229,7 +230,7 @@ fn listed(office: &Office, query: Vec<(String, String)>) -> Result<Response, Vio
     let faxes = office.book.search(Face::Phaxio, |fax| {
         after.is_none_or(|after| fax.taken >= after)
             && before.is_none_or(|before| fax.taken <= before)
-            && asked.one("tag[job]").is_none_or(|job| fax.reference == job)
+            && asked.one("tag[job]").is_none_or(|job| fax.label() == Some(job))
             && asked.one("phone_number").is_none_or(|number| fax.number == number)
             && asked.one("status").is_none_or(|status| word(fax.status) == status)
     });
@@ -302,7 +303,7 @@ fn view(fax: &Fax) -> Value {
         "id": number(fax), "direction": "sent", "num_pages": fax.pages.unwrap_or(0), "status": word(fax.status),
         "is_test": false, "created_at": fax.taken, "completed_at": fax.ended, "caller_id": null,
         "from_number": null, "to_number": null, "caller_name": null, "cost": 0,
-        "tags": { "job": fax.reference }, "error_id": id, "error_type": kind, "error_message": text,
+        "tags": fax.label().map_or_else(|| json!({}), |label| json!({ "job": label })), "error_id": id, "error_type": kind, "error_message": text,
         "recipients": [{
             "phone_number": fax.number, "status": word(fax.status), "retry_count": 0,
             "completed_at": fax.ended, "bitrate": null, "resolution": null,

@@ -3,6 +3,7 @@
 //! | request under `/api/laml/2010-04-01/Accounts/{project}` | answer |
 //! | --- | --- |
 //! | `POST /Faxes` | a form; 201 and the fax, whose document is fetched afterwards |
+//! | `GET /Faxes` | faxes by `To`, `From`, `DateCreatedAfter`, `DateCreatedOnOrBefore`, newest first |
 //! | `GET /Faxes/{sid}` | the fax |
 //! | `POST /Faxes/{sid}` | `Status=canceled`: the fax; 422 once it is dialled |
 //! | `DELETE /Faxes/{sid}` | 204, the fax is gone; 409 before its end |
@@ -16,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
@@ -30,6 +31,7 @@ use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 
+use super::form::Question;
 use super::{Face, Message, disturbed, is_right, telnyx};
 use crate::delivery::simulator::book::{Cancel, Fax};
 use crate::delivery::simulator::line::Cut;
@@ -47,7 +49,7 @@ const FORM_AT_MOST: usize = 64 << 10;
 /// What lies under `/signalwire`.
 pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
     Router::new()
-        .route("/api/laml/2010-04-01/Accounts/{project}/Faxes", post(submit))
+        .route("/api/laml/2010-04-01/Accounts/{project}/Faxes", post(submit).get(list))
         .route("/api/laml/2010-04-01/Accounts/{project}/Faxes/{sid}", get(show).post(change).delete(delete))
         .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_token))
 }
@@ -176,6 +178,7 @@ fn not_taken(answer: Answer, line: &Cut) -> Response {
         |response: Response| ([(RETRY_AFTER, HeaderValue::from_static("1"))], response).into_response();
     match answer {
         Answer::DocumentRefused => error(StatusCode::UNPROCESSABLE_ENTITY, 42202, "MediaUrl is no PDF"),
+        Answer::NumberRefused => error(StatusCode::UNPROCESSABLE_ENTITY, 42201, "To is not accepted"),
         Answer::RateLimited => wait(error(StatusCode::TOO_MANY_REQUESTS, 42901, "Too many requests")),
         Answer::Unavailable => wait(error(StatusCode::SERVICE_UNAVAILABLE, 50301, "Come again")),
         // The one code that is known for an account that cannot send.
@@ -220,6 +223,28 @@ fn ended(fax: &Fax) -> (&'static str, Option<(&'static str, &'static str)>) {
 }
 
 type At = Path<(String, String)>;
+
+/// What the list can be asked for.
+const PARAMETERS: &[&str] = &["To", "From", "DateCreatedAfter", "DateCreatedOnOrBefore"];
+
+async fn list(State(office): State<Arc<Office>>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    let asked = Question::new(query, PARAMETERS).and_then(|asked| {
+        let after = asked.read::<Timestamp>("DateCreatedAfter")?;
+        let before = asked.read::<Timestamp>("DateCreatedOnOrBefore")?;
+        Ok((asked, after, before))
+    });
+    let Ok((asked, after, before)) = asked else {
+        return error(StatusCode::UNPROCESSABLE_ENTITY, 42201, "a parameter is not accepted");
+    };
+    let faxes = office.book.search(Face::Signalwire, |fax| {
+        !fax.deleted
+            && asked.one("To").is_none_or(|to| fax.number == to)
+            && asked.one("From").is_none_or(|from| fax.details.get("from").is_some_and(|own| own == from))
+            && after.is_none_or(|after| fax.taken > after)
+            && before.is_none_or(|before| fax.taken <= before)
+    });
+    Json(json!({ "faxes": faxes.iter().rev().map(view).collect::<Vec<_>>() })).into_response()
+}
 
 /// The fax of that name, if it came by this face and was not deleted.
 fn known(office: &Office, sid: &str) -> Result<Fax, Box<Response>> {

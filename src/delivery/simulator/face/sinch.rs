@@ -170,6 +170,7 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
 fn refusal(answer: Answer, line: &Cut) -> Response {
     match answer {
         Answer::DocumentRefused => invalid(&wrong("file", "no pages can be made of it")),
+        Answer::NumberRefused => invalid(&wrong("to", "not a phone number")),
         Answer::RateLimited => wait_a_second(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded"),
         Answer::Unavailable => wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
         Answer::NoBalance => error(StatusCode::PAYMENT_REQUIRED, "Payment required"),
@@ -244,10 +245,13 @@ fn word(status: Standing) -> &'static str {
 fn view(fax: &Fax) -> Value {
     let mut view = json!({
         "id": fax.id, "direction": "OUTBOUND", "to": fax.number, "status": word(fax.status),
-        "maxRetries": 0, "retryDelaySeconds": 60, "retryCount": 0, "labels": { "job": fax.reference },
+        "maxRetries": 0, "retryDelaySeconds": 60, "retryCount": 0,
         "createTime": fax.taken, "hasFile": !fax.deleted,
     });
     let Some(fields) = view.as_object_mut() else { return view };
+    if let Some(label) = fax.label() {
+        fields.insert("labels".into(), json!({ "job": label }));
+    }
     if let Some(ended) = fax.ended {
         fields.insert("completedTime".into(), json!(ended));
         fields.insert("price".into(), json!({ "currencyCode": "USD", "amount": "0.0000" }));

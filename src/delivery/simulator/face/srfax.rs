@@ -136,7 +136,9 @@ async fn read(request: Request) -> Result<Fields, Box<Response>> {
     }
     let fields: Option<BTreeMap<String, Value>> =
         if is_json { serde_json::from_slice(&body).ok() } else { None };
-    let plain = fields.and_then(|fields| {
+    // The vendor's pages call it an integer.
+    let whole = |fields: &BTreeMap<String, Value>| fields.get("access_id").is_none_or(Value::is_u64);
+    let plain = fields.filter(whole).and_then(|fields| {
         let plain = fields.into_iter().map(|(key, value)| match value {
             Value::String(text) => Some((key, text)),
             Value::Number(number) => Some((key, number.to_string())),
@@ -231,6 +233,7 @@ fn refusal(answer: Answer, line: &Cut) -> Response {
         |status: StatusCode| ([(RETRY_AFTER, HeaderValue::from_static("1"))], page(status)).into_response();
     match answer {
         Answer::DocumentRefused => failed("No Files to Fax /"),
+        Answer::NumberRefused => failed("Invalid Fax Number /"),
         Answer::RateLimited => wait(StatusCode::TOO_MANY_REQUESTS),
         Answer::Unavailable => wait(StatusCode::SERVICE_UNAVAILABLE),
         Answer::NoBalance => failed("Forbidden: Access is denied /"),
@@ -327,7 +330,7 @@ fn record(fax: &Fax) -> Value {
         "Pages": result.map_or(0, |result| result.pages_sent), "ErrorCode": error,
         "Duration": result.map_or(0, |result| result.seconds), "Size": fax.bytes,
         "RemoteID": result.and_then(|result| result.remote_id.as_deref()).unwrap_or_default(),
-        "AccountCode": fax.reference,
+        "AccountCode": fax.label().unwrap_or_default(),
     })
 }
 

@@ -197,6 +197,9 @@ fn not_taken(answer: Answer, line: &Cut) -> Response {
             let fault = Fault::at("media_url", "no pages can be made of what lies there");
             refusal(StatusCode::UNPROCESSABLE_ENTITY, &[fault])
         }
+        Answer::NumberRefused => {
+            refusal(StatusCode::UNPROCESSABLE_ENTITY, &[Fault::at("to", "is no telephone number")])
+        }
         Answer::RateLimited => {
             come_again(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "the limit is exceeded")
         }
@@ -223,14 +226,15 @@ fn view(fax: &Fax) -> Value {
         "media_url": detail("media_url"),
         "quality": detail("quality"),
         "store_media": false,
-        "client_state": detail("client_state"),
+        "client_state": detail("client_state").filter(|_| fax.label().is_some()),
         "webhook_url": detail("webhook_url"),
         "webhook_failover_url": "",
         "status": status(fax.status),
         "created_at": fax.taken,
         "updated_at": fax.ended.or(fax.dialled).unwrap_or(fax.taken),
     });
-    if let (Some(reason), Some(view)) = (failure(fax), view.as_object_mut()) {
+    let reason = failure(fax).filter(|_| !fax.is_silent());
+    if let (Some(reason), Some(view)) = (reason, view.as_object_mut()) {
         view.insert("failure_reason".into(), json!(reason));
     }
     view

@@ -36,7 +36,7 @@ fn outbox_view(fax: &Fax) -> Value {
     let status = if fax.status == Standing::Queued { "scheduled_for_sending" } else { "sending" };
     json!({
         "id": fax.id, "uid": "self", "to": [fax.number], "status": status, "page_count": fax.pages,
-        "comment": { "tags": [fax.reference], "text": fax.details.get("text") },
+        "comment": { "tags": fax.label().as_slice(), "text": fax.details.get("text").filter(|_| fax.label().is_some()) },
         "submit_time": time(fax.taken),
         "status_changes": [{ "at": time(fax.dialled.unwrap_or(fax.taken)), "status": status }],
     })
@@ -49,7 +49,7 @@ fn fax_view(fax: &Fax) -> Value {
         "status": status_of(fax), "pages": fax.pages.unwrap_or(0), "cost": fax.pages.unwrap_or(0),
         "cost_details": { "multiplier": 1, "notification_cost": 0 }, "duration": seconds,
         "start_time": fax.dialled.map(time), "submit_time": time(fax.taken), "max_retry": 0, "retry_delay": 0,
-        "file": format!("{}.tiff", fax.id), "comment": fax.details.get("text"), "header": null,
+        "file": format!("{}.tiff", fax.id), "comment": fax.details.get("text").filter(|_| fax.label().is_some()), "header": null,
     })
 }
 

@@ -53,11 +53,13 @@ pub(super) fn order(pairs: &[(String, String)]) -> Result<Order, Box<Response>> 
             "reference" if !(1..=60).contains(&value.chars().count()) => {
                 return wrong("has 1 to 60 characters");
             }
-            "retriesToPerform" if value.parse::<u8>().is_err() => return wrong("must be a whole number"),
+            // The number of attempts: none at all makes no fax.
+            "retriesToPerform" if value.parse::<u8>().is_ok_and(|attempts| attempts > 0) => {}
+            "retriesToPerform" => return wrong("must be a whole number from 1"),
             "postponeTime" if value.parse::<DateTime>().is_err() => return wrong("must be a time"),
             "replyAddress" if !value.contains('@') => return wrong("must be a mail address"),
             "pageHeader" if value.is_empty() => return wrong("must be a template, or N"),
-            "csid" | "reference" | "retriesToPerform" | "postponeTime" | "replyAddress" | "pageHeader" => {}
+            "csid" | "reference" | "postponeTime" | "replyAddress" | "pageHeader" => {}
             "contact" => {}
             _ => match words {
                 None => return wrong("is not a parameter of this request"),
@@ -169,7 +171,10 @@ impl Search {
         };
         wanted
             && self.ids.as_ref().is_none_or(|ids| ids.contains(&fax.id))
-            && self.reference.as_ref().is_none_or(|sought| fax.details.get("reference") == Some(sought))
+            && self
+                .reference
+                .as_ref()
+                .is_none_or(|sought| fax.label().is_some() && fax.details.get("reference") == Some(sought))
             && self
                 .number
                 .as_ref()

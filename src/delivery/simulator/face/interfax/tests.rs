@@ -44,6 +44,7 @@ async fn orders_that_interfax_would_not_take() {
         format!("{number}&reference={}", "x".repeat(61)),
         format!("{number}&retriesToPerform=none"),
         format!("{number}&retriesToPerform=-1"),
+        format!("{number}&retriesToPerform=0"),
         format!("{number}&pageHeader="),
         format!("{number}&pageSize=a3"),
         format!("{number}&fitToPage=yes"),
@@ -62,7 +63,7 @@ async fn orders_that_interfax_would_not_take() {
         assert!(body["code"].is_i64() && body["message"].is_string() && body["moreInfo"].is_string());
     }
     assert_eq!(simulator.faxes(), []);
-    let full = "faxNumber=%2B1-212-555-0100&csid=12345678901234567890&reference=job-1&retriesToPerform=0&pageHeader=N\
+    let full = "faxNumber=%2B1-212-555-0100&csid=12345678901234567890&reference=job-1&retriesToPerform=1&pageHeader=N\
          &pageSize=Letter&fitToPage=scale&pageOrientation=portrait&resolution=Fine&rendering=bw&contact=\
          &replyAddress=a@b.example&postponeTime=2026-01-15T10:00:00";
     let answer = order(&simulator, full).await;

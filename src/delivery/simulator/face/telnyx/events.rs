@@ -65,7 +65,7 @@ fn event_of(fax: &Fax, event: &str, url: Option<&str>, now: Timestamp) -> Value 
         "to": fax.number,
         "user_id": "simulator",
         "status": standing,
-        "client_state": detail("client_state"),
+        "client_state": detail("client_state").filter(|_| fax.label().is_some()),
         "original_media_url": detail("media_url"),
     });
     if let Some(payload) = payload.as_object_mut() {
