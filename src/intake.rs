@@ -23,16 +23,17 @@ use crate::config::{Config, NamePattern, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
-use crate::spool::{Purpose, SealKey, Spool, WrappedKey, Writer};
+use crate::spool::{Purpose, Reservation, SealKey, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 use crate::text::Bytes;
 
+mod arrivals;
 pub mod folder;
 mod header;
 pub mod imap;
 pub mod proof;
 mod refusal;
-mod rush;
+
 mod sealed;
 pub mod sftp;
 pub mod smtp;
@@ -47,10 +48,10 @@ mod testing;
 mod tests;
 mod turned_away;
 
+pub use arrivals::Arrivals;
 use proof::Resolver;
 use proof::copy::{Budget, MailCopy};
 pub use refusal::Refusal;
-pub use rush::Rush;
 pub use sealed::{Dsn, DsnRecipient, FileNote, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 use tail::{End, Tail};
@@ -179,6 +180,8 @@ pub struct Drop {
 #[derive(Debug)]
 pub struct Draft {
     writer: Writer,
+    /// On the disk, for what is written next.
+    room: Reservation,
     key: SealKey,
     wrapped: WrappedKey,
     limit: u64,
@@ -192,7 +195,7 @@ impl Draft {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// Past the configured size, where there is no memory for a copy now, or where the disk fails.
+    /// Past the configured size, where there is no memory for a copy or no room on the disk now, or where the disk fails.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.written().saturating_add(bytes.len() as u64) > self.limit {
             return Err(too_large(self.limit));
@@ -201,6 +204,7 @@ impl Draft {
             copy.append(bytes)?;
         }
         self.tail.read(bytes);
+        self.room.spend(bytes.len() as u64)?;
         Ok(self.writer.write(bytes).await?)
     }
 
@@ -227,6 +231,9 @@ impl Draft {
     }
 }
 
+/// Room that a draft has from its first byte on.
+const SMALLEST: u64 = 64 << 10;
+
 fn too_large(limit: u64) -> Refusal {
     Refusal::permanent("5.3.4", format!("This is larger than the {} that are taken here.", Bytes(limit)))
 }
@@ -235,7 +242,7 @@ fn too_large(limit: u64) -> Refusal {
 #[derive(Debug, Clone)]
 pub struct Intake {
     inner: Arc<Inner>,
-    rush: Arc<Rush>,
+    arrivals: Arc<Arrivals>,
     alarms: Alarms,
 }
 
@@ -314,15 +321,15 @@ impl Intake {
                 replies,
                 seen,
             }),
-            rush: Arc::default(),
+            arrivals: Arc::default(),
             alarms: Alarms::default(),
         })
     }
 
-    /// Tells `rush` of everything that comes in, and `alarms` of what wants a person.
+    /// Tells `arrivals` of everything that comes in, and `alarms` of what wants a person.
     #[must_use]
-    pub fn telling(self, rush: Arc<Rush>, alarms: Alarms) -> Intake {
-        Intake { rush, alarms, ..self }
+    pub fn telling(self, arrivals: Arc<Arrivals>, alarms: Alarms) -> Intake {
+        Intake { arrivals, alarms, ..self }
     }
 
     /// Where what wants a person is told.
@@ -342,22 +349,15 @@ impl Intake {
     /// # Errors
     /// Where the disk is nearly full or fails.
     pub async fn begin(&self) -> Result<Draft, Refusal> {
-        self.rush.note(Instant::now());
+        self.arrivals.begin(Instant::now());
         let limits = &self.inner.config.limits;
-        let free = self.inner.spool.free_bytes()?;
-        if free < limits.disk_reserve.get() {
-            let cause = format!("{} are free, less than limits.disk_reserve", Bytes(free));
-            return Err(Refusal::temporary(
-                "4.3.1",
-                "There is no room for documents at the moment; try again later.",
-                cause,
-            ));
-        }
+        let room = self.inner.spool.promise(SMALLEST, limits.disk_reserve.get())?;
         let (key, wrapped) = self.inner.spool.new_key()?;
         let writer = self.inner.spool.create(&key)?;
         let memory = self.inner.memory.clone();
         Ok(Draft {
             writer,
+            room,
             key,
             wrapped,
             limit: limits.submission.get(),
@@ -376,7 +376,7 @@ impl Intake {
         if draft.written() == 0 {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
-        self.rush.note(Instant::now());
+        self.arrivals.taken(Instant::now());
         let sealing = draft.writer.seal().await?;
         let sealed = sealing.sealed.clone();
         let mut synced: Synced = Box::pin(async move {

@@ -1,16 +1,21 @@
 //! Accepted Submissions become Jobs, or an answer to their sender.
 //!
 //! The documents are opened in a child process ([`crate::packet`]), the [`plan`] says who gets them, the packets are made and
-//! sealed, and then everything is committed at once: Jobs, verdict, answers. A crash before that commit leaves only files
-//! that the next start removes, and the Submission is prepared again; after it, there is nothing left to do here.
+//! sealed ([`packets`]), and then everything is committed at once: Jobs, verdict, answers. A crash before that commit leaves only files
+//! that the next start removes, and the Submission is prepared again; after it, there is nothing left to do here. What fails
+//! otherwise leaves nothing at all.
+//!
+//! Whose Submission is next, [`turns`] says. What cannot be prepared for a reason of ours is tried again ([`again`]), and at last
+//! held, so that its sender hears of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
+use tokio::task::{self, JoinSet};
+use tokio::time::Instant;
 
 use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
@@ -18,37 +23,37 @@ use crate::commands;
 use crate::config::Config;
 use crate::cover::Fonts;
 use crate::crash::reached;
-use crate::intake::{Rush, SubmissionFacts};
-use crate::job::{Hold, JobState};
-use crate::packet::workshop::BoxError;
-use crate::packet::{self, Bench, Contents, Input, Sink, Workshop, WorkshopError};
-use crate::spool::{SealKey, Spool, SpoolError, WrappedKey, Writer};
-use crate::store::{Document, JobFilter, NewJob, PacketRow, Store, StoreError, Submission, Verdict};
+use crate::intake::{Arrivals, SubmissionFacts};
+use crate::job::JobState;
+use crate::packet::{self, Contents, Workshop, WorkshopError};
+use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
+use crate::store::{JobFilter, Store, StoreError, Submission, Verdict};
 
+mod again;
+mod disk;
 pub mod front;
+mod packets;
 pub mod plan;
+#[cfg(test)]
+mod tests;
+pub mod turns;
 pub mod wishes;
 
-use front::Front;
-use plan::{Former, Plan, PlannedJob, Planner, Request};
+use disk::DiskWatch;
+use packets::{Packets, Received};
+use plan::{Former, Plan, Planner, Request};
+use turns::{Turns, Waiting};
 
 /// How long the loop sleeps at most: the command line submits without being able to wake it.
 const NAP: Duration = Duration::from_secs(2);
-/// Between two tries when the trouble was ours.
-const AGAIN: SignedDuration = SignedDuration::from_secs(30);
-/// A document whose children keep being killed (as by a machine that is out of memory) is held after so many tries.
-const TRIES: u32 = 6;
+/// The same while all workers are busy: one of them may turn out to be slow.
+const BUSY_NAP: Duration = Duration::from_millis(250);
 /// Jobs of one Submission that keep their names when it is prepared anew.
 const FORMER: u32 = 10_000;
 /// Beyond the time a document may take, a lease lasts this long.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
-
-/// For the sender of a document that was accepted and cannot be read any more.
-const LOST: &str =
-    "The document was received, but cannot be read any more for a reason that lies with us. Send it again.";
-/// For the sender of a document whose pages came out otherwise than they were counted.
-const MISCOUNTED: &str =
-    "The pages of this document could not be counted reliably. Print it to a new PDF and send that.";
+/// After so many tries that failed for a reason of ours an alarm is raised.
+const ALARM_AFTER: u32 = 3;
 
 /// What is known about a Job that only its Submission's key can read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -118,7 +123,7 @@ pub struct Preparer {
     /// Time.
     pub clock: SharedClock,
     /// What comes in just now, and is not to be kept waiting.
-    pub rush: Arc<Rush>,
+    pub arrivals: Arc<Arrivals>,
     /// Told when a Submission was accepted.
     pub arrived: Arc<Notify>,
     /// Told when Jobs were made.
@@ -144,6 +149,23 @@ enum Trouble {
     Gone,
 }
 
+impl From<WorkshopError> for Trouble {
+    fn from(error: WorkshopError) -> Self {
+        // The spool's own error, on its way back through the worker's sink or source.
+        match error {
+            WorkshopError::Sink(cause) => match cause.downcast::<SpoolError>() {
+                Ok(error) => Trouble::Spool(*error),
+                Err(cause) => Trouble::Workshop(WorkshopError::Sink(cause)),
+            },
+            WorkshopError::Source(cause) => match cause.downcast::<SpoolError>() {
+                Ok(error) => Trouble::Spool(*error),
+                Err(cause) => Trouble::Workshop(WorkshopError::Source(cause)),
+            },
+            error => Trouble::Workshop(error),
+        }
+    }
+}
+
 /// The limits that documents are opened under.
 #[must_use]
 pub fn packet_rules(config: &Config) -> packet::Rules {
@@ -157,81 +179,149 @@ pub fn packet_rules(config: &Config) -> packet::Rules {
 impl Preparer {
     /// Works until `shutdown` turns true, then finishes what is in hand.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
-        let hands = Arc::new(Semaphore::new(self.config.limits.workers.max(1)));
+        let mut turns = Turns::new(self.config.limits.workers);
         let mut tasks = JoinSet::new();
+        let mut disk = DiskWatch::new(&self.config);
+        let mut looked = None::<Instant>;
         while !*shutdown.borrow() {
-            while tasks.try_join_next().is_some() {}
-            self.rush.over().await;
-            // A hand first, then work for it: what is claimed is begun at once.
-            let Ok(hand) = Arc::clone(&hands).acquire_owned().await else { return };
-            if *shutdown.borrow() {
-                break;
+            if looked.is_none_or(|looked| looked.elapsed() >= NAP) {
+                looked = Some(Instant::now());
+                self.look_at_the_disk(&mut disk).await;
             }
-            if let Some(submission) = self.claim().await {
-                let preparer = self.clone();
-                tasks.spawn(async move {
-                    preparer.prepare(submission).await;
-                    drop(hand);
-                });
+            while let Some(ended) = tasks.try_join_next_with_id() {
+                turns.end(&id_of(&ended), Instant::now());
+            }
+            let mut nap = NAP;
+            if let Some(pause) = self.arrivals.pause(Instant::now()) {
+                nap = pause;
+            } else if !turns.has_room(Instant::now()) {
+                nap = BUSY_NAP;
+            } else if let Some(sender) = self.next_sender(&turns).await {
+                if let Some(submission) = self.claim(&sender).await {
+                    let preparer = self.clone();
+                    let task = tasks.spawn(async move { preparer.prepare(submission).await });
+                    turns.begin(task.id(), &sender, Instant::now());
+                }
                 continue;
             }
-            drop(hand);
             tokio::select! {
+                Some(ended) = tasks.join_next_with_id() => turns.end(&id_of(&ended), Instant::now()),
                 () = self.arrived.notified() => {}
-                () = tokio::time::sleep(NAP) => {}
+                () = tokio::time::sleep(nap) => {}
                 _ = shutdown.changed() => {}
             }
         }
         while tasks.join_next().await.is_some() {}
     }
 
-    async fn claim(&self) -> Option<Submission> {
+    /// Whose turn it is, if anyone's.
+    async fn next_sender(&self, turns: &Turns<task::Id>) -> Option<String> {
+        let waiting = match self.store.senders_waiting(self.clock.now()).await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                tracing::error!(error = %error, "submissions could not be looked up: {error}");
+                return None;
+            }
+        };
+        if waiting.is_empty() {
+            self.arrivals.caught_up();
+        }
+        let waiting: Vec<_> = waiting.into_iter().map(|(sender, since)| Waiting { sender, since }).collect();
+        turns.next(&waiting, Instant::now()).map(str::to_owned)
+    }
+
+    async fn claim(&self, sender: &str) -> Option<Submission> {
         let now = self.clock.now();
         let lease = self.config.limits.worker_time.signed() + LEASE_MARGIN;
         let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
-        match self.store.claim_submissions(now, until, 1).await {
-            Ok(mut claimed) => claimed.pop(),
+        match self.store.claim_submission(sender, now, until).await {
+            Ok(claimed) => claimed,
             Err(error) => {
-                tracing::error!(error = %error, "submissions could not be claimed: {error}");
+                tracing::error!(error = %error, "a submission could not be claimed: {error}");
+                // Not at once again: whatever is wrong with the database lasts longer than that.
+                tokio::time::sleep(NAP).await;
                 None
             }
         }
     }
 
+    async fn look_at_the_disk(&self, disk: &mut DiskWatch) {
+        let free = match self.spool.free_bytes() {
+            Ok(free) => free,
+            Err(error) => {
+                tracing::error!(error = %error, "the spool's disk cannot be asked: {error}");
+                return;
+            }
+        };
+        let now = self.clock.now();
+        match disk.look(free) {
+            disk::Look::Same => {}
+            disk::Look::Short(cause) => self.alarms.raise(Alarm::Disk, cause, now),
+            disk::Look::Over => {
+                self.alarms.clear(&Alarm::Disk);
+                // What failed for want of room waits for its next try, and need not.
+                if let Err(error) = self.store.prepare_now(now).await {
+                    tracing::error!(error = %error, "what waits for room could not be woken: {error}");
+                }
+            }
+        }
+    }
+
     async fn prepare(&self, submission: Submission) {
-        let id = submission.id;
+        let (id, tries) = (submission.id, submission.prepare_tries);
         reached("prepare.claimed");
-        let tried = self.try_to_prepare(&submission).await;
-        self.note_preparing(&submission, &tried);
-        if let Err(trouble) = tried {
+        let Err(trouble) = self.try_to_prepare(&submission, None).await else {
+            self.alarms.clear(&Alarm::Preparation);
+            return;
+        };
+        if tries >= trouble.most_tries() {
+            tracing::error!(submission.id = %id, error = %trouble, "submission {id} could not be prepared in {tries} tries, it is held: {trouble}");
+            match self.give_up(&submission, &trouble).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(submission.id = %id, error = %error, "submission {id} could not be held: {error}");
+                }
+            }
+        } else {
             tracing::error!(submission.id = %id, error = %trouble, "submission {id} could not be prepared, it is tried again: {trouble}");
-            let again = self.clock.now().saturating_add(AGAIN).unwrap_or(Timestamp::MAX);
-            if let Err(error) = self.store.postpone_prepare(id, again).await {
-                tracing::error!(submission.id = %id, error = %error, "submission {id}: {error}");
-            }
+        }
+        let now = self.clock.now();
+        if tries >= ALARM_AFTER && !trouble.is_room() {
+            self.alarms.raise(Alarm::Preparation, format!("submissions cannot be prepared: {trouble}"), now);
+        }
+        let again = now.saturating_add(again::after(tries)).unwrap_or(Timestamp::MAX);
+        if let Err(error) = self.store.postpone_prepare(id, again).await {
+            tracing::error!(submission.id = %id, error = %error, "submission {id}: {error}");
         }
     }
 
-    /// One try in vain may be chance.
-    fn note_preparing(&self, submission: &Submission, tried: &Result<(), Trouble>) {
-        match tried {
-            Ok(()) => self.alarms.clear(&Alarm::Preparation),
-            Err(trouble) if submission.prepare_tries > 1 => {
-                let cause = format!("documents cannot be opened, what is accepted waits: {trouble}");
-                self.alarms.raise(Alarm::Preparation, cause, self.clock.now());
+    /// Holds what cannot be prepared, so that its sender and the administrator hear of it.
+    async fn give_up(&self, submission: &Submission, trouble: &Trouble) -> Result<(), Trouble> {
+        match self.try_to_prepare(submission, Some(trouble.sentence())).await {
+            // Nothing can be unsealed: the answer says in general that it could not be faxed.
+            Err(Trouble::Gone) => {
+                let (facts, now) = (submission.facts.clone(), self.clock.now());
+                self.store
+                    .record_prepared(submission.id, Verdict::Refused, facts, Vec::new(), false, now)
+                    .await?;
+                self.answered.notify_one();
+                Ok(())
             }
-            Err(_) => {}
+            done => done,
         }
     }
 
-    async fn try_to_prepare(&self, submission: &Submission) -> Result<(), Trouble> {
+    /// Prepares a Submission; with `hold` without its documents, which are then held for this reason.
+    async fn try_to_prepare(&self, submission: &Submission, hold: Option<String>) -> Result<(), Trouble> {
         let wrapped = submission.wrapped_key.clone().ok_or(Trouble::Gone)?;
         let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
         let document = self.store.received(submission.id).await?.ok_or(Trouble::Gone)?;
-        let last_try = submission.prepare_tries >= TRIES;
-        let from = Received { key: &key, document: &document, file: facts.file.clone(), last_try };
-        let (contents, bench) = self.open(&from).await?;
+        let from = Received { key: &key, document: &document, file: facts.file.clone() };
+        let (contents, mut packets) = match hold {
+            Some(hold) => (Contents { hold: Some(hold), ..Contents::default() }, Packets::none(self, from)),
+            None => Packets::open(self, from).await?,
+        };
         let request = Request {
             source: submission.source.clone(),
             sender: submission.sender.clone(),
@@ -246,6 +336,7 @@ impl Preparer {
             Some(plan) => plan,
             None => self.planner.plan(&request, &contents, now).await?,
         };
+        let bytes = contents.parts.iter().filter(|part| part.pages.is_some()).map(|part| part.bytes).sum();
         facts.parts = contents.parts;
         let (verdict, planned) = match plan {
             Plan::Command(carried) => {
@@ -262,32 +353,35 @@ impl Preparer {
             }
             Plan::Jobs(planned) => (Verdict::Jobs, planned),
         };
-        let mut jobs = Vec::with_capacity(planned.len());
-        let mut table = Table { from, bench, used: false, spoiled: None };
-        for job in planned {
-            jobs.push(self.make(job, &mut table, now).await?);
-        }
-        drop(table);
+        let jobs = packets.make(planned, bytes, now).await?;
+        let files = packets.finish().await?;
         reached("prepare.sealed");
         let n = jobs.len();
         let held = jobs.iter().filter(|job| matches!(job.state, JobState::Held { .. })).count();
-        let made: Vec<String> =
-            jobs.iter().filter_map(|job| Some(job.packet.as_ref()?.document.name.clone())).collect();
         let sender = self.config.sender.iter().find(|sender| sender.name == submission.sender);
         let acceptance = sender.is_some_and(|sender| sender.acceptance);
         let facts = facts.seal(&key)?;
-        if !self.store.record_prepared(submission.id, verdict, facts, jobs, acceptance, now).await? {
-            // Another run was faster, or a person: nothing names these files.
-            for name in &made {
-                self.spool.forget(name).await?;
+        let id = submission.id;
+        match self.store.record_prepared(id, verdict, facts, jobs, acceptance, now).await {
+            Ok(true) => files.keep(),
+            // Another run or a person decided first. No row refers to these files: dropped, they go.
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                // An error is no proof that nothing was committed, and files that a row names must stay.
+                if !self.store.is_unprepared(id).await.unwrap_or(false) {
+                    files.keep();
+                }
+                return Err(error.into());
             }
-            return Ok(());
         }
         reached("prepare.committed");
-        let (id, word) = (submission.id, verdict.as_str());
+        let word = verdict.as_str();
         tracing::info!(submission.id = %id, verdict = word, jobs = n, held, "submission {id} is prepared: {word}, {n} jobs, {held} held");
         self.made.notify_one();
         self.answered.notify_one();
+        if submission.verdict.is_some() {
+            self.forget_replaced(submission).await;
+        }
         Ok(())
     }
 
@@ -300,6 +394,21 @@ impl Preparer {
             Ok(Former { to, id: job.id, version: job.version })
         };
         jobs.into_iter().map(former).collect()
+    }
+
+    /// Removes the packets of Jobs that were replaced.
+    async fn forget_replaced(&self, submission: &Submission) {
+        let forget = async {
+            let names = self.store.replaced_packets(submission.id).await?;
+            for name in &names {
+                self.spool.forget(name).await?;
+            }
+            Ok::<_, Trouble>(self.store.forget_documents(names).await?)
+        };
+        if let Err(error) = forget.await {
+            let id = submission.id;
+            tracing::warn!(submission.id = %id, error = %error, "submission {id}: former packets stay until it ends: {error}");
+        }
     }
 
     /// What becomes of a mail that is not for faxing: our own, or an answer to a receipt.
@@ -335,169 +444,12 @@ impl Preparer {
             }
         })
     }
-
-    /// Opens the document. What a child could not cope with holds the packet; what is our own trouble is an error.
-    async fn open(&self, from: &Received<'_>) -> Result<(Contents, Option<Bench>), Trouble> {
-        let last_try = from.last_try;
-        let input = match &from.file {
-            Some(name) => Input::File { name: name.clone() },
-            None => Input::Mail,
-        };
-        let reader = match self.spool.read(from.key, &from.document.name).await {
-            Ok(reader) => reader,
-            // The sender is told at last, rather than never.
-            Err(error) if last_try => {
-                tracing::error!(error = %error, "a received document cannot be read: {error}");
-                return Ok((Contents { hold: Some(LOST.to_owned()), ..Contents::default() }, None));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match self.workshop.open(input, reader.into_stream(), &packet_rules(&self.config)).await {
-            Ok(bench) => Ok((bench.contents().clone(), Some(bench))),
-            Err(error) if error.is_ours() && !last_try => Err(Trouble::Workshop(error)),
-            Err(error) => Ok((Contents { hold: Some(error.sentence()), ..Contents::default() }, None)),
-        }
-    }
-
-    /// Makes and seals the packet of one Job, where its documents can become pages; held Jobs have one too, so that they can
-    /// be looked at and released.
-    async fn make(&self, job: PlannedJob, table: &mut Table<'_>, now: Timestamp) -> Result<NewJob, Trouble> {
-        let key = table.from.key;
-        let mut held = job.held.clone();
-        let mut packet = None;
-        let mut warnings = job.warnings.clone();
-        let part_holds = matches!(held, Some((Hold::Part, _)));
-        let front = Front::of(&job, &self.fonts).await;
-        if let Err(why) = &front {
-            held.get_or_insert(why.clone());
-        }
-        if let (false, Ok(front)) = (part_holds, front) {
-            match self.packet(&job, &front, table).await? {
-                Ok((made, more)) => {
-                    packet = made;
-                    warnings.extend(front.warnings);
-                    warnings.extend(more);
-                }
-                Err(sentence) => held = Some((Hold::Part, sentence)),
-            }
-        }
-        // Released by a person after that, it goes at once; until then the state machine knows it too.
-        let due = job.send_at.unwrap_or(now).max(now);
-        let state = match &held {
-            None => JobState::Queued { due },
-            Some((hold, _)) => {
-                let until =
-                    now.saturating_add(self.config.policy.hold_for.signed()).unwrap_or(Timestamp::MAX);
-                JobState::Held { hold: *hold, until }
-            }
-        };
-        let facts = JobFacts {
-            to: job.to,
-            reference: job.route.reference.clone(),
-            recipient_name: job.sheet.to_name.clone(),
-            hold: held.map(|(_, sentence)| sentence),
-            trace: job.trace,
-            warnings,
-            version: job.version,
-        };
-        let deadline = due.saturating_add(self.config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
-        Ok(NewJob {
-            id: job.id,
-            version: job.version,
-            recipient: job.entry.map(|entry| entry.key),
-            number: job.number,
-            rule: job.route.rule,
-            route: job.providers,
-            state,
-            deadline,
-            send_at: job.send_at,
-            priority: job.priority,
-            packet,
-            facts: facts.seal(key)?,
-        })
-    }
-
-    /// Makes and seals a packet; a sentence for the sender where that cannot be done, nothing where there are no pages.
-    async fn packet(
-        &self,
-        job: &PlannedJob,
-        front: &Front,
-        table: &mut Table<'_>,
-    ) -> Result<Result<(Option<PacketRow>, Vec<String>), String>, Trouble> {
-        loop {
-            let Some(bench) = table.bench.as_mut() else {
-                return Ok(table.spoiled.clone().map_or(Ok((None, Vec::new())), Err));
-            };
-            let mut sink = Spooled(self.spool.create(table.from.key)?);
-            match bench.make(front.pdfs(), job.selection.as_ref(), &mut sink).await {
-                // One number on the cover, in the packet and in the receipt, or nothing leaves.
-                Ok(made) if front.pages.is_some_and(|printed| printed != made.pages) => {
-                    return Ok(Err(MISCOUNTED.to_owned()));
-                }
-                Ok(made) => {
-                    table.used = true;
-                    let sealed = sink.0.finish().await?;
-                    let document = Document {
-                        name: sealed.name,
-                        bytes: sealed.bytes,
-                        sha256: crate::spool::hex(&sealed.sha256),
-                    };
-                    let row = PacketRow {
-                        document,
-                        shared: None,
-                        pages: made.pages,
-                        cover_pages: made.cover_pages,
-                    };
-                    return Ok(Ok((Some(row), made.warnings)));
-                }
-                Err(WorkshopError::Held { sentence }) => return Ok(Err(sentence)),
-                // The time is one document's; here it went into the packets of those before. Each further one has time of
-                // its own if it needs it.
-                Err(WorkshopError::TimedOut(_)) if table.used => {
-                    table.bench = None;
-                    (table.bench, table.used) = (self.open(&table.from).await?.1, false);
-                    if table.bench.is_none() {
-                        table.spoiled = Some(LOST.to_owned());
-                    }
-                }
-                // A child that is killed over and over, as by a machine out of memory, is the document's doing at last.
-                Err(error)
-                    if !error.is_ours()
-                        || (table.from.last_try && matches!(error, WorkshopError::Ended { .. })) =>
-                {
-                    // The child is gone, and the next one would come to the same end over the next packet.
-                    table.bench = None;
-                    table.spoiled = Some(error.sentence());
-                }
-                Err(error) => return Err(Trouble::Workshop(error)),
-            }
-        }
-    }
 }
 
-/// Where a Submission's document comes from.
-struct Received<'a> {
-    key: &'a SealKey,
-    document: &'a Document,
-    file: Option<String>,
-    last_try: bool,
-}
-
-/// The opened document, from which one packet after the other is made.
-struct Table<'a> {
-    from: Received<'a>,
-    bench: Option<Bench>,
-    /// A packet was made since it was opened.
-    used: bool,
-    /// Why there are no more packets to be had from it.
-    spoiled: Option<String>,
-}
-
-/// The spool as the place where a packet goes.
-struct Spooled(Writer);
-
-impl Sink for Spooled {
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
-        Ok(self.0.write(bytes).await?)
+/// The task that has ended, well or by a panic.
+fn id_of(ended: &Result<(task::Id, ()), task::JoinError>) -> task::Id {
+    match ended {
+        Ok((id, ())) => *id,
+        Err(error) => error.id(),
     }
 }

@@ -27,6 +27,7 @@ mod error;
 mod keys;
 mod reader;
 mod seal;
+mod space;
 mod writer;
 
 use directory::DirectorySync;
@@ -34,6 +35,7 @@ pub use error::SpoolError;
 use keys::MasterKeys;
 pub use keys::{Marker, MasterKey, Purpose, SealKey, WrappedKey};
 pub use reader::Reader;
+pub use space::Reservation;
 pub use writer::{Sealed, Sealing, Writer};
 
 /// The sealed spool. A cheap handle.
@@ -48,6 +50,8 @@ struct Inner {
     /// The subfolder that new documents go to, and how many went there.
     current: Mutex<(Prefix, u32)>,
     sync: Arc<DirectorySync>,
+    /// Bytes that writers were promised and have not written yet.
+    promised: Mutex<u64>,
 }
 
 /// The first two letters of a name: its subfolder.
@@ -70,7 +74,7 @@ impl Spool {
         check_key(&dir, &keys)?;
         let current = Mutex::new((random_prefix()?, 0));
         let sync = Arc::new(DirectorySync::new(dir.clone()));
-        Ok(Spool { inner: Arc::new(Inner { dir, keys, current, sync }) })
+        Ok(Spool { inner: Arc::new(Inner { dir, keys, current, sync, promised: Mutex::default() }) })
     }
 
     /// The same for a look: nothing is made, and nothing changed. Where there is no spool yet, any master key is a good one.
@@ -85,7 +89,7 @@ impl Spool {
         }
         let current = Mutex::new((random_prefix()?, 0));
         let sync = Arc::new(DirectorySync::new(dir.clone()));
-        Ok(Spool { inner: Arc::new(Inner { dir, keys, current, sync }) })
+        Ok(Spool { inner: Arc::new(Inner { dir, keys, current, sync, promised: Mutex::default() }) })
     }
 
     /// A new Submission's key, and the form in which the store keeps it.
@@ -133,13 +137,15 @@ impl Spool {
     /// [`SpoolError::BadName`], or what the disk says.
     pub async fn forget(&self, name: &str) -> Result<(), SpoolError> {
         let path = self.path(name)?;
-        blocking(move || match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(SpoolError::io("remove a document", &path, error))
-            }
-            _ => Ok(()),
-        })
-        .await
+        blocking(move || remove(&path)).await
+    }
+
+    /// The same at once, where nobody can wait for it.
+    ///
+    /// # Errors
+    /// As [`Spool::forget`].
+    pub fn forget_now(&self, name: &str) -> Result<(), SpoolError> {
+        remove(&self.path(name)?)
     }
 
     /// Announces that this process writes documents beside a daemon that may be starting; until what is returned is dropped,
@@ -252,6 +258,15 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SpoolError> + Send + 'static,
 ) -> Result<T, SpoolError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| SpoolError::Stopped)?
+}
+
+fn remove(path: &Path) -> Result<(), SpoolError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(SpoolError::io("remove a document", path, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn create_file(path: &Path) -> Result<fs::File, SpoolError> {

@@ -154,6 +154,16 @@ impl StoreError {
         }
     }
 
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            StoreError::Full => true,
+            StoreError::Document(error) => error.is_full(),
+            _ => false,
+        }
+    }
+
     fn unreadable(what: impl Into<String>, detail: impl Into<Detail>) -> StoreError {
         StoreError::Unreadable { what: what.into(), detail: detail.into().0 }
     }

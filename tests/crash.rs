@@ -1,4 +1,5 @@
-//! Story: the daemon is killed, again and again, at chance moments and at every named step, while its fax providers misbehave.
+//! Story: the daemon is killed, again and again, at chance moments and at every named step, while its fax providers misbehave, and in
+//! many of its lives it is reloaded without end, has no room on its disk, or a clock that jumps by days.
 //!
 //! There is a provider of each kind that speaks HTTP, all of them faces of one simulator, and routes of one and of two
 //! providers. HylaFAX has a test of its own (`tests/hylafax.rs`).
@@ -33,6 +34,8 @@ mod person;
 #[path = "crash/providers.rs"]
 mod providers;
 mod support;
+#[path = "crash/weather.rs"]
+mod weather;
 
 use std::time::Duration;
 
@@ -42,6 +45,7 @@ use support::Stage;
 
 use load::{Clients, Submission};
 use providers::Outside;
+use weather::Sky;
 
 const CONFIG: &str = r#"
 [smtp]
@@ -74,6 +78,9 @@ receipts_to = "desk@clinic.example"
 
 [retention]
 documents = "2 s"
+
+[limits]
+disk_reserve = "1 MB"
 
 [policy]
 hurry = 1200
@@ -114,20 +121,21 @@ async fn nothing_is_lost_and_nothing_is_sent_twice_however_often_it_is_killed() 
 
     let mut chance = Chance(seed);
     let outside = Outside::choose(&mut chance);
-    let mut stage = Stage::with(&outside.config(CONFIG), |simulator| {
+    let mut stage = Stage::with(&outside.config(CONFIG).replace("DIR/data", "DIR/room/data"), |simulator| {
         simulator.call_time = Duration::from_millis(5);
         simulator.late_by = Duration::from_secs(2);
         simulator.chaos = Some(Chaos::new(seed));
         simulator.interfax_callback = Some(outside.hook("interfax"));
     })
     .await;
+    let sky = Sky::over(&mut stage).await;
     outside.enrol(&stage).await;
     let submissions: Vec<Submission> = (0..count).map(|n| Submission::draw(n, &mut chance)).collect();
     load::register(&stage, &submissions).await;
     let mut clients = Clients::start(&stage, &submissions);
 
-    let killed = kills::run(&mut stage, &clients, kills, &mut chance).await;
-    stage.start().await;
+    let killed = kills::run(&mut stage, &sky, &clients, kills, &mut chance).await;
+    stage.start_with(&sky.environment()).await;
     clients.tell(Some(&stage));
     clients.release_all();
     println!("killed {killed}; now everything comes to its end");

@@ -25,6 +25,7 @@ use crate::oauth::{self, Keeper, Sources};
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
 use crate::prepare::plan::Planner;
+use crate::prepare::turns::SPARE_WORKERS;
 use crate::receipt::SigningKey;
 use crate::receipt::outbox::Outbox;
 use crate::receipt::relay::token_map;
@@ -139,7 +140,7 @@ fn put_together(loaded: &Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
             Arc::clone(&ground.clock),
             Arc::clone(&ground.arrived),
         );
-        faults.some("sender", intake).map(|i| i.telling(Arc::clone(&ground.rush), ground.alarms.clone()))
+        faults.some("sender", intake).map(|i| i.telling(Arc::clone(&ground.arrivals), ground.alarms.clone()))
     };
     let mut doors = Doors { faults: &mut faults, certificates: Vec::new() };
     let (smtp, webhook_tls, media_tls) = doors.open(&config, intake.as_ref());
@@ -331,7 +332,7 @@ fn preparer(
     let workshop = Workshop::new(
         ground.program.clone(),
         WorkshopLimits {
-            workers: limits.workers,
+            workers: limits.workers.saturating_add(SPARE_WORKERS),
             memory: limits.worker_memory.get(),
             time: limits.worker_time.std(),
         },
@@ -349,7 +350,7 @@ fn preparer(
         fonts: Arc::new(fonts?),
         config: Arc::clone(config),
         clock: Arc::clone(&ground.clock),
-        rush: Arc::clone(&ground.rush),
+        arrivals: Arc::clone(&ground.arrivals),
         arrived: Arc::clone(&ground.arrived),
         made: Arc::clone(&ground.made),
         answered: Arc::clone(&ground.answered),

@@ -16,7 +16,7 @@ use crate::alarm::Alarms;
 use crate::clock::{self, Clock as _, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
-use crate::intake::Rush;
+use crate::intake::Arrivals;
 use crate::intake::sftp::Shelves;
 use crate::oauth::Sources;
 use crate::spool::{MasterKey, Purpose, Spool};
@@ -35,7 +35,7 @@ pub struct Ground {
     pub(super) spool: Spool,
     pub(super) clock: SharedClock,
     pub(super) alarms: Alarms,
-    pub(super) rush: Arc<Rush>,
+    pub(super) arrivals: Arc<Arrivals>,
     pub(super) arrived: Arc<Notify>,
     pub(super) made: Arc<Notify>,
     pub(super) answered: Arc<Notify>,
@@ -66,11 +66,11 @@ impl Ground {
         let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
-        meet_origin(dir, &store).await?;
         store
             .key_former_sources(&spool.marker(Purpose::Source))
             .await
             .map_err(|e| StartError::new("database", e))?;
+        meet_origin(dir, &store).await?;
         let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
         if dropped > 0 {
             tracing::info!(
@@ -106,7 +106,7 @@ impl Ground {
             spool,
             clock: Arc::new(SystemClock),
             alarms: Alarms::default(),
-            rush: Arc::default(),
+            arrivals: Arc::default(),
             arrived: Arc::default(),
             made: Arc::default(),
             answered: Arc::default(),
@@ -149,6 +149,20 @@ impl Ground {
     }
 }
 
+/// Notes whether the database was copied back since the last start.
+async fn meet_origin(data_dir: &Path, store: &Store) -> Result<(), StartError> {
+    let met = store.meet_origin(data_dir, SystemClock.now()).await;
+    if let Some(older) = met.map_err(|e| StartError::new(data_dir.display(), e))? {
+        tracing::error!(
+            "the database in {} is older than it was ({older}): a backup was copied back, or the folder was moved. What it \
+             holds may have been faxed already: providers are asked before anything of it is sent, and what cannot be asked is \
+             held for a person",
+            data_dir.display()
+        );
+    }
+    Ok(())
+}
+
 /// The master key that `loaded` names.
 ///
 /// # Errors
@@ -183,20 +197,6 @@ fn make_private(dir: &Path) -> io::Result<()> {
     if permissions.mode() & 0o077 != 0 {
         permissions.set_mode(0o700);
         std::fs::set_permissions(dir, permissions)?;
-    }
-    Ok(())
-}
-
-/// Notes whether the database was copied back since the last start.
-async fn meet_origin(dir: &Path, store: &Store) -> Result<(), StartError> {
-    let met = store.meet_origin(dir, SystemClock.now()).await;
-    if let Some(older) = met.map_err(|e| StartError::new(dir.display(), e))? {
-        tracing::error!(
-            "the database in {} is older than it was ({older}): a backup was copied back, or the folder was moved. What it \
-             holds may have been faxed already: providers are asked before anything of it is sent, and what cannot be asked is \
-             held for a person",
-            dir.display()
-        );
     }
     Ok(())
 }

@@ -12,6 +12,14 @@ pub enum SpoolError {
     /// The disk or the quota is used up.
     #[error("the disk of the spool is full: {0}")]
     Full(#[source] io::Error),
+    /// The disk is not full, but has no room for this above what is to be left free.
+    #[error("{wanted} bytes are needed, and {room} may be used (limits.disk_reserve stays free)")]
+    NoRoom {
+        /// Bytes.
+        wanted: u64,
+        /// Bytes above the reserve that nobody else was promised.
+        room: u64,
+    },
     /// The disk refused something else.
     #[error("could not {doing} at {}: {source}", path.display())]
     Io {
@@ -98,13 +106,17 @@ impl SpoolError {
     pub fn is_for_now(&self) -> bool {
         matches!(
             self,
-            SpoolError::Full(_) | SpoolError::Io { .. } | SpoolError::NoRandomness | SpoolError::Stopped
+            SpoolError::Full(_)
+                | SpoolError::NoRoom { .. }
+                | SpoolError::Io { .. }
+                | SpoolError::NoRandomness
+                | SpoolError::Stopped
         )
     }
 
-    /// Whether the disk or the quota is used up.
+    /// Whether the disk or the quota is used up, as far as it may be used.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, SpoolError::Full(_))
+        matches!(self, SpoolError::Full(_) | SpoolError::NoRoom { .. })
     }
 }

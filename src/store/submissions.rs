@@ -150,36 +150,99 @@ fn all(rows: Vec<Row>) -> Result<Vec<Submission>, StoreError> {
     rows.into_iter().map(Submission::try_from).collect()
 }
 
+/// The senders who have anything to be prepared. From one to the next by the index: what each has waiting, a thousand or one, is not
+/// walked over.
+macro_rules! waiting {
+    () => {
+        "WITH RECURSIVE waiting (sender) AS (\
+           SELECT MIN(sender) FROM submission WHERE prepare_at IS NOT NULL \
+           UNION ALL SELECT (SELECT MIN(submission.sender) FROM submission \
+             WHERE prepare_at IS NOT NULL AND submission.sender > waiting.sender) \
+           FROM waiting WHERE waiting.sender IS NOT NULL) "
+    };
+}
+
 impl Store {
-    /// Leases up to `limit` Submissions that wait to be prepared.
+    /// The senders of Submissions that could be prepared at `now`, each with the time since when its oldest waits.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn claim_submissions(
+    pub async fn senders_waiting(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        let rows: Vec<(String, Option<i64>)> = sqlx::query_as(concat!(
+            waiting!(),
+            "SELECT waiting.sender, (SELECT prepare_at FROM submission WHERE submission.sender = waiting.sender \
+               AND prepare_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY prepare_at LIMIT 1) \
+             FROM waiting WHERE waiting.sender IS NOT NULL",
+        ))
+        .bind(millis(now))
+        .fetch_all(self.readers())
+        .await?;
+        Ok(rows.into_iter().filter_map(|(sender, since)| Some((sender, timestamp(since?)))).collect())
+    }
+
+    /// Leases the Submission of `sender` that has waited longest to be prepared.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn claim_submission(
         &self,
+        sender: &str,
         now: Timestamp,
         lease_until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Submission>, StoreError> {
-        let node = self.node.clone();
+    ) -> Result<Option<Submission>, StoreError> {
+        let (node, sender) = (self.node.clone(), sender.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let rows: Vec<Row> = sqlx::query_as(
+                let row: Option<Row> = sqlx::query_as(
                     "UPDATE submission SET lease_by = $1, lease_until = $2, prepare_tries = prepare_tries + 1 \
-                     WHERE id IN (SELECT id FROM submission WHERE prepare_at <= $3 \
-                       AND (lease_until IS NULL OR lease_until <= $3) ORDER BY prepare_at LIMIT $4) RETURNING *",
+                     WHERE id IN (SELECT id FROM submission WHERE sender = $3 AND prepare_at <= $4 \
+                       AND (lease_until IS NULL OR lease_until <= $4) ORDER BY prepare_at, id LIMIT 1) RETURNING *",
                 )
                 .bind(node)
                 .bind(millis(lease_until))
+                .bind(sender)
                 .bind(millis(now))
-                .bind(i64::from(limit))
-                .fetch_all(&mut *tx)
+                .fetch_optional(&mut *tx)
                 .await?;
                 // One row that cannot be read must not keep all others waiting; it keeps its lease and is told each time.
-                Ok(rows.into_iter().filter_map(|row| super::told(Submission::try_from(row))).collect())
+                Ok(row.and_then(|row| super::told(Submission::try_from(row))))
             })
         })
         .await
+    }
+
+    /// Has everything prepared at `now` that waits for another try, as when what was in the way is gone.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn prepare_now(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done = sqlx::query(concat!(
+                    waiting!(),
+                    "UPDATE submission SET prepare_at = $1 WHERE sender IN (SELECT sender FROM waiting) \
+                     AND prepare_at > $1 AND lease_until IS NULL",
+                ))
+                .bind(millis(now))
+                .execute(&mut *tx)
+                .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+
+    /// Whether `id` still waits to be prepared.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn is_unprepared(&self, id: SubmissionId) -> Result<bool, StoreError> {
+        let waits: Option<bool> =
+            sqlx::query_scalar("SELECT prepare_at IS NOT NULL FROM submission WHERE id = $1")
+                .bind(id.as_str())
+                .fetch_optional(self.readers())
+                .await?;
+        Ok(waits.unwrap_or(false))
     }
 
     /// Gives a Submission back to be prepared again at `at`, as after trouble that was not its own. One that was prepared

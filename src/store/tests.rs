@@ -536,7 +536,7 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
     for (n, event) in [(1, Event::Cancel), (2, Event::Release)] {
         let id = with_jobs(&store, n, vec![held(n, "+12125550101")]).await;
         assert!(store.prepare_again(id, "test", at(2)).await.unwrap());
-        assert_eq!(store.claim_submissions(at(2), at(60), 1).await.unwrap().len(), 1);
+        assert!(store.claim_submission("billing", at(2), at(60)).await.unwrap().is_some());
         let job = store.job(JobId::new(at(0), n)).await.unwrap().unwrap();
         let (saved, after) = advance(&store, &job, event, 3).await;
         assert!(matches!(saved, Saved::Done(_)));
@@ -545,7 +545,10 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let jobs = store.jobs(&filter, 10).await.unwrap();
         assert_eq!(jobs.iter().map(|job| (job.id, &job.state)).collect::<Vec<_>>(), [(job.id, &after.state)]);
-        assert!(store.claim_submissions(at(100), at(160), 1).await.unwrap().is_empty(), "nothing goes round");
+        assert!(
+            store.claim_submission("billing", at(100), at(160)).await.unwrap().is_none(),
+            "nothing goes round"
+        );
         assert!(!store.prepare_again(id, "test", at(5)).await.unwrap(), "it is held no more");
     }
 }
@@ -575,7 +578,7 @@ async fn a_run_that_outlived_its_lease_does_not_undo_the_one_that_took_over() {
     let (_dir, store) = open().await;
     let id = with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
     store.postpone_prepare(id, at(2)).await.unwrap();
-    assert!(store.claim_submissions(at(3), at(60), 1).await.unwrap().is_empty());
+    assert!(store.claim_submission("billing", at(3), at(60)).await.unwrap().is_none());
 }
 
 #[tokio::test]

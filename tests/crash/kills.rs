@@ -12,6 +12,7 @@ use super::Chance;
 use super::load::Clients;
 use super::providers;
 use super::support::Stage;
+use super::weather::{Sky, Weather};
 
 /// A step that is not reached within this is passed over, and the daemon killed where it is.
 const STEP_AT_MOST: Duration = Duration::from_secs(4);
@@ -28,6 +29,8 @@ fn steps() -> Vec<&'static str> {
 #[derive(Debug, Default)]
 pub(crate) struct Killed {
     by_chance: u64,
+    /// Lives by the weather they had.
+    weather: BTreeMap<Weather, u64>,
     at: BTreeMap<&'static str, u64>,
     /// Attempts that were open with no answer on disk, and their providers.
     sending: HashSet<(String, String)>,
@@ -115,12 +118,19 @@ impl Killed {
 impl fmt::Display for Killed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} times: {} by chance", self.all(), self.by_chance)?;
-        self.at.iter().try_for_each(|(step, times)| write!(f, ", {times} at {step}"))
+        self.at.iter().try_for_each(|(step, times)| write!(f, ", {times} at {step}"))?;
+        write!(f, "; weather: {:?}", self.weather)
     }
 }
 
 /// Lets the daemon live `kills` times; each life gets its share of the load.
-pub(crate) async fn run(stage: &mut Stage, clients: &Clients, kills: u64, chance: &mut Chance) -> Killed {
+pub(crate) async fn run(
+    stage: &mut Stage,
+    sky: &Sky,
+    clients: &Clients,
+    kills: u64,
+    chance: &mut Chance,
+) -> Killed {
     let mut killed = Killed::default();
     let steps = steps();
     let share = (clients.left() as u64).div_ceil(kills.max(1));
@@ -133,8 +143,17 @@ pub(crate) async fn run(stage: &mut Stage, clients: &Clients, kills: u64, chance
             Some(_) => STEP_AT_MOST,
             None => Duration::from_millis(10 + chance.below(LIFE)),
         };
-        stage.spawn(environment.as_slice());
-        let by_itself = tokio::time::timeout(at_most, live(stage, clients)).await.is_ok();
+        let weather = Weather::draw(chance);
+        *killed.weather.entry(weather).or_default() += 1;
+        let environment: Vec<_> = environment.into_iter().chain(sky.environment()).collect();
+        stage.spawn(&environment);
+        let pid = stage.daemon().pid();
+        let by_itself = tokio::select! {
+            () = live(stage, clients) => true,
+            () = sky.blow(weather, pid, clients, chance) => false,
+            () = tokio::time::sleep(at_most) => false,
+        };
+        sky.calm();
         clients.tell(None);
         match step {
             Some(step) if by_itself => *killed.at.entry(step).or_default() += 1,

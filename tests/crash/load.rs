@@ -223,6 +223,11 @@ impl Clients {
         self.shared.address.send_replace(stage.map(Stage::addresses));
     }
 
+    /// Returns once a daemon listens.
+    pub(crate) async fn served(&self) {
+        self.shared.address().await;
+    }
+
     /// Lets about `n` more submissions be sent, over all ways.
     pub(crate) fn release(&self, n: u64) {
         let n = usize::try_from(n).unwrap();

@@ -39,6 +39,14 @@ impl SmallDisk {
         let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, held + self.free().max(1));
     }
 
+    /// Takes all that is free but `free` bytes.
+    pub(crate) fn leave(&self, free: u64) {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.filler()).unwrap();
+        let held = file.metadata().unwrap().len();
+        let more = self.free().checked_sub(free).expect("there is more than that");
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, held + more).unwrap();
+    }
+
     /// Gives it back.
     pub(crate) fn empty(&self) {
         let _ = std::fs::remove_file(self.filler());
@@ -54,4 +62,11 @@ impl Drop for SmallDisk {
         // Lazily: the daemon may be on its last breath.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+/// Sealed documents in the spool of a data folder, finished or not.
+pub(crate) fn sealed_files(data: &Path) -> usize {
+    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let folders = entries(&data.join("spool")).filter(|entry| entry.path().is_dir());
+    folders.map(|folder| entries(&folder.path()).count()).sum()
 }

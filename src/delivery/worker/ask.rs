@@ -134,9 +134,11 @@ impl Worker {
                 return Event::NoAnswer;
             }
         };
-        if let Some(event) = self.by_hints(job, row, provider.as_ref(), sought).await {
-            return event;
-        }
+        let hinted = self.by_hints(job, row, provider.as_ref(), sought).await;
+        let hinted = match hinted {
+            Some(found @ Event::Found { .. }) => return found,
+            other => other,
+        };
         let mut found = self.search(job, row, &job.provider, sought).await;
         if sought.forgotten {
             // It may have gone another way of its route by then.
@@ -156,7 +158,8 @@ impl Worker {
         }
         match found {
             Ok(Search::Found(found)) => Event::Found { provider_ref: found.provider_ref },
-            Ok(Search::NotListed) => Event::NotThere,
+            // A name that may be its own forbids to believe a list that does not show it.
+            Ok(Search::NotListed) => hinted.unwrap_or(Event::NotThere),
             Ok(Search::Undecided(_)) => {
                 tracing::warn!(job.id = %job.id, "job {}: {} shows a fax that may be it and does not say whose it is", job.id, job.provider);
                 Event::Undecided
