@@ -3,6 +3,11 @@
 //! The one mechanism for all parts of the daemon. An [`Alarm`] names its subject, and the subject is its identity: raised again
 //! while it is open, only its cause changes. It is raised once, told once, and cleared when it is over, which is told too. No
 //! cause holds patient data: it names settings, folders, providers and errors of the system.
+//!
+//! It is told in the log at once. The outbox keeps the open ones in the database, for `faxbridge status`, and mails them to
+//! `alarm.mail_to` (see [`Board`]).
+
+mod board;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+
+pub use board::{Board, Notice, Said};
 
 /// What an alarm is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +65,24 @@ impl Alarm {
             Alarm::Results(_) => "results",
             Alarm::Listener(_) => "listener",
         }
+    }
+
+    /// The alarm of this kind and name; `None` where another version knew it.
+    #[must_use]
+    pub fn of(kind: &str, name: Option<&str>) -> Option<Alarm> {
+        let plain = [
+            Alarm::Log,
+            Alarm::Disk,
+            Alarm::Clock,
+            Alarm::Store,
+            Alarm::Reload,
+            Alarm::Relay,
+            Alarm::Preparation,
+        ];
+        let Some(name) = name else { return plain.into_iter().find(|alarm| alarm.kind() == kind) };
+        let named: [fn(String) -> Alarm; 5] =
+            [Alarm::Provider, Alarm::Mailbox, Alarm::Folder, Alarm::Results, Alarm::Listener];
+        named.into_iter().map(|make| make(name.to_owned())).find(|alarm| alarm.kind() == kind)
     }
 
     /// Which of its kind.
@@ -167,5 +192,7 @@ mod tests {
         alarms.clear(&Alarm::Disk);
         assert_eq!(alarms.open().len(), 1);
         assert_eq!(Alarm::Provider("main".into()).to_string(), "provider.main");
+        assert_eq!(Alarm::of("provider", Some("main")), Some(Alarm::Provider("main".into())));
+        assert_eq!((Alarm::of("disk", None), Alarm::of("disk", Some("x"))), (Some(Alarm::Disk), None));
     }
 }

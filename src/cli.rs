@@ -7,7 +7,7 @@ use std::future::Future;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::{self as settings, Config};
@@ -15,7 +15,7 @@ use faxbridge::daemon;
 use faxbridge::log;
 use faxbridge::process::wipe_stack;
 use faxbridge::spool::Spool;
-use faxbridge::store::Store;
+use faxbridge::store::{self, Store, StoreError};
 
 pub(crate) use account::SystemAccount;
 
@@ -33,6 +33,7 @@ pub(crate) mod recipient;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod simulator;
+pub(crate) mod status;
 
 /// A failure of usage or configuration: exit status 2. Any other error is a failure of the work: 1.
 #[derive(Debug)]
@@ -76,10 +77,49 @@ pub(crate) fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
             ExitCode::from(2)
         }
         Err(error) => {
-            log::last_words(&format!("faxbridge: {error:#}"));
+            log::last_words(&format!("faxbridge: {}", told(&error)));
             ExitCode::from(1)
         }
     }
+}
+
+/// Where the database is that was opened.
+static DATABASE: OnceLock<PathBuf> = OnceLock::new();
+
+/// `error` with all its causes, and with the database's file where it came from there.
+fn told(error: &anyhow::Error) -> String {
+    let sentence = format!("{error:#}");
+    let of_store = error.chain().any(<dyn std::error::Error>::is::<StoreError>);
+    match DATABASE
+        .get()
+        .map(|path| path.display().to_string())
+        .filter(|path| !sentence.contains(path.as_str()))
+    {
+        Some(path) if of_store => format!("{path}: {sentence}"),
+        _ => sentence,
+    }
+}
+
+/// Opens the store in `data_dir`, beside a daemon that may be running. Only where none is, one of an older version is brought
+/// up to date, or made.
+async fn open_store(data_dir: &Path) -> anyhow::Result<Store> {
+    // Set before, by nothing that would name another.
+    let _ = DATABASE.set(store::file_in(data_dir));
+    match Store::join(data_dir, "command line").await {
+        Err(StoreError::OlderSchema { path }) => {
+            let Some(_lock) = daemon::try_to_lock(data_dir)? else {
+                return Err(StoreError::OlderSchema { path }.into());
+            };
+            Ok(Store::open(data_dir, "command line").await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Opens the store in `data_dir` for a look.
+pub(crate) async fn look_at_store(data_dir: &Path) -> anyhow::Result<Store> {
+    let _ = DATABASE.set(store::file_in(data_dir));
+    Ok(Store::look(data_dir).await?)
 }
 
 /// Loads the configuration; every fault of it is one sentence, and exit status 2.
@@ -100,7 +140,7 @@ impl Bridge {
     pub(crate) async fn open(path: &Path) -> anyhow::Result<Bridge> {
         let loaded = load(path)?;
         let spool = daemon::open_spool(&loaded).map_err(Misuse)?;
-        let store = Store::open(&loaded.config.store.data_dir, "command line").await?;
+        let store = open_store(&loaded.config.store.data_dir).await?;
         Ok(Bridge { config: Arc::new(loaded.config), store, spool, clock: Arc::new(SystemClock) })
     }
 }
@@ -120,7 +160,7 @@ impl Register {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| {
             Misuse(loaded.fault("store.data_dir", format!("{}: {e}", dir.display())).to_string())
         })?;
-        let store = Store::open(dir, "command line").await?;
+        let store = open_store(dir).await?;
         Ok(Register { config: Arc::new(loaded.config), store, clock: Arc::new(SystemClock) })
     }
 }

@@ -26,7 +26,7 @@ mod upgrade;
 
 pub use build::{Built, build, build_provider, build_providers, faults};
 pub use generation::webhook_base;
-pub use ground::{Ground, open_spool};
+pub use ground::{Ground, open_spool, try_to_lock};
 pub use listeners::try_all;
 
 use backstage::Backstage;

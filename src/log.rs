@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{LogFormat, Telemetry};
@@ -65,9 +66,10 @@ pub fn start(telemetry: &Telemetry) -> Result<(), LogError> {
     let log = Log::to(stderr, telemetry.format)?;
     LOG.set(log.clone()).map_err(|_| LogError::Begun)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(log);
+    // Takes what libraries log by way of the `log` crate along.
     let begun = match telemetry.format {
-        LogFormat::Text => tracing::subscriber::set_global_default(lines.with_ansi(false).finish()),
-        LogFormat::Json => tracing::subscriber::set_global_default(lines.json().finish()),
+        LogFormat::Text => lines.with_ansi(false).finish().try_init(),
+        LogFormat::Json => lines.json().finish().try_init(),
     };
     begun.map_err(|_| LogError::Begun)?;
     log_panics();

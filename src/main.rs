@@ -35,6 +35,8 @@ enum Command {
     Job(cli::job::Arguments),
     /// Lists the mails of fetched mailboxes of which nothing was faxed, and why
     Mailbox(cli::mailbox::Arguments),
+    /// Shows how it all stands: open alarms, what waits where, providers, mailboxes, disk
+    Status(cli::status::Arguments),
     /// Shows how the fax providers fare
     Provider(cli::provider::Arguments),
     /// Keeps the register of verified recipients
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Send(arguments) => cli::run(cli::send::run(arguments)),
         Command::Job(arguments) => cli::run(cli::job::run(arguments)),
         Command::Mailbox(arguments) => cli::run(cli::mailbox::run(arguments)),
+        Command::Status(arguments) => cli::run(cli::status::run(arguments)),
         Command::Provider(arguments) => cli::run(cli::provider::run(arguments)),
         Command::Recipient(arguments) => cli::run(cli::recipient::run(arguments)),
         Command::Simulator(arguments) => cli::run(cli::simulator::run(arguments)),

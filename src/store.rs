@@ -4,7 +4,7 @@
 //! alone, how it is opened and how its writes are grouped, stands in `store/sqlite.rs`. Work in progress is held by leases, never by
 //! open transactions: a node that dies loses its leases by time, and a restarted one drops its own at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use crate::spool::SpoolError;
 
 mod accept;
+mod alarms;
 mod attempts;
 mod cancel;
 mod clock;
@@ -34,6 +35,7 @@ mod tokens;
 mod turned_away;
 
 pub use accept::{Repeat, SourceKeys, Synced};
+pub use alarms::{AlarmRow, Backlog, Backlogs};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
@@ -53,27 +55,62 @@ pub use turned_away::RefusedAtOnce;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or could not be reached.
-    #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    #[error("the database failed: {0}{cure}", cure = cure(.0))]
+    Database(#[source] sqlx::Error),
+    /// The database could not be opened.
+    #[error("{}: the database cannot be opened: {source}{cure}", path.display(), cure = cure(source))]
+    Opening {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
     /// The schema could not be brought up to date.
-    #[error("the database's schema could not be brought up to date: {0}")]
-    Schema(#[from] sqlx::migrate::MigrateError),
-    /// The schema is of an older version, and was opened to be read only.
     #[error(
-        "the database was written by an older version; `faxbridge serve` brings it up to date when it starts"
+        "{}: the database's schema could not be brought up to date: {source}; restore the backup of before the update, or ask \
+         with this line for help",
+        path.display()
     )]
-    OlderSchema,
+    Schema {
+        /// The database's file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// The schema is of an older version, and must not be changed: it is opened to be read only, or beside others.
+    #[error(
+        "{}: the database was written by an older version; `faxbridge serve` brings it up to date when it starts: start it anew",
+        path.display()
+    )]
+    OlderSchema {
+        /// The database's file.
+        path: PathBuf,
+    },
+    /// The schema is of a newer version.
+    #[error(
+        "{}: the database was written by a newer faxbridge (schema {theirs}, this one knows {ours}): install that version again, \
+         or restore the backup of before the update",
+        path.display()
+    )]
+    NewerSchema {
+        /// The database's file.
+        path: PathBuf,
+        /// The database's.
+        theirs: i64,
+        /// The newest that is known here.
+        ours: i64,
+    },
     /// A commit that carried several requests failed; the text is the database's.
-    #[error("the database failed: {0}")]
+    #[error("{0}")]
     Commit(String),
     /// The disk is full.
-    #[error("the disk that holds the database is full")]
+    #[error("the disk that holds the database is full: make room on it")]
     Full,
     /// What was to be recorded could not be brought to the disk.
     #[error(transparent)]
     Document(#[from] SpoolError),
     /// Another process held the database for too long.
-    #[error("the database is locked by another process")]
+    #[error("the database is locked by another process: let it finish, or end it")]
     Locked,
     /// The store is shutting down.
     #[error("the store is closed")]
@@ -95,10 +132,27 @@ impl StoreError {
             StoreError::Full => StoreError::Full,
             StoreError::Locked => StoreError::Locked,
             StoreError::Closed => StoreError::Closed,
-            StoreError::Database(error) => {
-                classify(error).unwrap_or_else(|| StoreError::Commit(error.to_string()))
-            }
             other => StoreError::Commit(other.to_string()),
+        }
+    }
+
+    fn opening(path: &Path, source: sqlx::Error) -> StoreError {
+        StoreError::Opening { path: path.to_owned(), source }
+    }
+
+    fn migrating(path: &Path, source: sqlx::migrate::MigrateError) -> StoreError {
+        StoreError::Schema { path: path.to_owned(), source }
+    }
+
+    /// Whether it is the database's own trouble, and not that of a request.
+    fn is_grave(&self) -> bool {
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => {
+                error.kind() == sqlx::error::ErrorKind::Other
+            }
+            StoreError::Database(error) => !matches!(error, sqlx::Error::RowNotFound),
+            StoreError::Full | StoreError::Locked | StoreError::Commit(_) => true,
+            _ => false,
         }
     }
 
@@ -131,14 +185,45 @@ impl<T: std::fmt::Display> From<T> for Detail {
     }
 }
 
-/// SQLite's primary result codes that have a name of their own here: 5 busy, 6 locked, 13 full.
-fn classify(error: &sqlx::Error) -> Option<StoreError> {
-    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
-    match code & 0xff {
-        5 | 6 => Some(StoreError::Locked),
-        13 => Some(StoreError::Full),
-        _ => None,
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match code(&error) {
+            Some(5 | 6) => StoreError::Locked,
+            Some(13) => StoreError::Full,
+            _ => StoreError::Database(error),
+        }
     }
+}
+
+/// SQLite's primary result code.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+/// What is to be done about `error`, as the end of a sentence. 5 busy, 6 locked, 8 read-only, 10 input or output, 11 damaged,
+/// 13 full, 14 cannot be opened, 26 no database.
+fn cure(error: &sqlx::Error) -> &'static str {
+    let denied =
+        matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied);
+    match code(error) {
+        Some(5 | 6) => "; another process holds it: let it finish, or end it",
+        Some(8) => "; this user may not write it, or its file system is mounted read-only",
+        Some(10) => "; the system's log says what the disk lacks",
+        Some(11 | 26) => {
+            "; it is damaged: stop faxbridge, keep a copy of faxbridge.db and of what stands beside it, and restore a backup"
+        }
+        Some(13) => "; the disk is full: make room on it",
+        Some(14) => "; see that this user may read and write the file, its folder and those above it",
+        _ if denied => "; see that this user may read and write the file, its folder and those above it",
+        _ => "",
+    }
+}
+
+/// The database of `data_dir`.
+#[must_use]
+pub fn file_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("faxbridge.db")
 }
 
 /// The store: cheap to clone.
@@ -150,12 +235,25 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes the database in `data_dir` and brings its schema up to date. `node` names this process's leases.
+    /// Opens or makes the database in `data_dir` and brings its schema up to date. `node` names this process's leases. Only for
+    /// who knows that nobody else is at work with it: the daemon, which holds the lock of `data_dir`.
     ///
     /// # Errors
     /// Where the file cannot be opened, or was written by a newer version.
     pub async fn open(data_dir: &Path, node: &str) -> Result<Store, StoreError> {
-        let engine = sqlite::Engine::open(&data_dir.join("faxbridge.db")).await?;
+        Store::open_as(data_dir, node, sqlite::Outdated::Migrate).await
+    }
+
+    /// Opens the database in `data_dir` as it is, beside a daemon that may be running.
+    ///
+    /// # Errors
+    /// [`StoreError::OlderSchema`] where there is none yet, or it would have to be changed first; and as [`Store::open`].
+    pub async fn join(data_dir: &Path, node: &str) -> Result<Store, StoreError> {
+        Store::open_as(data_dir, node, sqlite::Outdated::Refuse).await
+    }
+
+    async fn open_as(data_dir: &Path, node: &str, outdated: sqlite::Outdated) -> Result<Store, StoreError> {
+        let engine = sqlite::Engine::open(&file_in(data_dir), outdated).await?;
         Ok(Store { engine, node: node.to_owned(), origin: origin::Origin::default() })
     }
 
@@ -165,7 +263,7 @@ impl Store {
     /// # Errors
     /// Where the file cannot be read, or was written by another version.
     pub async fn look(data_dir: &Path) -> Result<Store, StoreError> {
-        let engine = sqlite::Engine::look(&data_dir.join("faxbridge.db")).await?;
+        let engine = sqlite::Engine::look(&file_in(data_dir)).await?;
         Ok(Store { engine, node: "onlooker".to_owned(), origin: origin::Origin::default() })
     }
 
@@ -188,6 +286,11 @@ impl Store {
     /// Where the database fails.
     pub async fn scrub(&self) -> Result<bool, StoreError> {
         self.engine.checkpoint().await
+    }
+
+    /// Looks after the database's log, and says what is wrong with the database at this moment, for the operator.
+    pub async fn tend(&self) -> Option<String> {
+        self.engine.tend().await
     }
 
     /// Drops the leases that this node held before it was restarted; returns how many there were.

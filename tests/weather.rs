@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "weather/alarms.rs"]
+mod alarms;
 #[path = "weather/clock.rs"]
 mod clock;
 #[path = "weather/database.rs"]

@@ -20,14 +20,13 @@ use faxbridge::prepare::front::Front;
 use faxbridge::prepare::packet_rules;
 use faxbridge::prepare::plan::{Plan, PlannedJob, Planner, Request};
 use faxbridge::routing::{Ask, Route, Rules};
-use faxbridge::store::Store;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::io::AsyncReadExt;
 
 use super::listing::{print, say};
-use super::{ConfigFile, Misuse, load};
+use super::{ConfigFile, Misuse, load, look_at_store};
 use input::Input;
 use shape::{Shown, ShownJob, ShownPacket, ShownPart, Verdict};
 
@@ -133,7 +132,7 @@ impl Desk {
             Misuse(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         })?;
         let rules = Arc::new(rules);
-        let store = Store::look(&config.store.data_dir).await?;
+        let store = look_at_store(&config.store.data_dir).await?;
         let planner = Planner::new(Arc::clone(&config), store, Arc::clone(&rules))
             .map_err(|error| misuse("organization", error))?;
         let fonts = Fonts::with_files(&config.cover.fonts)

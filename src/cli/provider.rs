@@ -1,5 +1,6 @@
 //! `faxbridge provider`: how the fax providers fare.
 
+use faxbridge::config::{Config, ProviderKind};
 use faxbridge::receipt::cause_words;
 use faxbridge::store::{Condition, ProviderRow};
 use serde_json::json;
@@ -29,39 +30,50 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let desk = Register::open(&arguments.file.config).await?;
     let What::List { json } = arguments.what;
     let rows = desk.store.providers().await?;
-    let configured = |row: &ProviderRow| desk.config.provider.get(&row.name).map(|section| section.kind);
     if json {
-        return rows.iter().try_for_each(|row| {
-            say(json!({
-                "provider": row.name,
-                "kind": configured(row),
-                "condition": row.condition,
-                "cause": row.cause,
-                "detail": row.detail,
-                "since": row.since.map(|at| at.to_string()),
-                "rests_until": row.rests_until.map(|at| at.to_string()),
-                "queued": row.queued,
-                "in_hand": row.in_hand,
-            }))
-        });
+        return rows.iter().try_for_each(|row| say(as_json(row, &desk.config)));
     }
     if rows.is_empty() {
         return say(
             "No provider has been used yet; `faxbridge check` signs in to those that are configured.",
         );
     }
-    let times = Times::of(&desk.config);
+    print(table(&rows, &desk.config))
+}
+
+fn kind_of(row: &ProviderRow, config: &Config) -> Option<ProviderKind> {
+    config.provider.get(&row.name).map(|section| section.kind)
+}
+
+/// `row` for scripts.
+pub(super) fn as_json(row: &ProviderRow, config: &Config) -> serde_json::Value {
+    json!({
+        "provider": row.name,
+        "kind": kind_of(row, config),
+        "condition": row.condition,
+        "cause": row.cause,
+        "detail": row.detail,
+        "since": row.since.map(|at| at.to_string()),
+        "rests_until": row.rests_until.map(|at| at.to_string()),
+        "queued": row.queued,
+        "in_hand": row.in_hand,
+    })
+}
+
+/// `rows` for people.
+pub(super) fn table(rows: &[ProviderRow], config: &Config) -> Table {
+    let times = Times::of(config);
     let mut table = Table::new(&["PROVIDER", "KIND", "WAITING", "IN HAND", "CONDITION"]);
-    for row in &rows {
+    for row in rows {
         table.row([
             row.name.clone(),
-            configured(row).map_or("not configured any more", |kind| kind.as_str()).to_owned(),
+            kind_of(row, config).map_or("not configured any more", |kind| kind.as_str()).to_owned(),
             row.queued.to_string(),
             row.in_hand.to_string(),
             condition_words(row, &times),
         ]);
     }
-    print(table)
+    table
 }
 
 fn condition_words(row: &ProviderRow, times: &Times) -> String {

@@ -9,6 +9,7 @@ use faxbridge::config::Loaded;
 use faxbridge::daemon::{self, Ready, Running, Seen};
 use faxbridge::log;
 use nix::sys::signal::{SigSet, Signal};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -63,6 +64,7 @@ async fn run(arguments: Arguments, troubles: Vec<String>) -> anyhow::Result<()> 
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    raise_descriptor_limit();
     let started = tokio::select! {
         started = start(loaded) => Some(started?),
         () = signals.until_end() => None,
@@ -214,6 +216,14 @@ fn set_up_allocator() -> std::io::Result<()> {
     let mut words = std::env::args_os();
     let Some(name) = words.next() else { return Ok(()) };
     Err(std::process::Command::new("/proc/self/exe").arg0(name).args(words).envs(ALLOCATOR).exec())
+}
+
+/// As many descriptors as this process may have: the usual 1024 are meant for programs of another kind.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 async fn start(loaded: Loaded) -> anyhow::Result<Running> {

@@ -39,6 +39,7 @@ pub(super) fn all(config: &Config, report: &mut Report<'_>) {
     outward::webhook(config, report);
     outward::media(config, report);
     outward::receipt(config, report);
+    outward::alarm(config, report);
 }
 
 /// A fault when `n` is 0.

@@ -131,6 +131,7 @@ const SECTIONS: &[&str] = &[
     "webhook",
     "media",
     "receipt",
+    "alarm",
     "telemetry",
 ];
 

@@ -70,6 +70,9 @@ pub struct Config {
     pub media: Option<Media>,
     /// Mail out.
     pub receipt: Option<Receipt>,
+    /// Who is told what wants a person.
+    #[serde(default)]
+    pub alarm: Alarm,
     /// Log.
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -452,6 +455,14 @@ impl Media {
     fn default_valid_for() -> Duration {
         Duration::minutes(30)
     }
+}
+
+/// `[alarm]`: who is told what wants a person.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alarm {
+    /// Mail addresses; each gets one mail when an alarm is raised and one when it is over, through the relay of `[receipt]`.
+    pub mail_to: Vec<String>,
 }
 
 /// `[telemetry]`.

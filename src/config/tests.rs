@@ -92,6 +92,7 @@ fn the_sample_has_every_key_of_every_section() {
         "webhook",
         "media",
         "receipt",
+        "alarm",
         "telemetry",
     ];
     let allowed = |text: &str, key: &str| -> BTreeSet<String> {
@@ -286,6 +287,11 @@ fn single_faults_with_their_lines() {
         ),
         ("[cover]\npaper = \"A4\"", "10: cover.paper: found \"A4\"; allowed: letter, a4; did you mean a4?"),
         ("[telemetry]\nlog = \"a=b=c\"", "10: telemetry.log: found \"a=b=c\"; allowed: error, warn"),
+        (
+            "[receipt]\nrelay = \"a.example:25\"\nfrom = \"fax@a.example\"\n[alarm]\nmail_to = [\"nobody\"]",
+            "13: alarm.mail_to[1]: found \"nobody\"; allowed: a mail address",
+        ),
+        ("[alarm]\nmail_to = [\"a@b.example\"]", "10: alarm.mail_to: needs [receipt]"),
         ("[telemetry]\nlog = \"inof\"", "10: telemetry.log: found \"inof\"; allowed: error, warn"),
         (
             "[telemetry]\nlog = \"info,faxbridge=debgu\"",

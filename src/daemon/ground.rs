@@ -204,8 +204,11 @@ fn make_private(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Two daemons on one data folder would each take the other's work for the leftovers of a crash.
-async fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
+/// The lock of the data folder `dir`, for as long as the file is held; `None` where a daemon has it.
+///
+/// # Errors
+/// Where there can be no such file.
+pub fn try_to_lock(dir: &Path) -> Result<Option<File>, StartError> {
     let path = dir.join("lock");
     let file = OpenOptions::new()
         .create(true)
@@ -214,9 +217,14 @@ async fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
         .mode(0o600)
         .open(&path)
         .map_err(|e| StartError::new(path.display(), e))?;
+    Ok(file.try_lock().is_ok().then_some(file))
+}
+
+/// Two daemons on one data folder would each take the other's work for the leftovers of a crash.
+async fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
     // A process that was killed while it started a child leaves its lock to that child until the child's program begins.
     for _ in 0..LOCK_TRIES {
-        if file.try_lock().is_ok() {
+        if let Some(file) = try_to_lock(dir)? {
             return Ok(file);
         }
         tokio::time::sleep(LOCK_AGAIN).await;

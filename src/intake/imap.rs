@@ -62,6 +62,8 @@ const AROUND: u64 = 64 << 10;
 /// A mail whose fetching breaks the connection so often in a row is passed over for a while, so that the others come in.
 const TRIES: u32 = 3;
 const PASSED_OVER: Duration = Duration::from_mins(30);
+/// Between two notes of when a mailbox was looked through.
+const NOTED_EVERY: Duration = Duration::from_secs(30);
 /// Mails in memory at once, of all mailboxes.
 pub const BODIES: usize = 2;
 
@@ -169,6 +171,8 @@ struct Memory {
     good: bool,
     /// What the log was told last, if the mailbox is not well.
     told: Option<String>,
+    /// When it was last noted that the mailbox was looked through.
+    noted: Option<Instant>,
 }
 
 /// Fetches the mailbox until `stop` turns true.
@@ -345,6 +349,7 @@ impl Fetcher {
                 self.mailbox.intake.alarms().clear(&Alarm::Mailbox(self.mailbox.name.clone()));
             }
             self.expunge(&mut session).await?;
+            self.looked().await;
             if *stop.borrow() {
                 session.logout().await;
                 return Ok(());
@@ -354,6 +359,22 @@ impl Fetcher {
             if !session.news {
                 self.wait(&mut session, &mut stop).await?;
             }
+        }
+    }
+
+    /// The mailbox was looked through to its end: for whoever asks how it fares.
+    async fn looked(&self) {
+        let name = &self.mailbox.name;
+        let known = self.memory().noted.is_some_and(|at| at.elapsed() < NOTED_EVERY);
+        if known {
+            return;
+        }
+        match self.store().note_looked(name, self.now()).await {
+            Ok(()) => self.memory().noted = Some(Instant::now()),
+            Err(error) => tracing::warn!(
+                mailbox = name,
+                "mailbox {name}: the time of a look could not be noted: {error}"
+            ),
         }
     }
 

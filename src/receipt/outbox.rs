@@ -7,6 +7,8 @@
 //! Whatever somebody else may keep waiting leaves by a queue of its own: mails by the relay, and results into each folder. A
 //! network folder that hangs, or a relay, delays its own answers alone; and none of them delays the end of the process.
 
+mod alarms;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -230,6 +232,7 @@ impl Outbox {
         tokio::join!(
             self.compose_all(shutdown.clone()),
             self.send_mails(shutdown.clone()),
+            self.tell_alarms(shutdown.clone()),
             futures_util::future::join_all(folders)
         );
     }
@@ -543,7 +546,9 @@ impl Outbox {
                 let Some((relay, _)) = &self.relay else {
                     return Err(Trouble::Unconfigured("the configuration has no [receipt] section".into()));
                 };
-                relay.send(&parcel.name, &parcel.bytes).await?;
+                let sent = relay.send(&parcel.name, &parcel.bytes).await;
+                self.note_relay(&sent);
+                sent?;
             }
             // Those that are configured have queues of their own.
             "folder" => return Err(unconfigured(row)),

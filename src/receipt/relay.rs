@@ -308,21 +308,23 @@ pub struct RelayError {
     pub permanent: bool,
     /// Whether our sign-in was refused.
     pub sign_in: bool,
+    /// Whether it is about the relay, and not about this very mail.
+    pub of_relay: bool,
     /// For the operator; holds no address.
     pub sentence: String,
 }
 
 impl RelayError {
     fn permanent(sentence: String) -> Self {
-        RelayError { permanent: true, sign_in: false, sentence }
+        RelayError { permanent: true, sign_in: false, of_relay: false, sentence }
     }
 
     fn later(sentence: String) -> Self {
-        RelayError { permanent: false, sign_in: false, sentence }
+        RelayError { permanent: false, sign_in: false, of_relay: true, sentence }
     }
 
     fn sign_in(sentence: String) -> Self {
-        RelayError { permanent: false, sign_in: true, sentence }
+        RelayError { permanent: false, sign_in: true, of_relay: true, sentence }
     }
 }
 
@@ -369,7 +371,10 @@ fn classify(error: &lettre::transport::smtp::Error, step: Step) -> RelayError {
         _ if error.is_permanent() => {
             RelayError::permanent(format!("the relay refused the receipt for good ({reply})"))
         }
-        _ => RelayError::later(format!("the relay refused the receipt for now ({reply})")),
+        _ => {
+            let sentence = format!("the relay refused the receipt for now ({reply})");
+            RelayError { of_relay: false, ..RelayError::later(sentence) }
+        }
     }
 }
 

@@ -9,7 +9,9 @@
 //! that is alone gets no savepoint, and between two requests one statement ends the one and begins the other; and the writer
 //! has a thread of its own, since waking a runtime's worker each time wakes a second one, to look whether there is more to do.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -23,10 +25,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
 
+mod health;
+mod locks;
+mod schema;
+
+use health::Health;
+
 /// Requests that one commit may carry.
 const BATCH: usize = 256;
-/// How long a write waits for another process (the command line) that holds the database.
-const BUSY: Duration = Duration::from_secs(10);
+/// How long a write waits for another process (the command line) that holds the database. Then whoever waits at a way in is
+/// told to try again later.
+const BUSY: Duration = Duration::from_secs(5);
+/// A checkpoint waits for nobody: it is tried so often, with these pauses.
+const CHECKPOINT_TRIES: u32 = 5;
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(20);
 /// How the schema came to be what it is.
 pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 /// What a request leaves behind: called with the commit's fate, it answers whoever asked.
@@ -43,17 +55,32 @@ enum Done {
     Undo,
 }
 
+/// What may be done to a database whose schema is not of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outdated {
+    /// It is brought up to date, or made.
+    Migrate,
+    /// Nothing: another process may be at work with it.
+    Refuse,
+}
+
 /// The engine: cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     requests: mpsc::Sender<Request>,
     readers: SqlitePool,
     options: SqliteConnectOptions,
+    path: PathBuf,
+    health: Arc<Health>,
 }
 
 impl Engine {
-    /// Opens or makes the database at `path`, brings its schema up to date and starts the writer.
-    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens the database at `path` and starts the writer.
+    pub(super) async fn open(path: &Path, outdated: Outdated) -> Result<Self, StoreError> {
+        let there = exists(path)?;
+        if !there && outdated == Outdated::Refuse {
+            return Err(StoreError::OlderSchema { path: path.to_owned() });
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -64,20 +91,30 @@ impl Engine {
             .pragma("secure_delete", "ON")
             .busy_timeout(BUSY)
             .disable_statement_logging();
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        MIGRATIONS.run(&mut connection).await?;
+        let opening = |error| StoreError::opening(path, error);
+        let mut connection = SqliteConnection::connect_with(&options).await.map_err(opening)?;
+        if !schema::is_current(&mut connection, path).await? {
+            if outdated == Outdated::Refuse {
+                return Err(StoreError::OlderSchema { path: path.to_owned() });
+            }
+            MIGRATIONS.run(&mut connection).await.map_err(|error| StoreError::migrating(path, error))?;
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
+            .acquire_timeout(BUSY * 2)
             .connect_with(options.clone().read_only(true).create_if_missing(false))
-            .await?;
+            .await
+            .map_err(opening)?;
         let (requests, queue) = mpsc::channel(1024);
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(sqlx::Error::Io)?;
+        let health: Arc<Health> = Arc::default();
+        let noted = Arc::clone(&health);
         // Ends when the last handle is gone and all that it was asked for is done.
         thread::Builder::new()
             .name("store".into())
-            .spawn(move || runtime.block_on(write_all(connection, queue)))
+            .spawn(move || runtime.block_on(write_all(connection, queue, &noted)))
             .map_err(sqlx::Error::Io)?;
-        Ok(Engine { requests, readers, options })
+        Ok(Engine { requests, readers, options, path: path.to_owned(), health })
     }
 
     /// Opens the database at `path` to be read only, beside a daemon or without one; an empty one in memory stands in where
@@ -85,29 +122,27 @@ impl Engine {
     pub(super) async fn look(path: &Path) -> Result<Self, StoreError> {
         let (requests, _) = mpsc::channel(1);
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        if !path.exists() {
+        let (path, health) = (path.to_owned(), Arc::default());
+        if !exists(&path)? {
             let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
             let readers = pool.connect_with(options.clone()).await?;
-            MIGRATIONS.run(&readers).await?;
-            return Ok(Engine { requests, readers, options });
+            MIGRATIONS.run(&readers).await.map_err(|error| StoreError::migrating(&path, error))?;
+            return Ok(Engine { requests, readers, options, path, health });
         }
         let options = SqliteConnectOptions::new()
-            .filename(path)
+            .filename(&path)
             .read_only(true)
             .busy_timeout(BUSY)
             .disable_statement_logging();
-        let readers = pool.connect_with(options.clone()).await?;
-        let applied: Vec<i64> =
-            sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-                .fetch_all(&readers)
-                .await?;
-        if let Some(newer) = applied.iter().find(|version| !MIGRATIONS.version_exists(**version)) {
-            return Err(StoreError::Schema(sqlx::migrate::MigrateError::VersionMissing(*newer)));
+        let opening = |error| StoreError::opening(&path, error);
+        let readers = pool.connect_with(options.clone()).await.map_err(opening)?;
+        let mut connection = readers.acquire().await.map_err(opening)?;
+        let current = schema::is_current(&mut connection, &path).await?;
+        drop(connection);
+        if !current {
+            return Err(StoreError::OlderSchema { path });
         }
-        if applied.len() < MIGRATIONS.iter().count() {
-            return Err(StoreError::OlderSchema);
-        }
-        Ok(Engine { requests, readers, options })
+        Ok(Engine { requests, readers, options, path, health })
     }
 
     /// The pool for queries that change nothing.
@@ -116,13 +151,40 @@ impl Engine {
     }
 
     /// Moves the log into the database and empties it, so that what was overwritten there is gone from the log too. False
-    /// where a reader was in the way: then it did what it could.
+    /// where a reader was in the way: then it did what it could. It waits for no reader, since all writes would wait with it.
     pub(super) async fn checkpoint(&self) -> Result<bool, StoreError> {
-        let mut connection = SqliteConnection::connect_with(&self.options).await?;
-        let (busy, _, _): (i64, i64, i64) =
-            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+        let options = self.options.clone().busy_timeout(Duration::ZERO);
+        let mut connection = match SqliteConnection::connect_with(&options).await.map_err(StoreError::from) {
+            Ok(connection) => connection,
+            Err(StoreError::Locked) => return Ok(self.health.checkpoint(false)),
+            Err(error) => return Err(error),
+        };
+        let mut done = false;
+        for _ in 0..CHECKPOINT_TRIES {
+            let answer: Result<(i64, i64, i64), _> =
+                sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await;
+            done = match answer.map_err(StoreError::from) {
+                Ok((busy, _, _)) => busy == 0,
+                Err(StoreError::Locked) => false,
+                Err(error) => return Err(error),
+            };
+            if done {
+                break;
+            }
+            tokio::time::sleep(CHECKPOINT_PAUSE).await;
+        }
         connection.close().await?;
-        Ok(busy == 0)
+        Ok(self.health.checkpoint(done))
+    }
+
+    /// Empties a log that has grown, and says what is wrong with the database at this moment.
+    pub(super) async fn tend(&self) -> Option<String> {
+        if health::log_bytes(&self.path) > health::GROWN
+            && let Err(error) = self.checkpoint().await
+        {
+            self.health.failed(&error);
+        }
+        self.health.trouble(&self.path)
     }
 
     /// Runs `request` in a transaction; returns after the commit is on disk.
@@ -132,12 +194,16 @@ impl Engine {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
+        let health = Arc::clone(&self.health);
         let request: Request = Box::new(move |connection| {
             Box::pin(async move {
                 let result = match connection {
                     Ok(connection) => request(connection).await,
                     Err(error) => Err(error),
                 };
+                if let Err(error) = &result {
+                    health.failed(error);
+                }
                 let done = if result.is_ok() { Done::Keep } else { Done::Undo };
                 let answer: Answer = Box::new(move |fate| {
                     // Nobody waits any more when the asker was cancelled; the commit stands all the same.
@@ -151,12 +217,25 @@ impl Engine {
     }
 }
 
-async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Request>) {
+/// Whether there is a file at `path`. One that may not be looked at is not one that is missing.
+fn exists(path: &Path) -> Result<bool, StoreError> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::opening(path, sqlx::Error::Io(error))),
+    }
+}
+
+async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Request>, health: &Health) {
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let mut answers = Vec::with_capacity(batch.len());
         let fate = write_batch(&mut connection, &mut batch, &mut answers).await;
+        if fate.is_ok() {
+            health.committed();
+        }
         if let Err(error) = &fate {
+            health.failed(error);
             tracing::error!(error = %error, "a commit failed, nothing of it is kept: {error}");
             // Fails where SQLite has rolled back by itself already; both ways nothing of the batch remains.
             let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;

@@ -14,7 +14,7 @@ use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::spool::{MasterKey, Spool, WrappedKey};
-use faxbridge::store::{Job, JobFilter, Store, Submission, SubmissionFilter};
+use faxbridge::store::{AlarmRow, Job, JobFilter, Store, Submission, SubmissionFilter};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -326,6 +326,16 @@ impl Stage {
         let mut letters = self.sink.letters();
         letters.retain(|letter| letter.in_reply_to.as_deref() == Some(bare));
         letters
+    }
+
+    /// The cause of the open alarm that is called `name`, as `faxbridge status` has it.
+    pub(crate) async fn alarm(&self, name: &str) -> Option<String> {
+        let alarms = self.store.alarms().await.unwrap();
+        let called = |row: &AlarmRow| match &row.name {
+            Some(which) => format!("{}.{which}", row.kind) == name,
+            None => row.kind == name,
+        };
+        alarms.into_iter().find(|row| row.over_at.is_none() && called(row)).map(|row| row.cause)
     }
 
     /// Faxes that were delivered to `number`.

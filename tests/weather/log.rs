@@ -1,8 +1,10 @@
 //! Nobody reads the log, or its disk is full: faxes go on, and the log says how many of its lines are missing.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::support::Stage;
 use crate::support::daemon::Daemon;
@@ -66,6 +68,39 @@ async fn the_disk_of_the_log_is_full() {
     }
     assert!(stage.daemon().runs());
     assert!(stage.daemon().stop().await.success());
+}
+
+#[tokio::test]
+async fn the_reader_of_the_log_stands_still_and_goes_on() {
+    // Enough lines for the pipe and for all that may wait.
+    let mut stage = stage("trace").await;
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    stage.start_logging_to(OwnedFd::from(writer).into()).await;
+    while stage.alarm("log").await.is_none() {
+        for _ in 0..50 {
+            // Whether it is greeted or turned away: it is logged.
+            let _ = smtp::Session::connect(stage.smtp()).await;
+        }
+    }
+    faxed(&stage, 0).await;
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut text, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        while let Ok(n @ 1..) = reader.read(&mut piece) {
+            text.extend_from_slice(&piece[..n]);
+        }
+        told.send(String::from_utf8_lossy(&text).into_owned())
+    });
+    stage.until("the end of the alarm", async || stage.alarm("log").await.is_none().then_some(())).await;
+    assert!(stage.daemon().stop().await.success());
+    let text = heard.recv_timeout(Duration::from_secs(60)).unwrap();
+    let gap = text
+        .lines()
+        .find(|line| line.contains("WARN faxbridge::log"))
+        .expect("it says that lines are missing");
+    let lost: u64 = gap.rsplit_once("lost=").unwrap().1.parse().unwrap();
+    assert!(lost > 0 && gap.contains(&format!("{lost} line")), "{gap}");
+    assert!(text.contains("alarm log is over"), "the log says so itself");
 }
 
 #[tokio::test]

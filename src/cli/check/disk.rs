@@ -8,7 +8,7 @@ use faxbridge::config::Loaded;
 use faxbridge::cover::Fonts;
 use faxbridge::intake;
 use faxbridge::spool::{MasterKey, Spool};
-use faxbridge::store::{Store, StoreError};
+use faxbridge::store::{Store, StoreError, file_in};
 use faxbridge::text::Bytes;
 use jiff::SignedDuration;
 use rustix::fs::Access;
@@ -94,7 +94,9 @@ pub(super) fn master_key(loaded: &Loaded, findings: &mut Findings) -> anyhow::Re
 /// Opens the database for a look.
 pub(super) async fn database(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<Option<Store>> {
     let dir = &loaded.config.store.data_dir;
-    if !dir.join("faxbridge.db").exists() {
+    let missing =
+        std::fs::metadata(file_in(dir)).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if missing {
         findings.ok("there is no database yet; the first `faxbridge serve` makes it")?;
     } else {
         match Store::look(dir).await {
@@ -106,7 +108,7 @@ pub(super) async fn database(loaded: &Loaded, findings: &mut Findings) -> anyhow
                 ))?;
                 return Ok(Some(store));
             }
-            Err(StoreError::OlderSchema) => findings.warn(StoreError::OlderSchema)?,
+            Err(error @ StoreError::OlderSchema { .. }) => findings.warn(error)?,
             Err(error) => findings.fault(error)?,
         }
         return Ok(None);

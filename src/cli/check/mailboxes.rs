@@ -104,11 +104,8 @@ pub(super) async fn check(
 /// Where a new refresh token goes that a provider gives in place of the old: the daemon's database, if there is one already.
 async fn keeper(loaded: &Loaded) -> Option<Keeper> {
     let dir = &loaded.config.store.data_dir;
-    if !dir.join("faxbridge.db").exists() {
-        return None;
-    }
-    // Only where nothing would have to be brought up to date.
-    Store::look(dir).await.ok()?;
+    // Only where nothing would have to be made, or brought up to date.
+    let store = Store::join(dir, "check").await.ok()?;
     let spool = daemon::open_spool(loaded).ok()?;
-    Some(Keeper { store: Store::open(dir, "check").await.ok()?, spool })
+    Some(Keeper { store, spool })
 }

@@ -2,7 +2,7 @@
 
 use super::forms::{Url, host_of, is_e164, is_this_machine, url};
 use super::values::mail_address;
-use super::{at_least_one, both_or_neither, known_sender, unknown};
+use super::{at_least_one, both_or_neither, known_sender, no_repeats, unknown};
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
 use crate::config::units::Duration;
@@ -290,6 +290,19 @@ fn public_url(text: &str) -> Result<Url, String> {
         return Err(format!("found {text:?}; allowed: a URL without ? and #, since a path is put behind it"));
     }
     Ok(read)
+}
+
+pub(super) fn alarm(config: &Config, report: &mut Report<'_>) {
+    let list = at("alarm").key("mail_to");
+    let addresses = &config.alarm.mail_to;
+    for (i, address) in addresses.iter().enumerate() {
+        mail_address(&list.nth(i), address, report);
+    }
+    let named = addresses.iter().enumerate().map(|(i, address)| (list.nth(i), address.as_str()));
+    no_repeats(named, "in mail_to", report);
+    if !addresses.is_empty() && config.receipt.is_none() && !report.is_spoiled(&at("receipt")) {
+        report.fault(&list, "needs [receipt]: the relay by which mail leaves");
+    }
 }
 
 pub(super) fn receipt(config: &Config, report: &mut Report<'_>) {
