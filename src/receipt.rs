@@ -123,6 +123,10 @@ pub struct JobAccount {
     pub to: Vec<String>,
     /// The sender's own reference, where a rule found one.
     pub reference: Option<String>,
+    /// The same as a mark under a key derived from the master key, which stays when the reference goes.
+    pub reference_mark: Option<String>,
+    /// Whether its rule keeps the reference in clear.
+    pub keep_reference: bool,
     /// The register's entry: its key and the name to show.
     pub recipient: Option<(String, String)>,
     /// The number, once it is known.

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::StartError;
 use super::listeners::Listeners;
+use super::{StartError, upgrade};
 use crate::alarm::Alarms;
 use crate::clock::{self, Clock as _, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
-use crate::intake::Arrivals;
 use crate::intake::sftp::Shelves;
+use crate::intake::{Arrivals, Seen};
 use crate::oauth::Sources;
-use crate::spool::{MasterKey, Purpose, Spool};
+use crate::spool::{MasterKey, Spool};
 use crate::store::Store;
 
 /// Two seconds, in which a child gets its turn on any machine.
@@ -35,6 +35,8 @@ pub struct Ground {
     pub(super) spool: Spool,
     pub(super) clock: SharedClock,
     pub(super) alarms: Alarms,
+    /// Names of open drops that are in memory.
+    pub(super) seen: Seen,
     pub(super) arrivals: Arc<Arrivals>,
     pub(super) arrived: Arc<Notify>,
     pub(super) made: Arc<Notify>,
@@ -68,10 +70,7 @@ impl Ground {
         let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
-        store
-            .key_former_sources(&spool.marker(Purpose::Source))
-            .await
-            .map_err(|e| StartError::new("database", e))?;
+        upgrade::seal(&store, &spool).await.map_err(|e| StartError::new("database", e))?;
         meet_origin(dir, &store).await?;
         let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
         if dropped > 0 {
@@ -108,6 +107,7 @@ impl Ground {
             spool,
             clock: Arc::new(SystemClock),
             alarms: Alarms::default(),
+            seen: Seen::default(),
             arrivals: Arc::default(),
             arrived: Arc::default(),
             made: Arc::default(),

@@ -30,7 +30,7 @@ use crate::intake::folder::{self, FileThread};
 use crate::intake::{FileNote, ResultFile};
 use crate::job::SubmissionId;
 use crate::spool::{Spool, SpoolError};
-use crate::store::{OutboxRow, Queue, Store, StoreError};
+use crate::store::{NewResult, OutboxRow, Queue, Store, StoreError};
 
 /// Answers in hand at once.
 const AT_ONCE: u32 = 20;
@@ -383,7 +383,7 @@ impl Outbox {
         // What is kept for years names no file: its sentences are the general ones.
         let kept = match kind {
             Kind::Final | Kind::Command => {
-                let json = compose(&account.without_sentences(), kind, None, &self.signing)?.json;
+                let json = compose(&account.to_keep(), kind, None, &self.signing)?.json;
                 Some((submission, String::from_utf8_lossy(&json).into_owned()))
             }
             Kind::Held | Kind::Accepted | Kind::Again => None,
@@ -408,9 +408,12 @@ impl Outbox {
             }
             account = account.without_file();
             let reply_to = self.reply_to(submission, &account, now).await?;
+            let Some(address) = &row.address else {
+                return Err(Trouble::Given("its address is gone".into()));
+            };
             post = Some(Post {
                 from: section.from.clone(),
-                to: row.target.clone(),
+                to: self.spool.open_address(address)?,
                 reply_to,
                 host: host.clone(),
                 at: now,
@@ -519,8 +522,7 @@ impl Outbox {
         let mut taken = Vec::new();
         if row.way == "sftp" {
             for result in self.store.results(&row.target).await? {
-                let at = Timestamp::from_millisecond(result.made_at).unwrap_or(Timestamp::MIN);
-                taken.push(ResultFile::open(&self.spool, &result.id, &result.body, at)?.name);
+                taken.push(ResultFile::open(&self.spool, result)?.name);
             }
         }
         let notice = match kind {
@@ -545,14 +547,14 @@ impl Outbox {
             "folder" => return Err(unconfigured(row)),
             _ => {
                 let sealed = ResultFile::seal(&self.spool, &row.id, &parcel.name, &parcel.bytes)?;
-                result = Some((row.target.clone(), sealed));
+                result = Some(NewResult { owner: row.target.clone(), sealed });
             }
         }
         self.sent(row, result).await
     }
 
     /// It has left; `result` is what stays of it in the database.
-    async fn sent(&self, row: &OutboxRow, result: Option<(String, Vec<u8>)>) -> Result<(), Trouble> {
+    async fn sent(&self, row: &OutboxRow, result: Option<NewResult>) -> Result<(), Trouble> {
         reached("receipt.sent");
         self.store.record_sent(&row.id, result, self.clock.now()).await?;
         let (submission, kind, way) = (&row.submission_id, &row.kind, &row.way);

@@ -10,8 +10,10 @@ use std::time::Duration;
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::daemon::Addresses;
 use faxbridge::delivery::simulator::server::{self as simulator, Fax};
+use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
+use faxbridge::spool::{MasterKey, Spool, WrappedKey};
 use faxbridge::store::{Job, JobFilter, Store, Submission, SubmissionFilter};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -246,7 +248,9 @@ impl Stage {
             verified_how: Some("website".into()),
             evidence: None,
             verified_by: Some("the tests".into()),
+            verified_account: None,
             second_by: None,
+            second_account: None,
             verified_at: Some(now),
             valid_until: None,
             notes: None,
@@ -339,6 +343,15 @@ impl Stage {
     /// All submissions, newest first.
     pub(crate) async fn submissions(&self) -> Vec<Submission> {
         self.store.submissions(&SubmissionFilter::default(), 100_000).await.unwrap()
+    }
+
+    /// What is sealed about a submission; nothing of one whose key is destroyed.
+    pub(crate) fn facts(&self, submission: &Submission) -> SubmissionFacts {
+        let master = MasterKey::from_bytes(&MASTER_KEY).unwrap();
+        let spool = Spool::open(self.data.join("spool"), master).unwrap();
+        let Some(wrapped) = submission.wrapped_key.clone() else { return SubmissionFacts::default() };
+        let key = spool.unwrap_key(&WrappedKey(wrapped)).unwrap();
+        SubmissionFacts::open(&key, &submission.facts).unwrap()
     }
 
     /// All that the daemon has logged.

@@ -160,7 +160,13 @@ impl Desk {
             Some(packet) => {
                 let pages = count(packet.pages as usize, "page");
                 self.line("pages", &format!("{pages}, {} of them cover", packet.cover_pages))?;
-                self.line("digest", &format!("sha256 {}", packet.document.sha256))?;
+                let digest = packet
+                    .document
+                    .digest()
+                    .map_or("kept as a mark only; the receipt states it".to_owned(), |sha256| {
+                        format!("sha256 {sha256}")
+                    });
+                self.line("digest", &digest)?;
             }
             None => self.line("pages", "none could be made")?,
         }

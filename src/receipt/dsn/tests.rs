@@ -16,6 +16,8 @@ fn job(to: &[&str], state: JobState) -> JobAccount {
         to: to.iter().map(|to| (*to).to_owned()).collect(),
         quiet_until: None,
         reference: None,
+        reference_mark: None,
+        keep_reference: false,
         recipient: None,
         number: Some(FaxNumber::from_e164("+12125550199").unwrap()),
         state,
