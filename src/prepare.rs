@@ -292,7 +292,9 @@ impl Preparer {
             tracing::error!(submission.id = %id, error = %trouble, "submission {id} could not be prepared, it is tried again: {trouble}");
         }
         let now = self.clock.now();
-        if tries >= ALARM_AFTER && !trouble.is_room() {
+        // A full disk has an alarm of its own; one that only has no room for this wants a person all the same.
+        let told = trouble.is_room() && self.alarms.open().iter().any(|(alarm, _)| *alarm == Alarm::Disk);
+        if tries >= ALARM_AFTER && !told {
             self.alarms.raise(Alarm::Preparation, format!("submissions cannot be prepared: {trouble}"), now);
         }
         let again = now.saturating_add(again::after(tries)).unwrap_or(Timestamp::MAX);
