@@ -23,7 +23,7 @@ use crate::config::{Config, NamePattern, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
-use crate::spool::{Purpose, Reservation, SealKey, SealedAddress, Spool, WrappedKey, Writer};
+use crate::spool::{Purpose, Reservation, SealKey, Sealed, SealedAddress, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 use crate::text::Bytes;
 
@@ -33,15 +33,13 @@ mod header;
 pub mod imap;
 pub mod proof;
 mod refusal;
-
+mod resting;
 mod sealed;
 pub mod sftp;
 pub mod smtp;
 mod source_keys;
-#[allow(dead_code, reason = "the ways in for files come next")]
-mod tail;
-#[allow(dead_code, reason = "the listeners come next")]
-mod tally;
+pub(crate) mod tail;
+pub(crate) mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -159,6 +157,8 @@ pub struct SftpUser {
     pub sender: String,
     /// Public keys, OpenSSH format.
     pub keys: Vec<String>,
+    /// Whether their client is too old for the listener that all others use.
+    pub legacy: bool,
     /// Names of theirs that are not final, beside those that are known.
     pub temporary_names: Vec<NamePattern>,
     /// Names of theirs that are final whatever they look like.
@@ -206,12 +206,6 @@ impl Draft {
         self.tail.read(bytes);
         self.room.spend(bytes.len() as u64)?;
         Ok(self.writer.write(bytes).await?)
-    }
-
-    /// How it ends, if nothing more comes.
-    #[allow(dead_code, reason = "the ways in for files come next")]
-    pub(crate) fn end(&self) -> End {
-        self.tail.end()
     }
 
     /// Bytes so far.
@@ -377,6 +371,11 @@ impl Intake {
         &self.inner.config
     }
 
+    /// What time it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
     /// Opens a draft.
     ///
     /// # Errors
@@ -405,18 +404,30 @@ impl Intake {
     /// # Errors
     /// Where it is empty, or the disk or the database fails; then nothing was accepted.
     pub async fn accept(&self, draft: Draft, arrival: Arrival) -> Result<Accepted, Refusal> {
-        let inner = &self.inner;
         if draft.written() == 0 {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
         self.arrivals.taken(Instant::now());
         let sealing = draft.writer.seal().await?;
         let sealed = sealing.sealed.clone();
-        let mut synced: Synced = Box::pin(async move {
+        let synced: Synced = Box::pin(async move {
             sealing.synced().await?;
             crate::crash::reached("intake.synced");
             Ok(())
         });
+        self.record(&sealed, (&draft.key, &draft.wrapped), draft.tail.end(), arrival, synced).await
+    }
+
+    /// Makes the row of a document, which is on disk when `synced` has ended well.
+    async fn record(
+        &self,
+        sealed: &Sealed,
+        (key, wrapped): (&SealKey, &WrappedKey),
+        end: End,
+        arrival: Arrival,
+        mut synced: Synced,
+    ) -> Result<Accepted, Refusal> {
+        let inner = &self.inner;
         let now = inner.clock.now();
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
@@ -438,9 +449,8 @@ impl Intake {
                 receipt_to: receipt_to.clone(),
                 sender: arrival.sender.clone(),
                 accepted_at: now,
-                wrapped_key: draft.wrapped.0.clone(),
-                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival) }
-                    .seal(&draft.key)?,
+                wrapped_key: wrapped.0.clone(),
+                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival, end) }.seal(key)?,
                 document: document.clone(),
             };
             match inner.store.insert_submission_with(new, repeats_since, synced).await? {
@@ -528,6 +538,7 @@ impl Intake {
             user: user.to_owned(),
             sender: sender.name.clone(),
             keys: sender.sftp_keys.clone(),
+            legacy: sender.sftp_legacy,
             temporary_names: sender.temporary_names.clone(),
             final_names: sender.final_names.clone(),
         })
@@ -599,8 +610,10 @@ impl Intake {
     }
 }
 
-fn facts(arrival: &Arrival) -> SubmissionFacts {
+fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
     SubmissionFacts {
+        // Only a file can be cut off: a mail says itself where it ends.
+        cut: arrival.file.is_some() && end == End::Cut,
         envelope_from: arrival.envelope_from.clone(),
         envelope_to: arrival.envelope_to.clone(),
         file: arrival.file.clone(),

@@ -38,7 +38,7 @@ use keys::MasterKeys;
 pub use keys::{Marker, MasterKey, Purpose, SealKey, WrappedKey};
 pub use reader::Reader;
 pub use space::Reservation;
-pub use writer::{Sealed, Sealing, Writer};
+pub use writer::{Resting, Sealed, Sealing, Writer};
 
 /// The sealed spool. A cheap handle.
 #[derive(Clone)]

@@ -62,12 +62,20 @@ impl Server {
         let (clock, arrived) = (Arc::new(SystemClock), Arc::new(Notify::new()));
         let intake =
             Intake::new(Arc::clone(&config), store.clone(), spool.clone(), rules, clock, arrived).unwrap();
-        let key = sftp::hostkey::load_or_make(&folder.path().join("host_key")).unwrap();
+        let section = config.sftp.clone().unwrap();
+        let keys = sftp::hostkey::HostKeys::load_or_make(&section, folder.path()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let section = config.sftp.clone().unwrap();
-        let serving = tokio::spawn(sftp::serve(listener, section, key, intake, Arc::default(), stopped));
+        let serving = tokio::spawn(sftp::serve(
+            listener,
+            sftp::Door::Modern,
+            section,
+            keys,
+            intake,
+            Arc::default(),
+            stopped,
+        ));
         Server { folder, store, spool, address, stop, serving }
     }
 

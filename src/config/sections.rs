@@ -178,25 +178,52 @@ impl Default for Limits {
 pub struct Sftp {
     /// Addresses to listen on; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
+    /// The same for users with `sftp_legacy`: what old clients speak is spoken here, and nowhere else.
+    #[serde(default)]
+    pub listen_legacy: Vec<SocketAddr>,
     /// Host key, OpenSSH format; made at the first start. Default: `ssh_host_ed25519_key` in the data folder.
     pub host_key: Option<PathBuf>,
     /// Sessions at once.
     #[serde(default = "Sftp::default_sessions")]
     pub max_sessions: usize,
     /// Sessions at once from one address.
-    #[serde(default = "Sftp::default_sessions")]
+    #[serde(default = "Sftp::default_sessions_per_address")]
     pub max_sessions_per_address: usize,
+    /// Networks of proxies and of routers that translate addresses: many clients have one address there.
+    #[serde(default)]
+    pub gateways: Vec<String>,
+    /// Sessions at once from one address of `gateways`.
+    #[serde(default = "Sftp::default_sessions_per_gateway")]
+    pub max_sessions_per_gateway: usize,
     /// A session that is silent for this long is closed.
     #[serde(default = "Sftp::default_idle")]
     pub idle: Duration,
+    /// An upload that lies under a temporary name for this long is removed, and its user told.
+    #[serde(default = "Sftp::default_temporary_for")]
+    pub temporary_for: Duration,
+    /// What one user's uploads that are not accepted yet may take on disk.
+    #[serde(default = "Sftp::default_unaccepted")]
+    pub max_unaccepted: Bytes,
 }
 
 impl Sftp {
     fn default_sessions() -> usize {
+        200
+    }
+    fn default_sessions_per_address() -> usize {
+        20
+    }
+    fn default_sessions_per_gateway() -> usize {
         100
     }
     fn default_idle() -> Duration {
         Duration::minutes(10)
+    }
+    fn default_temporary_for() -> Duration {
+        Duration::hours(4)
+    }
+    fn default_unaccepted() -> Bytes {
+        Bytes::mebibytes(2048)
     }
 }
 

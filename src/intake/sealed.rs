@@ -43,10 +43,13 @@ pub struct SubmissionFacts {
     pub envelope_to: Vec<String>,
     /// Name of a file.
     pub file: Option<String>,
+    /// Whether it is a file whose bytes end before its document does.
+    #[serde(default)]
+    pub cut: bool,
     /// Message-ID of a mail, for the thread of its answers.
     #[serde(default)]
     pub message_id: Option<String>,
-    /// SHA-256 of what came in, hex; none of a file that was not read.
+    /// SHA-256 of what came in, hex; none of a file that was not taken in.
     #[serde(default)]
     pub sha256: Option<String>,
     /// It was not taken, and lies where it was.

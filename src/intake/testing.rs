@@ -50,7 +50,8 @@ impl Rig {
                 continue;
             }
             let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
-            let document = self.store.received(submission.id).await.unwrap().unwrap();
+            // What was turned away has none.
+            let Some(document) = self.store.received(submission.id).await.unwrap() else { continue };
             let body = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
             all.push((SubmissionFacts::open(&key, &submission.facts).unwrap().file.unwrap(), body));
         }
