@@ -13,9 +13,13 @@ use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::{self as settings, Config};
 use faxbridge::daemon;
 use faxbridge::log;
+use faxbridge::process::wipe_stack;
 use faxbridge::spool::Spool;
 use faxbridge::store::{self, Store, StoreError};
 
+pub(crate) use account::SystemAccount;
+
+mod account;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -54,6 +58,7 @@ pub(crate) struct ConfigFile {
 pub(crate) fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     // Threads for files: tokio's 512 would be more than the unit's TasksMax, and more stacks than they are worth.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.on_thread_park(wipe_stack).on_thread_stop(wipe_stack);
     let runtime = match runtime.max_blocking_threads(64).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -167,7 +172,5 @@ pub(crate) fn daemon_runs(data_dir: &Path) -> bool {
 
 /// Who acts, for the ledger: the account that runs the command.
 pub(crate) fn actor() -> String {
-    let name =
-        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
-    format!("command line: {}", name.unwrap_or_else(|_| "unknown account".to_owned()))
+    format!("command line: {}", SystemAccount::acting())
 }

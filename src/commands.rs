@@ -27,6 +27,7 @@ use crate::job::{JobId, SubmissionId, word_type};
 use crate::packet::Contents;
 use crate::packet::message::own_words;
 use crate::receipt::reply::{Replies, Reply};
+use crate::spool::Spool;
 use crate::store::{Job, JobFilter, Store, StoreError, Submission};
 
 mod act;
@@ -110,14 +111,16 @@ pub enum Sorted {
 pub struct Desk {
     config: Arc<Config>,
     store: Store,
+    spool: Spool,
     replies: Option<Replies>,
 }
 
 impl Desk {
-    /// Puts it together; without `replies` no mail is a command.
+    /// Puts it together; where the configuration has no addresses for answers, no mail is a command.
     #[must_use]
-    pub fn new(config: Arc<Config>, store: Store, replies: Option<Replies>) -> Self {
-        Desk { config, store, replies }
+    pub fn new(config: Arc<Config>, store: Store, spool: Spool) -> Self {
+        let replies = Replies::of(&config, &spool);
+        Desk { config, store, spool, replies }
     }
 
     /// What a mail to `to`, accepted at `at`, is.
@@ -208,7 +211,7 @@ impl Desk {
         }
         let sender = self.config.sender.iter().find(|sender| sender.name == target.sender);
         let his = |address: &str| {
-            target.receipt_to.as_deref().is_some_and(|to| to.eq_ignore_ascii_case(address))
+            target.answer_mark.as_ref().is_some_and(|mark| *mark == self.spool.address_mark(address))
                 || sender.is_some_and(|sender| writes_from(sender, address))
         };
         let from = letter.contents.mail.as_ref().and_then(|mail| mail.from_address.as_deref());

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{Fault, Loaded};
+use crate::intake;
 
 mod backstage;
 mod build;
@@ -21,6 +22,7 @@ mod generation;
 mod ground;
 mod listeners;
 mod timekeeper;
+mod upgrade;
 
 pub use build::{Built, build, build_provider, build_providers, faults};
 pub use generation::webhook_base;
@@ -76,6 +78,9 @@ pub struct Addresses {
     pub lmtp: Vec<SocketAddr>,
     /// SFTP.
     pub sftp: Vec<SocketAddr>,
+    /// SFTP for old clients.
+    #[serde(default)]
+    pub sftp_legacy: Vec<SocketAddr>,
     /// Webhooks.
     pub webhook: Option<SocketAddr>,
     /// Documents that providers fetch.
@@ -87,7 +92,7 @@ impl Addresses {
     /// All of them.
     #[must_use]
     pub fn all(&self) -> Vec<SocketAddr> {
-        let lists = [&self.smtp, &self.smtp_tls, &self.lmtp, &self.sftp];
+        let lists = [&self.smtp, &self.smtp_tls, &self.lmtp, &self.sftp, &self.sftp_legacy];
         lists.into_iter().flatten().copied().chain(self.webhook).chain(self.media).collect()
     }
 }
@@ -232,6 +237,7 @@ impl Running {
         }
         self.current.drained().await;
         while self.former.join_next().await.is_some() {}
+        intake::sftp::give_back(&self.current.intake, &self.ground.shelves).await;
         self.timekeeper.abort_all();
     }
 }

@@ -23,7 +23,7 @@ use crate::config::{Config, NamePattern, Network, Proof, Sender};
 use crate::job::{self, SubmissionId};
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
-use crate::spool::{Purpose, Reservation, SealKey, Spool, WrappedKey, Writer};
+use crate::spool::{Purpose, Reservation, SealKey, Sealed, SealedAddress, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 use crate::text::Bytes;
 
@@ -33,15 +33,13 @@ mod header;
 pub mod imap;
 pub mod proof;
 mod refusal;
-
+mod resting;
 mod sealed;
 pub mod sftp;
 pub mod smtp;
 mod source_keys;
-#[allow(dead_code, reason = "the ways in for files come next")]
-mod tail;
-#[allow(dead_code, reason = "the listeners come next")]
-mod tally;
+pub(crate) mod tail;
+pub(crate) mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -159,6 +157,8 @@ pub struct SftpUser {
     pub sender: String,
     /// Public keys, OpenSSH format.
     pub keys: Vec<String>,
+    /// Whether their client is too old for the listener that all others use.
+    pub legacy: bool,
     /// Names of theirs that are not final, beside those that are known.
     pub temporary_names: Vec<NamePattern>,
     /// Names of theirs that are final whatever they look like.
@@ -208,12 +208,6 @@ impl Draft {
         Ok(self.writer.write(bytes).await?)
     }
 
-    /// How it ends, if nothing more comes.
-    #[allow(dead_code, reason = "the ways in for files come next")]
-    pub(crate) fn end(&self) -> End {
-        self.tail.end()
-    }
-
     /// Bytes so far.
     #[must_use]
     pub fn written(&self) -> u64 {
@@ -244,7 +238,37 @@ pub struct Intake {
     inner: Arc<Inner>,
     arrivals: Arc<Arrivals>,
     alarms: Alarms,
+    seen: Seen,
 }
+
+/// The drops that [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little. Shared with
+/// whoever destroys the keys: names are forgotten with them. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Arc<Mutex<HashMap<SubmissionId, Drop>>>);
+
+impl Seen {
+    /// Forgets the name of the file that became `id`.
+    pub fn forget(&self, id: SubmissionId) {
+        if let Ok(mut seen) = self.0.lock() {
+            seen.remove(&id);
+        }
+    }
+
+    fn get(&self, id: SubmissionId) -> Option<Drop> {
+        self.0.lock().ok()?.get(&id).cloned()
+    }
+
+    fn keep(&self, id: SubmissionId, found: Drop) {
+        let Ok(mut seen) = self.0.lock() else { return };
+        if seen.len() >= SEEN_AT_MOST {
+            seen.clear();
+        }
+        seen.insert(id, found);
+    }
+}
+
+/// Drops whose names are kept in memory.
+const SEEN_AT_MOST: usize = 20_000;
 
 #[derive(Debug)]
 struct Inner {
@@ -264,8 +288,6 @@ struct Inner {
     arrived: Arc<Notify>,
     /// Addresses at which receipts are answered.
     replies: Option<Replies>,
-    /// What [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little.
-    seen: Mutex<HashMap<SubmissionId, Drop>>,
 }
 
 #[derive(Debug)]
@@ -303,7 +325,6 @@ impl Intake {
         let upstream =
             upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
         let memory = Budget::new(config.limits.submission.get());
-        let seen = Mutex::default();
         let replies = Replies::of(&config, &spool);
         Ok(Intake {
             inner: Arc::new(Inner {
@@ -319,10 +340,10 @@ impl Intake {
                 memory,
                 arrived,
                 replies,
-                seen,
             }),
             arrivals: Arc::default(),
             alarms: Alarms::default(),
+            seen: Seen::default(),
         })
     }
 
@@ -330,6 +351,12 @@ impl Intake {
     #[must_use]
     pub fn telling(self, arrivals: Arc<Arrivals>, alarms: Alarms) -> Intake {
         Intake { arrivals, alarms, ..self }
+    }
+
+    /// Shares what it remembers of open drops with whoever destroys their keys.
+    #[must_use]
+    pub fn remembering(self, seen: Seen) -> Intake {
+        Intake { seen, ..self }
     }
 
     /// Where what wants a person is told.
@@ -342,6 +369,11 @@ impl Intake {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
     }
 
     /// Opens a draft.
@@ -372,26 +404,40 @@ impl Intake {
     /// # Errors
     /// Where it is empty, or the disk or the database fails; then nothing was accepted.
     pub async fn accept(&self, draft: Draft, arrival: Arrival) -> Result<Accepted, Refusal> {
-        let inner = &self.inner;
         if draft.written() == 0 {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
         self.arrivals.taken(Instant::now());
         let sealing = draft.writer.seal().await?;
         let sealed = sealing.sealed.clone();
-        let mut synced: Synced = Box::pin(async move {
+        let synced: Synced = Box::pin(async move {
             sealing.synced().await?;
             crate::crash::reached("intake.synced");
             Ok(())
         });
+        self.record(&sealed, (&draft.key, &draft.wrapped), draft.tail.end(), arrival, synced).await
+    }
+
+    /// Makes the row of a document, which is on disk when `synced` has ended well.
+    async fn record(
+        &self,
+        sealed: &Sealed,
+        (key, wrapped): (&SealKey, &WrappedKey),
+        end: End,
+        arrival: Arrival,
+        mut synced: Synced,
+    ) -> Result<Accepted, Refusal> {
+        let inner = &self.inner;
         let now = inner.clock.now();
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
         let sha256 = crate::spool::hex(&sealed.sha256);
-        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: sha256.clone() };
+        let mark = Document::mark(&sha256, &inner.spool.marker(Purpose::Digest));
+        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark };
         let repeats_since =
             now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
         let source = arrival.source.to_string();
+        let receipt_to = self.sealed_receipt_address(&arrival)?;
         let mut arrival = arrival;
         let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.marker(Purpose::Source));
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
@@ -400,13 +446,11 @@ impl Intake {
                 id: SubmissionId::new(now, chance),
                 source: source.clone(),
                 source_keys: keys.clone(),
-                receipt_to: self.receipt_address(&arrival),
+                receipt_to: receipt_to.clone(),
                 sender: arrival.sender.clone(),
-                message_id: arrival.message_id.clone(),
                 accepted_at: now,
-                wrapped_key: draft.wrapped.0.clone(),
-                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival) }
-                    .seal(&draft.key)?,
+                wrapped_key: wrapped.0.clone(),
+                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival, end) }.seal(key)?,
                 document: document.clone(),
             };
             match inner.store.insert_submission_with(new, repeats_since, synced).await? {
@@ -494,6 +538,7 @@ impl Intake {
             user: user.to_owned(),
             sender: sender.name.clone(),
             keys: sender.sftp_keys.clone(),
+            legacy: sender.sftp_legacy,
             temporary_names: sender.temporary_names.clone(),
             final_names: sender.final_names.clone(),
         })
@@ -508,9 +553,7 @@ impl Intake {
         let open = self.inner.store.submissions(&filter, 10_000).await?;
         let mut drops = Vec::with_capacity(open.len());
         for submission in open.into_iter().rev() {
-            if let Some(known) =
-                self.inner.seen.lock().ok().and_then(|seen| seen.get(&submission.id).cloned())
-            {
+            if let Some(known) = self.seen.get(submission.id) {
                 drops.push(known);
                 continue;
             }
@@ -519,12 +562,7 @@ impl Intake {
             let facts = SubmissionFacts::open(&key, &submission.facts)?;
             let Some(name) = facts.file else { continue };
             let found = Drop { name, bytes: submission.bytes, at: submission.accepted_at };
-            if let Ok(mut seen) = self.inner.seen.lock() {
-                if seen.len() >= 20_000 {
-                    seen.clear();
-                }
-                seen.insert(submission.id, found.clone());
-            }
+            self.seen.keep(submission.id, found.clone());
             drops.push(found);
         }
         Ok(drops)
@@ -536,11 +574,7 @@ impl Intake {
     /// Where the database fails.
     pub async fn results(&self, user: &str) -> Result<Vec<ResultFile>, Refusal> {
         let rows = self.inner.store.results(user).await?;
-        let open = |row: crate::store::ResultRow| {
-            let at = Timestamp::from_millisecond(row.made_at).unwrap_or(Timestamp::MIN);
-            Ok(ResultFile::open(&self.inner.spool, &row.id, &row.body, at)?)
-        };
-        rows.into_iter().map(open).collect()
+        rows.into_iter().map(|row| Ok(ResultFile::open(&self.inner.spool, row)?)).collect()
     }
 
     /// Removes a result file that was picked up.
@@ -552,6 +586,22 @@ impl Intake {
         Ok(())
     }
 
+    /// A Message-ID as the store keeps it; none where that fails, then the mail is found by its place alone.
+    fn sealed_message_id(&self, message_id: Option<String>) -> Option<Vec<u8>> {
+        self.inner.spool.seal_message_id(&message_id?).ok()
+    }
+
+    /// The opposite.
+    fn opened_message_id(&self, sealed: &[u8]) -> Option<String> {
+        self.inner.spool.open_message_id(sealed).ok()
+    }
+
+    /// Where receipts of `arrival` go by mail, as the store keeps it.
+    fn sealed_receipt_address(&self, arrival: &Arrival) -> Result<Option<SealedAddress>, Refusal> {
+        let to = self.receipt_address(arrival);
+        Ok(to.map(|to| self.inner.spool.seal_address(&to)).transpose()?)
+    }
+
     fn receipt_address(&self, arrival: &Arrival) -> Option<String> {
         let sender = self.inner.config.sender.iter().find(|sender| sender.name == arrival.sender);
         // An envelope sender that nothing proved may be anybody, who then would read what became of another's mail.
@@ -560,11 +610,14 @@ impl Intake {
     }
 }
 
-fn facts(arrival: &Arrival) -> SubmissionFacts {
+fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
     SubmissionFacts {
+        // Only a file can be cut off: a mail says itself where it ends.
+        cut: arrival.file.is_some() && end == End::Cut,
         envelope_from: arrival.envelope_from.clone(),
         envelope_to: arrival.envelope_to.clone(),
         file: arrival.file.clone(),
+        message_id: arrival.message_id.clone(),
         proof: arrival.proof,
         dsn: arrival.dsn.clone(),
         ..SubmissionFacts::default()

@@ -23,8 +23,9 @@
 //!
 //! Beside the way: [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
 //! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`log`] (writes lines so that nobody waits for it),
-//! [`listener`] (a socket that outlives want, and that one configuration hands to the next), [`text`] (counts and sizes in
-//! sentences), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the only wiring).
+//! [`listener`] (a socket that outlives want, and that one configuration hands to the next), [`process`] (what keeps memory
+//! private), [`text`] (counts and sizes in sentences), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the
+//! only wiring).
 //!
 //! The nine promises this code keeps, each with a test that fails if it breaks, stand in `README.md`.
 
@@ -44,6 +45,7 @@ pub mod log;
 pub mod oauth;
 pub mod packet;
 pub mod prepare;
+pub mod process;
 pub mod receipt;
 pub mod register;
 pub mod retention;

@@ -6,6 +6,11 @@ use clap::{Parser, Subcommand};
 
 mod cli;
 
+/// Overwrites what is freed: documents, texts, names and addresses go through many buffers, most of them those of libraries.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
 /// Turns a mail with attachments, or a file dropped over SFTP, into a fax to a verified number.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
@@ -44,6 +49,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = faxbridge::process::keep_memory_private() {
+        eprintln!("faxbridge: core dumps could not be turned off, and would hold documents: {error}");
+        return ExitCode::FAILURE;
+    }
     // Nothing that this process makes is for others, whatever it was started with; where others are to read, it is said there.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let arguments = Arguments::parse();

@@ -46,6 +46,7 @@ mod worker;
 pub mod workshop;
 
 pub use container::{Container, Measured};
+pub(crate) use pdf::cut_off_sentence;
 pub use selection::Selection;
 pub use worker::worker_main;
 pub use workshop::{Bench, BoxError, Sink, Workshop, WorkshopError, WorkshopLimits};

@@ -318,7 +318,8 @@ impl Preparer {
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
         let document = self.store.received(submission.id).await?.ok_or(Trouble::Gone)?;
         let from = Received { key: &key, document: &document, file: facts.file.clone() };
-        let (contents, mut packets) = match hold {
+        let cut = facts.file.as_deref().filter(|_| facts.cut).map(packet::cut_off_sentence);
+        let (contents, mut packets) = match hold.or(cut) {
             Some(hold) => (Contents { hold: Some(hold), ..Contents::default() }, Packets::none(self, from)),
             None => Packets::open(self, from).await?,
         };

@@ -66,6 +66,8 @@ pub struct Account {
     pub dsn: Option<Dsn>,
     /// The file that it is about: in result files alone, which lie beside it.
     pub file: Option<FileAccount>,
+    /// It is about a file that was not taken and lies where it was.
+    pub left: bool,
 }
 
 /// The file that a result file speaks of.
@@ -121,6 +123,10 @@ pub struct JobAccount {
     pub to: Vec<String>,
     /// The sender's own reference, where a rule found one.
     pub reference: Option<String>,
+    /// The same as a mark under a key derived from the master key, which stays when the reference goes.
+    pub reference_mark: Option<String>,
+    /// Whether its rule keeps the reference in clear.
+    pub keep_reference: bool,
     /// The register's entry: its key and the name to show.
     pub recipient: Option<(String, String)>,
     /// The number, once it is known.

@@ -86,8 +86,14 @@ pub struct Entry {
     pub evidence: Option<String>,
     /// Who vouches for the number.
     pub verified_by: Option<String>,
+    /// The account of the system under which that was said; unknown of what earlier versions recorded.
+    #[serde(default)]
+    pub verified_account: Option<String>,
     /// The second person.
     pub second_by: Option<String>,
+    /// Their account.
+    #[serde(default)]
+    pub second_account: Option<String>,
     /// When the last of them did.
     pub verified_at: Option<Timestamp>,
     /// Until when that holds.
@@ -130,8 +136,10 @@ pub enum RegisterFault {
     /// The end lies in the past.
     #[error("the verification would have ended already; give a day in the future: --until DATE")]
     Over,
-    /// The same person twice.
-    #[error("{0} has verified this number already; the policy wants a second person's word")]
+    /// The same person twice: the same name, or the same account of the system.
+    #[error(
+        "{0} has verified this number already; the policy wants a second person's word, under an account of their own"
+    )]
     SamePerson(String),
 }
 
@@ -267,7 +275,8 @@ impl Entry {
     }
 
     /// Records that `by` vouches for the number until `until`. With `two_person` the entry becomes verified with the second
-    /// word, and holds until the earlier of the two ends. Verifying a suspended, an expired or a fully verified entry begins anew.
+    /// word, and holds until the earlier of the two ends. Verifying a suspended, an expired or a fully verified entry begins anew, and
+    /// so does a second word where it is not known under which account the first was given: anybody can type two names.
     ///
     /// # Errors
     /// [`RegisterFault`]; then nothing is changed.
@@ -288,12 +297,14 @@ impl Entry {
             return Err(RegisterFault::Over);
         }
         let half_done = two_person && self.second_by.is_none() && !self.is_over(now);
-        match self.verified_by.clone().filter(|_| half_done) {
-            Some(first) if first.to_lowercase() == by.to_lowercase() => {
+        let account = word.account.to_owned();
+        match self.verified_by.clone().zip(self.verified_account.clone()).filter(|_| half_done) {
+            Some((first, under)) if under == account || first.to_lowercase() == by.to_lowercase() => {
                 return Err(RegisterFault::SamePerson(first));
             }
             Some(_) => {
                 self.second_by = Some(by.to_owned());
+                self.second_account = Some(account);
                 self.evidence = Some(match self.evidence.take() {
                     Some(earlier) => format!("{earlier}; {} ({}): {evidence}", by, word.how),
                     None => evidence.to_owned(),
@@ -308,7 +319,8 @@ impl Entry {
                 self.verified_how = Some(word.how.as_str().to_owned());
                 self.evidence = Some(evidence.to_owned());
                 self.verified_by = Some(by.to_owned());
-                self.second_by = None;
+                self.verified_account = Some(account);
+                (self.second_by, self.second_account) = (None, None);
                 self.valid_until = word.until;
                 self.state = if two_person { EntryState::Unverified } else { EntryState::Verified };
             }
@@ -357,6 +369,7 @@ impl Entry {
         self.voice_count = 0;
         (self.csid, self.state_reason, self.verified_how, self.evidence) = (None, None, None, None);
         (self.verified_by, self.second_by, self.verified_at, self.valid_until) = (None, None, None, None);
+        (self.verified_account, self.second_account) = (None, None);
     }
 
     fn held(&self, hold: Hold, two_person: bool) -> Held {
@@ -391,8 +404,10 @@ impl Entry {
 /// One person's word for a number.
 #[derive(Debug, Clone, Copy)]
 pub struct Word<'a> {
-    /// Who.
+    /// Who, as receipts call them.
     pub by: &'a str,
+    /// Under which account: what tells one person from another.
+    pub account: &'a str,
     /// How it was checked.
     pub how: VerifiedHow,
     /// What shows it.

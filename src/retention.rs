@@ -3,7 +3,9 @@
 //! A Submission's documents are gone within `retention.documents` (at most 30 minutes) of its final state: its key is
 //! destroyed in the database first, which makes every sealed file and sealed fact of it unreadable at once, then the files are
 //! unlinked. A crash between the two is made up for at the next start. The provider's copies are deleted as soon as a Job is
-//! final. What stays is what the receipt says: numbers, times, counts, digests.
+//! final. What stays is what the receipt says: numbers, times, counts, digests; of names and references, marks. Result files that
+//! wait to be picked up have keys of their own, which end with them. Rows go after `retention.records`, and the proof of
+//! what was sent, receipts and ledger, only after `retention.proofs`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,8 +21,9 @@ use crate::config::Config;
 use crate::crash::reached;
 use crate::delivery::AskError;
 use crate::delivery::worker::Providers;
+use crate::intake::Seen;
 use crate::job::{JobId, SubmissionId};
-use crate::spool::Spool;
+use crate::spool::{Purpose, Spool};
 use crate::store::{ProviderCopy, Store, StoreError};
 use crate::text::counted;
 
@@ -61,6 +64,8 @@ pub struct Retention {
     pub answered: Arc<Notify>,
     /// Told what wants a person.
     pub alarms: Alarms,
+    /// Names of files that are in memory.
+    pub seen: Seen,
 }
 
 /// Why a round was cut short; the next one goes on.
@@ -174,16 +179,24 @@ impl Retention {
         if *traces {
             *traces = !self.store.scrub().await?;
         }
-        let results = now.checked_sub(self.config.retention.results.signed()).unwrap_or(Timestamp::MIN);
-        self.store.expire_results(results).await?;
-        let repeats = now.checked_sub(self.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
+        let before = |kept: SignedDuration| now.checked_sub(kept).unwrap_or(Timestamp::MIN);
+        let kept = &self.config.retention;
+        let (results, repeats) = (before(kept.results.signed()), before(kept.repeats.signed()));
+        let mut gone = self.store.expire_results(results).await?;
         self.store.forget_source_keys(repeats).await?;
-        self.store.forget_lines(now.checked_sub(LINES).unwrap_or(Timestamp::MIN)).await?;
+        self.store.forget_lines(before(LINES)).await?;
+        gone += self.store.forget_records(before(kept.records.signed()), AT_ONCE).await?;
+        if let Some(proofs) = kept.proofs {
+            gone += self.store.forget_proofs(before(proofs.signed())).await?;
+        }
+        *traces |= gone > 0;
         Ok(())
     }
 
     async fn destroy(&self, id: SubmissionId) -> Result<(), Trouble> {
-        let names = self.store.destroy_key(id, self.clock.now()).await?;
+        let digests = self.spool.marker(Purpose::Digest);
+        let names = self.store.destroy_key(id, digests, self.clock.now()).await?;
+        self.seen.forget(id);
         reached("retention.key_destroyed");
         for name in &names {
             // Unreadable they are all the same; the next start tries again to remove them.

@@ -22,6 +22,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+mod address;
 mod directory;
 mod error;
 mod keys;
@@ -30,13 +31,14 @@ mod seal;
 mod space;
 mod writer;
 
+pub use address::SealedAddress;
 use directory::DirectorySync;
 pub use error::SpoolError;
 use keys::MasterKeys;
 pub use keys::{Marker, MasterKey, Purpose, SealKey, WrappedKey};
 pub use reader::Reader;
 pub use space::Reservation;
-pub use writer::{Sealed, Sealing, Writer};
+pub use writer::{Resting, Sealed, Sealing, Writer};
 
 /// The sealed spool. A cheap handle.
 #[derive(Clone)]

@@ -27,6 +27,7 @@ mod outbox;
 mod providers;
 mod queue;
 mod recipients;
+mod records;
 mod sqlite;
 mod steps;
 mod submissions;
@@ -42,11 +43,12 @@ pub use ledger::LedgerRow;
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
 pub use media::Fetch;
 pub use news::Heard;
-pub use outbox::{AnswerRow, OutboxRow, Queue, ResultRow};
+pub use outbox::{Again, AnswerRow, NewResult, OutboxRow, Queue, ResultRow, SealedResult};
 pub use providers::{Condition, ProviderRow};
 pub use queue::{Room, Rooms};
+pub use records::Former;
 pub use steps::{Opening, Saved};
-pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict};
+pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict, is_mark};
 pub use turned_away::RefusedAtOnce;
 
 /// Why a query failed.

@@ -255,12 +255,35 @@ fn two_persons_verify_where_the_policy_says_so() {
     let text = std::fs::read_to_string(office.config()).unwrap();
     std::fs::write(office.config(), text.replace("[policy]", "[policy]\ntwo_person = true")).unwrap();
     office.run(&["recipient", "add", "--name", "Mercy", "--number", "+12125550100"]).ok();
-    let by = |name| {
-        office.run(&["recipient", "verify", "mercy", "--how", "letter", "--evidence", "x", "--by", name])
+    // As sudo leaves it for a command that it runs as root; USER is anybody's to set.
+    let verify = |uid: &str, name: &str| {
+        let config = office.config().display().to_string();
+        let arguments = [
+            "recipient",
+            "verify",
+            "mercy",
+            "--how",
+            "letter",
+            "--evidence",
+            "x",
+            "--by",
+            name,
+            "--config",
+            &config,
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_faxbridge"));
+        let ran = command.args(arguments).env("SUDO_UID", uid).env("SUDO_USER", name).env("USER", name);
+        Ran::from(ran.output().unwrap())
     };
-    assert!(by("jane").ok().out.contains("second person"));
-    assert_eq!(by("Jane").status, 2, "one person is not two");
-    assert!(by("bob").ok().out.contains("faxes may be sent there"));
+    assert!(rustix::process::geteuid().is_root(), "only root is believed whom sudo names");
+    assert!(verify("4001", "jane").ok().out.contains("second person"));
+    assert_eq!(verify("4002", "Jane").status, 2, "one person is not two");
+    let typed = verify("4001", "bob");
+    assert_eq!(typed.status, 2, "two names of one account are one person");
+    assert!(typed.err.contains("jane has verified this number already"), "{}", typed.err);
+    assert!(verify("4002", "bob").ok().out.contains("faxes may be sent there"));
+    let shown = office.run(&["recipient", "show", "mercy"]).ok().out;
+    assert!(shown.contains("jane, under uid:4001") && shown.contains("bob, under uid:4002"), "{shown}");
 }
 
 #[test]
@@ -392,4 +415,18 @@ fn what_is_sent_without_a_daemon_is_kept_and_said_so() {
     let shown = office.run(&["job", "show", &id, "--json"]).ok().records();
     assert_eq!((&shown[0]["submission"], &shown[0]["verdict"]), (&id.into(), &Value::Null));
     assert_eq!(office.run(&["send", "--to", "mercy", "--from", "scans", &pdf]).status, 1);
+}
+
+#[test]
+fn limits_that_are_lower_already_are_kept() {
+    let office = Office::new();
+    let mail = office.mail("a.eml", "mercy-radiology@fax.clinic.example");
+    let (out, config) = (office.dir.path().join("out"), office.config());
+    // As `ulimit` in a shell or LimitCPU of a unit leave them: lower than what a document worker asks for itself.
+    let script = "ulimit -t 30; ulimit -n 64; ulimit -c 0; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_faxbridge"), "preview", "--json", "--out"]);
+    command.args([&out, &mail]).arg("--config").arg(config);
+    let ran = Ran::from(command.output().unwrap()).ok();
+    assert_eq!(ran.records()[0]["packet"]["pages"], 4, "{}{}", ran.out, ran.err);
 }

@@ -68,7 +68,6 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
             source_keys: SourceKeys::default(),
             sender: "command line".into(),
             receipt_to: None,
-            message_id: None,
             accepted_at: now,
             wrapped_key,
             facts: Vec::new(),

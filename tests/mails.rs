@@ -275,10 +275,10 @@ async fn the_daemon_does_what_preview_says() {
     assert!(wrong.is_empty(), "{} differences:\n{}\n", wrong.len(), wrong.join("\n"));
     // Machines hear nothing; whoever wrote a mail that is not faxed as it is, hears why.
     let told = |submission: &Submission| {
-        let id = submission.message_id.as_deref().unwrap_or("none");
-        !stage.answers(id).is_empty()
+        let id = stage.facts(submission).message_id;
+        !stage.answers(id.as_deref().unwrap_or("none")).is_empty()
     };
-    for submission in submissions.iter().filter(|one| one.message_id.is_some()) {
+    for submission in submissions.iter().filter(|one| stage.facts(one).message_id.is_some()) {
         let name = accepted[&submission.id];
         if matches!(shown[name].verdict.as_str(), "refused" | "held") {
             let what = format!("an answer to {name}");

@@ -358,7 +358,6 @@ async fn who_asked_for_delivery_notices_gets_the_receipt_in_that_shape() {
     stage.final_receipt("<2@clinic.example>").await;
     stage.final_receipt("<3@clinic.example>").await;
     let silent = stage.submissions().await.into_iter().next().unwrap();
-    assert_eq!(silent.message_id.as_deref(), Some("<4@clinic.example>"));
     stage
         .until("the record of what is not mailed", async || {
             stage.store.receipt(silent.id).await.unwrap().filter(|body| body.contains("\"busy\""))

@@ -12,7 +12,7 @@ use faxbridge::config::Config;
 use faxbridge::intake::{Intake, ResultFile, SubmissionFacts, sftp};
 use faxbridge::routing::Rules;
 use faxbridge::spool::{MasterKey, Spool, WrappedKey};
-use faxbridge::store::{Store, SubmissionFilter};
+use faxbridge::store::{NewResult, Store, SubmissionFilter};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -62,12 +62,20 @@ impl Server {
         let (clock, arrived) = (Arc::new(SystemClock), Arc::new(Notify::new()));
         let intake =
             Intake::new(Arc::clone(&config), store.clone(), spool.clone(), rules, clock, arrived).unwrap();
-        let key = sftp::hostkey::load_or_make(&folder.path().join("host_key")).unwrap();
+        let section = config.sftp.clone().unwrap();
+        let keys = sftp::hostkey::HostKeys::load_or_make(&section, folder.path()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let section = config.sftp.clone().unwrap();
-        let serving = tokio::spawn(sftp::serve(listener, section, key, intake, Arc::default(), stopped));
+        let serving = tokio::spawn(sftp::serve(
+            listener,
+            sftp::Door::Modern,
+            section,
+            keys,
+            intake,
+            Arc::default(),
+            stopped,
+        ));
         Server { folder, store, spool, address, stop, serving }
     }
 
@@ -171,7 +179,8 @@ async fn openssh_puts_renames_and_picks_up() {
     assert_eq!(server.accepted().await.len(), 3);
 
     let sealed = ResultFile::seal(&server.spool, "1", "b.json", b"{}").unwrap();
-    server.store.record_sent("1", Some(("billing".into(), sealed)), SystemClock.now()).await.unwrap();
+    let result = NewResult { owner: "billing".into(), sealed };
+    server.store.record_sent("1", Some(result), SystemClock.now()).await.unwrap();
     let done = server.batch("cd results\nget b.json local/b.json\nrm b.json\nls\n").await;
     assert!(done.status.success(), "{}", said(&done));
     assert_eq!(fs::read(server.path("local/b.json")).unwrap(), b"{}");

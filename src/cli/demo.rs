@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use faxbridge::clock::{SharedClock, SystemClock};
+use faxbridge::daemon;
 use faxbridge::delivery::simulator::server;
 use faxbridge::job;
 use faxbridge::store::Store;
@@ -26,10 +27,11 @@ mod papers;
 mod place;
 mod proof;
 
+use super::load;
 use cases::{CASES, Case, Promise, SFTP_USER, Way};
 use child::Bridge;
 use clients::{Mail, Sftp};
-use follow::{Followed, Follower, Table};
+use follow::{Eyes, Followed, Follower, Table};
 use mailbox::Mailbox;
 use place::{Fill, Place};
 
@@ -66,7 +68,9 @@ async fn show(arguments: Arguments) -> anyhow::Result<()> {
     let table = Table::new(start);
     table.head();
     let message_ids = stage.send_all(&bridge, &place, &table).await?;
-    let mut follower = Follower::new(&store, &stage.mailbox, &table, &clock, message_ids);
+    let spool = daemon::open_spool(&load(&place.config())?).map_err(anyhow::Error::msg)?;
+    let eyes = Eyes { store: &store, spool: &spool, mailbox: &stage.mailbox };
+    let mut follower = Follower::new(eyes, &table, &clock, message_ids);
     follower.follow(&mut bridge, start + AT_MOST).await?;
     let followed = follower.followed;
     let records = stage.records(&bridge, &place, &store, &followed).await?;

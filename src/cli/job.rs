@@ -17,6 +17,7 @@ use super::{Bridge, ConfigFile, Misuse};
 use words::state_words;
 
 mod change;
+mod look_alikes;
 mod show;
 pub(super) mod words;
 
@@ -228,7 +229,7 @@ fn listed(job: &Job) -> serde_json::Value {
         "cancel": job.cancel,
         "pages": job.packet.as_ref().map(|packet| packet.pages),
         "cover_pages": job.packet.as_ref().map(|packet| packet.cover_pages),
-        "sha256": job.packet.as_ref().map(|packet| &packet.document.sha256),
+        "sha256": job.packet.as_ref().and_then(|packet| packet.document.digest()),
         "made_at": job.made_at.to_string(),
         "deadline": job.deadline.to_string(),
         "priority": job.priority.as_str(),

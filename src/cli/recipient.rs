@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::listing::{Table, Times, count, plain, print, say};
-use super::{ConfigFile, Misuse, Register, actor};
+use super::{ConfigFile, Misuse, Register, SystemAccount, actor};
 
 /// The columns of an exported list, which are those that `import` takes.
 const COLUMNS: [&str; 8] =
@@ -123,9 +123,10 @@ struct Verify {
     /// What shows it: URL, date of the document, who was spoken to
     #[arg(long, value_name = "TEXT")]
     evidence: String,
-    /// Who checked it
+    /// Who checked it, as receipts are to call them; the name of the account that runs this when left out. Two persons, where the
+    /// policy wants two, are two accounts
     #[arg(long, value_name = "NAME")]
-    by: String,
+    by: Option<String>,
     /// Last day on which that holds, as 2027-12-31; without end when left out
     #[arg(long, value_name = "DATE")]
     until: Option<Date>,
@@ -254,8 +255,8 @@ impl Desk {
             ("as typed", Some(entry.typed.clone())),
             ("far end", entry.csid.clone()),
             ("state", Some(self.state_words(&entry))),
-            ("verified by", entry.verified_by.clone()),
-            ("second person", entry.second_by.clone()),
+            ("verified by", person(&entry.verified_by, &entry.verified_account)),
+            ("second person", person(&entry.second_by, &entry.second_account)),
             ("how", entry.verified_how.clone()),
             ("evidence", entry.evidence.clone()),
             ("verified", time(entry.verified_at)),
@@ -317,7 +318,7 @@ impl Desk {
         self.insert(vec![entry.clone()]).await?;
         say(format_args!("Added {}: {} at {}.", entry.key, plain(&entry.name), number_words(&entry.number)))?;
         say(format_args!(
-            "Nothing is faxed to it before its number is verified: faxbridge recipient verify {} --how HOW --evidence TEXT --by NAME",
+            "Nothing is faxed to it before its number is verified: faxbridge recipient verify {} --how HOW --evidence TEXT",
             entry.key
         ))
     }
@@ -361,16 +362,19 @@ impl Desk {
     async fn verify(&self, verify: &Verify) -> anyhow::Result<()> {
         let mut entry = self.entry(&verify.key).await?;
         let until = verify.until.map(|day| self.times.end_of(day)).transpose()?;
-        let word = Word { by: &verify.by, how: verify.how.into(), evidence: &verify.evidence, until };
+        let account = SystemAccount::acting();
+        let by = verify.by.clone().unwrap_or_else(|| account.name());
+        let (how, evidence) = (verify.how.into(), verify.evidence.as_str());
+        let word = Word { by: &by, account: &account.id(), how, evidence, until };
         let now = self.now();
         let state = entry.verify(&word, self.two_person(), now).map_err(|fault| Misuse(fault.to_string()))?;
         self.register.store.put_recipient(entry.clone(), &actor(), "recipient verified", now).await?;
         let (key, number) = (&entry.key, number_words(&entry.number));
         if state != EntryState::Verified {
             return say(format_args!(
-                "{key}: {number} is verified by {}. The policy wants a second person's word before anything is faxed there: \
-                 faxbridge recipient verify {key} --by ANOTHER NAME ...",
-                plain(&verify.by)
+                "{key}: {number} is verified by {}. The policy wants a second person's word before anything is faxed there, under \
+                 another account of this system than {account}: faxbridge recipient verify {key} ...",
+                plain(&by)
             ));
         }
         let until =
@@ -460,6 +464,12 @@ impl Desk {
     async fn export(&self) -> anyhow::Result<()> {
         print(csv(&self.register.store.recipients().await?))
     }
+}
+
+/// A person as named, and the account under which they said so.
+fn person(name: &Option<String>, account: &Option<String>) -> Option<String> {
+    let name = name.as_ref()?;
+    Some(account.as_ref().map_or(name.clone(), |account| format!("{name}, under {account}")))
 }
 
 fn count_held(n: usize) -> String {

@@ -50,7 +50,7 @@ impl Rig {
             Spool::open(folder.path().join("spool"), MasterKey::from_bytes(&[7; 32]).unwrap()).unwrap();
         let store = Store::open(folder.path(), "test").await.unwrap();
         let replies = Replies::of(&config, &spool).unwrap();
-        let desk = Desk::new(config, store.clone(), Some(replies.clone()));
+        let desk = Desk::new(config, store.clone(), spool.clone());
         let entry = |key: &str, number: &str, state| Entry {
             key: key.into(),
             name: key.into(),
@@ -65,7 +65,9 @@ impl Rig {
             verified_how: Some("website".into()),
             evidence: None,
             verified_by: Some("test".into()),
+            verified_account: None,
             second_by: None,
+            second_account: None,
             verified_at: Some(at(-100)),
             valid_until: None,
             notes: None,
@@ -89,8 +91,7 @@ impl Rig {
             source: "smtp".into(),
             source_keys: SourceKeys::default(),
             sender: sender.into(),
-            receipt_to: Some(receipt_to.into()),
-            message_id: None,
+            receipt_to: Some(self.spool.seal_address(receipt_to).unwrap()),
             accepted_at: at(0),
             wrapped_key: self.spool.new_key().unwrap().1.0,
             facts: vec![],

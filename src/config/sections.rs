@@ -121,6 +121,10 @@ pub struct Retention {
     /// Mails in the folders that fetched mailboxes are sorted into are deleted there this long after they were moved. Left
     /// out, never.
     pub mailboxes: Option<Duration>,
+    /// Rows of submissions, jobs, attempts and answers are deleted this long after their documents.
+    pub records: Duration,
+    /// Signed receipts and the ledger are deleted after this. Left out, never.
+    pub proofs: Option<Duration>,
 }
 
 impl Default for Retention {
@@ -131,6 +135,8 @@ impl Default for Retention {
             refused: Duration::hours(14 * 24),
             repeats: Duration::hours(24),
             mailboxes: None,
+            records: Duration::hours(400 * 24),
+            proofs: None,
         }
     }
 }
@@ -149,9 +155,9 @@ pub struct Limits {
     pub worker_memory: Bytes,
     /// Time a document worker may take for one submission.
     pub worker_time: Duration,
-    /// Document worker processes at once.
+    /// Document worker processes at once; one more for a sender who has none, where all of them are slow.
     pub workers: usize,
-    /// Free space below which submissions are refused for now; 0 for none.
+    /// Space on the disk that neither submissions nor what is made of them may take.
     pub disk_reserve: Bytes,
 }
 
@@ -175,25 +181,52 @@ impl Default for Limits {
 pub struct Sftp {
     /// Addresses to listen on; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
+    /// The same for users with `sftp_legacy`: what old clients speak is spoken here, and nowhere else.
+    #[serde(default)]
+    pub listen_legacy: Vec<SocketAddr>,
     /// Host key, OpenSSH format; made at the first start. Default: `ssh_host_ed25519_key` in the data folder.
     pub host_key: Option<PathBuf>,
     /// Sessions at once.
     #[serde(default = "Sftp::default_sessions")]
     pub max_sessions: usize,
     /// Sessions at once from one address.
-    #[serde(default = "Sftp::default_sessions")]
+    #[serde(default = "Sftp::default_sessions_per_address")]
     pub max_sessions_per_address: usize,
+    /// Networks of proxies and of routers that translate addresses: many clients have one address there.
+    #[serde(default)]
+    pub gateways: Vec<String>,
+    /// Sessions at once from one address of `gateways`.
+    #[serde(default = "Sftp::default_sessions_per_gateway")]
+    pub max_sessions_per_gateway: usize,
     /// A session that is silent for this long is closed.
     #[serde(default = "Sftp::default_idle")]
     pub idle: Duration,
+    /// An upload that lies under a temporary name for this long is removed, and its user told.
+    #[serde(default = "Sftp::default_temporary_for")]
+    pub temporary_for: Duration,
+    /// What one user's uploads that are not accepted yet may take on disk.
+    #[serde(default = "Sftp::default_unaccepted")]
+    pub max_unaccepted: Bytes,
 }
 
 impl Sftp {
     fn default_sessions() -> usize {
+        200
+    }
+    fn default_sessions_per_address() -> usize {
+        20
+    }
+    fn default_sessions_per_gateway() -> usize {
         100
     }
     fn default_idle() -> Duration {
         Duration::minutes(10)
+    }
+    fn default_temporary_for() -> Duration {
+        Duration::hours(4)
+    }
+    fn default_unaccepted() -> Bytes {
+        Bytes::mebibytes(2048)
     }
 }
 
@@ -258,6 +291,9 @@ pub struct Rule {
     pub number: Option<String>,
     /// Sender's reference on cover and receipt; may hold captures.
     pub reference: Option<String>,
+    /// Whether the receipt that is kept shows the reference in clear; otherwise a mark of it.
+    #[serde(default)]
+    pub keep_reference: bool,
     /// Patient or claim identifier on the cover; may hold captures.
     pub identifier: Option<String>,
     /// What that identifier is called on the cover, as `Claim`.

@@ -222,7 +222,7 @@ from = "Fax <fax@example.com>"
         r#"32: rule[2].recipient: is missing: the rule must capture {recipient} or {number}, or say recipient = or number ="#,
         r#"35: rule[2].require_sender[1]: found "desks", which no [[sender]] is called; allowed: "desk"; did you mean "desk"?"#,
         r#"36: rule[2].reference: uses {account}, which no pattern of this rule captures"#,
-        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, identifier, identifier_label, body_on_cover, body_as_pages, cover_may_be_left_out, subject_on_cover, pages, providers"#,
+        r#"37: rule[2].colour: unknown key; allowed here: name, source, to, subject, file, require_sender, recipient, number, reference, keep_reference, identifier, identifier_label, body_on_cover, body_as_pages, cover_may_be_left_out, subject_on_cover, pages, providers"#,
         r#"40: provider.main.kind: found "pigeon"; allowed: simulator, sinch, telnyx, phaxio, interfax, faxplus, srfax, signalwire, hylafax"#,
         r#"41: provider.main.url: found "ftp://x"; allowed: an https:// or http:// URL with a host, as "https://fax.example.com/api""#,
         r#"44: receipt.relay: found "mail.example.com"; allowed: host:port, as "mail.example.com:587" or "127.0.0.1:25""#,
@@ -338,6 +338,14 @@ fn single_faults_with_their_lines() {
         ),
         ("organisation = 1", "9: store.organisation: unknown key; allowed here: data_dir, master_key"),
         ("[organisation]\nname = \"x\"", "9: organisation: unknown key; allowed here: organization, "),
+        (
+            "[retention]\nrecords = \"3 days\"",
+            "10: retention.records: found 3 days; allowed: at least retention.results (7 days), for which these rows are needed",
+        ),
+        (
+            "[retention]\nproofs = \"1 day\"",
+            "10: retention.proofs: found 1 day; allowed: at least retention.records (400 days), so that no job outlives its proof",
+        ),
         ("[retention]\nresults = \"0 s\"", "10: retention.results: found \"0 s\"; allowed: more than zero"),
         (
             "[webhook]\nlisten = \"[::1]:1\"\npublic_url = \"fax.example.com\"",

@@ -9,6 +9,8 @@ use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::process::wipe_stack;
+
 /// "Nice" value: a processor that both want goes to the sessions for nine tenths of the time. Never all of it, so that
 /// documents go on being prepared under any load.
 const NICE: i32 = 10;
@@ -28,6 +30,8 @@ impl Backstage {
             .thread_name("backstage")
             .max_blocking_threads(BLOCKING)
             .on_thread_start(step_back)
+            .on_thread_park(wipe_stack)
+            .on_thread_stop(wipe_stack)
             .enable_all()
             .build()?;
         Ok(Backstage { handle: runtime.handle().clone(), runtime: Some(runtime) })

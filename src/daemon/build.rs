@@ -8,7 +8,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use russh::keys::PrivateKey;
 use rustls::ServerConfig;
 use zeroize::Zeroizing;
 
@@ -19,8 +18,9 @@ use crate::config::{self, Config, Fault, Loaded};
 use crate::cover::Fonts;
 use crate::delivery::worker::Providers;
 use crate::delivery::{self, Provider};
+use crate::intake::sftp::hostkey::HostKeys;
 use crate::intake::smtp::{Certificate, Partners, Server, Tls};
-use crate::intake::{self, Intake, imap, sftp};
+use crate::intake::{self, Intake, imap};
 use crate::oauth::{self, Keeper, Sources};
 use crate::packet::{Workshop, WorkshopLimits};
 use crate::prepare::Preparer;
@@ -29,7 +29,6 @@ use crate::prepare::turns::SPARE_WORKERS;
 use crate::receipt::SigningKey;
 use crate::receipt::outbox::Outbox;
 use crate::receipt::relay::token_map;
-use crate::receipt::reply::Replies;
 use crate::routing::Rules;
 
 /// See the module.
@@ -40,7 +39,7 @@ pub struct Built {
     pub(super) intake: Intake,
     pub(super) smtp: Option<Server>,
     /// `None` too where a look must not make the key.
-    pub(super) host_key: Option<PrivateKey>,
+    pub(super) host_keys: Option<HostKeys>,
     pub(super) webhook_tls: Option<Arc<ServerConfig>>,
     pub(super) media_tls: Option<Arc<ServerConfig>>,
     /// To be looked after: a renewed one is in use within moments.
@@ -62,8 +61,16 @@ impl std::fmt::Debug for Built {
 pub async fn build(loaded: Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
     let strangers = strangers(&loaded, ground).await;
     let (ground, whole) = (ground.clone(), loaded.fault("", "cannot be put together"));
+    let Ok(reading) = Arc::clone(&ground.reading).try_acquire_owned() else {
+        let sentence = "a file that the configuration names was asked for before and still does not answer; look at its file system";
+        return Err(vec![loaded.fault("", sentence)]);
+    };
     // Files are read on the way, which may take its time.
-    let built = tokio::task::spawn_blocking(move || put_together(&loaded, &ground));
+    let built = tokio::task::spawn_blocking(move || {
+        let built = put_together(&loaded, &ground);
+        drop(reading);
+        built
+    });
     match (built.await, strangers) {
         (Ok(Ok(built)), strangers) if strangers.is_empty() => Ok(built),
         (Ok(Ok(_)), strangers) => Err(strangers),
@@ -140,12 +147,14 @@ fn put_together(loaded: &Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
             Arc::clone(&ground.clock),
             Arc::clone(&ground.arrived),
         );
-        faults.some("sender", intake).map(|i| i.telling(Arc::clone(&ground.arrivals), ground.alarms.clone()))
+        let intake = faults.some("sender", intake);
+        let intake = intake.map(|i| i.telling(Arc::clone(&ground.arrivals), ground.alarms.clone()));
+        intake.map(|i| i.remembering(ground.seen.clone()))
     };
     let mut doors = Doors { faults: &mut faults, certificates: Vec::new() };
     let (smtp, webhook_tls, media_tls) = doors.open(&config, intake.as_ref());
     let certificates = doors.certificates;
-    let host_key = host_key(&config, ground, &mut faults);
+    let host_keys = host_keys(&config, ground, &mut faults);
     for (name, section) in &config.imap {
         let source = section.oauth.as_ref().map(|oauth| tokens.get(oauth).cloned());
         // Without its token there is nothing to add to what was said about that.
@@ -164,7 +173,7 @@ fn put_together(loaded: &Loaded, ground: &Ground) -> Result<Built, Vec<Fault>> {
             tokens,
             intake,
             smtp,
-            host_key,
+            host_keys,
             webhook_tls,
             media_tls,
             certificates,
@@ -312,14 +321,12 @@ impl Doors<'_, '_> {
     }
 }
 
-fn host_key(config: &Config, ground: &Ground, faults: &mut Faults<'_>) -> Option<PrivateKey> {
+fn host_keys(config: &Config, ground: &Ground, faults: &mut Faults<'_>) -> Option<HostKeys> {
     let section = config.sftp.as_ref()?;
-    let usual = || config.store.data_dir.join("ssh_host_ed25519_key");
-    let path = section.host_key.clone().unwrap_or_else(usual);
-    if ground.lock.is_none() && !path.exists() {
+    if ground.lock.is_none() && !HostKeys::are_there(section, &config.store.data_dir) {
         return None;
     }
-    faults.some("sftp.host_key", sftp::hostkey::load_or_make(&path))
+    faults.some("sftp.host_key", HostKeys::load_or_make(section, &config.store.data_dir))
 }
 
 fn preparer(
@@ -340,13 +347,12 @@ fn preparer(
     let planner = Planner::new(Arc::clone(config), ground.store.clone(), rules);
     let planner = faults.some("organization.country", planner);
     let fonts = faults.some("cover.fonts", Fonts::with_files(&config.cover.fonts));
-    let replies = Replies::of(config, &ground.spool);
     Some(Preparer {
         store: ground.store.clone(),
         spool: ground.spool.clone(),
         workshop,
         planner: planner?,
-        commands: commands::Desk::new(Arc::clone(config), ground.store.clone(), replies),
+        commands: commands::Desk::new(Arc::clone(config), ground.store.clone(), ground.spool.clone()),
         fonts: Arc::new(fonts?),
         config: Arc::clone(config),
         clock: Arc::clone(&ground.clock),

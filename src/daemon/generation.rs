@@ -25,7 +25,7 @@ use crate::delivery::media::{Host, Media};
 use crate::delivery::webhook::{self, Hooks};
 use crate::delivery::worker::Worker;
 use crate::intake::smtp::{Door, LOOK_EVERY};
-use crate::intake::{self, imap, sftp};
+use crate::intake::{self, Intake, imap, sftp};
 use crate::listener::Socket;
 use crate::retention::Retention;
 use crate::spool::Purpose;
@@ -42,6 +42,7 @@ const HAND_OVER: Duration = Duration::from_secs(20);
 pub(super) struct Generation {
     pub(super) config: Arc<Config>,
     pub(super) addresses: Addresses,
+    pub(super) intake: Intake,
     close: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     parts: JoinSet<String>,
@@ -78,6 +79,7 @@ impl Generation {
         let mut this = Generation {
             config: Arc::clone(&built.config),
             addresses: addresses(&bound),
+            intake: built.intake.clone(),
             close: watch::channel(false).0,
             stop: watch::channel(false).0,
             parts: JoinSet::new(),
@@ -85,7 +87,7 @@ impl Generation {
         };
         ground.tokens().clone_from(&built.tokens);
         for certificate in &built.certificates {
-            let watched = Arc::clone(certificate).watch(LOOK_EVERY, this.stop.subscribe());
+            let watched = Arc::clone(certificate).watch(LOOK_EVERY, this.close.subscribe());
             this.run("looking after a TLS certificate ended", watched);
         }
         let hooks = this.hooks(ground);
@@ -227,7 +229,8 @@ impl Generation {
             "smtp.listen" => self.open_smtp(way, Door::Smtp, doors),
             "smtp.listen_tls" => self.open_smtp(way, Door::Tls, doors),
             "smtp.listen_lmtp" => self.open_smtp(way, Door::Lmtp, doors),
-            "sftp.listen" => self.open_sftp(way, doors),
+            "sftp.listen" => self.open_sftp(way, sftp::Door::Modern, doors),
+            "sftp.listen_legacy" => self.open_sftp(way, sftp::Door::Legacy, doors),
             "webhook.listen" => self.open_webhook(way, doors),
             _ => self.open_media(way, doors),
         }
@@ -243,11 +246,13 @@ impl Generation {
         self.run("the SMTP listener ended", async move { server.serve(socket, door, stop).await });
     }
 
-    fn open_sftp(&mut self, way: Way, Doors { built, ground, .. }: &Doors<'_>) {
-        let (Some(section), Some(key)) = (built.config.sftp.clone(), built.host_key.clone()) else { return };
+    fn open_sftp(&mut self, way: Way, door: sftp::Door, Doors { built, ground, .. }: &Doors<'_>) {
+        let (Some(section), Some(keys)) = (built.config.sftp.clone(), built.host_keys.clone()) else {
+            return;
+        };
         let (socket, stop) = (self.socket(way), self.stop.subscribe());
         let shelves = Arc::clone(&ground.shelves);
-        let served = sftp::serve(socket, section, key, built.intake.clone(), shelves, stop);
+        let served = sftp::serve(socket, door, section, keys, built.intake.clone(), shelves, stop);
         self.run("the SFTP server ended", served);
     }
 
@@ -346,6 +351,7 @@ pub(super) fn retention(built: &Built, ground: &Ground) -> Retention {
         clock: Arc::clone(&ground.clock),
         answered: Arc::clone(&ground.answered),
         alarms: ground.alarms.clone(),
+        seen: ground.seen.clone(),
     }
 }
 
@@ -357,6 +363,7 @@ fn addresses(bound: &Bound) -> Addresses {
             "smtp.listen_tls" => addresses.smtp_tls.push(way.address),
             "smtp.listen_lmtp" => addresses.lmtp.push(way.address),
             "sftp.listen" => addresses.sftp.push(way.address),
+            "sftp.listen_legacy" => addresses.sftp_legacy.push(way.address),
             "webhook.listen" => addresses.webhook = Some(way.address),
             _ => addresses.media = Some(way.address),
         }

@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
-use super::StartError;
 use super::listeners::Listeners;
+use super::{StartError, upgrade};
 use crate::alarm::Alarms;
 use crate::clock::{self, Clock as _, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
-use crate::intake::Arrivals;
 use crate::intake::sftp::Shelves;
+use crate::intake::{Arrivals, Seen};
 use crate::oauth::Sources;
-use crate::spool::{MasterKey, Purpose, Spool};
+use crate::spool::{MasterKey, Spool};
 use crate::store::Store;
 
 /// Two seconds, in which a child gets its turn on any machine.
@@ -35,6 +35,8 @@ pub struct Ground {
     pub(super) spool: Spool,
     pub(super) clock: SharedClock,
     pub(super) alarms: Alarms,
+    /// Names of open drops that are in memory.
+    pub(super) seen: Seen,
     pub(super) arrivals: Arc<Arrivals>,
     pub(super) arrived: Arc<Notify>,
     pub(super) made: Arc<Notify>,
@@ -48,6 +50,8 @@ pub struct Ground {
     pub(super) tokens: Arc<Mutex<Sources>>,
     /// This executable, for the processes that open documents.
     pub(super) program: PathBuf,
+    /// Held while the files of a configuration are read: one that hangs must not take a thread at every try.
+    pub(super) reading: Arc<Semaphore>,
     /// A configuration is at work on it.
     pub(super) serves: Arc<AtomicBool>,
     /// One daemon per data folder, for as long as this is held; `None` for a look, which makes and changes nothing.
@@ -66,10 +70,7 @@ impl Ground {
         let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
-        store
-            .key_former_sources(&spool.marker(Purpose::Source))
-            .await
-            .map_err(|e| StartError::new("database", e))?;
+        upgrade::seal(&store, &spool).await.map_err(|e| StartError::new("database", e))?;
         meet_origin(dir, &store).await?;
         let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
         if dropped > 0 {
@@ -106,6 +107,7 @@ impl Ground {
             spool,
             clock: Arc::new(SystemClock),
             alarms: Alarms::default(),
+            seen: Seen::default(),
             arrivals: Arc::default(),
             arrived: Arc::default(),
             made: Arc::default(),
@@ -115,6 +117,7 @@ impl Ground {
             listeners: Arc::default(),
             tokens: Arc::default(),
             program,
+            reading: Arc::new(Semaphore::new(1)),
             serves: Arc::default(),
             lock: lock.map(Arc::new),
         }

@@ -28,6 +28,7 @@ pub(super) fn wanted(config: &Config) -> Vec<Wanted> {
     }
     if let Some(sftp) = &config.sftp {
         all.extend(sftp.listen.iter().map(|at| ("sftp.listen", *at)));
+        all.extend(sftp.listen_legacy.iter().map(|at| ("sftp.listen_legacy", *at)));
     }
     all.extend(config.webhook.iter().map(|webhook| ("webhook.listen", webhook.listen)));
     all.extend(config.media.iter().map(|media| ("media.listen", media.listen)));

@@ -18,35 +18,33 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use jiff::SignedDuration;
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-use notify::{RecursiveMode, Watcher};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::claim::{Claim, Claimed, Claims};
-use self::content::Content;
+use self::claim::{Claim, Claims};
 use self::dir::Dir;
 use self::evidence::{Evidence, Look, Odd, Print, Step, Why};
+use self::listing::{digest_of, look_at};
+use self::notices::{Notices, watcher};
 use super::sftp::names;
-use super::{Accepted, Arrival, Intake, Refusal, Source, TurnedAway};
+use super::{Intake, Refusal, Source, TurnedAway};
 use crate::alarm::Alarm;
-use crate::spool::hex;
-use crate::{config, crash};
+use crate::config;
 
 mod claim;
 mod content;
 mod dir;
 mod evidence;
 mod keep;
+mod listing;
+mod notices;
 mod results;
+mod take;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -57,18 +55,18 @@ pub use results::write_result;
 pub use thread::FileThread;
 pub use trust::{Untrusted, trusted, trusted_by};
 
-/// Bytes read at a time.
-const CHUNK: usize = 256 << 10;
-/// Names that wait for us; beyond that, files are found by the scan.
-const WAITING_NAMES: usize = 10_000;
 /// Entries of a folder that are looked at; more want a person.
 const MOST: usize = 50_000;
-/// Entries that are told of between two scans.
+/// Entries that are told of between two scans, and within an hour: whoever fills a folder with links is not to fill a disk with
+/// results.
 const TOLD_AT_ONCE: usize = 40;
+const TOLD_AN_HOUR: usize = 500;
 /// Between two looks for results and refused files that are too old.
 const KEEPING: Duration = Duration::from_secs(60 * 60);
 /// A file system that has not answered for this long does not.
 const SLOW: Duration = Duration::from_secs(30);
+/// Tries, a tenth of a second apart, until the former watch of a folder must have ended.
+const BUSY: u32 = 300;
 /// What is in hand when the daemon is stopped gets this much time; a file system that hangs gets no more.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -84,6 +82,7 @@ pub async fn watch(name: String, config: config::Folder, intake: Intake, mut sto
         }
     };
     let watching = async {
+        let mut busy = 0;
         loop {
             let problem = match Folder::open(&name, &config, &intake).await {
                 Ok(mut folder) => match folder.run(&mut stop).await {
@@ -91,7 +90,8 @@ pub async fn watch(name: String, config: config::Folder, intake: Intake, mut sto
                     Err(problem) => problem,
                 },
                 // The former watch, before a reload, is about to end.
-                Err(busy) if busy.kind() == io::ErrorKind::ResourceBusy => {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy && busy < BUSY => {
+                    busy += 1;
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_millis(100)) => continue,
                         () = stopped(&mut stop) => return,
@@ -116,36 +116,6 @@ pub async fn watch(name: String, config: config::Folder, intake: Intake, mut sto
     }
 }
 
-/// What the system told us, until we come to it.
-#[derive(Default)]
-struct Notices {
-    names: Mutex<HashSet<OsString>>,
-    came: Notify,
-}
-
-impl Notices {
-    fn add(&self, event: &notify::Event) {
-        let whole = matches!(
-            event.kind,
-            EventKind::Access(AccessKind::Close(AccessMode::Write))
-                | EventKind::Modify(ModifyKind::Name(RenameMode::To))
-        );
-        if !whole {
-            return;
-        }
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = event.paths.iter().filter_map(|path| path.file_name()).map(OsStr::to_owned);
-        let room = WAITING_NAMES.saturating_sub(names.len());
-        names.extend(new.take(room));
-        drop(names);
-        self.came.notify_one();
-    }
-
-    fn take(&self) -> HashSet<OsString> {
-        std::mem::take(&mut self.names.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 struct Folder<'a> {
     name: &'a str,
     config: &'a config::Folder,
@@ -161,19 +131,11 @@ struct Folder<'a> {
     refusing: Option<String>,
     /// Why a refused file cannot be moved aside, where one cannot.
     unmoved: Option<String>,
-    /// How many were told of since the last scan.
-    told: usize,
+    /// How many were told of since the last scan, and in this hour.
+    told: (usize, usize),
+    /// Why a file could not be taken that will be tried again.
+    trouble: Option<String>,
     kept: Option<Instant>,
-}
-
-/// What became of a claimed file.
-enum End {
-    Accepted(Accepted, String),
-    Refused(Refusal),
-    /// It goes back, to settle anew.
-    Waits(&'static str),
-    /// We may not read it, or can never take it.
-    Odd(Odd),
 }
 
 /// What a scan finds in the folder.
@@ -194,12 +156,17 @@ impl<'a> Folder<'a> {
                 let root = Dir::open(&path)?;
                 let claims = Claims::open(root.clone(), &data, &claims_name)?;
                 results::clear_temporaries(&root)?;
+                if root.facts()?.mode & 0o022 != 0 {
+                    // Before somebody else makes them; where he has, it is told when they are needed.
+                    let _ = root.shared(OsStr::new(results::RESULTS));
+                    let _ = root.shared(OsStr::new(claim::REFUSED));
+                }
                 Ok((root, Arc::new(claims)))
             })
             .await?;
         let evidence = Evidence::new(config.quiet.std(), config.settle.std());
         let notices = Arc::default();
-        let (watcher, refusing, unmoved, told, kept) = (None, None, None, 0, None);
+        let (watcher, refusing, unmoved, trouble, told, kept) = (None, None, None, None, (0, 0), None);
         Ok(Folder {
             name,
             config,
@@ -213,6 +180,7 @@ impl<'a> Folder<'a> {
             refusing,
             unmoved,
             told,
+            trouble,
             kept,
         })
     }
@@ -230,7 +198,7 @@ impl<'a> Folder<'a> {
             if Instant::now() >= scan_at {
                 // Before the scan, so that no file can come between the two unseen.
                 let problem = self.watch_for_notices().await;
-                (self.told, self.unmoved) = (0, None);
+                (self.told.0, self.unmoved, self.trouble) = (0, None, None);
                 let full = self.scan(stop).await?;
                 self.tell_problems(problem, full);
                 scan_at = Instant::now() + self.config.scan.std();
@@ -240,7 +208,8 @@ impl<'a> Folder<'a> {
             self.act_on(noticed, Why::Notice, stop).await?;
             let due = self.evidence.due(Instant::now());
             let found = self.looked_at(due.clone()).await?;
-            for gone in due.iter().filter(|name| !found.iter().any(|(there, ..)| there == *name)) {
+            let there: HashSet<&OsString> = found.iter().map(|(name, ..)| name).collect();
+            for gone in due.iter().filter(|name| !there.contains(name)) {
                 self.evidence.forget(gone);
             }
             self.act_on(found, Why::Scan, stop).await?;
@@ -297,7 +266,15 @@ impl<'a> Folder<'a> {
             .unmoved
             .as_ref()
             .map(|cause| format!("refused files cannot be moved to refused/ in {shown}: {cause}"));
-        let problems: Vec<String> = [full, refusing, unmoved, no_notices].into_iter().flatten().collect();
+        let trouble = self
+            .trouble
+            .as_ref()
+            .map(|error| format!("a file in {shown} cannot be taken, and is tried again: {error}"));
+        let many = (self.told.1 >= TOLD_AN_HOUR).then(|| {
+            format!("{TOLD_AN_HOUR} things in {shown} that are no files to fax were told of within an hour; more are not")
+        });
+        let problems: Vec<String> =
+            [full, many, refusing, unmoved, trouble, no_notices].into_iter().flatten().collect();
         if problems.is_empty() {
             self.intake.alarms().clear(&alarm);
         } else {
@@ -360,159 +337,14 @@ impl<'a> Folder<'a> {
             match self.evidence.observe(&name, (print, look), why, Instant::now()) {
                 Step::Wait => {}
                 Step::Take => self.take(name, print).await?,
-                Step::Tell(odd) if self.told < TOLD_AT_ONCE => {
-                    self.told += 1;
+                Step::Tell(odd) if self.told.0 < TOLD_AT_ONCE && self.told.1 < TOLD_AN_HOUR => {
+                    self.told = (self.told.0 + 1, self.told.1 + 1);
                     self.tell_of(name, print, odd).await?;
                 }
                 Step::Tell(_) => self.evidence.put_off(&name, Instant::now() + self.config.scan.std()),
             }
         }
         Ok(())
-    }
-
-    /// A file was quiet: claims it if it is whole.
-    async fn take(&mut self, name: OsString, print: Print) -> io::Result<()> {
-        let (root, claims, file) = (self.root.clone(), Arc::clone(&self.claims), name.clone());
-        let claimed = self
-            .on_disk(move || {
-                let content = match root.open_plain(&file) {
-                    Ok(Some((mut opened, facts))) if Print::of(&facts) == print => {
-                        content::look(&mut opened)?
-                    }
-                    Ok(_) => return Ok(Ok(Claimed::Not)),
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        return Ok(Ok(Claimed::Closed));
-                    }
-                    Err(error) => return Err(error),
-                };
-                match content {
-                    Content::Whole => claims.claim(&file, print).map(Ok),
-                    Content::Begun => Ok(Err(Odd::Begun)),
-                    Content::Cut => Ok(Err(Odd::Cut)),
-                }
-            })
-            .await?;
-        match claimed {
-            Ok(Claimed::Ours(claim)) => {
-                self.evidence.forget(&name);
-                self.bring_in(claim).await?;
-            }
-            Ok(Claimed::Not) => self.evidence.put_off(&name, Instant::now() + self.config.quiet.std()),
-            Ok(Claimed::Closed) => self.evidence.cannot_take(&name, Odd::Closed),
-            Err(odd) => self.evidence.cannot_take(&name, odd),
-        }
-        Ok(())
-    }
-
-    /// A claimed file becomes a submission, or goes back, or is refused.
-    async fn bring_in(&mut self, claim: Claim) -> io::Result<()> {
-        let end = match self.submit(&claim).await {
-            Ok(end) => end,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            // One unreadable file must not keep the others waiting.
-            Err(error) => {
-                tracing::warn!(
-                    folder.name = self.name,
-                    "folder {}: a file cannot be read: {error}",
-                    self.name
-                );
-                End::Odd(Odd::Closed)
-            }
-        };
-        let claims = Arc::clone(&self.claims);
-        match end {
-            End::Accepted(accepted, sha256) => {
-                crash::reached("intake.answered");
-                self.refusing = None;
-                let again = matches!(accepted, Accepted::Known(_)) && !claim.left_over;
-                if let (true, Some(name)) = (again, claim.name().to_str()) {
-                    // The claim stays where this fails, and is what is left over at the next scan.
-                    self.intake.tell_again(accepted.id(), name, &sha256).await.map_err(failed)?;
-                }
-                self.on_disk(move || claim.delete()).await
-            }
-            End::Refused(refusal) if refusal.permanent => {
-                let file = self.turned_away(claim.name(), Print::of(claim.facts()), &refusal.sentence);
-                self.turn_away(file, refusal.cause.as_deref().unwrap_or(&refusal.sentence)).await?;
-                // Whoever put something in the way there must not keep the others waiting.
-                let moved = self.on_disk(move || claims.refuse(claim, &refusal.sentence)).await;
-                self.unmoved = moved.err().map(|error| error.to_string());
-                Ok(())
-            }
-            End::Refused(refusal) => {
-                let cause = refusal.cause.unwrap_or(refusal.sentence);
-                if self.refusing.as_ref() != Some(&cause) {
-                    tracing::warn!(
-                        folder.name = self.name,
-                        "folder {}: files are refused for now, and wait: {cause}",
-                        self.name
-                    );
-                }
-                self.refusing = Some(cause);
-                self.put_back(claim, self.config.scan.std()).await.map(drop)
-            }
-            End::Waits(problem) => {
-                // Nothing to do about a writer that opens its file twice.
-                tracing::debug!(folder.name = self.name, "folder {}: a file {problem}", self.name);
-                self.put_back(claim, self.config.settle.std()).await.map(drop)
-            }
-            End::Odd(odd) => {
-                if let Some(name) = self.put_back(claim, self.config.settle.std()).await? {
-                    self.evidence.cannot_take(&name, odd);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn put_back(&mut self, claim: Claim, pause: Duration) -> io::Result<Option<OsString>> {
-        let claims = Arc::clone(&self.claims);
-        let Some((name, print)) = self.on_disk(move || claims.put_back(claim)).await? else {
-            return Ok(None);
-        };
-        self.evidence.put_back(name.clone(), print, pause, Instant::now());
-        Ok(Some(name))
-    }
-
-    async fn submit(&self, claim: &Claim) -> io::Result<End> {
-        let limit = self.intake.config().limits.submission.get();
-        if claim.facts().is_plain() && claim.facts().bytes > limit {
-            return Ok(End::Refused(super::too_large(limit)));
-        }
-        let Some((mut file, before)) = claim.open()? else {
-            return Ok(End::Waits("was exchanged while it was taken"));
-        };
-        let Some(file_name) = claim.name().to_str().filter(|name| names::check(name).is_ok()) else {
-            let sentence = "The name of this file is not valid UTF-8 or contains control characters.";
-            return Ok(End::Refused(Refusal::permanent("5.6.0", sentence)));
-        };
-        let mut draft = match self.intake.begin().await {
-            Ok(draft) => draft,
-            Err(refusal) => return Ok(End::Refused(refusal)),
-        };
-        let mut digest = digest::Context::new(&digest::SHA256);
-        let after = loop {
-            let (bytes, back) = self.on_disk(move || read(file)).await?;
-            file = back;
-            if bytes.is_empty() {
-                break self.on_disk(move || Ok(Print::of(&dir::Facts::of_open(&file)?))).await?;
-            }
-            digest.update(&bytes);
-            if let Err(refusal) = draft.write(&bytes).await {
-                return Ok(End::Refused(refusal));
-            }
-        };
-        if after != before || draft.written() != after.bytes() {
-            return Ok(End::Waits("is still being written"));
-        }
-        let arrival = Arrival {
-            file: Some(file_name.to_owned()),
-            ..Arrival::new(Source::Folder(self.name.to_owned()), self.config.sender.clone())
-        };
-        Ok(match self.intake.accept(draft, arrival).await {
-            Ok(accepted) => End::Accepted(accepted, hex(digest.finish().as_ref())),
-            Err(refusal) => End::Refused(refusal),
-        })
     }
 
     /// Tells the sender of an entry that is not taken.
@@ -526,7 +358,7 @@ impl<'a> Folder<'a> {
             _ => None,
         };
         let shown = name.to_string_lossy();
-        let away = TurnedAway { sha256, ..self.turned_away(&name, print, &odd.sentence(&shown)) };
+        let away = TurnedAway { sha256, left: true, ..self.turned_away(&name, print, &odd.sentence(&shown)) };
         self.turn_away(away, odd.what()).await?;
         self.evidence.told(&name);
         Ok(())
@@ -540,6 +372,7 @@ impl<'a> Folder<'a> {
             version: print.version(),
             bytes: print.bytes(),
             sha256: None,
+            left: false,
             sentence: sentence.to_owned(),
         }
     }
@@ -562,7 +395,7 @@ impl<'a> Folder<'a> {
         if self.kept.is_some_and(|kept| now.duration_since(kept) < KEEPING) {
             return;
         }
-        self.kept = Some(now);
+        (self.kept, self.told.1) = (Some(now), 0);
         let (wall, retention) = (self.intake.inner.clock.now(), &self.intake.config().retention);
         let before = |kept: SignedDuration| wall.checked_sub(kept).unwrap_or(jiff::Timestamp::MIN);
         let (results, refused) = (before(retention.results.signed()), before(retention.refused.signed()));
@@ -587,76 +420,6 @@ impl<'a> Folder<'a> {
 /// Trouble with the database, which is over at the next scan or told by an alarm of its own.
 fn failed(refusal: Refusal) -> io::Error {
     io::Error::other(refusal.cause.unwrap_or(refusal.sentence))
-}
-
-/// What lies under these names, without what is nobody's business.
-fn look_at(
-    root: &Dir,
-    names: Vec<OsString>,
-    is_temporary: &impl Fn(&str) -> bool,
-) -> io::Result<Vec<(OsString, Print, Look)>> {
-    let mut entries = Vec::new();
-    for name in names {
-        if is_silent(&name) {
-            continue;
-        }
-        if let Some(facts) = root.look(&name)? {
-            // A client's sign that something else is whole.
-            if facts.bytes == 0 && names::is_marker(&name.to_string_lossy()) {
-                continue;
-            }
-            let look = Look::of(&facts, is_temporary(&name.to_string_lossy()));
-            entries.push((name, Print::of(&facts), look));
-        }
-    }
-    Ok(entries)
-}
-
-/// Our own folders, hidden files, and what desktops leave behind by themselves: nobody waits for an answer about those.
-fn is_silent(name: &OsStr) -> bool {
-    const DESKTOPS: [&str; 6] = [
-        "thumbs.db",
-        "ehthumbs.db",
-        "desktop.ini",
-        "$recycle.bin",
-        "lost+found",
-        "system volume information",
-    ];
-    let name = name.to_string_lossy().to_ascii_lowercase();
-    let ours = [results::RESULTS, claim::REFUSED].contains(&&*name);
-    ours || name.starts_with('.') || name.starts_with("~$") || DESKTOPS.contains(&&*name)
-}
-
-fn read(mut file: File) -> io::Result<(Vec<u8>, File)> {
-    let mut chunk = vec![0; CHUNK];
-    let length = file.read(&mut chunk)?;
-    chunk.truncate(length);
-    Ok((chunk, file))
-}
-
-fn digest_of(root: &Dir, name: &OsStr, limit: u64) -> io::Result<Option<String>> {
-    let Some((file, _)) = root.open_plain(name)? else { return Ok(None) };
-    let (mut file, mut digest) = (file.take(limit), digest::Context::new(&digest::SHA256));
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let length = file.read(&mut chunk)?;
-        match chunk.get(..length) {
-            Some(bytes) if !bytes.is_empty() => digest.update(bytes),
-            _ => return Ok(Some(hex(digest.finish().as_ref()))),
-        }
-    }
-}
-
-fn watcher(path: &Path, notices: Arc<Notices>) -> io::Result<notify::RecommendedWatcher> {
-    let told = move |event: notify::Result<notify::Event>| {
-        // An error here is a lost notice, and those are what the scan is for.
-        if let Ok(event) = event {
-            notices.add(&event);
-        }
-    };
-    let mut watcher = notify::recommended_watcher(told).map_err(io::Error::other)?;
-    watcher.watch(path, RecursiveMode::NonRecursive).map_err(io::Error::other)?;
-    Ok(watcher)
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

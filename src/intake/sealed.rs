@@ -1,10 +1,12 @@
-//! What intake keeps sealed beside the documents: facts of a Submission under its own key, result files under the master key.
+//! What intake keeps sealed beside the documents: facts of a Submission under its own key, result files each under a key that ends
+//! with it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Proof;
-use crate::spool::{SealKey, Spool, SpoolError};
+use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
+use crate::store::{ResultRow, SealedResult};
 
 /// What a mail's client asked to be told about its fate (RFC 3461).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +43,18 @@ pub struct SubmissionFacts {
     pub envelope_to: Vec<String>,
     /// Name of a file.
     pub file: Option<String>,
+    /// Whether it is a file whose bytes end before its document does.
+    #[serde(default)]
+    pub cut: bool,
+    /// Message-ID of a mail, for the thread of its answers.
+    #[serde(default)]
+    pub message_id: Option<String>,
     /// SHA-256 of what came in, hex; none of a file that was not taken in.
     #[serde(default)]
     pub sha256: Option<String>,
+    /// It was not taken, and lies where it was.
+    #[serde(default)]
+    pub left: bool,
     /// What proved that a mail is its sender's.
     #[serde(default)]
     pub proof: Option<Proof>,
@@ -134,20 +145,26 @@ impl ResultFile {
     ///
     /// # Errors
     /// Where sealing fails.
-    pub fn seal(spool: &Spool, id: &str, name: &str, body: &[u8]) -> Result<Vec<u8>, SpoolError> {
+    pub fn seal(spool: &Spool, id: &str, name: &str, body: &[u8]) -> Result<SealedResult, SpoolError> {
         let plain = [name.as_bytes(), b"\n", body].concat();
-        spool.master_seal(&format!("result {id}"), &plain)
+        let (key, WrappedKey(wrapped_key)) = spool.new_key()?;
+        Ok(SealedResult { wrapped_key, body: key.seal(&format!("result {id}"), &plain)? })
     }
 
     /// Opens a sealed result file.
     ///
     /// # Errors
     /// Where it is damaged.
-    pub fn open(spool: &Spool, id: &str, sealed: &[u8], at: Timestamp) -> Result<Self, SpoolError> {
-        let plain = spool.master_open(&format!("result {id}"), sealed)?;
+    pub fn open(spool: &Spool, row: ResultRow) -> Result<Self, SpoolError> {
+        let context = format!("result {}", row.id);
+        let plain = match row.wrapped_key {
+            Some(wrapped) => spool.unwrap_key(&WrappedKey(wrapped))?.open(&context, &row.body)?,
+            None => spool.master_open(&context, &row.body)?,
+        };
+        let at = Timestamp::from_millisecond(row.made_at).unwrap_or(Timestamp::MIN);
         let cut = memchr::memchr(b'\n', &plain).unwrap_or(0);
         let (name, body) = plain.split_at(cut);
         let name = String::from_utf8_lossy(name).into_owned();
-        Ok(ResultFile { id: id.to_owned(), name, body: body.get(1..).unwrap_or_default().to_vec(), at })
+        Ok(ResultFile { id: row.id, name, body: body.get(1..).unwrap_or_default().to_vec(), at })
     }
 }

@@ -10,6 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::routing::Rules;
 use crate::spool::{MasterKey, Spool, WrappedKey};
+use crate::store::NewResult;
 use crate::store::{Store, SubmissionFilter};
 
 /// An intake and what lies behind it.
@@ -49,7 +50,8 @@ impl Rig {
                 continue;
             }
             let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
-            let document = self.store.received(submission.id).await.unwrap().unwrap();
+            // What was turned away has none.
+            let Some(document) = self.store.received(submission.id).await.unwrap() else { continue };
             let body = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
             all.push((SubmissionFacts::open(&key, &submission.facts).unwrap().file.unwrap(), body));
         }
@@ -71,7 +73,8 @@ impl Rig {
     /// Puts a result file where an SFTP user finds it.
     pub(super) async fn add_result(&self, user: &str, id: &str, name: &str, body: &[u8]) {
         let sealed = ResultFile::seal(&self.spool, id, name, body).unwrap();
-        self.store.record_sent(id, Some((user.to_owned(), sealed)), SystemClock.now()).await.unwrap();
+        let result = NewResult { owner: user.to_owned(), sealed };
+        self.store.record_sent(id, Some(result), SystemClock.now()).await.unwrap();
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -53,8 +53,9 @@ async fn faxes(rig: &Rig) -> BTreeMap<(String, String), usize> {
         let facts = SubmissionFacts::open(&key, &submission.facts).unwrap();
         assert!(rig.store.received(submission.id).await.unwrap().is_some());
         assert!(!facts.envelope_to.is_empty(), "a Submission for nobody");
+        let message_id = facts.message_id.unwrap();
         for to in facts.envelope_to {
-            let which = (submission.message_id.clone().unwrap(), to.to_ascii_lowercase());
+            let which = (message_id.clone(), to.to_ascii_lowercase());
             *faxes.entry(which).or_default() += 1;
         }
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Arrival, FileNote, Intake, Refusal, Source, SubmissionFacts, source_keys};
 use crate::job::{self, SubmissionId};
 use crate::spool::Purpose;
-use crate::store::RefusedAtOnce;
+use crate::store::{Again, RefusedAtOnce};
 
 /// A file that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct TurnedAway {
     pub bytes: u64,
     /// Its SHA-256, hex, where it was read.
     pub sha256: Option<String>,
+    /// It stays where it is, and is taken when it has become what can be taken.
+    pub left: bool,
     /// Why, and what to do: whole sentences for the sender.
     pub sentence: String,
 }
@@ -48,6 +50,7 @@ impl Intake {
         let facts = SubmissionFacts {
             file: Some(file.name),
             sha256: file.sha256,
+            left: file.left,
             refusal: Some(file.sentence),
             ..SubmissionFacts::default()
         };
@@ -56,7 +59,7 @@ impl Intake {
             id: SubmissionId::new(now, chance),
             source: file.source.to_string(),
             source_key,
-            receipt_to: self.receipt_address(&arrival),
+            receipt_to: self.sealed_receipt_address(&arrival)?,
             sender: file.sender,
             bytes: file.bytes,
             at: now,
@@ -75,7 +78,10 @@ impl Intake {
     pub async fn tell_again(&self, first: SubmissionId, name: &str, sha256: &str) -> Result<(), Refusal> {
         let note = FileNote { name: name.to_owned(), sha256: sha256.to_owned() };
         let note = note.seal(&self.inner.spool, first.as_str())?;
-        self.inner.store.tell_again(first, note, self.inner.clock.now()).await?;
+        let first_one = self.inner.store.submission(first).await?;
+        let arrival = first_one.map(|first| Arrival::new(Source::Cli, first.sender));
+        let to = arrival.map(|arrival| self.sealed_receipt_address(&arrival)).transpose()?.flatten();
+        self.inner.store.tell_again(first, Again { note, to }, self.inner.clock.now()).await?;
         Ok(())
     }
 }

@@ -110,7 +110,8 @@ fn cut_off(bytes: &[u8]) -> bool {
     memchr::memmem::rfind(tail, b"%%EOF").is_none()
 }
 
-fn cut_off_sentence(name: &str) -> String {
+/// For the sender of a document whose end is missing.
+pub(crate) fn cut_off_sentence(name: &str) -> String {
     format!("{name} ends too early; it may have been cut off on the way. Send it again.")
 }
 

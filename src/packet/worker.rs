@@ -1,7 +1,7 @@
 //! The child's side: one process, its limits, and the dialogue on its standard input and output.
 //!
-//! It has what it needs and no more: no core dumps (they would hold pages), no files to write, sixteen descriptors, an
-//! address space with a ceiling. What goes wrong on a document ends at worst this process.
+//! It has what it needs and no more: no files to write, sixteen descriptors, an address space with a ceiling; limits that are
+//! lower already stay. What goes wrong on a document ends at worst this process.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::Resource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,7 @@ use super::frames::{self, CHUNK};
 use super::opened::Opened;
 use super::picture::pictures;
 use super::{Input, Rules};
+use crate::process;
 
 /// Stack of the thread that works: deep structures are bounded, but the readers' recursion is not ours to bound.
 const STACK: usize = 64 << 20;
@@ -33,34 +34,44 @@ pub fn worker_main() -> ExitCode {
     if limit(memory, cpu).is_err() {
         return ExitCode::from(3);
     }
-    let thread = std::thread::Builder::new().stack_size(STACK).spawn(|| -> io::Result<()> {
-        // Not the library's line-buffered handle: every frame is flushed as it is.
-        let mut input =
-            io::BufReader::with_capacity(CHUNK, File::from(io::stdin().as_fd().try_clone_to_owned()?));
-        let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        serve(&mut input, &mut output)
-    });
-    match thread.map(std::thread::JoinHandle::join) {
-        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    loop {
+        // A thread for each document: its stack and buffers go with it, and what is freed is overwritten. Nothing of a document is
+        // in this process while it waits for the next.
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(|| -> io::Result<Next> {
+            // Not the library's line-buffered handle: every frame is flushed as it is.
+            let mut input =
+                io::BufReader::with_capacity(CHUNK, File::from(io::stdin().as_fd().try_clone_to_owned()?));
+            let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            serve(&mut input, &mut output)
+        });
+        match thread.map(std::thread::JoinHandle::join) {
+            Ok(Ok(Ok(Next::Document))) => {}
+            Ok(Ok(Ok(Next::End))) => return ExitCode::SUCCESS,
+            _ => return ExitCode::FAILURE,
+        }
     }
 }
 
+/// What there is to do for the process when a dialogue is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It waits for another document.
+    Document,
+    /// It ends.
+    End,
+}
+
 fn limit(memory: u64, cpu: u64) -> rustix::io::Result<()> {
-    for (resource, most) in [
-        (Resource::As, memory),
-        (Resource::Cpu, cpu),
-        (Resource::Core, 0),
-        (Resource::Fsize, 0),
-        (Resource::Nofile, 16),
-    ] {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    for (resource, most) in
+        [(Resource::As, memory), (Resource::Cpu, cpu), (Resource::Fsize, 0), (Resource::Nofile, 16)]
+    {
+        process::lower(resource, most)?;
     }
     Ok(())
 }
 
-/// Answers until the parent closes its end.
-fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
+/// Answers until the parent closes the document, or its end.
+fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<Next> {
     let mut opened: Option<Opened> = None;
     let (mut cover, mut text) = (None, None);
     while let Some((kind, body)) = frames::read(input)? {
@@ -136,9 +147,9 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
                 }
             }
             frames::CLOSE => {
-                opened = None;
-                (cover, text) = (None, None);
-                Some(say(output, frames::CLOSED, &frames::Closed { resident: resident() }))
+                drop((opened, cover, text));
+                say(output, frames::CLOSED, &frames::Closed { resident: resident() })?;
+                return Ok(Next::Document);
             }
             _ => return Err(out_of_step()),
         };
@@ -146,11 +157,11 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
             Some(written) => written?,
             None => {
                 frames::write(output, frames::CRASHED, b"")?;
-                return Ok(());
+                return Ok(Next::End);
             }
         }
     }
-    Ok(())
+    Ok(Next::End)
 }
 
 fn open(input: &Input, document: Vec<u8>, rules: Rules) -> Opened {

@@ -385,6 +385,8 @@ impl Drop for Bench {
             });
             if let Ok(Ok(closed)) = closed.await {
                 worker.served += 1;
+                // The last bytes of the finished PDF are in that buffer still.
+                worker.output = BufReader::with_capacity(CHUNK, worker.output.into_inner());
                 if worker.served < SERVED_AT_MOST && closed.resident < KEPT_AT_MOST {
                     shop.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
                 }

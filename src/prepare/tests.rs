@@ -42,7 +42,7 @@ impl Rig {
         let preparer = Preparer {
             workshop: Workshop::new("/nonexistent/faxbridge".into(), limits),
             planner: Planner::new(Arc::clone(&config), store.clone(), rules).unwrap(),
-            commands: commands::Desk::new(Arc::clone(&config), store.clone(), None),
+            commands: commands::Desk::new(Arc::clone(&config), store.clone(), spool.clone()),
             fonts: Arc::new(Fonts::builtin()),
             clock: Arc::clone(&clock) as SharedClock,
             arrivals: Arc::default(),
@@ -70,8 +70,7 @@ impl Rig {
             source: "smtp".into(),
             source_keys: SourceKeys::default(),
             sender: "front desk".into(),
-            receipt_to: Some("jane@example.com".into()),
-            message_id: None,
+            receipt_to: Some(spool.seal_address("jane@example.com").unwrap()),
             accepted_at: self.clock.now(),
             wrapped_key,
             facts: facts.seal(&key).unwrap(),

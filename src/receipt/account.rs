@@ -12,7 +12,7 @@ use crate::intake::SubmissionFacts;
 use crate::job::{Cause, Hold, JobState, SubmissionId};
 use crate::prepare::JobFacts;
 use crate::register::{self, Entry};
-use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
+use crate::spool::{Purpose, SealKey, Spool, SpoolError, WrappedKey};
 use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
 use crate::text::counted;
 
@@ -69,7 +69,7 @@ impl Accounts {
             outcome: Outcome::NotDone,
             sentence: "What came of it is told in the ledger only: it was written too late.".to_owned(),
         });
-        let original_message_id = submission.message_id.clone();
+        let original_message_id = facts.message_id.clone();
         let target = match about {
             Some(about) => self.store.submission(about).await?,
             None => None,
@@ -122,11 +122,12 @@ impl Accounts {
             organization: self.config.organization.name.clone(),
             time_zone: self.config.organization.time_zone.clone(),
             accepted_at: submission.accepted_at,
-            original_message_id: submission.message_id.clone(),
+            original_message_id: facts.message_id,
             verdict,
             jobs,
             deletion: self.deletion(&submission),
             dsn: facts.dsn,
+            left: facts.left,
             file: facts.file.map(|name| FileAccount { name, sha256: facts.sha256 }),
         })
     }
@@ -158,6 +159,11 @@ impl Accounts {
             job: job.id,
             to: facts.to,
             quiet_until: hours.and_then(|hours| hours.until(submission.0.accepted_at, &zone)),
+            reference_mark: facts
+                .reference
+                .as_ref()
+                .map(|reference| self.spool.marker(Purpose::Reference).mark_secret(reference)),
+            keep_reference: self.config.rule.iter().any(|rule| rule.name == job.rule && rule.keep_reference),
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
@@ -165,11 +171,12 @@ impl Accounts {
             state: job.state,
             pages: packet.map(|packet| packet.pages),
             cover_pages: packet.map_or(0, |packet| packet.cover_pages),
-            // What left, as the last Attempt noted it.
+            // What left, as the last Attempt noted it; only a mark of it is left when the documents are gone.
             sha256: attempts
                 .last()
                 .and_then(|attempt| attempt.sha256.clone())
-                .or_else(|| packet.map(|packet| packet.document.sha256.clone())),
+                .or_else(|| packet.map(|packet| packet.document.sha256.clone()))
+                .filter(|sha256| !store::is_mark(sha256)),
             rule: Some(job.rule),
             cancel: job.cancel,
             attempts: attempts.into_iter().map(attempt).collect(),
@@ -196,12 +203,17 @@ impl Account {
         Account { file: None, ..self.clone() }
     }
 
-    /// The same without what the sender wrote or called his files: for the record that is kept for years.
+    /// The same without what the sender wrote or called his files and business, and without the providers' own words: for the record
+    /// that is kept for years. Of a reference the mark stays, by which it is known to whoever has it and the master key.
     #[must_use]
-    pub fn without_sentences(&self) -> Account {
+    pub fn to_keep(&self) -> Account {
         let mut account = self.without_file();
         for job in &mut account.jobs {
             job.hold_sentence = None;
+            job.reference = job.reference.take().filter(|_| job.keep_reference);
+            for attempt in &mut job.attempts {
+                attempt.raw_text = None;
+            }
         }
         if let Verdict::Refused { sentence } = &mut account.verdict {
             *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();

@@ -67,7 +67,11 @@ fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
         let section = Section {
             title: String::new(),
             tone: Tone::Bad,
-            next: "Nothing of it was sent, and nothing of it will be.".into(),
+            next: match account.left {
+                true => "Nothing of it was sent. It lies where it was.",
+                false => "Nothing of it was sent, and nothing of it will be.",
+            }
+            .into(),
             facts: vec![("Submission", account.submission.to_string())],
             attempts: Vec::new(),
             checks: Vec::new(),

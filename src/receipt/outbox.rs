@@ -32,7 +32,7 @@ use crate::intake::folder::{self, FileThread};
 use crate::intake::{FileNote, ResultFile};
 use crate::job::SubmissionId;
 use crate::spool::{Spool, SpoolError};
-use crate::store::{OutboxRow, Queue, Store, StoreError};
+use crate::store::{NewResult, OutboxRow, Queue, Store, StoreError};
 
 /// Answers in hand at once.
 const AT_ONCE: u32 = 20;
@@ -386,7 +386,7 @@ impl Outbox {
         // What is kept for years names no file: its sentences are the general ones.
         let kept = match kind {
             Kind::Final | Kind::Command => {
-                let json = compose(&account.without_sentences(), kind, None, &self.signing)?.json;
+                let json = compose(&account.to_keep(), kind, None, &self.signing)?.json;
                 Some((submission, String::from_utf8_lossy(&json).into_owned()))
             }
             Kind::Held | Kind::Accepted | Kind::Again => None,
@@ -411,9 +411,12 @@ impl Outbox {
             }
             account = account.without_file();
             let reply_to = self.reply_to(submission, &account, now).await?;
+            let Some(address) = &row.address else {
+                return Err(Trouble::Given("its address is gone".into()));
+            };
             post = Some(Post {
                 from: section.from.clone(),
-                to: row.target.clone(),
+                to: self.spool.open_address(address)?,
                 reply_to,
                 host: host.clone(),
                 at: now,
@@ -427,7 +430,10 @@ impl Outbox {
             Some(mail) => Parcel { name: mail.to, bytes: self.signed(mail.bytes)? },
             None => {
                 let dropped = account.file.map_or_else(|| submission.to_string(), |file| file.name);
-                Parcel { name: self.result_name(&dropped, kind, row).await?, bytes: composed.json }
+                Parcel {
+                    name: self.result_name(&dropped, (kind, account.left), row).await?,
+                    bytes: composed.json,
+                }
             }
         };
         self.store.record_composed(&row.id, parcel.seal(&self.spool, &row.id)?, kept, now).await?;
@@ -508,23 +514,26 @@ impl Outbox {
         }
     }
 
-    /// `NAME.json` for the result, `NAME.held.json` for a notice on the way to it, `NAME.again.json` for a file that came again.
-    async fn result_name(&self, dropped: &str, kind: Kind, row: &OutboxRow) -> Result<String, Trouble> {
+    /// `NAME.json` for the result, `NAME.held.json` for a notice on the way to it, `NAME.again.json` for a file that came again,
+    /// `NAME.left.json` for one that was not taken and may be.
+    async fn result_name(
+        &self,
+        dropped: &str,
+        (kind, left): (Kind, bool),
+        row: &OutboxRow,
+    ) -> Result<String, Trouble> {
         let mut taken = Vec::new();
         if row.way == "sftp" {
             for result in self.store.results(&row.target).await? {
-                let at = Timestamp::from_millisecond(result.made_at).unwrap_or(Timestamp::MIN);
-                taken.push(ResultFile::open(&self.spool, &result.id, &result.body, at)?.name);
+                taken.push(ResultFile::open(&self.spool, result)?.name);
             }
         }
-        let stem = match (kind, dropped.rsplit_once('.')) {
-            (Kind::Final | Kind::Command | Kind::Accepted, _) => dropped.to_owned(),
-            (Kind::Held | Kind::Again, Some((stem, _))) if !stem.is_empty() => {
-                format!("{stem}.{}.x", kind.as_str())
-            }
-            (Kind::Held | Kind::Again, _) => format!("{dropped}.{}.x", kind.as_str()),
+        let notice = match kind {
+            Kind::Held | Kind::Again => Some(kind.as_str()),
+            Kind::Final if left => Some("left"),
+            Kind::Final | Kind::Command | Kind::Accepted => None,
         };
-        Ok(super::result::name(&stem, |name| taken.iter().any(|taken| taken == name)))
+        Ok(super::result::name(dropped, notice, |name| taken.iter().any(|taken| taken == name)))
     }
 
     async fn send(&self, row: &OutboxRow, parcel: Parcel) -> Result<(), Trouble> {
@@ -543,14 +552,14 @@ impl Outbox {
             "folder" => return Err(unconfigured(row)),
             _ => {
                 let sealed = ResultFile::seal(&self.spool, &row.id, &parcel.name, &parcel.bytes)?;
-                result = Some((row.target.clone(), sealed));
+                result = Some(NewResult { owner: row.target.clone(), sealed });
             }
         }
         self.sent(row, result).await
     }
 
     /// It has left; `result` is what stays of it in the database.
-    async fn sent(&self, row: &OutboxRow, result: Option<(String, Vec<u8>)>) -> Result<(), Trouble> {
+    async fn sent(&self, row: &OutboxRow, result: Option<NewResult>) -> Result<(), Trouble> {
         reached("receipt.sent");
         self.store.record_sent(&row.id, result, self.clock.now()).await?;
         let (submission, kind, way) = (&row.submission_id, &row.kind, &row.way);

@@ -52,7 +52,10 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
         },
     });
     if let (Some(file), Some(record)) = (&account.file, record.as_object_mut()) {
-        record.insert("file".to_owned(), json!({"name": file.name, "sha256": file.sha256}));
+        record.insert(
+            "file".to_owned(),
+            json!({"name": file.name, "sha256": file.sha256, "left": account.left}),
+        );
     }
     record
 }
@@ -72,6 +75,7 @@ fn job_record(job: &JobAccount, account: &Account, times: &Times) -> Value {
     json!({
         "job": job.job.as_str(),
         "reference": job.reference,
+        "reference_mark": job.reference_mark,
         "recipient": job.recipient.as_ref().map(|(key, name)| json!({"key": key, "name": name})),
         "number": job.number.as_ref().map(crate::job::FaxNumber::as_str),
         "state": said.state.as_str(),

@@ -1,11 +1,15 @@
 //! The result file beside a drop: its name. Its body is the signed record.
 
-/// The name for the result of a dropped file: its base name with `.json`, and `-2`, `-3`, ... where that is taken.
+/// The name for the result of a dropped file: its base name with `.json`, or `.NOTICE.json` for another word about it; with
+/// `-2`, `-3`, ... where that is taken.
 ///
 /// A result is never written over another: programs that wait for one would read half of two answers.
 #[must_use]
-pub fn name(dropped: &str, taken: impl Fn(&str) -> bool) -> String {
-    let base = base(dropped);
+pub fn name(dropped: &str, notice: Option<&str>, taken: impl Fn(&str) -> bool) -> String {
+    let mut base = base(dropped);
+    if let Some(notice) = notice {
+        base = format!("{base}.{notice}");
+    }
     let first = format!("{base}.json");
     if !taken(&first) {
         return first;
@@ -55,14 +59,16 @@ mod tests {
             (long.as_str(), &format!("{}.json", "x".repeat(220))),
         ];
         for (dropped, expected) in table {
-            assert_eq!(name(dropped, |_| false), expected, "{dropped:?}");
+            assert_eq!(name(dropped, None, |_| false), expected, "{dropped:?}");
         }
     }
 
     #[test]
     fn nothing_is_written_over() {
         let there = ["scan.json", "scan-2.json", "scan-3.json"];
-        assert_eq!(name("scan.pdf", |name| there.contains(&name)), "scan-4.json");
-        assert_eq!(name("scan.tif", |name| name == "scan.json"), "scan-2.json");
+        assert_eq!(name("scan.pdf", Some("held"), |_| false), "scan.held.json");
+        assert_eq!(name("scan", Some("again"), |name| name == "scan.again.json"), "scan.again-2.json");
+        assert_eq!(name("scan.pdf", None, |name| there.contains(&name)), "scan-4.json");
+        assert_eq!(name("scan.tif", None, |name| name == "scan.json"), "scan-2.json");
     }
 }

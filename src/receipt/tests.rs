@@ -21,6 +21,7 @@ fn account(jobs: Vec<JobAccount>) -> Account {
         deletion: Deletion::By(at("14:52:00")),
         dsn: None,
         file: None,
+        left: false,
     }
 }
 
@@ -30,6 +31,8 @@ fn job(state: JobState, attempts: Vec<AttemptAccount>) -> JobAccount {
         to: vec!["mercy-radiology@fax.example.com".into()],
         quiet_until: None,
         reference: Some("483920".into()),
+        reference_mark: Some("0f0f".into()),
+        keep_reference: false,
         recipient: Some(("mercy-radiology".into(), "Mercy Radiology".into())),
         number: Some(FaxNumber::from_e164("+12125550199").unwrap()),
         state,
@@ -203,6 +206,32 @@ fn answers_in_full() {
 fn the_record_in_full() {
     let expected: Value = serde_json::from_str(include_str!("tests/no-answer.json")).unwrap();
     assert_eq!(record::record(&no_answer(), Kind::Final), expected);
+}
+
+#[test]
+fn what_is_kept_names_no_reference_and_verifies() {
+    let key = SigningKey::ephemeral().unwrap();
+    let mut account = no_answer();
+    account.jobs[0].hold_sentence = Some("The file Miller.pdf is damaged.".into());
+    account.jobs[0].attempts[0].raw_text = Some("483920: no answer".into());
+    let kept = |account: &Account| {
+        let json = compose(&account.to_keep(), Kind::Final, None, &key).unwrap().json;
+        let record: Value = serde_json::from_slice(&json).unwrap();
+        signature::verify(&record).unwrap();
+        (String::from_utf8(json).unwrap(), record["receipt"]["jobs"][0].clone())
+    };
+    let (text, job) = kept(&account);
+    assert!(!text.contains("483920") && !text.contains("Miller"), "{text}");
+    assert_eq!((&job["reference"], &job["reference_mark"]), (&Value::Null, &"0f0f".into()));
+    assert_eq!(job["sha256"], account.jobs[0].sha256.clone().unwrap(), "the digest is the proof");
+    // Its rule says so.
+    account.jobs[0].keep_reference = true;
+    assert_eq!(kept(&account).1["reference"], "483920");
+    // What went out has both, under a signature of its own.
+    let sent: Value =
+        serde_json::from_slice(&compose(&account, Kind::Final, None, &key).unwrap().json).unwrap();
+    let job = &sent["receipt"]["jobs"][0];
+    assert_eq!((&job["reference"], &job["reference_mark"]), (&"483920".into(), &"0f0f".into()));
 }
 
 #[test]

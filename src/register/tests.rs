@@ -29,7 +29,12 @@ fn suspended(key: &str, number: &str, reason: &str) -> Entry {
 }
 
 fn word(by: &str, until: Option<Timestamp>) -> Word<'_> {
-    Word { by, how: VerifiedHow::Website, evidence: "https://mercy.example/contact", until }
+    let account = match by.trim().to_lowercase().as_str() {
+        "anna" => "uid:1000 (anna)",
+        "ben" => "uid:1001 (ben)",
+        _ => "uid:0 (root)",
+    };
+    Word { by, account, how: VerifiedHow::Website, evidence: "https://mercy.example/contact", until }
 }
 
 fn key(key: &str) -> Ask {
@@ -198,6 +203,18 @@ fn two_persons_are_two_persons() {
     let mut one = entry("mercy", "+12125550199");
     assert_eq!(one.verify(&word("Anna", Some(at(100))), true, at(1)), Ok(EntryState::Unverified));
     assert_eq!(one.verify(&word(" anna ", None), true, at(1)), Err(RegisterFault::SamePerson("Anna".into())));
+    let typed = Word { by: "Ben", ..word("anna", None) };
+    assert_eq!(
+        one.verify(&typed, true, at(1)),
+        Err(RegisterFault::SamePerson("Anna".into())),
+        "another name only"
+    );
+    let account = Word { by: "anna", ..word("Ben", None) };
+    assert_eq!(
+        one.verify(&account, true, at(1)),
+        Err(RegisterFault::SamePerson("Anna".into())),
+        "another account only"
+    );
     assert_eq!(one.verify(&word("Ben", Some(at(50))), true, at(2)), Ok(EntryState::Verified));
     assert_eq!((one.verified_by.as_deref(), one.second_by.as_deref()), (Some("Anna"), Some("Ben")));
     assert_eq!((one.valid_until, one.verified_at), (Some(at(50)), Some(at(2))));
@@ -217,6 +234,13 @@ fn two_persons_are_two_persons() {
     let mut early = verified("mercy", "+12125550199");
     assert_eq!(early.verify(&word("Ben", None), true, at(3)), Ok(EntryState::Verified));
     assert_eq!(why_not(&early, &early.number, true, at(4)), None);
+    // Recorded before accounts were: two words of then stand, one of then is nobody's.
+    let mut former = verified("mercy", "+12125550199");
+    (former.verified_account, former.second_by) = (None, Some("Ben".into()));
+    assert_eq!(why_not(&former, &former.number, true, at(4)), None);
+    former.second_by = None;
+    assert_eq!(former.verify(&word("Ben", None), true, at(4)), Ok(EntryState::Unverified));
+    assert_eq!(former.verify(&word("Anna", None), true, at(5)), Ok(EntryState::Verified));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{constant_time, hkdf, hmac, rand};
+use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
 use zeroize::Zeroizing;
 
 use super::{LETTERS, SpoolError, hex};
@@ -170,6 +170,12 @@ impl Marker {
     #[must_use]
     pub fn mark(&self, text: &str) -> String {
         hex(hmac::sign(&self.0, text.as_bytes()).as_ref())
+    }
+
+    /// The mark of a text that nobody may find: of its digest, since what is signed here stays on the stack for a while.
+    #[must_use]
+    pub fn mark_secret(&self, text: &str) -> String {
+        self.mark(&hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref()))
     }
 
     /// The first 100 bits of the mark of `text`, as 20 letters: for places where case is not kept and room is short.

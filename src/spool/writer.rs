@@ -65,6 +65,44 @@ impl Sealing {
     }
 }
 
+impl Sealing {
+    /// As [`Sealing::synced`], for a document that may still not be wanted: dropped before [`Resting::keep`], it is removed.
+    ///
+    /// # Errors
+    /// What the disk says; the document is then gone.
+    pub async fn rest(self) -> Result<Resting, SpoolError> {
+        let mut output = self.file.await.map_err(|_| SpoolError::Stopped)??;
+        self.directory.await.map_err(|_| SpoolError::Stopped)??;
+        output.kept = true;
+        Ok(Resting { sealed: self.sealed, path: std::mem::take(&mut output.path), kept: false })
+    }
+}
+
+/// A document on disk that is whole, and that nobody has taken yet. It holds no file open.
+#[derive(Debug)]
+pub struct Resting {
+    /// What it is known by.
+    pub sealed: Sealed,
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Resting {
+    /// Somebody has taken it: it stays.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        if !self.kept {
+            // As with an output that is dropped: the search for orphans finds what stays here.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 impl std::fmt::Debug for Sealing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sealing").field("sealed", &self.sealed).finish_non_exhaustive()

@@ -66,10 +66,7 @@ impl Store {
         synced: Synced,
     ) -> Result<Result<SubmissionId, (Repeat, Synced)>, StoreError> {
         let entry = ledger::Entry::new(&new.source, "accepted")
-            .detail(format!(
-                "from {}, {} bytes, sha256 {}",
-                new.sender, new.document.bytes, new.document.sha256
-            ))
+            .detail(format!("from {}, {} bytes, {}", new.sender, new.document.bytes, new.document.sha256))
             .submission(new.id);
         self.write(move |tx| {
             Box::pin(async move {
@@ -100,7 +97,7 @@ impl Store {
                 let link = Link::after(last, new.accepted_at, &entry);
                 // Several statements in one: SQLite's driver runs them one after the other, with parameters in common.
                 let mut sql = String::from(
-                    "INSERT INTO submission (id, source, sender, receipt_to, message_id, bytes, accepted_at, wrapped_key, \
+                    "INSERT INTO submission (id, source, sender, answer_to, answer_mark, bytes, accepted_at, wrapped_key, \
                        facts, prepare_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7); \
                      INSERT INTO document (name, submission_id, bytes, sha256) VALUES ($10, $1, $6, $11); \
                      INSERT INTO ledger (seq, at, actor, submission_id, event, detail, hash) \
@@ -120,8 +117,8 @@ impl Store {
                     .bind(new.id.as_str())
                     .bind(&new.source)
                     .bind(&new.sender)
-                    .bind(&new.receipt_to)
-                    .bind(&new.message_id)
+                    .bind(new.receipt_to.as_ref().map(|address| address.sealed.as_slice()))
+                    .bind(new.receipt_to.as_ref().map(|address| address.mark.as_str()))
                     .bind(new.document.bytes.cast_signed())
                     .bind(millis(new.accepted_at))
                     .bind(&new.wrapped_key)

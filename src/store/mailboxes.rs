@@ -31,8 +31,8 @@ pub struct NewFetched {
     pub place: MailPlace,
     /// What it became.
     pub became: Result<SubmissionId, &'static str>,
-    /// Its Message-ID.
-    pub message_id: Option<String>,
+    /// Its Message-ID, sealed.
+    pub message_id: Option<Vec<u8>>,
 }
 
 /// What has become of a mail's Submission.
@@ -65,8 +65,8 @@ pub struct Fetched {
     pub place: MailPlace,
     /// The move that was begun and may have been made.
     pub moving: Option<Moving>,
-    /// Its Message-ID.
-    pub message_id: Option<String>,
+    /// Its Message-ID, sealed; until its fax has come to an end and it lies where that says.
+    pub message_id: Option<Vec<u8>>,
     /// What has become of it.
     pub fate: MailFate,
 }
@@ -92,7 +92,7 @@ struct Row {
     to_uidvalidity: Option<i64>,
     to_uid_from: Option<i64>,
     submission_id: Option<String>,
-    message_id: Option<String>,
+    sealed_message_id: Option<Vec<u8>>,
     verdict: Option<String>,
     final_at: Option<i64>,
     held: i64,
@@ -100,7 +100,7 @@ struct Row {
 }
 
 const COLUMNS: &str = "SELECT fetched.id, folder, uidvalidity, uid, to_folder, to_uidvalidity, to_uid_from, submission_id, \
-     fetched.message_id, verdict, final_at, \
+     sealed_message_id, verdict, final_at, \
      (SELECT COUNT(*) FROM job WHERE job.submission_id = fetched.submission_id AND state = 'held') AS held, \
      (SELECT COUNT(*) FROM job WHERE job.submission_id = fetched.submission_id AND state = 'delivered') AS delivered \
      FROM fetched LEFT JOIN submission ON submission.id = fetched.submission_id ";
@@ -137,7 +137,7 @@ impl Row {
                 folder: self.folder,
             },
             moving,
-            message_id: self.message_id,
+            message_id: self.sealed_message_id,
             fate,
         })
     }
@@ -204,7 +204,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let recorded = sqlx::query(
-                    "INSERT INTO fetched (mailbox, folder, uidvalidity, uid, submission_id, message_id, fetched_at) \
+                    "INSERT INTO fetched (mailbox, folder, uidvalidity, uid, submission_id, sealed_message_id, fetched_at) \
                      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
                 )
                 .bind(&new.mailbox)
@@ -366,7 +366,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE fetched SET settled = 1, moved_at = COALESCE(moved_at, $1) WHERE id = $2",
+                    "UPDATE fetched SET settled = 1, sealed_message_id = NULL, moved_at = COALESCE(moved_at, $1) WHERE id = $2",
                 )
                 .bind(millis(now))
                 .bind(id)

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, SubmissionId};
+use crate::spool::SealedAddress;
 
 /// An answer that has yet to leave.
 #[derive(Debug, Clone, FromRow)]
@@ -21,8 +22,10 @@ pub struct OutboxRow {
     pub kind: String,
     /// `mail`, `sftp` or `folder`.
     pub way: String,
-    /// Address, SFTP user or folder name.
+    /// Mark of the address, SFTP user or folder name.
     pub target: String,
+    /// The address of a mail, sealed; until it has left or was given up.
+    pub address: Option<Vec<u8>>,
     /// 1 where it says that nothing was faxed.
     pub refusal: i64,
     /// What is to be sent, once composed; sealed under the master key.
@@ -59,14 +62,36 @@ pub struct AnswerRow {
 pub struct ResultRow {
     /// Its row.
     pub id: String,
-    /// Name and content, sealed under the master key.
+    /// Name and content, sealed under a key of its own.
     pub body: Vec<u8>,
+    /// That key, wrapped; `None` of an earlier version, which used the master key.
+    pub wrapped_key: Option<Vec<u8>>,
     /// Milliseconds since 1970.
     pub made_at: i64,
 }
 
+/// A result file, sealed under a key of its own that ends with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedResult {
+    /// The key, wrapped by the master key.
+    pub wrapped_key: Vec<u8>,
+    /// Name and content, sealed.
+    pub body: Vec<u8>,
+}
+
+/// A result file that waits to be picked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewResult {
+    /// The SFTP user who picks it up.
+    pub owner: String,
+    /// What it says.
+    pub sealed: SealedResult,
+}
+
 /// A final answer waits so long for what becomes of the providers' copies: it is to tell that too.
 const COPIES_AT_MOST: SignedDuration = SignedDuration::from_secs(20);
+/// Result files that are removed in one go.
+const REMOVED_AT_ONCE: i64 = 1000;
 
 /// Answers that are taken together. Each target that may keep us waiting has a queue of its own, so that it keeps no other answer
 /// from leaving.
@@ -191,7 +216,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let submission: Option<String> = sqlx::query_scalar(
-                    "UPDATE outbox SET next_at = NULL, body = NULL, last_error = $1, lease_by = NULL, lease_until = NULL \
+                    "UPDATE outbox SET next_at = NULL, body = NULL, note = NULL, address = NULL, last_error = $1, lease_by = NULL, lease_until = NULL \
                      WHERE id = $2 RETURNING submission_id",
                 )
                 .bind(&reason)
@@ -209,17 +234,17 @@ impl Store {
         .await
     }
 
-    /// Mails to `address` after `since` that said, or will say, that nothing was faxed; and how many such were left unsaid.
+    /// Mails to the address with this mark after `since` that said, or will say, that nothing was faxed; and how many such were left unsaid.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn refusals_to(&self, address: &str, since: Timestamp) -> Result<(u64, u64), StoreError> {
+    pub async fn refusals_to(&self, mark: &str, since: Timestamp) -> Result<(u64, u64), StoreError> {
         let (said, unsaid): (i64, i64) = sqlx::query_as(
             "SELECT COUNT(CASE WHEN sent_at IS NOT NULL OR (next_at IS NOT NULL AND body IS NOT NULL) THEN 1 END), \
              COUNT(CASE WHEN sent_at IS NULL AND next_at IS NULL THEN 1 END) \
              FROM outbox WHERE refusal = 1 AND way = 'mail' AND target = $1 AND made_at > $2",
         )
-        .bind(address)
+        .bind(mark)
         .bind(millis(since))
         .fetch_one(self.readers())
         .await?;
@@ -233,20 +258,22 @@ impl Store {
     pub async fn record_sent(
         &self,
         id: &str,
-        result: Option<(String, Vec<u8>)>,
+        result: Option<NewResult>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let id = id.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                if let Some((owner, body)) = result {
+                if let Some(result) = result {
                     sqlx::query(
-                        "INSERT INTO result (id, owner, body, made_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
+                        "INSERT INTO result (id, owner, body, made_at, wrapped_key) VALUES ($1, $2, $3, $4, $5) \
+                         ON CONFLICT (id) DO NOTHING",
                     )
                     .bind(&id)
-                    .bind(owner)
-                    .bind(body)
+                    .bind(result.owner)
+                    .bind(result.sealed.body)
                     .bind(millis(now))
+                    .bind(result.sealed.wrapped_key)
                     .execute(&mut *tx)
                     .await?;
                 }
@@ -263,8 +290,8 @@ impl Store {
                 }
                 // What was said is kept in the receipt; the mail itself, with its addresses, is not.
                 sqlx::query(
-                    "UPDATE outbox SET sent_at = $1, next_at = NULL, body = NULL, lease_by = NULL, lease_until = NULL \
-                     WHERE id = $2",
+                    "UPDATE outbox SET sent_at = $1, next_at = NULL, body = NULL, address = NULL, lease_by = NULL, \
+                     lease_until = NULL WHERE id = $2",
                 )
                 .bind(millis(now))
                 .bind(&id)
@@ -292,7 +319,9 @@ impl Store {
                 sqlx::query(
                     // What is given up keeps no mail: it is under a key that outlives the Submission's.
                     "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL, \
-                     body = CASE WHEN $2 IS NULL THEN NULL ELSE body END WHERE id = $3",
+                     body = CASE WHEN $2 IS NULL THEN NULL ELSE body END, \
+                     note = CASE WHEN $2 IS NULL THEN NULL ELSE note END, \
+                     address = CASE WHEN $2 IS NULL THEN NULL ELSE address END WHERE id = $3",
                 )
                 .bind(error)
                 .bind(next_at.map(millis))
@@ -364,14 +393,14 @@ impl Store {
     /// Where the database fails.
     pub async fn results(&self, owner: &str) -> Result<Vec<ResultRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT id, body, made_at FROM result WHERE owner = $1 ORDER BY made_at, id LIMIT 10000",
+            "SELECT id, body, wrapped_key, made_at FROM result WHERE owner = $1 ORDER BY made_at, id LIMIT 10000",
         )
         .bind(owner)
         .fetch_all(self.readers())
         .await?)
     }
 
-    /// Removes a result file of `owner`.
+    /// Removes a result file of `owner`, and its key.
     ///
     /// # Errors
     /// Where the database fails.
@@ -390,17 +419,20 @@ impl Store {
         .await
     }
 
-    /// Removes result files made before `before` that nobody picked up; returns how many.
+    /// Removes result files made before `before` that nobody picked up, and their keys. Not all at once; returns how many.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn expire_results(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM result WHERE made_at < $1")
-                    .bind(millis(before))
-                    .execute(&mut *tx)
-                    .await?;
+                let done = sqlx::query(
+                    "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 LIMIT $2)",
+                )
+                .bind(millis(before))
+                .bind(REMOVED_AT_ONCE)
+                .execute(&mut *tx)
+                .await?;
                 Ok(done.rows_affected())
             })
         })
@@ -411,7 +443,8 @@ impl Store {
 #[derive(FromRow)]
 struct Ways {
     source: String,
-    receipt_to: Option<String>,
+    answer_to: Option<Vec<u8>>,
+    answer_mark: Option<String>,
     verdict: Option<String>,
 }
 
@@ -461,15 +494,24 @@ pub(super) async fn tell_accepted(
     tell(tx, submission, None, "accepted", (&format!("accepted:{submission}"), None), now).await
 }
 
-/// Tells the sender of a file that came again how the first one, `submission`, stands. `note` says which file.
+/// A file that came again.
+#[derive(Debug, Clone)]
+pub struct Again {
+    /// Which, sealed.
+    pub note: Vec<u8>,
+    /// Where its sender is told by mail: the address of the first one may be gone.
+    pub to: Option<SealedAddress>,
+}
+
+/// Tells the sender of a file that came again how the first one, `submission`, stands.
 pub(super) async fn tell_again(
     tx: &mut SqliteConnection,
     submission: SubmissionId,
-    note: Vec<u8>,
+    again: Again,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let name = format!("again:{submission}:{}", millis(now));
-    tell(tx, submission, None, "again", (&name, Some(note)), now).await
+    tell(tx, submission, None, "again", (&name, Some(again)), now).await
 }
 
 async fn tell(
@@ -477,29 +519,34 @@ async fn tell(
     submission: SubmissionId,
     job: Option<JobId>,
     kind: &str,
-    (name, note): (&str, Option<Vec<u8>>),
+    (name, again): (&str, Option<Again>),
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let ways: Ways = sqlx::query_as("SELECT source, receipt_to, verdict FROM submission WHERE id = $1")
-        .bind(submission.as_str())
-        .fetch_one(&mut *tx)
-        .await?;
+    let ways: Ways =
+        sqlx::query_as("SELECT source, answer_to, answer_mark, verdict FROM submission WHERE id = $1")
+            .bind(submission.as_str())
+            .fetch_one(&mut *tx)
+            .await?;
     if ways.verdict.as_deref() == Some("ignored") {
         return Ok(());
     }
     // A mail out of a mailbox is answered by mail, as every mail.
     let drop = ways.source.split_once(':').filter(|(way, _)| *way != "imap");
-    let drop = drop.map(|(way, owner)| (way.to_owned(), owner.to_owned()));
-    let mail = ways.receipt_to.map(|address| ("mail".to_owned(), address));
+    let drop = drop.map(|(way, owner)| (way.to_owned(), owner.to_owned(), None));
+    // The address stands in its own row: the answer may leave when the Submission's is gone.
+    let (note, to) = again.map_or((None, None), |again| (Some(again.note), again.to));
+    let to = to.map(|to| (to.sealed, to.mark));
+    let mail = ways.answer_to.zip(ways.answer_mark).or(to);
+    let mail = mail.map(|(address, mark)| ("mail".to_owned(), mark, Some(address)));
     // A mailbox is answered by mail. And who drops files waits for one result; an acceptance is for people.
-    let drop = drop.filter(|(way, _)| way != "imap" && kind != "accepted");
+    let drop = drop.filter(|(way, ..)| way != "imap" && kind != "accepted");
     let refused = matches!(ways.verdict.as_deref(), Some("refused" | "command"));
     // What came again was not faxed again: a program that never tires must not write without end.
     let refusal = kind == "again" || (kind == "final" && refused);
-    for (way, target) in drop.into_iter().chain(mail) {
+    for (way, target, address) in drop.into_iter().chain(mail) {
         sqlx::query(
-            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal, note) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal, note, address) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING",
         )
         .bind(format!("{name}:{way}"))
         .bind(submission.as_str())
@@ -510,6 +557,7 @@ async fn tell(
         .bind(millis(now))
         .bind(i64::from(refusal))
         .bind(note.clone())
+        .bind(address)
         .execute(&mut *tx)
         .await?;
     }

@@ -23,7 +23,9 @@ struct Row {
     verified_how: Option<String>,
     evidence: Option<String>,
     verified_by: Option<String>,
+    verified_account: Option<String>,
     second_by: Option<String>,
+    second_account: Option<String>,
     verified_at: Option<i64>,
     valid_until: Option<i64>,
     notes: Option<String>,
@@ -54,7 +56,9 @@ impl TryFrom<Row> for Entry {
             verified_how: row.verified_how,
             evidence: row.evidence,
             verified_by: row.verified_by,
+            verified_account: row.verified_account,
             second_by: row.second_by,
+            second_account: row.second_account,
             verified_at: row.verified_at.map(timestamp),
             valid_until: row.valid_until.map(timestamp),
             notes: row.notes,
@@ -170,8 +174,8 @@ async fn put(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError>
     sqlx::query(
         "INSERT INTO recipient (key, name, organization, department, attention, number, typed, csid, state, \
          state_reason, verified_how, evidence, verified_by, second_by, verified_at, valid_until, notes, quiet_hours, \
-         voice_count, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+         voice_count, created_at, updated_at, verified_account, second_account) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
     )
     .bind(&entry.key)
     .bind(&entry.name)
@@ -194,6 +198,8 @@ async fn put(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError>
     .bind(i64::from(entry.voice_count))
     .bind(millis(entry.created_at))
     .bind(millis(entry.updated_at))
+    .bind(&entry.verified_account)
+    .bind(&entry.second_account)
     .execute(&mut *tx)
     .await?;
     Ok(())

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::accept::SourceKeys;
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::{SubmissionId, word_type};
+use crate::spool::{Marker, SealedAddress};
 
 /// A final time so far ahead was written by a clock that was wrong; one that is nearer may be one of this moment.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
@@ -32,8 +33,32 @@ pub struct Document {
     pub name: String,
     /// Size of the plaintext.
     pub bytes: u64,
-    /// SHA-256 of the plaintext, hex.
+    /// SHA-256 of the plaintext, hex; a mark of it where only that is kept, see [`Document::digest`].
     pub sha256: String,
+}
+
+/// In front of a mark that stands in the place of a digest.
+const MARK: &str = "mark:";
+
+/// Whether `text` is a mark in the place of a digest.
+#[must_use]
+pub fn is_mark(text: &str) -> bool {
+    text.starts_with(MARK)
+}
+
+impl Document {
+    /// The digest itself, while it is known: of what was received it never is, and of a packet no longer than its documents.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        Some(self.sha256.as_str()).filter(|sha256| !sha256.is_empty() && !is_mark(sha256))
+    }
+
+    /// What stands in the place of the digest `sha256`, made with the [`Purpose::Digest`](crate::spool::Purpose) marker: whoever
+    /// has the document and the master key can tell that it was this one, nobody else can try others.
+    #[must_use]
+    pub fn mark(sha256: &str, marker: &Marker) -> String {
+        format!("{MARK}{}", marker.mark(sha256))
+    }
 }
 
 /// What intake hands to the store.
@@ -48,9 +73,7 @@ pub struct NewSubmission {
     /// The sender's name in the configuration.
     pub sender: String,
     /// Where receipts go by mail.
-    pub receipt_to: Option<String>,
-    /// The mail's Message-ID.
-    pub message_id: Option<String>,
+    pub receipt_to: Option<SealedAddress>,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// Its key, wrapped by the master key.
@@ -70,10 +93,8 @@ pub struct Submission {
     pub source: String,
     /// The sender's name in the configuration.
     pub sender: String,
-    /// Where receipts go by mail.
-    pub receipt_to: Option<String>,
-    /// The mail's Message-ID.
-    pub message_id: Option<String>,
+    /// The mark of the address that receipts go to by mail.
+    pub answer_mark: Option<String>,
     /// Size of what was received.
     pub bytes: u64,
     /// When it was accepted.
@@ -106,8 +127,7 @@ struct Row {
     id: String,
     source: String,
     sender: String,
-    receipt_to: Option<String>,
-    message_id: Option<String>,
+    answer_mark: Option<String>,
     bytes: i64,
     accepted_at: i64,
     wrapped_key: Option<Vec<u8>>,
@@ -127,8 +147,7 @@ impl TryFrom<Row> for Submission {
             id: row.id.parse().map_err(|e| StoreError::unreadable(what(), e))?,
             source: row.source,
             sender: row.sender,
-            receipt_to: row.receipt_to,
-            message_id: row.message_id,
+            answer_mark: row.answer_mark,
             bytes: row.bytes.unsigned_abs(),
             accepted_at: timestamp(row.accepted_at),
             wrapped_key: row.wrapped_key,
@@ -337,16 +356,21 @@ impl Store {
         ids.iter().map(|id| id.parse().map_err(|e| StoreError::unreadable("submission.id", e))).collect()
     }
 
-    /// Destroys the key and the sealed facts of `id`: from this commit on, nobody can read its documents. Returns the names
-    /// of the files that are to be unlinked.
+    /// Destroys the key and the sealed facts of `id`: from this commit on, nobody can read its documents. What else would identify
+    /// them goes too: digests become marks (`digests`). Returns the names of the files that are to be unlinked.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn destroy_key(&self, id: SubmissionId, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    pub async fn destroy_key(
+        &self,
+        id: SubmissionId,
+        digests: Marker,
+        now: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE submission SET wrapped_key = NULL, facts = NULL, destroyed_at = $1 \
+                    "UPDATE submission SET wrapped_key = NULL, facts = NULL, answer_to = NULL, destroyed_at = $1 \
                      WHERE id = $2 AND final_at IS NOT NULL",
                 )
                 .bind(millis(now))
@@ -357,6 +381,14 @@ impl Store {
                     .bind(id.as_str())
                     .execute(&mut *tx)
                     .await?;
+                sqlx::query(
+                    "UPDATE attempt SET raw_text = NULL, told = NULL, hints = NULL \
+                     WHERE job_id IN (SELECT id FROM job WHERE submission_id = $1)",
+                )
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
+                mark_digests(tx, id, &digests).await?;
                 ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id))
                     .await?;
                 let names = sqlx::query_scalar("SELECT name FROM document WHERE submission_id = $1")
@@ -448,6 +480,37 @@ pub(super) async fn insert_shared(
     .bind(String::from(job))
     .execute(&mut *tx)
     .await?;
+    Ok(())
+}
+
+/// Puts marks in the place of the digests of what was made and what left.
+async fn mark_digests(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    digests: &Marker,
+) -> Result<(), StoreError> {
+    let plain: Vec<String> = sqlx::query_scalar(
+        "SELECT sha256 FROM job WHERE submission_id = $1 AND sha256 NOT LIKE 'mark:%' UNION \
+         SELECT attempt.sha256 FROM attempt JOIN job ON job.id = attempt.job_id \
+         WHERE job.submission_id = $1 AND attempt.sha256 NOT LIKE 'mark:%'",
+    )
+    .bind(submission.as_str())
+    .fetch_all(&mut *tx)
+    .await?;
+    for sha256 in plain {
+        for sql in [
+            "UPDATE job SET sha256 = $1 WHERE submission_id = $2 AND sha256 = $3",
+            "UPDATE attempt SET sha256 = $1 WHERE sha256 = $3 \
+             AND job_id IN (SELECT id FROM job WHERE submission_id = $2)",
+        ] {
+            sqlx::query(sql)
+                .bind(Document::mark(&sha256, digests))
+                .bind(submission.as_str())
+                .bind(&sha256)
+                .execute(&mut *tx)
+                .await?;
+        }
+    }
     Ok(())
 }
 

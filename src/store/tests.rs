@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
-use crate::spool::{MasterKey, Purpose};
+use crate::spool::{Marker, MasterKey, Purpose, SealedAddress};
 
 mod provider;
 
@@ -25,13 +25,16 @@ fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
         source: "sftp:billing".into(),
         source_keys: SourceKeys { each: source_key.into_iter().map(str::to_owned).collect(), former: None },
         sender: "billing".into(),
-        receipt_to: Some("billing@example.com".into()),
-        message_id: None,
+        receipt_to: Some(SealedAddress { sealed: vec![9], mark: "billing".into() }),
         accepted_at: at(0),
         wrapped_key: vec![1],
         facts: vec![2],
         document: Document { name: format!("doc{n}"), bytes: 10, sha256: "aa".into() },
     }
+}
+
+fn digests() -> Marker {
+    MasterKey::from_bytes(&[7; 32]).unwrap().marker(Purpose::Digest).unwrap()
 }
 
 fn queued(n: u64, number: &str) -> NewJob {
@@ -393,7 +396,7 @@ async fn a_submission_is_answered_once_when_its_last_job_ends() {
     let mut ways: Vec<_> =
         outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
     ways.sort_unstable();
-    assert_eq!(ways, [("final", "mail", "billing@example.com"), ("final", "sftp", "billing")]);
+    assert_eq!(ways, [("final", "mail", "billing"), ("final", "sftp", "billing")]);
     // Under a key that outlives the Submission's: it is kept for another try, and not for none.
     let mail = &outbox.iter().find(|row| row.way == "mail").unwrap().id;
     store.record_composed(mail, b"sealed".to_vec(), None, at(5)).await.unwrap();
@@ -478,9 +481,33 @@ async fn destruction_takes_key_facts_and_file_names_and_leaves_the_rest() {
     advance(&store, &job, Event::Cancel, 3).await;
     assert_eq!(store.due_for_destruction(at(2), at(100), 10).await.unwrap(), []);
     assert_eq!(store.due_for_destruction(at(3), at(100), 10).await.unwrap(), [id]);
-    let mut names = store.destroy_key(id, at(4)).await.unwrap();
+    let before = store.job(job.id).await.unwrap().unwrap().packet.unwrap().document;
+    assert_eq!(before.digest(), Some("bb"));
+    let mut names = store.destroy_key(id, digests(), at(4)).await.unwrap();
     names.sort();
     assert_eq!(names, ["doc1", "packet1"]);
+    let after = store.job(job.id).await.unwrap().unwrap().packet.unwrap();
+    assert_eq!(after.document.digest(), None, "it would tell whether somebody's copy is the document");
+    assert_eq!(after.document.sha256, Document::mark("bb", &digests()));
+    assert_eq!((after.pages, after.cover_pages), (3, 1));
+    let address: (Option<Vec<u8>>, Option<String>) =
+        sqlx::query_as("SELECT answer_to, answer_mark FROM submission")
+            .fetch_one(store.readers())
+            .await
+            .unwrap();
+    assert_eq!(address, (None, Some("billing".into())));
+    let answers: Vec<(String, Option<Vec<u8>>)> =
+        sqlx::query_as("SELECT target, address FROM outbox WHERE way = 'mail'")
+            .fetch_all(store.readers())
+            .await
+            .unwrap();
+    assert_eq!(answers, [("billing".into(), Some(vec![9]))], "the answer has its own, until it has left");
+    store.record_sent(&format!("final:{id}:mail"), None, at(5)).await.unwrap();
+    let left: Option<Vec<u8>> = sqlx::query_scalar("SELECT address FROM outbox WHERE way = 'mail'")
+        .fetch_one(store.readers())
+        .await
+        .unwrap();
+    assert_eq!(left, None);
     let kept = store.submission(id).await.unwrap().unwrap();
     assert_eq!((kept.wrapped_key, kept.facts.len(), kept.destroyed_at), (None, 0, Some(at(4))));
     assert!(store.job(job.id).await.unwrap().unwrap().facts.is_empty());
@@ -488,6 +515,169 @@ async fn destruction_takes_key_facts_and_file_names_and_leaves_the_rest() {
     assert_eq!(store.files_to_unlink().await.unwrap().len(), 2);
     store.forget_documents(names).await.unwrap();
     assert_eq!(store.files_to_unlink().await.unwrap().len(), 0);
+}
+
+/// A Submission that has ended, was answered and is destroyed at `second`.
+async fn gone(store: &Store, n: u64, second: i64) -> (SubmissionId, JobId) {
+    let id = with_jobs(store, n, vec![queued(n, &format!("+121255501{n:02}"))]).await;
+    let job = claim(store, 2).await.remove(0);
+    advance(store, &job, Event::Cancel, 3).await;
+    let names = store.destroy_key(id, digests(), at(second)).await.unwrap();
+    store.forget_documents(names).await.unwrap();
+    let receipt = Some((id, "{}".to_owned()));
+    store.record_composed(&format!("final:{id}:mail"), vec![1], receipt, at(second)).await.unwrap();
+    let sealed = SealedResult { wrapped_key: vec![1], body: vec![2] };
+    let result = NewResult { owner: "billing".into(), sealed };
+    for (way, result) in [("mail", None), ("sftp", Some(result))] {
+        store.record_sent(&format!("final:{id}:{way}"), result, at(second)).await.unwrap();
+    }
+    (id, job.id)
+}
+
+#[tokio::test]
+async fn rows_go_when_their_time_is_over_and_the_proof_stays() {
+    let (_dir, store) = open().await;
+    let (old, old_job) = gone(&store, 1, 10).await;
+    let (young, _) = gone(&store, 2, 20).await;
+    let open = with_jobs(&store, 3, vec![queued(3, "+12125550133")]).await;
+    assert_eq!(store.forget_records(at(10), 10).await.unwrap(), 0, "not a moment too early");
+    assert_eq!(store.forget_records(at(11), 10).await.unwrap(), 1);
+    assert!(store.submission(old).await.unwrap().is_none());
+    assert!(store.job(old_job).await.unwrap().is_none());
+    assert_eq!(store.attempts(old_job).await.unwrap().len(), 0);
+    assert_eq!(store.answers(old).await.unwrap().len(), 0);
+    assert!(store.receipt(old).await.unwrap().is_some(), "the receipt is the proof");
+    assert!(store.submission(young).await.unwrap().is_some());
+    // Nothing of what has work to do goes, however old.
+    assert_eq!(store.forget_records(at(1_000_000), 1).await.unwrap(), 1, "not all at once");
+    assert_eq!(store.forget_records(at(1_000_000), 10).await.unwrap(), 0);
+    assert!(store.submission(open).await.unwrap().is_some());
+
+    let ledger = async || -> Vec<i64> {
+        sqlx::query_scalar("SELECT seq FROM ledger ORDER BY seq").fetch_all(store.readers()).await.unwrap()
+    };
+    let before = ledger().await;
+    assert_eq!(store.forget_proofs(at(0)).await.unwrap(), 0);
+    assert!(store.forget_proofs(at(11)).await.unwrap() > 0);
+    assert!(store.receipt(old).await.unwrap().is_none());
+    assert!(store.receipt(young).await.unwrap().is_some());
+    let after = ledger().await;
+    assert!(
+        after.len() < before.len() && before.ends_with(&after),
+        "{after:?}: an unbroken end of the chain"
+    );
+    while store.forget_proofs(at(1_000_000)).await.unwrap() > 0 {}
+    assert_eq!(ledger().await, before[before.len() - 1..], "the chain has an end to go on from");
+}
+
+#[tokio::test]
+async fn an_answer_that_has_yet_to_leave_keeps_its_rows() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
+    let job = claim(&store, 2).await.remove(0);
+    advance(&store, &job, Event::Cancel, 3).await;
+    let names = store.destroy_key(id, digests(), at(4)).await.unwrap();
+    assert_eq!(store.forget_records(at(100), 10).await.unwrap(), 0, "its files are not unlinked yet");
+    store.forget_documents(names).await.unwrap();
+    assert_eq!(store.forget_records(at(100), 10).await.unwrap(), 0, "its answers have not left yet");
+    for way in ["mail", "sftp"] {
+        store.record_unsent(&format!("final:{id}:{way}"), "given up", None).await.unwrap();
+    }
+    assert_eq!(store.forget_records(at(100), 10).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_kept_in_clear_is_sealed_or_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = database_of(dir.path(), 7).await;
+    let (one, two) = (SubmissionId::new(at(0), 1), SubmissionId::new(at(0), 2));
+    let job = JobId::new(at(0), 1);
+    for (id, key, destroyed) in [(one, Some(vec![1u8]), None), (two, None, Some(5i64))] {
+        sqlx::query(
+            "INSERT INTO submission (id, source, sender, receipt_to, message_id, bytes, accepted_at, wrapped_key, facts, \
+             final_at, destroyed_at) VALUES ($1, 'smtp', 's', 'jane@x.example', '<1@x.example>', 1, 1, $2, $2, $3, $3)",
+        )
+        .bind(id.as_str())
+        .bind(key)
+        .bind(destroyed)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        for (kind, next) in [("held", None), ("final", Some(9i64))] {
+            sqlx::query(
+                "INSERT INTO outbox (id, submission_id, kind, way, target, made_at, next_at) \
+                 VALUES ($1, $2, $3, 'mail', 'jane@x.example', 1, $4)",
+            )
+            .bind(format!("{kind}:{id}:mail"))
+            .bind(id.as_str())
+            .bind(kind)
+            .bind(next)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        }
+    }
+    sqlx::query(
+        "INSERT INTO job (id, submission_id, n, rule, provider, state, detail, made_at, deadline, document, pages, cover_pages, \
+         bytes, sha256) VALUES ($1, $2, 1, 'r', 'sim', 'delivered', '{}', 1, 1, 'p', 2, 1, 1, 'digest')",
+    )
+    .bind(job.as_str())
+    .bind(two.as_str())
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO attempt (job_id, n, reference, provider, started_at, raw_text) VALUES ($1, 1, 'r', 'sim', 1, 'said')",
+    )
+    .bind(job.as_str())
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    sqlx::query("INSERT INTO receipt (submission_id, made_at, body) VALUES ($1, 1, 'signed')")
+        .bind(two.as_str())
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+
+    let store = Store::open(dir.path(), "test").await.unwrap();
+    assert_eq!(store.mark_former_digests(&digests()).await.unwrap(), 1);
+    let former = store.former_submissions().await.unwrap();
+    assert_eq!(former.len(), 2);
+    let sealed = |id: SubmissionId| {
+        let address = SealedAddress { sealed: vec![8], mark: "jane".into() };
+        (id.to_string(), Some(address), (id == one).then(|| vec![7]))
+    };
+    store.seal_former_submissions(vec![sealed(one), sealed(two)]).await.unwrap();
+    assert_eq!(store.former_submissions().await.unwrap().len(), 0);
+    type Kept = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
+    let rows: Vec<Kept> = sqlx::query_as("SELECT answer_mark, answer_to, facts FROM submission ORDER BY id")
+        .fetch_all(store.readers())
+        .await
+        .unwrap();
+    assert_eq!(
+        rows,
+        [(Some("jane".into()), Some(vec![8]), Some(vec![7])), (Some("jane".into()), None, None)]
+    );
+    let answers: Vec<(String, Option<Vec<u8>>)> =
+        sqlx::query_as("SELECT target, address FROM outbox ORDER BY kind, submission_id")
+            .fetch_all(store.readers())
+            .await
+            .unwrap();
+    let mark = "jane".to_owned();
+    let (left, waits) = ((mark.clone(), None), (mark, Some(vec![8])));
+    assert_eq!(answers, [waits.clone(), waits, left.clone(), left], "the address only where it is needed");
+    assert_eq!(store.attempts(job).await.unwrap()[0].raw_text, None);
+    let digest: String =
+        sqlx::query_scalar("SELECT sha256 FROM job").fetch_one(store.readers()).await.unwrap();
+    assert_eq!(digest, Document::mark("digest", &digests()));
+    assert_eq!(store.receipt(two).await.unwrap().as_deref(), Some("signed"));
+    assert!(store.scrub().await.unwrap());
+    for file in std::fs::read_dir(dir.path()).unwrap().flatten() {
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(memchr::memmem::find(&bytes, b"jane@x.example").is_none(), "{:?}", file.path());
+        assert!(memchr::memmem::find(&bytes, b"1@x.example").is_none(), "{:?}", file.path());
+    }
 }
 
 #[tokio::test]
@@ -520,7 +710,7 @@ async fn a_destroyed_key_is_nowhere_in_the_database_files() {
         })
     };
     assert!(found(), "the test would see it");
-    store.destroy_key(id, at(2)).await.unwrap();
+    store.destroy_key(id, digests(), at(2)).await.unwrap();
     assert!(store.scrub().await.unwrap());
     assert!(!found());
 }

@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::outbox::Again;
 use super::{Store, StoreError, ledger, millis, outbox};
 use crate::job::SubmissionId;
+use crate::spool::SealedAddress;
 
 /// A Submission that is refused from the start, and has no document.
 #[derive(Debug, Clone)]
@@ -17,7 +19,7 @@ pub struct RefusedAtOnce {
     /// The sender's name in the configuration.
     pub sender: String,
     /// Where receipts go by mail.
-    pub receipt_to: Option<String>,
+    pub receipt_to: Option<SealedAddress>,
     /// Size of what was not taken.
     pub bytes: u64,
     /// When.
@@ -51,17 +53,18 @@ impl Store {
                     return Ok(None);
                 }
                 sqlx::query(
-                    "INSERT INTO submission (id, source, sender, receipt_to, bytes, accepted_at, wrapped_key, facts, verdict, \
-                     final_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'refused', $6)",
+                    "INSERT INTO submission (id, source, sender, answer_to, bytes, accepted_at, wrapped_key, facts, verdict, \
+                     final_at, answer_mark) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'refused', $6, $9)",
                 )
                 .bind(refused.id.as_str())
                 .bind(&refused.source)
                 .bind(&refused.sender)
-                .bind(&refused.receipt_to)
+                .bind(refused.receipt_to.as_ref().map(|to| to.sealed.as_slice()))
                 .bind(refused.bytes.cast_signed())
                 .bind(millis(refused.at))
                 .bind(&refused.wrapped_key)
                 .bind(&refused.facts)
+                .bind(refused.receipt_to.as_ref().map(|to| to.mark.as_str()))
                 .execute(&mut *tx)
                 .await?;
                 sqlx::query(
@@ -84,16 +87,16 @@ impl Store {
         .await
     }
 
-    /// Tells the sender of a file that came before, as `first`, how that one stands. `note` says which file, sealed.
+    /// Tells the sender of a file that came before, as `first`, how that one stands.
     ///
     /// # Errors
     /// Where the database fails; then nothing is recorded.
     pub async fn tell_again(
         &self,
         first: SubmissionId,
-        note: Vec<u8>,
+        again: Again,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(move |tx| Box::pin(async move { outbox::tell_again(tx, first, note, now).await })).await
+        self.write(move |tx| Box::pin(async move { outbox::tell_again(tx, first, again, now).await })).await
     }
 }

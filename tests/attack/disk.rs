@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use faxbridge::job::FaxNumber;
 use lopdf::{Document, Object, Stream, dictionary};
 
 use crate::support::disk::{SmallDisk, sealed_files};
@@ -115,9 +116,8 @@ async fn one_large_mail_to_sixty_recipients_is_faxed_from_a_small_disk() {
         let packet = job.packet.unwrap();
         assert!(packet.shared.is_some());
         let attempts = stage.store.attempts(job.id).await.unwrap();
-        let fax = faxes.iter().find(|fax| {
-            Some(fax.number.as_str()) == job.number.as_ref().map(faxbridge::job::FaxNumber::as_str)
-        });
+        let fax =
+            faxes.iter().find(|fax| Some(fax.number.as_str()) == job.number.as_ref().map(FaxNumber::as_str));
         let fax = fax.unwrap();
         assert_eq!(attempts.len(), 1);
         assert_eq!(attempts[0].sha256.as_deref(), Some(fax.sha256.as_str()));

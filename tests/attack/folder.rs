@@ -249,3 +249,33 @@ async fn scanners_of_a_group_drop_files_read_results_and_reach_no_more() {
     put(3).await;
     assert_eq!(result(&stage, &name(3)).await["state"], "delivered");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_its_owner_keeps_locked_delays_no_other() {
+    let mut stage = stage(0o1777).await;
+    stage.start().await;
+    // A lease: who opens the file has to wait until its holder lets go, or the system's patience ends.
+    let locked = format!(
+        "exec python3 -c \"import fcntl, os, signal, time\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\n\
+         fd = os.open('1_{NUMBER}.pdf', os.O_CREAT | os.O_RDWR)\nos.write(fd, b'%PDF-1.4 %%EOF')\n\
+         os.close(os.open('done', os.O_CREAT | os.O_WRONLY))\nfcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
+         os.unlink('done')\ntime.sleep(60)\""
+    );
+    let mut holder = stage.stranger_at_work("drop/scans", &locked);
+    let ready = stage.path("drop/scans").join(name(1));
+    stage
+        .until("the lease", async || {
+            (ready.exists() && !stage.path("drop/scans/done").exists()).then_some(())
+        })
+        .await;
+    for serial in 2..=4 {
+        scan(&stage, serial);
+    }
+    let began = Instant::now();
+    for serial in 2..=4 {
+        assert_eq!(result(&stage, &name(serial)).await["state"], "delivered");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    holder.kill().await.unwrap();
+    stage.until("the locked one", async || (!ready.exists()).then_some(())).await;
+}

@@ -10,8 +10,10 @@ use std::time::Duration;
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::daemon::Addresses;
 use faxbridge::delivery::simulator::server::{self as simulator, Fax};
+use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
+use faxbridge::spool::{MasterKey, Spool, WrappedKey};
 use faxbridge::store::{AlarmRow, Job, JobFilter, Store, Submission, SubmissionFilter};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -164,12 +166,20 @@ impl Stage {
 
     /// Runs a shell script in `folder` as somebody whom the daemon does not know.
     pub(crate) async fn stranger(&self, folder: &str, script: &str) -> Output {
+        self.stranger_at_work(folder, script).wait_with_output().await.unwrap()
+    }
+
+    /// The same without waiting for its end; it is killed when dropped.
+    pub(crate) fn stranger_at_work(&self, folder: &str, script: &str) -> tokio::process::Child {
         self.let_through();
         Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec", script])
             .current_dir(self.path(folder))
-            .output()
-            .await
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
             .expect("util-linux is installed")
     }
 
@@ -238,7 +248,9 @@ impl Stage {
             verified_how: Some("website".into()),
             evidence: None,
             verified_by: Some("the tests".into()),
+            verified_account: None,
             second_by: None,
+            second_account: None,
             verified_at: Some(now),
             valid_until: None,
             notes: None,
@@ -341,6 +353,15 @@ impl Stage {
     /// All submissions, newest first.
     pub(crate) async fn submissions(&self) -> Vec<Submission> {
         self.store.submissions(&SubmissionFilter::default(), 100_000).await.unwrap()
+    }
+
+    /// What is sealed about a submission; nothing of one whose key is destroyed.
+    pub(crate) fn facts(&self, submission: &Submission) -> SubmissionFacts {
+        let master = MasterKey::from_bytes(&MASTER_KEY).unwrap();
+        let spool = Spool::open(self.data.join("spool"), master).unwrap();
+        let Some(wrapped) = submission.wrapped_key.clone() else { return SubmissionFacts::default() };
+        let key = spool.unwrap_key(&WrappedKey(wrapped)).unwrap();
+        SubmissionFacts::open(&key, &submission.facts).unwrap()
     }
 
     /// All that the daemon has logged.

@@ -234,6 +234,13 @@ async fn every_file_that_lies_there_is_taken_or_told_of() {
     let answers = odd.len() + 3;
     stage.until("the mails", async || (stage.sink.letters().len() >= answers).then_some(())).await;
     assert_eq!(stage.sink.letters().len(), answers, "none about {litter:?}");
+    let left =
+        stage.sink.letters().into_iter().find(|letter| letter.text.contains("is a link to another file"));
+    assert!(left.unwrap().text.contains("It lies where it was."));
+    assert!(
+        scans.join(format!("results/217_{NUMBER}.left.json")).exists(),
+        "NAME.json is for what was taken"
+    );
     let log = stage.log();
     for line in ["an empty file", "a symbolic link", "a hard link", "a folder", "begins with zeros"] {
         assert!(

@@ -157,7 +157,11 @@ pub(super) async fn register(store: &Store, clock: &SharedClock) -> anyhow::Resu
         let new = NewEntry::check(&fields, &rules).map_err(|faults| anyhow::Error::msg(faults.join(" ")))?;
         let mut entry = new.into_entry(now);
         let evidence = "invented for the demo";
-        entry.verify(&Word { by: "demo", how: VerifiedHow::Callback, evidence, until: None }, false, now)?;
+        entry.verify(
+            &Word { by: "demo", account: "demo", how: VerifiedHow::Callback, evidence, until: None },
+            false,
+            now,
+        )?;
         entries.push(entry);
     }
     if let Some(key) = store.add_recipients(entries, "demo", now).await? {

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use faxbridge::clock::SharedClock;
+use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::{Hold, JobState};
+use faxbridge::spool::{Spool, WrappedKey};
 use faxbridge::store::{AttemptRow, Job, JobFilter, ProviderCopy, Store, Submission, SubmissionFilter};
 use mail_parser::MessageParser;
 
@@ -60,6 +62,8 @@ pub(super) struct Followed {
     pub(super) message_id: String,
     pub(super) submission: Option<Submission>,
     pub(super) job: Option<Job>,
+    /// Of its packet, from when it was in the database still.
+    pub(super) sha256: Option<String>,
     pub(super) attempts: Vec<AttemptRow>,
     /// Mails that name its job.
     pub(super) receipts: Vec<Receipt>,
@@ -151,10 +155,17 @@ impl Followed {
     }
 }
 
+/// Where the follower looks.
+#[derive(Clone, Copy)]
+pub(super) struct Eyes<'a> {
+    pub(super) store: &'a Store,
+    pub(super) spool: &'a Spool,
+    pub(super) mailbox: &'a Mailbox,
+}
+
 /// All six.
 pub(super) struct Follower<'a> {
-    pub(super) store: &'a Store,
-    pub(super) mailbox: &'a Mailbox,
+    pub(super) eyes: Eyes<'a>,
     pub(super) table: &'a Table,
     pub(super) clock: &'a SharedClock,
     pub(super) followed: Vec<Followed>,
@@ -163,8 +174,7 @@ pub(super) struct Follower<'a> {
 impl<'a> Follower<'a> {
     /// `message_ids` are those of the mails, by place in [`CASES`]; empty for files.
     pub(super) fn new(
-        store: &'a Store,
-        mailbox: &'a Mailbox,
+        eyes: Eyes<'a>,
         table: &'a Table,
         clock: &'a SharedClock,
         message_ids: Vec<String>,
@@ -174,13 +184,14 @@ impl<'a> Follower<'a> {
             message_id,
             submission: None,
             job: None,
+            sha256: None,
             attempts: Vec::new(),
             receipts: Vec::new(),
             unlinked: false,
             unsent: 0,
             told: Told::default(),
         });
-        Follower { store, mailbox, table, clock, followed: followed.collect() }
+        Follower { eyes, table, clock, followed: followed.collect() }
     }
 
     /// Follows them until nothing is left to wait for, or `until` comes. The second is no error here: what is missing then is
@@ -201,17 +212,24 @@ impl<'a> Follower<'a> {
     }
 
     async fn look(&mut self) -> anyhow::Result<()> {
-        let submissions = self.store.submissions(&SubmissionFilter::default(), 100).await?;
-        let jobs = self.store.jobs(&JobFilter::default(), 100).await?;
-        let receipts: Vec<Receipt> = self.mailbox.letters().into_iter().map(Receipt::read).collect();
+        let submissions = self.eyes.store.submissions(&SubmissionFilter::default(), 100).await?;
+        let jobs = self.eyes.store.jobs(&JobFilter::default(), 100).await?;
+        let receipts: Vec<Receipt> = self.eyes.mailbox.letters().into_iter().map(Receipt::read).collect();
         for followed in &mut self.followed {
-            followed.submission = submissions.iter().find(|one| is_of(one, followed)).cloned();
+            // Found once, it is known by its name: what tells whose it is goes with its key.
+            let before = followed.submission.as_ref().map(|found| found.id);
+            let is_it = |one: &&Submission| {
+                before.map_or_else(|| is_of(one, followed, self.eyes.spool), |id| id == one.id)
+            };
+            followed.submission = submissions.iter().find(is_it).cloned();
             let Some(submission) = &followed.submission else { continue };
-            followed.unsent = self.store.unsent(submission.id).await?;
-            followed.unlinked = self.store.received(submission.id).await?.is_none();
+            followed.unsent = self.eyes.store.unsent(submission.id).await?;
+            followed.unlinked = self.eyes.store.received(submission.id).await?.is_none();
             followed.job = jobs.iter().find(|job| job.submission == submission.id).cloned();
             let Some(job) = &followed.job else { continue };
-            followed.attempts = self.store.attempts(job.id).await?;
+            let digest = job.packet.as_ref().and_then(|packet| packet.document.digest());
+            followed.sha256 = followed.sha256.take().or(digest.map(str::to_owned));
+            followed.attempts = self.eyes.store.attempts(job.id).await?;
             let names_it = |receipt: &&Receipt| receipt.text.contains(job.id.as_str());
             followed.receipts = receipts.iter().filter(names_it).cloned().collect();
         }
@@ -222,8 +240,10 @@ impl<'a> Follower<'a> {
 /// Between two looks at the database.
 const ROUND: Duration = Duration::from_millis(100);
 
-fn is_of(submission: &Submission, followed: &Followed) -> bool {
-    let id = submission.message_id.as_deref().unwrap_or_default();
+fn is_of(submission: &Submission, followed: &Followed, spool: &Spool) -> bool {
+    let key = submission.wrapped_key.clone().and_then(|key| spool.unwrap_key(&WrappedKey(key)).ok());
+    let facts = key.and_then(|key| SubmissionFacts::open(&key, &submission.facts).ok()).unwrap_or_default();
+    let id = facts.message_id.unwrap_or_default();
     match followed.case.way {
         Way::Mail { .. } => id.trim_matches(['<', '>']) == followed.message_id,
         Way::Sftp { .. } => submission.source.starts_with("sftp:"),

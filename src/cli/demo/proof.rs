@@ -123,7 +123,8 @@ fn check_fax(
     missing: &mut Missing,
 ) -> anyhow::Result<()> {
     let followed = evidence.followed;
-    let (case, sha256) = (followed.case, packet.document.sha256.as_str());
+    let (case, sha256) = (followed.case, followed.sha256.as_deref().unwrap_or_default());
+    missing.unless(packet.document.digest().is_none(), "the digest of the PDF is in the database still");
     missing.unless(packet.cover_pages == 1, "the bridge counts no page of cover");
     missing.unless(
         packet.pages == case.pages + 1,

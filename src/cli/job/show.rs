@@ -114,6 +114,7 @@ impl Desk {
         }
         self.show_head(job, submission, facts.as_ref())?;
         self.show_attempts(&attempts)?;
+        self.show_look_alikes(job, &attempts).await?;
         for answer in &answers {
             self.line("answer", &self.answer_words(answer))?;
         }
@@ -159,7 +160,13 @@ impl Desk {
             Some(packet) => {
                 let pages = count(packet.pages as usize, "page");
                 self.line("pages", &format!("{pages}, {} of them cover", packet.cover_pages))?;
-                self.line("digest", &format!("sha256 {}", packet.document.sha256))?;
+                let digest = packet
+                    .document
+                    .digest()
+                    .map_or("kept as a mark only; the receipt states it".to_owned(), |sha256| {
+                        format!("sha256 {sha256}")
+                    });
+                self.line("digest", &digest)?;
             }
             None => self.line("pages", "none could be made")?,
         }
@@ -287,7 +294,7 @@ impl Desk {
         }
     }
 
-    fn line(&self, label: &str, text: &str) -> anyhow::Result<()> {
+    pub(super) fn line(&self, label: &str, text: &str) -> anyhow::Result<()> {
         say(format_args!("{label:12}{}", plain(text)))
     }
 }

@@ -51,6 +51,22 @@ pub(super) fn retention(retention: &Retention, report: &mut Report<'_>) {
         );
         report.fault(&at("retention").key("documents"), sentence);
     }
+    // A repeat is answered with the first one's state, and a receipt is about rows.
+    let least = [("repeats", retention.repeats), ("results", retention.results)];
+    for (key, least) in least.into_iter().filter(|(_, least)| *least > retention.records) {
+        let sentence = format!(
+            "found {}; allowed: at least retention.{key} ({least}), for which these rows are needed",
+            retention.records
+        );
+        report.fault(&at("retention").key("records"), sentence);
+    }
+    if let Some(proofs) = retention.proofs.filter(|proofs| *proofs < retention.records) {
+        let sentence = format!(
+            "found {proofs}; allowed: at least retention.records ({}), so that no job outlives its proof",
+            retention.records
+        );
+        report.fault(&at("retention").key("proofs"), sentence);
+    }
 }
 
 pub(super) fn limits(limits: &Limits, report: &mut Report<'_>) {

@@ -6,7 +6,7 @@ use super::{at_least_one, both_or_neither, known_sender};
 use crate::config::check::forms::is_domain;
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
-use crate::config::{Config, Network, Sender};
+use crate::config::{Config, Network, Sender, Sftp};
 
 /// Every listening address once; and at least one way in.
 pub(super) fn listeners(config: &Config, report: &mut Report<'_>) {
@@ -15,6 +15,7 @@ pub(super) fn listeners(config: &Config, report: &mut Report<'_>) {
         ("smtp", "listen_tls", config.smtp.as_ref().map(|smtp| &smtp.listen_tls)),
         ("smtp", "listen_lmtp", config.smtp.as_ref().map(|smtp| &smtp.listen_lmtp)),
         ("sftp", "listen", config.sftp.as_ref().map(|sftp| &sftp.listen)),
+        ("sftp", "listen_legacy", config.sftp.as_ref().map(|sftp| &sftp.listen_legacy)),
     ];
     let nowhere = config.smtp.as_ref().is_some_and(|smtp| {
         smtp.listen.is_empty() && smtp.listen_tls.is_empty() && smtp.listen_lmtp.is_empty()
@@ -121,9 +122,45 @@ pub(super) fn sftp(config: &Config, report: &mut Report<'_>) {
         return;
     };
     at_least_one(&here.key("max_sessions"), sftp.max_sessions as u64, report);
-    at_least_one(&here.key("max_sessions_per_address"), sftp.max_sessions_per_address as u64, report);
+    for (key, most) in [
+        ("max_sessions_per_address", sftp.max_sessions_per_address),
+        ("max_sessions_per_gateway", sftp.max_sessions_per_gateway),
+    ] {
+        at_least_one(&here.key(key), most as u64, report);
+        if sftp.max_sessions > 1 && most >= sftp.max_sessions {
+            let sentence =
+                format!("{most} of {} sessions: one address can keep all others out", sftp.max_sessions);
+            report.warn(&here.key(key), sentence);
+        }
+    }
+    networks(&here.key("gateways"), &sftp.gateways, report);
+    if sftp.max_unaccepted < config.limits.submission {
+        let sentence = format!(
+            "found {}; allowed: at least limits.submission, which is {}",
+            sftp.max_unaccepted, config.limits.submission
+        );
+        report.fault(&here.key("max_unaccepted"), sentence);
+    }
+    legacy(config, sftp, report);
     if config.sender.iter().all(|sender| sender.sftp_user.is_none()) && !report.is_spoiled(&at("sender")) {
         report.warn(&here, "no sender has an sftp_user: nobody can log in");
+    }
+}
+
+/// Old clients have a listener of their own, or none.
+fn legacy(config: &Config, sftp: &Sftp, report: &mut Report<'_>) {
+    let user = config.sender.iter().position(|sender| sender.sftp_legacy);
+    match (user, sftp.listen_legacy.is_empty()) {
+        (Some(i), true) => {
+            let sentence =
+                "has no use yet: old clients are served on sftp.listen_legacy only, which is empty";
+            report.warn(&at("sender").nth(i).key("sftp_legacy"), sentence);
+        }
+        (None, false) if !report.is_spoiled(&at("sender")) => {
+            let sentence = "nobody can log in there: no sender has sftp_legacy = true";
+            report.warn(&at("sftp").key("listen_legacy"), sentence);
+        }
+        _ => {}
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Sender {
     /// Public keys of that user, OpenSSH format.
     #[serde(default)]
     pub sftp_keys: Vec<String>,
+    /// Whether that user's client is too old for today's ciphers: it may come in by `sftp.listen_legacy`.
+    #[serde(default)]
+    pub sftp_legacy: bool,
     /// Names that this user's client gives to files that are not whole yet, beside those that are known: `*.upload2`.
     #[serde(default)]
     pub temporary_names: Vec<NamePattern>,

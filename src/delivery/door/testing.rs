@@ -96,7 +96,6 @@ impl Rig {
             source_keys: SourceKeys::default(),
             sender: "desk".into(),
             receipt_to: None,
-            message_id: None,
             accepted_at: now,
             wrapped_key,
             facts: vec![],

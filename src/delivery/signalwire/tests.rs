@@ -374,3 +374,27 @@ fn answers_to_a_submit_and_what_they_prove() {
         assert_eq!(word(&judge_submit(&answer)), *expected, "{status} {body}");
     }
 }
+
+/// A list by numbers and date, which helps whoever decides about a fax whose answer was lost.
+#[tokio::test]
+async fn faxes_to_that_number_can_be_looked_at() {
+    let stage = Stage::set().await;
+    for (number, reference) in
+        [("+12125550100", "joba-1"), ("+12125550100", "jobb-1"), ("+12125550199", "jobc-1")]
+    {
+        assert_eq!(word(&stage.send(number, reference).await), "taken");
+    }
+    stage.simulator.idle().await;
+    let number = crate::job::FaxNumber::from_e164("+12125550100").unwrap();
+    let look = async |caller, since| {
+        let sought = Sought { reference: "jobx-1", kept: None, number: &number, since, forgotten: false };
+        stage.adapter.look_alikes(caller, sought).await.unwrap()
+    };
+    let found = look(Some(testing::CALLER), now()).await;
+    let words: Vec<(&str, Option<u32>)> = found.iter().map(|fax| (fax.status.as_str(), fax.pages)).collect();
+    assert_eq!(words, [("delivered", Some(3)), ("delivered", Some(3))]);
+    assert!(found.iter().all(|fax| fax.made.is_some() && !fax.provider_ref.is_empty()));
+    assert_eq!(look(None, now()).await.len(), 2);
+    assert_eq!(look(Some("+12125550777"), now()).await, []);
+    assert_eq!(look(None, now() + jiff::SignedDuration::from_hours(1)).await, [], "ordered before");
+}

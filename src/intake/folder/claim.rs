@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::dir::{Dir, Facts, numbered};
 use super::evidence::Print;
+use super::results::TEMPORARY;
 
 /// Names tried for a file in `refused/` before it gets one that nobody has.
 const TRIES: u32 = 20;
@@ -61,7 +62,25 @@ impl Claims {
         if !outside.lock()? {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        Ok(Claims { folder, outside, apart: AtomicBool::new(false) })
+        let claims = Claims { folder, outside, apart: AtomicBool::new(false) };
+        claims.probe()?;
+        Ok(claims)
+    }
+
+    /// Finds out where claims can lie, and makes that place before somebody else makes one of its name.
+    fn probe(&self) -> io::Result<()> {
+        let name = OsString::from(format!("{TEMPORARY}{}-probe.tmp", std::process::id()));
+        let facts = Facts::of_open(&self.folder.create_anew(&name)?)?;
+        match self.folder.move_to_private(&name, &self.outside) {
+            Ok(_) => {}
+            Err(error) if is_apart(&error) => {
+                self.apart.store(true, Ordering::Relaxed);
+                self.inside(true)?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.outside.remove(&name, &facts)?;
+        self.folder.remove(&name, &facts)
     }
 
     fn inside(&self, make: bool) -> io::Result<Option<Dir>> {
@@ -94,7 +113,7 @@ impl Claims {
     pub(super) fn claim(&self, name: &OsStr, print: Print) -> io::Result<Claimed> {
         if !self.apart.load(Ordering::Relaxed) {
             match self.claim_to(&self.outside, name, print) {
-                Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
+                Err(error) if is_apart(&error) => {
                     self.apart.store(true, Ordering::Relaxed);
                 }
                 claimed => return claimed,
@@ -206,6 +225,10 @@ impl Claim {
         }
         Err(io::ErrorKind::AlreadyExists.into())
     }
+}
+
+fn is_apart(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::XDEV)
 }
 
 /// The name of the reason beside a refused file.

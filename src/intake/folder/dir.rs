@@ -223,6 +223,14 @@ impl Dir {
         Ok(File::from(descriptor))
     }
 
+    /// The same under a name that is ours: what lies there is what a crash left of an earlier process of the same number.
+    pub(super) fn create_anew(&self, name: &OsStr) -> io::Result<File> {
+        if let Some(facts) = self.look(name)? {
+            self.remove(name, &facts)?;
+        }
+        self.create(name)
+    }
+
     /// Renames, but never over another file. `target` has to lie on the same file system.
     pub(super) fn move_new(&self, name: &OsStr, target: &Dir, new: &OsStr) -> io::Result<()> {
         let (from, to) = (&self.descriptor, &target.descriptor);

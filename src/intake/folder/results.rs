@@ -19,8 +19,8 @@ const TRIES: u32 = 20;
 const MOST: usize = 50_000;
 /// Where results go.
 pub(super) const RESULTS: &str = "results";
-/// How the names of half-written results begin.
-const TEMPORARY: &str = ".faxbridge-";
+/// How the names of files begin that are ours and not whole.
+pub(super) const TEMPORARY: &str = ".faxbridge-";
 
 /// Writes `body` as `results/NAME` in `folder`: under a temporary name, synced, then renamed.
 ///
@@ -43,12 +43,8 @@ fn write(root: &Dir, name: &OsStr, body: &[u8]) -> io::Result<OsString> {
     let results = root.shared(OsStr::new(RESULTS))?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let temporary = OsString::from(format!("{TEMPORARY}{}-{count}.tmp", std::process::id()));
-    // What lies under that name is what a crash left of an earlier process of the same number.
-    if let Some(facts) = root.look(&temporary)? {
-        root.remove(&temporary, &facts)?;
-    }
     // In the folder itself, not in results/: there it gets the group that the folder hands down.
-    let mut file = root.create(&temporary)?;
+    let mut file = root.create_anew(&temporary)?;
     let facts = Facts::of_open(&file)?;
     let written = file
         .write_all(body)

@@ -159,7 +159,8 @@ impl Fetcher {
         mail: &Fetched,
         moving: &Moving,
     ) -> Result<Option<u32>, Trouble> {
-        let Some(message_id) = mail.message_id.as_deref().and_then(names::quoted) else { return Ok(None) };
+        let message_id = mail.message_id.as_deref().and_then(|id| self.mailbox.intake.opened_message_id(id));
+        let Some(message_id) = message_id.as_deref().and_then(names::quoted) else { return Ok(None) };
         match session.select(&moving.folder).await {
             Ok(uidvalidity) if uidvalidity == moving.uidvalidity => {}
             Ok(_) | Err(Trouble::Refused { .. }) => return Ok(None),

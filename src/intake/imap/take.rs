@@ -111,6 +111,7 @@ impl Fetcher {
         };
         reached("imap.accepted");
         let mailbox = self.mailbox.name.clone();
+        let message_id = self.mailbox.intake.sealed_message_id(message_id);
         let new = NewFetched { mailbox, place, became: Ok(accepted.id()), message_id };
         self.store().record_fetched(new, self.now()).await?;
         reached("imap.recorded");
@@ -165,6 +166,7 @@ impl Fetcher {
         reason: Reason,
     ) -> Result<(), Trouble> {
         let (mailbox, uid) = (self.mailbox.name.clone(), place.uid);
+        let message_id = self.mailbox.intake.sealed_message_id(message_id);
         let new = NewFetched { mailbox: mailbox.clone(), place, became: Err(reason), message_id };
         if self.store().record_fetched(new, self.now()).await? {
             tracing::warn!(mailbox, uid, "mailbox {mailbox}: nothing of mail {uid} is faxed: {reason}");

@@ -2,9 +2,10 @@
 //!
 //! An own loop instead of `russh_sftp::server::run`, which keeps reading out of step after a packet that is too long or
 //! malformed, copies every write twice more, and sends every answer as a message of its own. Here the first such packet
-//! ends the channel.
+//! ends the channel. One of a type that is no request of version 3 is none of these: it says how long it is, so it is passed over
+//! and answered as unsupported, and clients that only try whether something works go on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -87,6 +88,10 @@ async fn talk(
                 if *stop.borrow() && !files.uploading() {
                     return Ok(());
                 }
+                if input.is_empty() && !files.uploading() {
+                    // A session may wait here for long: with nothing of the file before. What is freed is overwritten.
+                    (input, answers) = (BytesMut::new(), BytesMut::new());
+                }
                 tokio::select! {
                     message = incoming.wait() => message,
                     // The sender lives as long as the server; if it is gone, the channel's own end comes next.
@@ -95,7 +100,10 @@ async fn talk(
             }
         };
         match message {
-            Some(ChannelMsg::Data { data }) => input.extend_from_slice(&data),
+            Some(ChannelMsg::Data { data }) => {
+                files.end_slow_ones(Instant::now());
+                input.extend_from_slice(&data);
+            }
             Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return send(outgoing, &mut answers).await,
             Some(_) => {}
         }
@@ -155,9 +163,24 @@ fn string(packet: &mut Bytes) -> Result<Bytes, Broken> {
 }
 
 async fn other(mut packet: Bytes, files: &mut Files, answers: &mut BytesMut) -> Result<(), Broken> {
+    if let Some(id) = unknown(&packet) {
+        // Before the greeting nobody may ask for anything.
+        let answer = files.unsupported(id).ok_or(Broken::Malformed)?;
+        return encode(answer, answers);
+    }
     let request = Packet::try_from(&mut packet).map_err(|_| Broken::Malformed)?;
     let answer = files.answer(request).await.ok_or(Broken::Malformed)?;
     encode(answer, answers)
+}
+
+/// The number of a request that version 3 does not know.
+fn unknown(packet: &Bytes) -> Option<u32> {
+    let (kind, rest) = packet.split_first()?;
+    // SSH_FXP_INIT, the requests from SSH_FXP_OPEN to SSH_FXP_SYMLINK, SSH_FXP_EXTENDED.
+    if matches!(kind, 1 | 3..=20 | 200) {
+        return None;
+    }
+    rest.first_chunk().map(|id| u32::from_be_bytes(*id))
 }
 
 fn encode(packet: Packet, answers: &mut BytesMut) -> Result<(), Broken> {
@@ -188,5 +211,16 @@ mod tests {
         assert!(next_packet(&mut input).unwrap().is_none());
         assert!(matches!(next_packet(&mut BytesMut::from(&[0; 4][..])), Err(Broken::Malformed)));
         assert!(matches!(next_packet(&mut BytesMut::from(&[255; 4][..])), Err(Broken::Long(_))));
+    }
+
+    #[test]
+    fn only_what_is_no_request_of_version_3_is_passed_over() {
+        let number = |packet: &'static [u8]| unknown(&Bytes::from_static(packet));
+        assert_eq!(number(&[21, 0, 0, 0, 7, 1, 2]), Some(7));
+        assert_eq!(number(&[101, 0, 0, 1, 0]), Some(256));
+        assert_eq!(number(&[99, 0, 0]), None, "without a number it cannot be answered");
+        for kind in [1, 3, 6, 20, 200] {
+            assert_eq!(unknown(&Bytes::from(vec![kind, 0, 0, 0, 7])), None, "{kind}");
+        }
     }
 }

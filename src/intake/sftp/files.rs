@@ -6,13 +6,18 @@
 //! | `/in` | upload; rename an upload from a temporary name; see what was accepted until its fax is final |
 //! | `/results` | list, read and remove result files |
 //!
-//! An upload counts when its handle is closed under a final name, or when it is renamed to one; "yes" is said only after
-//! [`Intake::accept`] has it on disk. What was accepted can be seen, so that clients which check size after an upload
+//! An upload counts when its handle is closed under a final name, or when it is renamed to one; "yes" is said only when
+//! the intake has it on disk. What was accepted can be seen, so that clients which check size after an upload
 //! are content, but neither read, changed nor removed: from then on it is a fax, and `job cancel` is the way to stop it.
+//!
+//! The same name again, whatever has become of the first, is a new file: the same bytes are known and answered as such, others
+//! are another fax. A client need not ask to have the first emptied (OpenSSH's scp does not); what it writes must begin at
+//! byte 0 all the same, so that no half of a resumed upload passes for a file.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -21,11 +26,15 @@ use russh_sftp::protocol::{
     Attrs, Data, File, FileAttributes, Handle, Name, Open, OpenFlags, Packet, Status, StatusCode, Version,
 };
 
+use super::keeper::{self, Keeper, Refused};
 use super::names::{self, BadName, Place};
-use super::shelf::{Presence, Shelves};
-use super::upload::{self, Upload, sentence};
+use super::refusals::{Reason, Refusals, User};
+use super::shares::{Room, Writing};
+use super::shelf::{Lying, Owed, Presence, Shelves, Temporary};
+use super::upload::{Mode, Upload, Whole, sentence};
 use crate::crash;
-use crate::intake::{Arrival, Draft, Drop as Dropped, Intake, ResultFile, SftpUser, Source};
+use crate::intake::resting::NotAccepted;
+use crate::intake::{Draft, Drop as Dropped, Intake, ResultFile, SftpUser};
 
 /// Files and listings a channel may have open at once.
 const HANDLES: usize = 64;
@@ -37,22 +46,49 @@ const READ: u32 = 32 << 10;
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSYNC: &str = russh_sftp::extensions::FSYNC;
 
+/// What the channels of a server share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) intake: Intake,
+    pub(super) shelves: Arc<Shelves>,
+    pub(super) refusals: Arc<Refusals>,
+    /// A slow upload is ended after this, and silence.
+    pub(super) idle: Duration,
+    pub(super) temporary_for: Duration,
+    pub(super) max_unaccepted: u64,
+}
+
 /// One channel's view: its user, and what it has open.
 pub(super) struct Files {
-    intake: Intake,
+    shared: Shared,
+    keeper: Keeper,
     user: SftpUser,
-    shelves: Arc<Shelves>,
+    address: IpAddr,
     open: HashMap<u64, Opened>,
     next_handle: u64,
-    early_budget: usize,
     greeted: bool,
-    _presence: Presence,
+    presence: Presence,
 }
 
 enum Opened {
-    Upload(Box<Upload>),
+    Upload(Box<Upload>, Writing),
     Listing(std::vec::IntoIter<File>),
     Result(ResultFile),
+}
+
+/// A whole file, on its way in or from the shelf.
+enum Body {
+    Draft(Draft, Room),
+    Lying(Lying),
+}
+
+impl Body {
+    fn bytes(&self) -> u64 {
+        match self {
+            Body::Draft(draft, _) => draft.written(),
+            Body::Lying(lying) => lying.resting.bytes(),
+        }
+    }
 }
 
 /// A request refused: the code for the program, the sentence for the person.
@@ -92,18 +128,11 @@ impl From<BadName> for No {
 }
 
 impl Files {
-    pub(super) fn new(intake: Intake, user: SftpUser, shelves: Arc<Shelves>) -> Self {
-        let presence = shelves.enter(&user.user);
-        Files {
-            intake,
-            user,
-            shelves,
-            open: HashMap::new(),
-            next_handle: 0,
-            early_budget: upload::EARLY_BYTES,
-            greeted: false,
-            _presence: presence,
-        }
+    pub(super) fn new(shared: Shared, user: SftpUser, address: IpAddr) -> Self {
+        let presence = shared.shelves.enter(&user.user);
+        let keeper = Keeper { intake: shared.intake.clone(), shelves: Arc::clone(&shared.shelves) };
+        let (open, next_handle, greeted) = (HashMap::new(), 0, false);
+        Files { shared, keeper, user, address, open, next_handle, greeted, presence }
     }
 
     pub(super) fn user(&self) -> &str {
@@ -112,7 +141,16 @@ impl Files {
 
     /// Whether a file is being written.
     pub(super) fn uploading(&self) -> bool {
-        self.open.values().any(|opened| matches!(opened, Opened::Upload(_)))
+        self.uploads().next().is_some()
+    }
+
+    /// Ends uploads that only hold a place.
+    pub(super) fn end_slow_ones(&mut self, now: Instant) {
+        for opened in self.open.values_mut() {
+            if let Opened::Upload(upload, _) = opened {
+                upload.end_if_slow(now, self.shared.idle);
+            }
+        }
     }
 
     /// Answers every request but SSH_FXP_WRITE. `None`: this is no request that a client may send now.
@@ -147,13 +185,19 @@ impl Files {
         Some(answer.unwrap_or_else(|no| no.packet(id)))
     }
 
+    /// The answer to a request of no known type; `None` before the greeting.
+    pub(super) fn unsupported(&self, id: u32) -> Option<Packet> {
+        self.greeted.then(|| unsupported("This request is not supported.").packet(id))
+    }
+
     /// SSH_FXP_WRITE.
     pub(super) async fn write(&mut self, handle: &[u8], offset: u64, data: Bytes) -> Result<(), No> {
         let number = std::str::from_utf8(handle).ok().and_then(|handle| handle.parse().ok());
-        let Some(Opened::Upload(upload)) = number.and_then(|number: u64| self.open.get_mut(&number)) else {
+        let Some(Opened::Upload(upload, _)) = number.and_then(|number: u64| self.open.get_mut(&number))
+        else {
             return Err(bad_handle());
         };
-        upload.write(offset, data, &mut self.early_budget).await.map_err(No::failure)
+        upload.write(offset, data).await.map_err(No::failure)
     }
 
     fn greet(&mut self) -> Option<Packet> {
@@ -172,11 +216,7 @@ impl Files {
         }
         let writing = request.pflags.intersects(OpenFlags::WRITE | OpenFlags::APPEND);
         let opened = match (names::place(&request.filename)?, writing) {
-            (Place::Upload(name), true) => {
-                self.may_upload(&name, request.pflags).await?;
-                let draft = self.intake.begin().await.map_err(|refusal| No::failure(sentence(refusal)))?;
-                Opened::Upload(Box::new(Upload::new(name, draft)))
-            }
+            (Place::Upload(name), true) => self.begin(name, request.pflags).await?,
             (Place::Upload(name), false) => {
                 self.size_in(&name).await?.ok_or_else(No::missing)?;
                 return Err(No::denied("Files in /in were handed over and cannot be read back."));
@@ -194,72 +234,175 @@ impl Files {
         Ok(self.opened(request.id, opened))
     }
 
-    /// Only whole new files: what OpenSSH, rclone, WinSCP and paramiko ask for (create and truncate) needs no look-up.
-    async fn may_upload(&self, name: &str, flags: OpenFlags) -> Result<(), No> {
-        if flags.contains(OpenFlags::APPEND) {
-            return Err(unsupported(
-                "Appending to a file is not possible here. Upload the whole file again.",
+    /// Opens an upload. Whatever keeps it from being taken is told now rather than at its close, as far as it is known now.
+    async fn begin(&self, name: String, flags: OpenFlags) -> Result<Opened, No> {
+        let mode = self.mode(&name, flags).await?;
+        let now = Instant::now();
+        if self.is_temporary(&name) && !self.shared.shelves.has_room(self.user(), &name, now) {
+            return Err(No::failure(
+                "Too many uploads wait under temporary names. Rename or remove some first.",
             ));
         }
+        let writing = Writing::begin(&self.presence.used)
+            .ok_or_else(|| No::failure("Too many files are being written by this user. Close some first."))?;
+        let room = Room::of(&self.presence.used, self.shared.max_unaccepted).ok_or_else(|| {
+            No::failure(
+                "Too much waits here unfinished or under temporary names. Rename or remove some first.",
+            )
+        })?;
+        let draft = self.shared.intake.begin().await.map_err(|refusal| No::failure(sentence(refusal)))?;
+        let share = (Arc::clone(&self.presence.early), room);
+        Ok(Opened::Upload(Box::new(Upload::new(name, mode, draft, share, now)), writing))
+    }
+
+    /// Only whole new files: what OpenSSH, rclone, WinSCP and paramiko ask for (create and truncate) needs no look-up.
+    async fn mode(&self, name: &str, flags: OpenFlags) -> Result<Mode, No> {
+        let append = flags.contains(OpenFlags::APPEND);
         if flags.contains(OpenFlags::CREATE | OpenFlags::TRUNCATE) && !flags.contains(OpenFlags::EXCLUDE) {
-            return Ok(());
+            return Ok(Mode { append, over_another: false });
         }
         let exists = self.size_in(name).await?.is_some();
         match exists {
             true if flags.contains(OpenFlags::EXCLUDE) => {
                 Err(No::failure("A file of this name is there already."))
             }
-            true if !flags.contains(OpenFlags::TRUNCATE) => Err(unsupported(
-                "Resuming or changing an upload is not possible here. Upload the whole file again.",
-            )),
+            // What is appended would be faxed on its own.
+            true if append && !flags.contains(OpenFlags::TRUNCATE) => {
+                Err(unsupported("Appending to a file is not possible here. Upload the whole file again."))
+            }
             false if !flags.contains(OpenFlags::CREATE) => Err(No::missing()),
-            _ => Ok(()),
+            _ => Ok(Mode { append, over_another: exists && !flags.contains(OpenFlags::TRUNCATE) }),
         }
+    }
+
+    fn is_temporary(&self, name: &str) -> bool {
+        names::is_temporary(name, &self.user.temporary_names, &self.user.final_names)
     }
 
     async fn close(&mut self, id: u32, handle: &str) -> Result<Packet, No> {
         let opened = number(handle).and_then(|number| self.open.remove(&number)).ok_or_else(bad_handle)?;
-        if let Opened::Upload(upload) = opened {
-            self.early_budget += upload.held();
-            let name = upload.name.clone();
-            let draft = upload.finish().map_err(No::failure)?;
-            self.settle(name, draft).await?;
+        if let Opened::Upload(upload, _writing) = opened {
+            let (name, bytes) = (upload.name.clone(), upload.written());
+            match upload.finish() {
+                Whole::File(draft, room) => self.settle(name, Body::Draft(*draft, room), None).await?,
+                Whole::Untouched => {}
+                Whole::Not(sentence) => {
+                    return Err(self
+                        .refuse(Refused { name, bytes, sha256: None }, &sentence, &sentence)
+                        .await);
+                }
+            }
         }
         Ok(done(id))
     }
 
-    /// A whole file has the name `name` now: kept when that is a temporary one, a fax when it is final.
-    async fn settle(&self, name: String, draft: Draft) -> Result<(), No> {
-        if names::is_temporary(&name, &self.user.temporary_names, &self.user.final_names) {
-            let kept = self.shelves.keep(self.user(), name, draft);
-            return kept.then_some(()).ok_or_else(|| {
-                No::failure("Too many uploads wait under temporary names. Rename or remove some first.")
-            });
+    /// A whole file has the name `name` now: kept when that is a temporary one, a fax when it is final. `from` is the temporary
+    /// name that it had before.
+    async fn settle(&self, name: String, body: Body, from: Option<String>) -> Result<(), No> {
+        if self.is_temporary(&name) {
+            return self.lay_aside(name, body).await;
         }
-        if draft.written() == 0 {
+        let bytes = body.bytes();
+        if bytes == 0 {
             if names::is_marker(&name) {
                 // It says that something else is whole, which we know already. A refusal would stop the client's batch.
                 return Ok(());
             }
-            return Err(No::failure("This file is empty, so there is nothing to fax."));
+            let sentence = "This file is empty, so there is nothing to fax.";
+            let refused = Refused { name, bytes, sha256: None };
+            return Err(self.refuse(refused, sentence, "it is empty").await);
         }
-        let arrival = Arrival {
-            file: Some(name.clone()),
-            ..Arrival::new(Source::Sftp(self.user.user.clone()), self.user.sender.clone())
+        // What came under this name before and was refused for now is no longer what its client means.
+        drop(self.shared.shelves.take_owed(self.user(), &name));
+        let arrival = keeper::arrival(self.user(), &self.user.sender, &name);
+        let (accepted, room) = match body {
+            Body::Draft(draft, room) => (self.shared.intake.accept_or_keep(draft, arrival).await, room),
+            Body::Lying(lying) => {
+                (self.shared.intake.accept_resting(lying.resting, arrival).await, lying.room)
+            }
         };
-        let bytes = draft.written();
-        self.intake.accept(draft, arrival).await.map_err(|refusal| No::failure(sentence(refusal)))?;
-        self.shelves.accepted(self.user(), name, bytes, Instant::now());
-        crash::reached("intake.answered");
+        let now = Instant::now();
+        match accepted {
+            Ok((accepted, sha256)) => {
+                crash::reached("intake.answered");
+                self.keeper.taken(self.user(), name, bytes, (accepted, sha256), now).await;
+                Ok(())
+            }
+            Err(not_accepted) => Err(self.not_now(name, bytes, not_accepted, (from, room), now).await),
+        }
+    }
+
+    async fn lay_aside(&self, name: String, body: Body) -> Result<(), No> {
+        let lying = match body {
+            Body::Lying(lying) => lying,
+            Body::Draft(draft, room) => {
+                let resting = draft.rest().await.map_err(|refusal| No::failure(sentence(refusal)))?;
+                Lying { resting, sender: self.user.sender.clone(), room }
+            }
+        };
+        let since = Instant::now();
+        let until = since + self.shared.temporary_for;
+        if let Some((name, lying)) =
+            self.shared.shelves.keep(self.user(), name, Temporary { lying, since, until })
+        {
+            self.keeper.left_lying(self.user(), name, lying).await;
+        }
         Ok(())
+    }
+
+    /// A file was not accepted: for good, or it is kept and tried again. Whether the client looks at this answer or not.
+    async fn not_now(
+        &self,
+        name: String,
+        bytes: u64,
+        NotAccepted { refusal, resting }: NotAccepted,
+        (from, room): (Option<String>, Room),
+        now: Instant,
+    ) -> No {
+        let cause = keeper::cause(&refusal).to_owned();
+        if refusal.permanent {
+            let sha256 = resting.as_ref().map(crate::intake::resting::Resting::sha256);
+            return self.refuse(Refused { name, bytes, sha256 }, &refusal.sentence, &cause).await;
+        }
+        let sender = self.user.sender.clone();
+        let Some(resting) = resting else {
+            // The document is gone: whoever does not look at the answer of the close must hear of it otherwise.
+            return self.refuse(Refused { name, bytes, sha256: None }, &refusal.sentence, &cause).await;
+        };
+        self.tell(&format!("for now, it is kept and tried again: {cause}"), now);
+        let (next, tries) = (keeper::pause(0, now), 1);
+        let owed = Owed { lying: Lying { resting, sender, room }, from, since: now, next, tries };
+        if !self.shared.shelves.owe(self.user(), name, owed) {
+            return No::failure(refusal.sentence);
+        }
+        No::failure(
+            "This file cannot be recorded at the moment. It is kept and tried again; you may also upload it again.",
+        )
+    }
+
+    /// Refused for good: told in the log, by a result file and by mail.
+    async fn refuse(&self, file: Refused, sentence: &str, cause: &str) -> No {
+        self.tell(cause, Instant::now());
+        self.keeper.refuse(self.user(), &self.user.sender, file, sentence).await;
+        No::failure(sentence)
+    }
+
+    fn tell(&self, cause: &str, now: Instant) {
+        let user = User::Known(self.user());
+        self.shared.refusals.tell(Reason::Upload, self.address, user, cause, now);
     }
 
     async fn rename(&mut self, id: u32, from: &str, to: &str) -> Result<Packet, No> {
         let (Place::Upload(from), Place::Upload(to)) = (names::place(from)?, names::place(to)?) else {
             return Err(No::denied("Only files in /in can be renamed, and only within it."));
         };
-        if let Some(draft) = self.shelves.take(self.user(), &from) {
-            self.settle(to, draft).await?;
+        let shelves = &self.shared.shelves;
+        let lying = shelves.take(self.user(), &from).or_else(|| {
+            // It was renamed before, refused for now, and its client tries again.
+            shelves.take_renamed(self.user(), &to, &from).map(|owed| owed.lying)
+        });
+        if let Some(lying) = lying {
+            self.settle(to, Body::Lying(lying), Some(from)).await?;
             return Ok(done(id));
         }
         match self.size_in(&from).await? {
@@ -271,7 +414,10 @@ impl Files {
     async fn remove(&mut self, id: u32, path: &str) -> Result<Packet, No> {
         match names::place(path)? {
             Place::Upload(name) => {
-                if self.shelves.take(self.user(), &name).is_some() {
+                let shelves = &self.shared.shelves;
+                if shelves.take(self.user(), &name).is_some()
+                    || shelves.take_owed(self.user(), &name).is_some()
+                {
                     return Ok(done(id));
                 }
                 self.size_in(&name).await?.ok_or_else(No::missing)?;
@@ -279,7 +425,7 @@ impl Files {
             }
             Place::Result(name) => {
                 let result = self.results().await?.remove(&name).ok_or_else(No::missing)?;
-                let removed = self.intake.remove_result(self.user(), &result.id).await;
+                let removed = self.shared.intake.remove_result(self.user(), &result.id).await;
                 removed.map_err(|refusal| No::failure(sentence(refusal)))?;
                 Ok(done(id))
             }
@@ -291,7 +437,7 @@ impl Files {
     fn read(&mut self, id: u32, handle: &str, offset: u64, length: u32) -> Result<Packet, No> {
         let result = match number(handle).and_then(|number| self.open.get(&number)) {
             Some(Opened::Result(result)) => result,
-            Some(Opened::Upload(_)) => return Err(No::denied("A file being uploaded cannot be read.")),
+            Some(Opened::Upload(..)) => return Err(No::denied("A file being uploaded cannot be read.")),
             _ => return Err(bad_handle()),
         };
         let rest =
@@ -321,7 +467,7 @@ impl Files {
 
     fn fstat(&mut self, id: u32, handle: &str) -> Result<Packet, No> {
         let attrs = match number(handle).and_then(|number| self.open.get(&number)) {
-            Some(Opened::Upload(upload)) => file(upload.written(), None),
+            Some(Opened::Upload(upload, _)) => file(upload.written(), None),
             Some(Opened::Result(result)) => file(result.body.len() as u64, Some(result.at)),
             Some(Opened::Listing(_)) => folder(),
             None => return Err(bad_handle()),
@@ -342,7 +488,7 @@ impl Files {
 
     fn fset_stat(&mut self, id: u32, handle: &str, attrs: &FileAttributes) -> Result<Packet, No> {
         match number(handle).and_then(|number| self.open.get(&number)) {
-            Some(Opened::Upload(upload)) => keeps_size(id, attrs, Some(upload.written())),
+            Some(Opened::Upload(upload, _)) => keeps_size(id, attrs, Some(upload.written())),
             Some(_) => Err(No::denied("Only uploads can be changed.")),
             None => Err(bad_handle()),
         }
@@ -407,24 +553,25 @@ impl Files {
 
     /// Size and time of a file in `/in`: being written by this session, waiting for its final name, or accepted.
     async fn size_in(&self, name: &str) -> Result<Option<(u64, Option<Timestamp>)>, No> {
-        if let Some(bytes) = self.shelves.size(self.user(), name) {
+        if let Some(bytes) = self.shared.shelves.size(self.user(), name) {
             return Ok(Some((bytes, None)));
         }
         if let Some(upload) = self.uploads().find(|upload| upload.name == name) {
             return Ok(Some((upload.written(), None)));
         }
         let now = Instant::now();
-        if let Some(known) = self.shelves.look_up(self.user(), name, now) {
+        if let Some(known) = self.shared.shelves.look_up(self.user(), name, now) {
             return Ok(known);
         }
         self.drops(now).await?;
-        Ok(self.shelves.look_up(self.user(), name, now).flatten())
+        Ok(self.shared.shelves.look_up(self.user(), name, now).flatten())
     }
 
     /// The list of accepted files, oldest first.
     async fn drops(&self, now: Instant) -> Result<Vec<Dropped>, No> {
-        let drops = self.intake.drops(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
-        self.shelves.learn(self.user(), &drops, now);
+        let drops =
+            self.shared.intake.drops(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
+        self.shared.shelves.learn(self.user(), &drops, now);
         Ok(drops)
     }
 
@@ -434,20 +581,26 @@ impl Files {
         let mut files: BTreeMap<_, _> =
             drops.into_iter().map(|drop| (drop.name, (drop.bytes, Some(drop.at)))).collect();
         files.extend(self.uploads().map(|upload| (upload.name.clone(), (upload.written(), None))));
-        files.extend(self.shelves.list(self.user()).into_iter().map(|(name, bytes)| (name, (bytes, None))));
+        files.extend(
+            self.shared.shelves.list(self.user()).into_iter().map(|(name, bytes)| (name, (bytes, None))),
+        );
         Ok(files)
     }
 
     fn uploads(&self) -> impl Iterator<Item = &Upload> {
         self.open.values().filter_map(|opened| match opened {
-            Opened::Upload(upload) => Some(upload.as_ref()),
+            Opened::Upload(upload, _) => Some(upload.as_ref()),
             _ => None,
         })
     }
 
     async fn results(&self) -> Result<BTreeMap<String, ResultFile>, No> {
-        let results =
-            self.intake.results(self.user()).await.map_err(|refusal| No::failure(sentence(refusal)))?;
+        let results = self
+            .shared
+            .intake
+            .results(self.user())
+            .await
+            .map_err(|refusal| No::failure(sentence(refusal)))?;
         let named = results.into_iter().filter(|result| names::check(&result.name).is_ok());
         Ok(named.map(|result| (result.name.clone(), result)).collect())
     }

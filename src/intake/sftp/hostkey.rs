@@ -6,10 +6,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use russh::keys::PrivateKey;
-use russh::keys::ssh_key::LineEnding;
-use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::key::safe_rng;
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData, RsaKeypair};
+use russh::keys::ssh_key::{EcdsaCurve, LineEnding};
+use russh::keys::{Algorithm, PrivateKey};
 use zeroize::Zeroizing;
+
+use crate::config;
 
 /// Why there is no host key.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +47,61 @@ pub enum HostKeyError {
     },
 }
 
+/// The server's keys.
+#[derive(Debug, Clone)]
+pub struct HostKeys {
+    /// Shown to everybody.
+    pub key: PrivateKey,
+    /// Shown beside it on the listener for old clients: they know neither Ed25519 nor, some of them, anything but RSA.
+    pub legacy: Vec<PrivateKey>,
+}
+
+const USUAL: &str = "ssh_host_ed25519_key";
+const ECDSA: &str = "ssh_host_ecdsa_key";
+const RSA: &str = "ssh_host_rsa_key";
+/// Bits of an RSA key: what `ssh-keygen` makes, and the longest that the oldest clients are known to take.
+const RSA_BITS: usize = 3072;
+
+impl HostKeys {
+    /// Whether none of them would have to be made.
+    #[must_use]
+    pub fn are_there(config: &config::Sftp, data_dir: &Path) -> bool {
+        let there = |name: &str| data_dir.join(name).exists();
+        let key = config.host_key.as_ref().map_or_else(|| there(USUAL), |path| path.exists());
+        key && (config.listen_legacy.is_empty() || (there(ECDSA) && there(RSA)))
+    }
+
+    /// The keys that `config` wants; those in files of `data_dir` are made where they are missing.
+    ///
+    /// # Errors
+    /// See [`HostKeyError`].
+    pub fn load_or_make(config: &config::Sftp, data_dir: &Path) -> Result<HostKeys, HostKeyError> {
+        let path = config.host_key.clone().unwrap_or_else(|| data_dir.join(USUAL));
+        let key = load_or_make(&path)?;
+        if config.listen_legacy.is_empty() {
+            return Ok(HostKeys { key, legacy: Vec::new() });
+        }
+        let ecdsa =
+            || PrivateKey::random(&mut safe_rng(), Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }).ok();
+        let rsa = || {
+            let pair = RsaKeypair::random(&mut safe_rng(), RSA_BITS).ok()?;
+            PrivateKey::new(KeypairData::Rsa(pair), "faxbridge").ok()
+        };
+        let ecdsa = load_or(&data_dir.join(ECDSA), ecdsa)?;
+        let rsa = load_or(&data_dir.join(RSA), rsa)?;
+        Ok(HostKeys { key, legacy: vec![ecdsa, rsa] })
+    }
+}
+
 /// The key in the file at `path`; made there, mode 0600 and synced, when there is no file yet.
 ///
 /// # Errors
 /// See [`HostKeyError`]. An existing file that does not serve is never overwritten: clients know its key.
 pub fn load_or_make(path: &Path) -> Result<PrivateKey, HostKeyError> {
+    load_or(path, new_key)
+}
+
+fn load_or(path: &Path, make: impl FnOnce() -> Option<PrivateKey>) -> Result<PrivateKey, HostKeyError> {
     let io = |cause| HostKeyError::Io { path: path.to_owned(), cause };
     match std::fs::read(path).map(Zeroizing::new) {
         Ok(text) => {
@@ -60,7 +113,7 @@ pub fn load_or_make(path: &Path) -> Result<PrivateKey, HostKeyError> {
             key.ok_or_else(|| HostKeyError::NotAKey { path: path.to_owned() })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = new_key().ok_or_else(|| HostKeyError::Making { path: path.to_owned() })?;
+            let key = make().ok_or_else(|| HostKeyError::Making { path: path.to_owned() })?;
             let text =
                 key.to_openssh(LineEnding::LF).map_err(|_| HostKeyError::Making { path: path.to_owned() })?;
             write_private(path, text.as_bytes()).map_err(io)?;

@@ -1,8 +1,12 @@
-//! What each user's `in/` holds: uploads under temporary names, whole but not yet renamed, and what was accepted.
+//! What each user's `in/` holds: uploads under temporary names, whole but not yet renamed; those that are whole and refused for now;
+//! and what was accepted. Handed from one configuration to the next, so that a reload loses none.
 //!
 //! Temporary uploads are shared by all sessions of a user, because rclone and others rename over another connection than the one
-//! they uploaded on. They never counted, so losing them is allowed: at a restart (not at a reload), when the user has been gone for
-//! [`GRACE`], or after [`KEEP`] at the latest.
+//! they uploaded on. They never counted, so a restart may lose them; otherwise they lie for `sftp.temporary_for`, and their user is
+//! told when that is over. A user who has too many is told at the open of the next; one that lies for longer than [`GRACE`] makes
+//! room, so that what a client left behind keeps no later batch from coming.
+//!
+//! What was refused for now is tried again, see `keeper.rs`.
 //!
 //! Accepted files are known to the intake; here their list is remembered for [`FRESH`]. OpenSSH asks for the target
 //! before every `put`, and most clients for the file after it: with a thousand files in a batch that would be the
@@ -15,14 +19,18 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::intake::{Draft, Drop as Dropped};
+use super::keeper::Answer;
+use super::shares::{Early, Room, Used};
+use crate::intake::Drop as Dropped;
+use crate::intake::resting::Resting;
 
-/// Uploads under temporary names that one user may have at a time. Each holds an open file and a buffer.
-const PER_USER: usize = 32;
-/// A user without a session loses them after this: time to connect again.
+/// Uploads under temporary names that one user may have at a time, and as many that are refused for now.
+const PER_USER: usize = 1000;
+/// A temporary upload that lies for longer makes room for another.
 const GRACE: Duration = Duration::from_secs(120);
-/// A temporary upload that is never renamed is dropped after this.
-const KEEP: Duration = Duration::from_secs(30 * 60);
+/// Answers about refused files of one user, within an hour and waiting for the database. More are only logged.
+const ANSWERS: usize = 100;
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// The list of accepted files is asked for anew after this.
 const FRESH: Duration = Duration::from_secs(2);
@@ -36,8 +44,12 @@ pub struct Shelves(Mutex<HashMap<String, Shelf>>);
 #[derive(Default)]
 struct Shelf {
     sessions: usize,
-    left: Option<Instant>,
-    files: HashMap<String, Kept>,
+    early: Arc<Early>,
+    used: Arc<Used>,
+    temporary: HashMap<String, Temporary>,
+    owed: HashMap<String, Owed>,
+    answers: Vec<Answer>,
+    told: Option<(Instant, usize)>,
     listed: Option<Instant>,
     accepted: HashMap<String, Accepted>,
 }
@@ -50,27 +62,55 @@ struct Accepted {
     added: Option<Instant>,
 }
 
-struct Kept {
-    draft: Draft,
-    since: Instant,
+/// A whole file that lies here.
+#[derive(Debug)]
+pub(super) struct Lying {
+    pub(super) resting: Resting,
+    /// For whom it is to be faxed.
+    pub(super) sender: String,
+    /// Given back with it.
+    pub(super) room: Room,
+}
+
+/// One that waits for its final name.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    pub(super) lying: Lying,
+    pub(super) since: Instant,
+    pub(super) until: Instant,
+}
+
+/// One that has its final name, and was refused for now.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub(super) lying: Lying,
+    /// The temporary name that it had before, by which its client may rename it again.
+    pub(super) from: Option<String>,
+    pub(super) since: Instant,
+    pub(super) next: Instant,
+    pub(super) tries: u32,
+}
+
+/// What is to be done now; it is no longer on the shelves.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) expired: Vec<(String, String, Lying)>,
+    pub(super) owed: Vec<(String, String, Owed)>,
+    pub(super) answers: Vec<(String, Answer)>,
 }
 
 /// A user is present for as long as this lives.
 pub(super) struct Presence {
     shelves: Arc<Shelves>,
     user: String,
+    pub(super) early: Arc<Early>,
+    pub(super) used: Arc<Used>,
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let mut shelves = self.shelves.lock();
-        let Some(shelf) = shelves.get_mut(&self.user) else { return };
-        shelf.sessions = shelf.sessions.saturating_sub(1);
-        if shelf.sessions == 0 {
-            shelf.left = Some(Instant::now());
-            if shelf.files.is_empty() {
-                shelves.remove(&self.user);
-            }
+        if let Some(shelf) = self.shelves.lock().get_mut(&self.user) {
+            shelf.sessions = shelf.sessions.saturating_sub(1);
         }
     }
 }
@@ -87,37 +127,102 @@ impl Shelves {
         let mut shelves = self.lock();
         let shelf = shelves.entry(user.to_owned()).or_default();
         shelf.sessions += 1;
-        shelf.left = None;
-        Presence { shelves: Arc::clone(self), user: user.to_owned() }
+        let (early, used) = (Arc::clone(&shelf.early), Arc::clone(&shelf.used));
+        drop(shelves);
+        Presence { shelves: Arc::clone(self), user: user.to_owned(), early, used }
     }
 
-    /// Keeps a whole upload under a temporary name, in place of an older one of that name. False when the
-    /// user has too many.
-    pub(super) fn keep(&self, user: &str, name: String, draft: Draft) -> bool {
+    /// Whether `name` may be written under as a temporary name.
+    pub(super) fn has_room(&self, user: &str, name: &str, now: Instant) -> bool {
+        let shelves = self.lock();
+        let Some(shelf) = shelves.get(user) else { return true };
+        let old = |kept: &Temporary| now.saturating_duration_since(kept.since) >= GRACE;
+        shelf.temporary.len() < PER_USER
+            || shelf.temporary.contains_key(name)
+            || shelf.temporary.values().any(old)
+    }
+
+    /// Keeps a whole upload under a temporary name, in place of an older one of that name. Returns the one that had to make
+    /// room, with its name.
+    pub(super) fn keep(&self, user: &str, name: String, file: Temporary) -> Option<(String, Lying)> {
         let mut shelves = self.lock();
         let shelf = shelves.entry(user.to_owned()).or_default();
-        if shelf.files.len() >= PER_USER && !shelf.files.contains_key(&name) {
-            return false;
+        shelf.temporary.insert(name, file);
+        if shelf.temporary.len() <= PER_USER {
+            return None;
         }
-        shelf.files.insert(name, Kept { draft, since: Instant::now() });
-        true
+        let oldest =
+            shelf.temporary.iter().min_by_key(|(_, kept)| kept.since).map(|(name, _)| name.clone())?;
+        shelf.temporary.remove(&oldest).map(|kept| (oldest, kept.lying))
     }
 
-    /// Takes an upload off the shelf, to be accepted, renamed or dropped.
-    pub(super) fn take(&self, user: &str, name: &str) -> Option<Draft> {
-        self.lock().get_mut(user)?.files.remove(name).map(|kept| kept.draft)
+    /// Takes a temporary upload off the shelf, to be accepted, renamed or dropped.
+    pub(super) fn take(&self, user: &str, name: &str) -> Option<Lying> {
+        self.lock().get_mut(user)?.temporary.remove(name).map(|kept| kept.lying)
     }
 
-    /// The size of one upload on the shelf.
+    /// Keeps a file that was refused for now, in place of an older one of that name. False where there are too many: it is gone.
+    pub(super) fn owe(&self, user: &str, name: String, file: Owed) -> bool {
+        let mut shelves = self.lock();
+        let shelf = shelves.entry(user.to_owned()).or_default();
+        let room = shelf.owed.len() < PER_USER || shelf.owed.contains_key(&name);
+        if room {
+            shelf.owed.insert(name, file);
+        }
+        room
+    }
+
+    /// Takes such a file off the shelf.
+    pub(super) fn take_owed(&self, user: &str, name: &str) -> Option<Owed> {
+        self.lock().get_mut(user)?.owed.remove(name)
+    }
+
+    /// The same, where it had the name `from` before.
+    pub(super) fn take_renamed(&self, user: &str, name: &str, from: &str) -> Option<Owed> {
+        let mut shelves = self.lock();
+        let owed = &mut shelves.get_mut(user)?.owed;
+        if owed.get(name)?.from.as_deref() != Some(from) {
+            return None;
+        }
+        owed.remove(name)
+    }
+
+    /// Whether one more refusal of this user is told by a result file and mail.
+    pub(super) fn may_answer(&self, user: &str, now: Instant) -> bool {
+        let mut shelves = self.lock();
+        let shelf = shelves.entry(user.to_owned()).or_default();
+        let (since, count) =
+            shelf.told.filter(|(since, _)| now.saturating_duration_since(*since) < HOUR).unwrap_or((now, 0));
+        shelf.told = Some((since, count.saturating_add(1)));
+        count < ANSWERS
+    }
+
+    /// Keeps an answer that cannot be recorded now. False where there are too many: it is gone.
+    pub(super) fn answer_later(&self, user: &str, answer: Answer) -> bool {
+        let mut shelves = self.lock();
+        let shelf = shelves.entry(user.to_owned()).or_default();
+        let room = shelf.answers.len() < ANSWERS;
+        if room {
+            shelf.answers.push(answer);
+        }
+        room
+    }
+
+    /// The size of one whole upload on the shelf.
     pub(super) fn size(&self, user: &str, name: &str) -> Option<u64> {
-        self.lock().get(user)?.files.get(name).map(|kept| kept.draft.written())
+        let shelves = self.lock();
+        let shelf = shelves.get(user)?;
+        let temporary = shelf.temporary.get(name).map(|kept| kept.lying.resting.bytes());
+        temporary.or_else(|| shelf.owed.get(name).map(|owed| owed.lying.resting.bytes()))
     }
 
     /// Names and sizes of a user's uploads on the shelf.
     pub(super) fn list(&self, user: &str) -> Vec<(String, u64)> {
         let shelves = self.lock();
-        let files = shelves.get(user).map(|shelf| &shelf.files);
-        files.into_iter().flatten().map(|(name, kept)| (name.clone(), kept.draft.written())).collect()
+        let Some(shelf) = shelves.get(user) else { return Vec::new() };
+        let temporary = shelf.temporary.iter().map(|(name, kept)| (name, &kept.lying));
+        let owed = shelf.owed.iter().map(|(name, owed)| (name, &owed.lying));
+        temporary.chain(owed).map(|(name, lying)| (name.clone(), lying.resting.bytes())).collect()
     }
 
     /// Notes what the intake accepted just now.
@@ -155,19 +260,39 @@ impl Shelves {
         }
     }
 
-    /// Drops what was kept long enough; to be called every few seconds.
-    pub(super) fn sweep(&self, now: Instant) {
+    /// Takes off what is to be done now, and forgets what is known elsewhere; to be called every few seconds.
+    pub(super) fn due(&self, now: Instant) -> Due {
         let past = |since: Instant, time: Duration| now.saturating_duration_since(since) >= time;
-        self.lock().retain(|_, shelf| {
-            if shelf.left.is_some_and(|left| past(left, GRACE)) {
-                return false;
-            }
-            shelf.files.retain(|_, kept| !past(kept.since, KEEP));
+        let mut due = Due::default();
+        self.lock().retain(|user, shelf| {
+            let expired = shelf.temporary.extract_if(|_, kept| now >= kept.until);
+            due.expired.extend(expired.map(|(name, kept)| (user.clone(), name, kept.lying)));
+            let owed = shelf.owed.extract_if(|_, owed| now >= owed.next);
+            due.owed.extend(owed.map(|(name, owed)| (user.clone(), name, owed)));
+            due.answers.extend(shelf.answers.drain(..).map(|answer| (user.clone(), answer)));
             if shelf.listed.is_none_or(|at| past(at, FRESH)) {
                 shelf.accepted.retain(|_, file| file.added.is_some_and(|added| !past(added, OVERLAP)));
             }
-            shelf.sessions > 0 || !shelf.files.is_empty()
+            // What is in hand belongs to the shares until it is done with.
+            shelf.sessions > 0
+                || !shelf.temporary.is_empty()
+                || !shelf.owed.is_empty()
+                || Arc::strong_count(&shelf.used) > 1
+                || shelf.told.is_some_and(|(since, _)| !past(since, HOUR))
         });
+        due
+    }
+
+    /// Everything that is owed, at the end of the process; and how many temporary uploads go with it.
+    pub(super) fn clear(&self) -> (Due, usize) {
+        let mut due = Due::default();
+        let mut temporary = 0_usize;
+        for (user, shelf) in self.lock().drain() {
+            temporary = temporary.saturating_add(shelf.temporary.len());
+            due.owed.extend(shelf.owed.into_iter().map(|(name, owed)| (user.clone(), name, owed)));
+            due.answers.extend(shelf.answers.into_iter().map(|answer| (user.clone(), answer)));
+        }
+        (due, temporary)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Shelf>> {

@@ -25,6 +25,7 @@ struct TestServer {
     address: std::net::SocketAddr,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    shelves: Arc<Shelves>,
 }
 
 struct Client {
@@ -54,19 +55,21 @@ impl TestServer {
         let key = hostkey::load_or_make(&tempfile::tempdir().unwrap().path().join("user")).unwrap();
         let public = key.public_key().to_openssh().unwrap();
         let rig = Rig::new(&format!(
-            "[sftp]\nlisten = []\n{limits}\n[[sender]]\nname = \"Billing\"\nsftp_user = \"billing\"\n\
+            "[sftp]\nlisten = []\n{}\n[[sender]]\nname = \"Billing\"\nsftp_user = \"billing\"\n\
              sftp_keys = [\"ssh-rsa broken\", \"{public}\"]\n[[sender]]\nname = \"Claims\"\nsftp_user = \"claims\"\n\
-             sftp_keys = [\"{public}\"]\n"
+             sftp_keys = [\"{public}\"]\n",
+            limits.replace("KEY", &public)
         ))
         .await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
-        let host_key = hostkey::load_or_make(&rig.path().join("host_key")).unwrap();
         let config = rig.intake.config().sftp.clone().unwrap();
-        let shelves = Arc::default();
-        let serving = tokio::spawn(serve(listener, config, host_key, rig.intake.clone(), shelves, stopping));
-        TestServer { rig, key, address, stop, serving }
+        let keys = HostKeys::load_or_make(&config, rig.path()).unwrap();
+        let (intake, shelves) = (rig.intake.clone(), Arc::<Shelves>::default());
+        let served = serve(listener, Door::Modern, config, keys, intake, Arc::clone(&shelves), stopping);
+        let serving = tokio::spawn(served);
+        TestServer { rig, key, address, stop, serving, shelves }
     }
 
     async fn sign_in(&self, user: &str, key: &PrivateKey) -> Option<client::Handle<Trusting>> {
@@ -82,6 +85,12 @@ impl TestServer {
         let sftp = RawSftpSession::new(channel.into_stream());
         sftp.init().await.unwrap();
         Client { sftp, ssh }
+    }
+
+    /// What is done when nobody waits, as if it were `later` than now.
+    async fn look_after(&self, later: Duration) {
+        let keeper = Keeper { intake: self.rig.intake.clone(), shelves: Arc::clone(&self.shelves) };
+        keeper.look_after(Instant::now() + later).await;
     }
 
     /// Stops the server and waits until all it had to do is done.
@@ -199,7 +208,7 @@ async fn a_dropped_connection_leaves_nothing() {
         client.sftp.write(&handle, nth * 32_000, vec![1; 32_000]).await.unwrap();
     }
     client.put("/in/b.pdf.part", b"%PDF-").await.unwrap();
-    assert_eq!(server.rig.spool.list().unwrap().len(), 1, "what is small is still in memory");
+    assert_eq!(server.rig.spool.list().unwrap().len(), 2);
     drop(client.sftp);
     client.ssh.disconnect(russh::Disconnect::ByApplication, "", "").await.unwrap();
     drop(client.ssh);
@@ -294,9 +303,13 @@ async fn writes_come_in_order_or_nearly() {
         assert_eq!(written.is_ok(), offset < 17, "{offset}");
     }
     assert!(refused(client.sftp.close(handle).await).1.contains("out of order"));
-    // Resumed, appended, empty.
-    assert_eq!(refused(open("/in/near.pdf", OpenFlags::WRITE).await).0, StatusCode::OpUnsupported);
-    assert_eq!(refused(open("/in/a.pdf", NEW | OpenFlags::APPEND).await).0, StatusCode::OpUnsupported);
+    // Resumed: what is written does not begin at its first byte.
+    let handle = open("/in/near.pdf", OpenFlags::WRITE).await.unwrap().handle;
+    client.sftp.write(&handle, 8, "ij".into()).await.unwrap();
+    assert!(refused(client.sftp.close(handle).await).1.contains("gap"));
+    // Appended, empty.
+    let append = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::APPEND;
+    assert_eq!(refused(open("/in/near.pdf", append).await).0, StatusCode::OpUnsupported);
     assert_eq!(refused(open("/in/a.pdf", OpenFlags::WRITE).await).0, StatusCode::NoSuchFile);
     assert_eq!(refused(open("/in/near.pdf", NEW | OpenFlags::EXCLUDE).await).0, StatusCode::Failure);
     assert!(refused(client.put("/in/empty.pdf", b"").await).1.contains("empty"));
@@ -342,13 +355,18 @@ async fn only_the_users_key_opens_and_only_sftp_is_served() {
     let ssh = server.sign_in("billing", &server.key).await.unwrap();
     let mut channel = ssh.channel_open_session().await.unwrap();
     channel.exec(true, "md5sum a.pdf").await.unwrap();
-    loop {
-        match channel.wait().await.unwrap() {
-            russh::ChannelMsg::Failure => break,
-            russh::ChannelMsg::Success => panic!("exec was taken"),
+    let (mut said, mut status) = (String::new(), None);
+    while let Some(message) = channel.wait().await {
+        match message {
+            russh::ChannelMsg::ExtendedData { data, ext: 1 } => {
+                said.push_str(std::str::from_utf8(&data).unwrap());
+            }
+            russh::ChannelMsg::ExitStatus { exit_status } => status = Some(exit_status),
             _ => {}
         }
     }
+    assert!(said.contains("SFTP and nothing else"), "{said}");
+    assert_eq!(status, Some(1));
     assert!(ssh.channel_open_direct_tcpip("127.0.0.1", 25, "127.0.0.1", 1).await.is_err());
 }
 
@@ -382,12 +400,182 @@ async fn bytes_behind_the_data_of_a_write_are_passed_over() {
 }
 
 #[tokio::test]
+async fn an_unknown_request_is_answered_and_the_next_one_too() {
+    let server = TestServer::start().await;
+    let ssh = server.sign_in("billing", &server.key).await.unwrap();
+    let mut channel = ssh.channel_open_session().await.unwrap();
+    channel.request_subsystem(true, "sftp").await.unwrap();
+    let framed = |packet: &[u8]| [&(packet.len() as u32).to_be_bytes(), packet].concat();
+    let link = b"\x15\0\0\0\x07\0\0\0\x01a\0\0\0\x01b\0";
+    let real_path = b"\x10\0\0\0\x08\0\0\0\x01.";
+    let all = [framed(b"\x01\0\0\0\x03"), framed(link), framed(real_path)].concat();
+    channel.data_bytes(all).await.unwrap();
+    channel.eof().await.unwrap();
+    let mut answers = Vec::new();
+    while let Some(message) = channel.wait().await {
+        if let russh::ChannelMsg::Data { data } = message {
+            answers.extend_from_slice(&data);
+        }
+    }
+    let unsupported = [&[101, 0, 0, 0, 7][..], &8_u32.to_be_bytes()].concat();
+    assert!(memchr::memmem::find(&answers, &unsupported).is_some(), "{answers:?}");
+    assert!(memchr::memmem::find(&answers, &[104, 0, 0, 0, 8]).is_some(), "{answers:?}");
+}
+
+#[tokio::test]
+async fn the_same_name_again_is_a_new_file_however_it_is_opened() {
+    let server = TestServer::start().await;
+    let client = server.client("billing").await;
+    let put = async |flags: OpenFlags, offset: u64, body: &[u8]| {
+        let handle = client.sftp.open("/in/a.pdf", flags, FileAttributes::empty()).await?.handle;
+        client.sftp.write(&handle, offset, body.to_vec()).await?;
+        // As OpenSSH's scp does, whatever was there before.
+        let size = FileAttributes { size: Some(body.len() as u64), ..FileAttributes::empty() };
+        client.sftp.fsetstat(&handle, size).await?;
+        client.sftp.close(handle).await.map(drop)
+    };
+    let create = OpenFlags::WRITE | OpenFlags::CREATE;
+    put(create, 0, b"one").await.unwrap();
+    put(create, 0, b"second").await.unwrap();
+    put(OpenFlags::WRITE, 0, b"3").await.unwrap();
+    // Everything is written behind what is there, so that where it says does not count.
+    put(NEW | OpenFlags::APPEND, 0, b"fourth").await.unwrap();
+    let bodies: Vec<Vec<u8>> =
+        server.rig.accepted(billing()).await.into_iter().map(|(_, body)| body).collect();
+    assert_eq!(bodies, [&b"one"[..], b"second", b"3", b"fourth"]);
+    assert_eq!(client.size("/in/a.pdf").await, Some(6));
+    // Opened and closed again, as for the resumption of what is whole already.
+    let handle =
+        client.sftp.open("/in/a.pdf", OpenFlags::WRITE, FileAttributes::empty()).await.unwrap().handle;
+    client.sftp.close(handle).await.unwrap();
+    assert_eq!(server.rig.accepted(billing()).await.len(), 4);
+    assert_eq!(server.rig.turned_away(billing()).await, []);
+}
+
+#[tokio::test]
+async fn a_whole_batch_waits_under_temporary_names() {
+    let server = TestServer::start().await;
+    let client = server.client("billing").await;
+    for n in 0..40 {
+        client.put(&format!("/in/{n}.pdf.tmp"), format!("%PDF- {n}").as_bytes()).await.unwrap();
+    }
+    assert_eq!(server.rig.accepted(billing()).await, []);
+    drop(client);
+    // Another session, much later.
+    server.look_after(Duration::from_secs(150)).await;
+    let client = server.client("billing").await;
+    for n in 0..40 {
+        client.sftp.rename(&format!("/in/{n}.pdf.tmp"), &format!("/in/{n}.pdf")).await.unwrap();
+    }
+    assert_eq!(server.rig.accepted(billing()).await.len(), 40);
+    assert_eq!(server.rig.turned_away(billing()).await, []);
+}
+
+#[tokio::test]
+async fn what_is_left_lying_is_removed_and_told() {
+    let server = TestServer::start_with("temporary_for = \"1 h\"").await;
+    let client = server.client("billing").await;
+    client.put("/in/a.pdf.tmp", b"%PDF-").await.unwrap();
+    server.look_after(Duration::from_secs(3599)).await;
+    assert_eq!(client.names("/in").await, ["a.pdf.tmp"]);
+    server.look_after(Duration::from_secs(3600)).await;
+    assert_eq!(client.names("/in").await, Vec::<String>::new());
+    let told = server.rig.turned_away(billing()).await;
+    assert!(
+        matches!(told.as_slice(), [(name, why)] if name == "a.pdf.tmp" && why.contains("never renamed")),
+        "{told:?}"
+    );
+    assert_eq!(server.rig.spool.list().unwrap(), Vec::<String>::new());
+    let refused = refused(client.sftp.rename("/in/a.pdf.tmp", "/in/a.pdf").await);
+    assert_eq!(refused.0, StatusCode::NoSuchFile);
+}
+
+#[tokio::test]
+async fn a_refusal_at_the_close_is_told_to_whom_it_may_concern() {
+    let server = TestServer::start_with("[limits]\nsubmission = 100000").await;
+    let client = server.client("billing").await;
+    assert!(refused(client.put("/in/empty.pdf", b"").await).1.contains("empty"));
+    // A sign that a batch is whole, and no document.
+    client.put("/in/batch.done", b"").await.unwrap();
+    let handle = client.sftp.open("/in/large.pdf", NEW, FileAttributes::empty()).await.unwrap().handle;
+    for nth in 0..4 {
+        let _ = client.sftp.write(&handle, nth * 30_000, vec![1; 30_000]).await;
+    }
+    client.sftp.close(handle).await.unwrap_err();
+    // A client that gives its file up has seen the refusal.
+    let handle = client.sftp.open("/in/given-up.pdf", NEW, FileAttributes::empty()).await.unwrap().handle;
+    client.sftp.write(&handle, 5, b"x".to_vec()).await.unwrap();
+    drop(client);
+    let rig = server.stop().await;
+    let told = rig.turned_away(billing()).await;
+    let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["empty.pdf", "large.pdf"], "{told:?}");
+    assert!(told[1].1.contains("larger than"));
+    assert_eq!(rig.spool.list().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_same_file_again_is_answered_with_the_first() {
+    let server = TestServer::start().await;
+    let client = server.client("billing").await;
+    for _ in 0..2 {
+        client.put("/in/a.pdf", b"%PDF-").await.unwrap();
+    }
+    client.put("/in/a.pdf.tmp", b"%PDF-").await.unwrap();
+    client.sftp.rename("/in/a.pdf.tmp", "/in/a.pdf").await.unwrap();
+    assert_eq!(server.rig.accepted(billing()).await.len(), 1);
+    let filter = crate::store::SubmissionFilter::default();
+    let first = server.rig.store.submissions(&filter, 10).await.unwrap()[0].id;
+    let answers = server.rig.store.answers(first).await.unwrap();
+    assert_eq!(answers.iter().filter(|answer| answer.kind == "again").count(), 2, "{answers:?}");
+    assert_eq!(server.rig.spool.list().unwrap().len(), 1, "the bytes that came again are gone");
+}
+
+#[tokio::test]
+async fn temporary_names_are_each_users_own() {
+    let server = TestServer::start_with(
+        "[[sender]]\nname = \"Odd\"\nsftp_user = \"odd\"\nsftp_keys = [\"KEY\"]\n\
+         temporary_names = [\"*.xfer\"]\nfinal_names = [\"_*\"]\n",
+    )
+    .await;
+    let client = server.client("odd").await;
+    for name in ["_a.pdf", "a.pdf.xfer", "b.pdf.part"] {
+        client.put(&format!("/in/{name}"), b"%PDF-").await.unwrap();
+    }
+    let accepted = server.rig.accepted(Source::Sftp("odd".into())).await;
+    assert_eq!(accepted, [("_a.pdf".into(), b"%PDF-".to_vec())]);
+    let client = server.client("billing").await;
+    for name in ["_a.pdf", "a.pdf.xfer"] {
+        client.put(&format!("/in/{name}"), b"%PDF-").await.unwrap();
+    }
+    let accepted = server.rig.accepted(billing()).await;
+    assert_eq!(accepted, [("a.pdf.xfer".into(), b"%PDF-".to_vec())]);
+}
+
+#[tokio::test]
+async fn what_a_user_may_have_waiting_is_told_at_the_open() {
+    let server = TestServer::start_with("max_unaccepted = 50000").await;
+    let client = server.client("billing").await;
+    client.put("/in/a.pdf.tmp", &[1; 30_000]).await.unwrap();
+    let large = client.put("/in/b.pdf.tmp", &[1; 30_000]).await;
+    assert!(refused(large).1.contains("waits here"));
+    client.put("/in/c.pdf.tmp", &[1; 20_000]).await.unwrap();
+    let open = client.sftp.open("/in/d.pdf", NEW, FileAttributes::empty()).await;
+    assert!(refused(open).1.contains("waits here"), "told before anything is sent");
+    let other = server.client("claims").await;
+    other.put("/in/a.pdf", b"%PDF-").await.unwrap();
+    client.sftp.rename("/in/a.pdf.tmp", "/in/a.pdf").await.unwrap();
+    client.put("/in/d.pdf", b"%PDF-").await.unwrap();
+    assert_eq!(server.rig.accepted(billing()).await.len(), 2);
+}
+
+#[tokio::test]
 async fn sessions_are_limited() {
-    let server = TestServer::start_with("max_sessions = 2").await;
+    let server = TestServer::start_with("max_sessions_per_address = 2").await;
     let _first = server.client("billing").await;
     let _second = server.client("claims").await;
     let mut third = TcpStream::connect(server.address).await.unwrap();
     let mut said = String::new();
     tokio::io::AsyncReadExt::read_to_string(&mut third, &mut said).await.unwrap();
-    assert_eq!(said, "Too many connections, try again later.\r\n");
+    assert_eq!(said, "Too many connections from your address, try again later.\r\n");
 }

@@ -146,6 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 searched = 0;
             }
             self.flush().await?;
+            if self.unread.is_empty() {
+                // A session may wait here for as long as it lasts: with nothing of the mail before.
+                self.input.fill(0);
+            }
             let mut shutdown = self.shutdown.clone();
             tokio::select! {
                 biased;

@@ -16,6 +16,8 @@ fn job(to: &[&str], state: JobState) -> JobAccount {
         to: to.iter().map(|to| (*to).to_owned()).collect(),
         quiet_until: None,
         reference: None,
+        reference_mark: None,
+        keep_reference: false,
         recipient: None,
         number: Some(FaxNumber::from_e164("+12125550199").unwrap()),
         state,
@@ -42,6 +44,7 @@ fn account(recipients: Vec<DsnRecipient>, jobs: Vec<JobAccount>) -> Account {
         jobs,
         deletion: Deletion::After { minutes: 30 },
         file: None,
+        left: false,
         dsn: Some(Dsn { envelope_id: Some("QQ 314159".into()), full: true, recipients }),
     }
 }

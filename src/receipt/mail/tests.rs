@@ -16,6 +16,7 @@ fn account() -> Account {
         deletion: Deletion::After { minutes: 30 },
         dsn: None,
         file: None,
+        left: false,
     }
 }
 

@@ -9,7 +9,13 @@ async fn verified(store: &Store, number: &str) -> Entry {
     let numbers = NumberRules::new("US", &[]).unwrap();
     let fields = [("key", "mercy"), ("name", "Mercy"), ("number", number)];
     let mut entry = NewEntry::check(&fields.into_iter().collect(), &numbers).unwrap().into_entry(at(0));
-    let word = Word { by: "jane", how: VerifiedHow::Website, evidence: "https://mercy.example", until: None };
+    let word = Word {
+        by: "jane",
+        account: "uid:1000",
+        how: VerifiedHow::Website,
+        evidence: "https://mercy.example",
+        until: None,
+    };
     entry.verify(&word, false, at(0)).unwrap();
     store.add_recipients(vec![entry.clone()], "test", at(0)).await.unwrap();
     entry

@@ -125,7 +125,7 @@ async fn the_same_mail_again_is_answered_with_the_first() {
     let id = first.strip_prefix("250 2.0.0 accepted as ").unwrap();
     assert_eq!(second.strip_prefix("250 2.0.0 accepted before as ").unwrap(), id);
     assert_eq!(bench.submissions().await.len(), 1);
-    assert_eq!(bench.accepted(&first).await.1.message_id.as_deref(), Some("<1@example.com>"));
+    assert_eq!(bench.accepted(&first).await.2.message_id.as_deref(), Some("<1@example.com>"));
 }
 
 #[tokio::test]
