@@ -7,7 +7,7 @@ use krilla::geom::Point;
 
 use super::fonts::Workbench;
 use super::page::{BOTTOM_MARGIN, SIDE_MARGIN, TOP_MARGIN, black_ink, empty_document, page_of, size_of};
-use super::text::{LEADING, Paragraph, Room, Side, Words, clean_up_to, fit};
+use super::text::{LEADING, Paragraph, Room, Side, Words, clean_up_to, fit, script_of};
 use super::{CoverError, Fonts};
 use crate::config::Paper;
 
@@ -18,12 +18,15 @@ pub struct Pages {
     pub pdf: Vec<u8>,
     /// How many pages it has; at least one.
     pub pages: u32,
+    /// A sentence where a box stands in the place of a sign that no font has.
+    pub warnings: Vec<String>,
 }
 
 /// Pages at most. Who writes more than this in a mail did not mean it to be faxed.
 pub const MOST_PAGES: u32 = 20;
 
 // All lengths in points.
+const FIELD: &str = "text of the mail";
 const SIZE: f32 = 11.0;
 const NUMBER_SIZE: f32 = 8.0;
 /// Between the last line and the page number.
@@ -31,11 +34,12 @@ const FOOT_GAP: f32 = 8.0;
 /// A page's worth of the narrowest letters, many times over: what is longer is refused before it is shaped.
 const MOST_CHARACTERS: usize = 200_000;
 
-/// Draws the text. A character is never left out: one that no font has is an error that names it.
+/// Draws the text. A letter is never left out: one that no font has is an error that names it. In the place of an emoji or another
+/// sign stands a box.
 ///
 /// # Errors
 ///
-/// More than [`MOST_PAGES`], a character that no font has, or a fault of the PDF writer.
+/// More than [`MOST_PAGES`], a letter that no font has, or a fault of the PDF writer.
 pub fn draw(text: &str, paper: Paper, fonts: &Fonts) -> Result<Pages, CoverError> {
     let (width, height) = size_of(paper);
     let (text, cut) = clean_up_to(MOST_CHARACTERS, text, true);
@@ -43,7 +47,9 @@ pub fn draw(text: &str, paper: Paper, fonts: &Fonts) -> Result<Pages, CoverError
         return Err(CoverError::TooLong { most: MOST_PAGES });
     }
     let bench = &mut *fonts.lock();
-    let pages = laid_out(bench, &text, width, height)?;
+    let (pages, boxed) = laid_out(bench, &text, width, height)?;
+    let warnings = boxed.map(|sign| super::page::boxed(FIELD, sign).replace("the cover sheet", "the page"));
+    let warnings = warnings.into_iter().collect();
     let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
     let mut document = empty_document()?;
     for (number, lines) in (1u32..).zip(&pages) {
@@ -69,14 +75,14 @@ pub fn draw(text: &str, paper: Paper, fonts: &Fonts) -> Result<Pages, CoverError
             height: f32::MAX,
             unbroken: false,
         };
-        let mut foot = fit(bench, &words, &room)?;
+        let mut foot = fit(bench, &words, &room);
         let y = height - BOTTOM_MARGIN - foot.height();
         foot.draw(SIDE_MARGIN, y, Side::Right, bench, &mut surface)?;
         surface.finish();
         page.finish();
     }
     let pdf = document.finish().map_err(|error| CoverError::Pdf(format!("{error:?}")))?;
-    Ok(Pages { pdf, pages: count })
+    Ok(Pages { pdf, pages: count, warnings })
 }
 
 /// A paragraph, and the number of one of its lines.
@@ -88,14 +94,22 @@ fn laid_out(
     text: &str,
     width: f32,
     height: f32,
-) -> Result<Vec<Vec<Line>>, CoverError> {
+) -> Result<(Vec<Vec<Line>>, Option<char>), CoverError> {
     let room = height - TOP_MARGIN - BOTTOM_MARGIN - FOOT_GAP - LEADING * NUMBER_SIZE;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of lines on a page")]
     let per_page = ((room / (SIZE * LEADING)) as usize).max(1);
-    let words = Words { field: "text of the mail", text, bold: false, paragraphs: true };
+    let words = Words { field: FIELD, text, bold: false, paragraphs: true };
+    let mut boxed = None;
     let mut pages: Vec<Vec<Line>> = vec![Vec::new()];
     for part in text.split('\n') {
-        let mut paragraph = Paragraph::new(bench, &words, part.to_owned())?;
+        let mut paragraph = Paragraph::new(bench, &words, part.to_owned());
+        match paragraph.boxed {
+            // Text that cannot be read is not faxed as if it could.
+            Some(character) if character.is_alphanumeric() => {
+                return Err(CoverError::NoGlyph { field: FIELD, character, script: script_of(character) });
+            }
+            sign => boxed = boxed.or(sign),
+        }
         let lines = paragraph.break_lines(width - 2.0 * SIDE_MARGIN, SIZE);
         paragraph.align(Side::Natural);
         let paragraph = std::rc::Rc::new(paragraph);
@@ -111,7 +125,7 @@ fn laid_out(
             }
         }
     }
-    Ok(pages)
+    Ok((pages, boxed))
 }
 
 #[cfg(test)]
@@ -163,11 +177,24 @@ mod tests {
     }
 
     #[test]
+    fn a_box_stands_for_an_emoji_and_it_is_told() {
+        let drawn = draw("Call \u{1f4de} 212 \u{f8ff}", Paper::Letter, &FONTS).unwrap();
+        assert_eq!(texts(&drawn), ["Call \u{25a1} 212 \u{25a1} 1/1"]);
+        assert_eq!(
+            drawn.warnings,
+            [
+                "The text of the mail holds a character that the page cannot show (an emoji or pictograph); a box stands in its place."
+            ]
+        );
+        assert!(draw("plain", Paper::Letter, &FONTS).unwrap().warnings.is_empty());
+    }
+
+    #[test]
     fn nothing_is_left_out_in_silence() {
         for (text, words) in [
             ("x\n".repeat(2000).replace("x\n", "x\ny\n"), "more than 20 pages"),
             ("word ".repeat(100_000), "more than 20 pages"),
-            ("a \u{f8ff} b".to_owned(), "the text of the mail holds the character U+F8FF"),
+            ("a \u{4f60} b".to_owned(), "the text of the mail holds the character U+4F60"),
         ] {
             let error = draw(&text, Paper::Letter, &FONTS).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -17,7 +17,7 @@ use krilla::{Document, SerializeSettings};
 
 use super::content::{self, Party, Row, is_blank, is_right_to_left, label};
 use super::fonts::{Fonts, Workbench};
-use super::text::{Fitted, Room, Side, Words, fit};
+use super::text::{Fitted, Room, Side, Words, fit, script_of};
 use super::{CoverError, Sheet};
 use crate::config::Paper;
 
@@ -26,7 +26,7 @@ use crate::config::Paper;
 pub struct Drawn {
     /// A PDF of one page, without metadata; the same sheet and fonts always give the same bytes.
     pub pdf: Vec<u8>,
-    /// A sentence for each field that had to be cut.
+    /// A sentence for each field that had to be cut, or that holds a character for which a box stands.
     pub warnings: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ const NO_LIMIT: f32 = f32::MAX;
 ///
 /// # Errors
 ///
-/// A character that no font has, by field; or a fault of the PDF writer.
+/// A letter that no font has, by field; or a fault of the PDF writer.
 pub fn draw(sheet: &Sheet, fonts: &Fonts) -> Result<Drawn, CoverError> {
     let (width, height) = size_of(sheet.paper);
     let mut document = empty_document()?;
@@ -69,13 +69,25 @@ pub fn draw(sheet: &Sheet, fonts: &Fonts) -> Result<Drawn, CoverError> {
         page_width: width,
         mirrored: is_right_to_left(sheet),
         warnings: Vec::new(),
+        letter: None,
     };
     painter.sheet(height)?;
-    let warnings = painter.warnings;
+    let (warnings, letter) = (painter.warnings, painter.letter);
+    if let Some((field, character)) = letter {
+        return Err(CoverError::NoGlyph { field, character, script: script_of(character) });
+    }
     surface.finish();
     page.finish();
     let pdf = document.finish().map_err(|error| CoverError::Pdf(format!("{error:?}")))?;
     Ok(Drawn { pdf, warnings })
+}
+
+/// For the sender, where a box stands in the place of a character that no font has.
+pub(super) fn boxed(field: &str, character: char) -> String {
+    let script = script_of(character);
+    format!(
+        "The {field} holds a character that the cover sheet cannot show ({script}); a box stands in its place."
+    )
 }
 
 /// Width and height in points.
@@ -116,6 +128,8 @@ struct Painter<'a, 'doc> {
     page_width: f32,
     mirrored: bool,
     warnings: Vec<String>,
+    /// A letter that no font has, and the field that holds it.
+    letter: Option<(&'static str, char)>,
 }
 
 /// Where rows stand, in points, on a page that is read from left to right.
@@ -148,8 +162,8 @@ impl Painter<'_, '_> {
         let facts = content::facts(sheet);
         let column = (self.text_width() - GUTTER) / 2.0;
         // One column of labels down the side of reading, so that the values stand in line.
-        let labels = self.label_width(to.rows.iter().chain(&facts), column)?;
-        let from_labels = self.label_width(from.rows.iter(), column)?;
+        let labels = self.label_width(to.rows.iter().chain(&facts), column);
+        let from_labels = self.label_width(from.rows.iter(), column);
         let second = SIDE_MARGIN + column + GUTTER;
 
         let top = self.head()? + 14.0;
@@ -160,14 +174,14 @@ impl Painter<'_, '_> {
         self.rule(bottom, HAIRLINE);
 
         let whole = Column { x: SIDE_MARGIN, width: self.text_width(), labels };
-        let pages = self.fit("page count", &content::pages(sheet), true, whole.width, &PAGES_SIZES, 1)?;
+        let pages = self.fit("page count", &content::pages(sheet), true, whole.width, &PAGES_SIZES, 1);
         let top = bottom + 9.0;
         let top = top + self.put(pages, whole.x, top, Side::Left)? + 3.0;
         let bottom = self.rows(&facts, whole, top)? + 7.0;
         self.rule(bottom, HAIRLINE);
 
         // The message takes what the foot leaves.
-        let foot = self.foot(page_height - BOTTOM_MARGIN)?;
+        let foot = self.foot(page_height - BOTTOM_MARGIN);
         self.message(bottom + 12.0, foot.top - 12.0)?;
         self.put_foot(foot)
     }
@@ -181,11 +195,11 @@ impl Painter<'_, '_> {
         let width = self.text_width();
         let mark = label(self.sheet, "fax");
         let capitals = mark.chars().all(|letter| letter.is_uppercase() || !letter.is_alphabetic());
-        let mark = self.fit("label", &mark, true, width * 0.42, &[42.0, 32.0, 24.0, 18.0], 1)?;
+        let mark = self.fit("label", &mark, true, width * 0.42, &[42.0, 32.0, 24.0, 18.0], 1);
         let organization_width = width - mark.natural_width() - GUTTER;
         let organization = &self.sheet.from_organization;
         let organization =
-            self.fit("organization", organization, true, organization_width, &[17.0, 15.0, 13.0], 2)?;
+            self.fit("organization", organization, true, organization_width, &[17.0, 15.0, 13.0], 2);
         let baseline = TOP_MARGIN + mark.first_baseline().max(organization.last_baseline());
         let y = baseline - mark.first_baseline();
         self.put(mark, SIDE_MARGIN, y, Side::Left)?;
@@ -202,7 +216,7 @@ impl Painter<'_, '_> {
     fn party(&mut self, party: &Party<'_>, column: Column, top: f32) -> Result<f32, CoverError> {
         let mut y = top + self.label_at(party.title, column.x, top, column.width)? + 1.0;
         if let Some((field, value)) = party.name {
-            let name = self.fit(field, value, true, column.width, &NAME_SIZES, 2)?;
+            let name = self.fit(field, value, true, column.width, &NAME_SIZES, 2);
             y += self.put(name, column.x, y, Side::Left)? + 3.0;
         }
         self.rows(&party.rows, column, y)
@@ -218,19 +232,19 @@ impl Painter<'_, '_> {
         let words = Words { field: "message", text: message, bold: false, paragraphs: true };
         let room =
             Room { width, sizes: &MESSAGE_SIZES, lines: usize::MAX, height: bottom - y, unbroken: false };
-        let fitted = self.fit_in(&words, &room)?;
+        let fitted = self.fit_in(&words, &room);
         self.put(fitted, SIDE_MARGIN, y, Side::Natural)?;
         Ok(())
     }
 
     /// Lays out what stands at the bottom, from there up.
-    fn foot(&mut self, bottom: f32) -> Result<Foot, CoverError> {
+    fn foot(&mut self, bottom: f32) -> Foot {
         let sheet = self.sheet;
         let width = self.text_width();
         let mut foot = Foot { texts: Vec::new(), rule: None, top: bottom };
         if let Some(job) = sheet.job.as_deref().filter(|job| !is_blank(job)) {
             let job = format!("{} {job}", label(sheet, "job"));
-            let line = self.fit("job id", &job, false, width, &[8.0], 1)?;
+            let line = self.fit("job id", &job, false, width, &[8.0], 1);
             foot.put_above(line, Side::Right);
             foot.top -= 3.0;
         }
@@ -238,15 +252,15 @@ impl Painter<'_, '_> {
             let words = Words { field: "notice", text: &sheet.notice, bold: false, paragraphs: true };
             let room =
                 Room { width, sizes: &[9.5, 9.0, 8.5], lines: usize::MAX, height: 110.0, unbroken: false };
-            let notice = self.fit_in(&words, &room)?;
+            let notice = self.fit_in(&words, &room);
             foot.put_above(notice, Side::Natural);
             foot.top -= 1.0;
-            let title = self.label("confidential", width)?;
+            let title = self.label("confidential", width);
             foot.put_above(title, Side::Left);
             foot.top -= 7.0;
             foot.rule = Some(foot.top);
         }
-        Ok(foot)
+        foot
     }
 
     fn put_foot(&mut self, foot: Foot) -> Result<(), CoverError> {
@@ -263,7 +277,7 @@ impl Painter<'_, '_> {
     fn rows(&mut self, rows: &[Row<'_>], column: Column, mut y: f32) -> Result<f32, CoverError> {
         let Column { x, width, labels } = column;
         for row in rows {
-            let label = self.fit("label", &row.label, true, labels, &LABEL_SIZES, 1)?;
+            let label = self.fit("label", &row.label, true, labels, &LABEL_SIZES, 1);
             let words = Words { field: row.field, text: row.value, bold: false, paragraphs: false };
             let value = self.fit_in(
                 &words,
@@ -274,7 +288,7 @@ impl Painter<'_, '_> {
                     height: NO_LIMIT,
                     unbroken: row.unbroken,
                 },
-            )?;
+            );
             // On one baseline, whatever the sizes.
             let lower = value.first_baseline() - label.first_baseline();
             self.put(label, x, y + lower, Side::Left)?;
@@ -284,11 +298,7 @@ impl Painter<'_, '_> {
     }
 
     /// Width of the column of labels: that of the widest, but never more than leaves room for the values.
-    fn label_width<'r>(
-        &mut self,
-        rows: impl Iterator<Item = &'r Row<'r>>,
-        width: f32,
-    ) -> Result<f32, CoverError> {
+    fn label_width<'r>(&mut self, rows: impl Iterator<Item = &'r Row<'r>>, width: f32) -> f32 {
         let mut widest = 0.0_f32;
         for row in rows {
             let words = Words { field: "label", text: &row.label, bold: true, paragraphs: false };
@@ -299,19 +309,19 @@ impl Painter<'_, '_> {
                 height: NO_LIMIT,
                 unbroken: false,
             };
-            widest = widest.max(fit(self.bench, &words, &room)?.natural_width());
+            widest = widest.max(fit(self.bench, &words, &room).natural_width());
         }
-        Ok((widest + 0.5).min(width * 0.42))
+        (widest + 0.5).min(width * 0.42)
     }
 
-    fn label(&mut self, name: &'static str, width: f32) -> Result<Fitted, CoverError> {
+    fn label(&mut self, name: &'static str, width: f32) -> Fitted {
         let text = label(self.sheet, name);
         self.fit("label", &text, true, width, &LABEL_SIZES, 1)
     }
 
     /// Draws a label on a line of its own; returns its height.
     fn label_at(&mut self, name: &'static str, x: f32, y: f32, width: f32) -> Result<f32, CoverError> {
-        let label = self.label(name, width)?;
+        let label = self.label(name, width);
         self.put(label, x, y, Side::Left)
     }
 
@@ -323,20 +333,29 @@ impl Painter<'_, '_> {
         width: f32,
         sizes: &[f32],
         lines: usize,
-    ) -> Result<Fitted, CoverError> {
+    ) -> Fitted {
         let words = Words { field, text, bold, paragraphs: false };
         self.fit_in(&words, &Room { width, sizes, lines, height: NO_LIMIT, unbroken: false })
     }
 
-    fn fit_in(&mut self, words: &Words<'_>, room: &Room<'_>) -> Result<Fitted, CoverError> {
-        let fitted = fit(self.bench, words, room)?;
-        if fitted.cut {
-            let warning = format!("The {} was too long for the cover sheet; its end was cut.", words.field);
+    fn fit_in(&mut self, words: &Words<'_>, room: &Room<'_>) -> Fitted {
+        let fitted = fit(self.bench, words, room);
+        let cut = || format!("The {} was too long for the cover sheet; its end was cut.", words.field);
+        let sign = match fitted.boxed {
+            // Words that cannot be read are not printed as if they could.
+            Some(letter) if letter.is_alphanumeric() => {
+                self.letter.get_or_insert((words.field, letter));
+                None
+            }
+            sign => sign.map(|sign| boxed(words.field, sign)),
+        };
+        let warnings = [fitted.cut.then(cut), sign];
+        for warning in warnings.into_iter().flatten() {
             if !self.warnings.contains(&warning) {
                 self.warnings.push(warning);
             }
         }
-        Ok(fitted)
+        fitted
     }
 
     /// Draws and returns the height. Places are given for a page that is read from left to right.

@@ -1,5 +1,7 @@
 //! Text of a cover: cleaned, laid out in any script, fitted into the room there is.
 
+use std::ops::Range;
+
 use krilla::geom::Point;
 use krilla::surface::Surface;
 use krilla::text::{GlyphId, KrillaGlyph};
@@ -60,12 +62,16 @@ pub(super) struct Fitted {
     pub(super) width: f32,
     /// Whether a part had to be left out.
     pub(super) cut: bool,
+    /// The first character in whose place a box stands, since no font has it.
+    pub(super) boxed: Option<char>,
 }
 
 /// A paragraph: each has a direction of its own, so that a line of English under one of Arabic is set as English.
 pub(super) struct Paragraph {
     text: String,
     layout: Layout<()>,
+    /// A character in whose place a box stands, since no font has it; a letter, where there is one among them.
+    pub(super) boxed: Option<char>,
 }
 
 /// Where a text's lines start.
@@ -78,7 +84,7 @@ pub(super) enum Side {
 }
 
 /// Lays the text out at the first size at which it fits; cuts it at the last one if it fits at none.
-pub(super) fn fit(bench: &mut Workbench, words: &Words<'_>, room: &Room<'_>) -> Result<Fitted, CoverError> {
+pub(super) fn fit(bench: &mut Workbench, words: &Words<'_>, room: &Room<'_>) -> Fitted {
     let (mut text, cut) = clean(words.text, words.paragraphs);
     if cut {
         text.push('…');
@@ -87,14 +93,15 @@ pub(super) fn fit(bench: &mut Workbench, words: &Words<'_>, room: &Room<'_>) -> 
         .split('\n')
         .take(MOST_PARAGRAPHS)
         .map(|part| Paragraph::new(bench, words, part.to_owned()))
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Vec<_>>();
+    let boxed = paragraphs.iter().find_map(|paragraph| paragraph.boxed);
     let one_line = room.sizes.iter().filter(|_| room.unbroken).map(|size| (*size, 1));
     let all_lines = room.sizes.iter().map(|size| (*size, lines_at(*size, room)));
     let mut last = (SHAPED_AT, 1);
     for (size, lines) in one_line.chain(all_lines) {
         let needed: usize = paragraphs.iter_mut().map(|part| part.break_lines(room.width, size)).sum();
         if needed <= lines {
-            return Ok(Fitted { paragraphs, size, width: room.width, cut });
+            return Fitted { paragraphs, size, width: room.width, cut, boxed };
         }
         last = (size, lines.max(1));
     }
@@ -107,45 +114,26 @@ pub(super) fn fit(bench: &mut Workbench, words: &Words<'_>, room: &Room<'_>) -> 
             lines -= needed;
             kept.push(paragraph);
         } else {
-            kept.push(paragraph.shortened(bench, words, room.width, size, lines)?);
+            kept.push(paragraph.shortened(bench, words, room.width, size, lines));
             break;
         }
     }
-    Ok(Fitted { paragraphs: kept, size, width: room.width, cut: true })
+    Fitted { paragraphs: kept, size, width: room.width, cut: true, boxed }
 }
 
 impl Paragraph {
-    /// Shapes the text and makes sure that every character of it has a glyph.
-    pub(super) fn new(bench: &mut Workbench, words: &Words<'_>, text: String) -> Result<Self, CoverError> {
-        let family = bench.family_list();
-        let mut builder = bench.layouts.ranged_builder(&mut bench.fonts, &text, 1.0, false);
-        builder.push_default(StyleProperty::FontFamily(family));
-        builder.push_default(StyleProperty::FontSize(SHAPED_AT));
-        builder.push_default(StyleProperty::OverflowWrap(OverflowWrap::Anywhere));
-        if words.bold {
-            builder.push_default(StyleProperty::FontWeight(FontWeight::BOLD));
+    /// Shapes the text. A box stands where no font has a glyph, one for each letter, and one for an emoji of several characters.
+    pub(super) fn new(bench: &mut Workbench, words: &Words<'_>, text: String) -> Self {
+        let layout = shaped(bench, words.bold, &text);
+        let missing = without_glyph(&layout, &text);
+        if missing.is_empty() {
+            return Paragraph { text, layout, boxed: None };
         }
-        let mut layout = builder.build(&text);
-        layout.break_all_lines(None);
-        let missing =
-            |character| CoverError::NoGlyph { field: words.field, character, script: script_of(character) };
-        let mut shaped = 0;
-        for run in layout.lines().flat_map(|line| line.runs().collect::<Vec<_>>()) {
-            for cluster in run.clusters() {
-                let range = cluster.text_range();
-                shaped = shaped.max(range.end);
-                if cluster.glyphs().any(|glyph| glyph.id == 0) {
-                    return Err(missing(
-                        text.get(range).and_then(|part| part.chars().next()).unwrap_or_default(),
-                    ));
-                }
-            }
-        }
-        // Layout drops a text for which it finds no font at all.
-        if let Some(character) = text.get(shaped..).and_then(|rest| rest.trim().chars().next()) {
-            return Err(missing(character));
-        }
-        Ok(Paragraph { text, layout })
+        let characters = missing.iter().filter_map(|range| text.get(range.clone())?.chars().next());
+        let boxed = characters.clone().find(|c| c.is_alphanumeric()).or(characters.clone().next());
+        let text = with_boxes(&text, &missing);
+        let layout = shaped(bench, words.bold, &text);
+        Paragraph { text, layout, boxed }
     }
 
     /// Breaks the text for this width at this size; how many lines that makes.
@@ -201,7 +189,7 @@ impl Paragraph {
         width: f32,
         size: f32,
         lines: usize,
-    ) -> Result<Self, CoverError> {
+    ) -> Self {
         let mut end = self.layout.get(lines - 1).map_or(self.text.len(), |line| line.text_range().end);
         let mut whole = self;
         // The ellipsis may not fit behind the last word: give up more of the text until it does.
@@ -216,9 +204,9 @@ impl Paragraph {
             let kept = kept.get(..word.unwrap_or(kept.len())).unwrap_or_default().trim_end().len();
             let mut shorter = whole.text.get(..kept).unwrap_or_default().to_owned();
             shorter.push('…');
-            let mut shorter = Paragraph::new(bench, words, shorter)?;
+            let mut shorter = Paragraph::new(bench, words, shorter);
             if shorter.break_lines(width, size) <= lines || kept == 0 {
-                return Ok(shorter);
+                return shorter;
             }
             (whole, end) = (shorter, kept);
             give_up = if give_up == 0 { 1 } else { give_up * 2 };
@@ -232,6 +220,65 @@ impl Paragraph {
         }
         Cluster::from_byte_index(&self.layout, byte).map_or(0, |cluster| cluster.text_range().start.min(byte))
     }
+}
+
+/// What stands where no font has a glyph. The built-in fonts have it.
+const BOX: char = '\u{25a1}';
+const JOINER: char = '\u{200d}';
+
+fn shaped(bench: &mut Workbench, bold: bool, text: &str) -> Layout<()> {
+    let family = bench.family_list();
+    let mut builder = bench.layouts.ranged_builder(&mut bench.fonts, text, 1.0, false);
+    builder.push_default(StyleProperty::FontFamily(family));
+    builder.push_default(StyleProperty::FontSize(SHAPED_AT));
+    builder.push_default(StyleProperty::OverflowWrap(OverflowWrap::Anywhere));
+    if bold {
+        builder.push_default(StyleProperty::FontWeight(FontWeight::BOLD));
+    }
+    let mut layout = builder.build(text);
+    layout.break_all_lines(None);
+    layout
+}
+
+/// Where the fonts have no glyph, in the order of the text.
+fn without_glyph(layout: &Layout<()>, text: &str) -> Vec<Range<usize>> {
+    let mut missing = Vec::new();
+    let mut seen = 0;
+    for run in layout.lines().flat_map(|line| line.runs().collect::<Vec<_>>()) {
+        for cluster in run.clusters() {
+            let range = cluster.text_range();
+            seen = seen.max(range.end);
+            if cluster.glyphs().any(|glyph| glyph.id == 0) {
+                missing.push(range);
+            }
+        }
+    }
+    // Layout drops a text for which it finds no font at all.
+    let rest = text.get(seen..).unwrap_or_default().char_indices().filter(|(_, c)| !c.is_whitespace());
+    missing.extend(
+        rest.map(|(at, c)| seen.saturating_add(at)..seen.saturating_add(at).saturating_add(c.len_utf8())),
+    );
+    missing.sort_by_key(|range| range.start);
+    missing
+}
+
+fn with_boxes(text: &str, missing: &[Range<usize>]) -> String {
+    let mut boxed = String::with_capacity(text.len());
+    let mut at = 0;
+    let mut was_sign = false;
+    for range in missing {
+        let between = text.get(at..range.start).unwrap_or_default();
+        let is_sign = !text.get(range.clone()).unwrap_or_default().contains(char::is_alphanumeric);
+        // Parts of one emoji: a person and what they are, with their colour.
+        let same = was_sign && is_sign && between.chars().all(|c| c == JOINER);
+        if !same {
+            boxed.push_str(between.trim_start_matches(|c| was_sign && c == JOINER));
+            boxed.push(BOX);
+        }
+        (at, was_sign) = (range.end.max(at), is_sign);
+    }
+    boxed.push_str(text.get(at..).unwrap_or_default());
+    boxed
 }
 
 impl Fitted {
@@ -391,7 +438,7 @@ fn is_invisible(character: char) -> bool {
 }
 
 /// What a character is written in, for people who look for a font.
-fn script_of(character: char) -> &'static str {
+pub(super) fn script_of(character: char) -> &'static str {
     match u32::from(character) {
         0x0530..=0x058f => "Armenian",
         0x0590..=0x05ff => "Hebrew",

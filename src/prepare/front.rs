@@ -15,7 +15,7 @@ pub struct Front {
     pub body: Option<Vec<u8>>,
     /// Pages of the whole fax: what the cover says, and what the packet must come to.
     pub pages: Option<u32>,
-    /// What was cut on the cover.
+    /// What was cut on the cover, and what neither it nor the text as pages can show.
     pub warnings: Vec<String>,
 }
 
@@ -51,7 +51,10 @@ impl Front {
                     cover::page::draw(&sheet, &fonts).map_err(|error| (Hold::Cover, error.to_string()))?;
                 (front.cover, front.warnings) = (Some(drawn.pdf), drawn.warnings);
             }
-            front.body = body.map(|body| body.pdf);
+            if let Some(body) = body {
+                front.body = Some(body.pdf);
+                front.warnings.extend(body.warnings);
+            }
             Ok(front)
         });
         // A panic in the layout of one sheet is this Job's trouble, not the daemon's.
