@@ -31,6 +31,7 @@ mod mapi;
 pub mod message;
 mod mime;
 mod names;
+mod notice;
 mod opened;
 mod parameters;
 mod pdf;
@@ -46,6 +47,8 @@ mod worker;
 pub mod workshop;
 
 pub use container::{Container, Measured};
+pub use facts::{Automatic, MACHINE_FIELDS, automatic};
+pub(crate) use mime::fields as header_fields;
 pub(crate) use pdf::cut_off_sentence;
 pub use selection::Selection;
 pub use worker::worker_main;
@@ -128,8 +131,8 @@ pub struct MailFacts {
     pub references: Vec<String>,
     /// When the mail says it was written.
     pub date: Option<jiff::Timestamp>,
-    /// Why this is the mail of a machine that must not be answered or faxed; `None` for mail of people.
-    pub auto_submitted: Option<String>,
+    /// Why this is no mail that a person wrote by hand; `None` for mail of people.
+    pub automatic: Option<Automatic>,
     /// Addresses of To and Cc with their display names, at most 500.
     #[serde(default)]
     pub addressees: Vec<Addressee>,
@@ -188,6 +191,21 @@ pub enum PartKind {
     Mail,
     /// Anything else.
     Other,
+}
+
+impl PartKind {
+    /// Its word, as in `preview`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            PartKind::Pdf => "pdf",
+            PartKind::Text => "text",
+            PartKind::Html => "html",
+            PartKind::Image => "image",
+            PartKind::Mail => "mail",
+            PartKind::Other => "other",
+        }
+    }
 }
 
 /// What stands before the documents in a packet: PDFs that were drawn here.

@@ -481,7 +481,7 @@ async fn two_addresses_make_two_faxes_and_one_receipt_and_a_later_time_is_kept()
         smtp::send(stage.smtp(), from, to, whole.replace("<1@clinic.example>", id).as_bytes()).await
     };
     let to = ["mercy@fax.clinic.example", "+12125550188@fax.clinic.example"];
-    send("<1@clinic.example>", JANE, &to, "Pages: 2\nAttn: Dr. Smith\n\nDear").await.unwrap();
+    send("<1@clinic.example>", JANE, &to, "Pages: 2-2\nAttn: Dr. Smith\n\nDear").await.unwrap();
     let receipt = stage.final_receipt("<1@clinic.example>").await;
     assert_eq!(stage.answers("<1@clinic.example>").len(), 1, "one answer for both");
     assert_eq!(receipt.text.matches("Delivered: ").count(), 2, "{}", receipt.text);

@@ -132,6 +132,12 @@ pub struct Told<T> {
 }
 
 impl<T> Told<T> {
+    /// As its sender wrote it.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        &self.written
+    }
+
     /// The mail goes nowhere because of this; `why` as in [`Stop::new`].
     #[must_use]
     pub fn stop(&self, why: &str) -> Stop {

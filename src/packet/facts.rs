@@ -2,8 +2,9 @@
 //! file. Every value is one line.
 
 use mail_parser::{HeaderName, HeaderValue, Message, MessageParser};
+use serde::{Deserialize, Serialize};
 
-use super::mime::{Head, fields};
+use super::mime::fields;
 use super::names::one_line;
 use super::{Addressee, MailFacts};
 
@@ -13,7 +14,7 @@ const MOST_ADDRESSEES: usize = 500;
 const MOST_FAX_FIELDS: usize = 50;
 
 /// Reads the header of a mail; `None` where there is not one field.
-pub(super) fn facts(header: &[u8], head: &Head) -> Option<MailFacts> {
+pub(super) fn facts(header: &[u8]) -> Option<MailFacts> {
     fields(header).next()?;
     let parser = MessageParser::new()
         .with_address_headers()
@@ -38,7 +39,7 @@ pub(super) fn facts(header: &[u8], head: &Head) -> Option<MailFacts> {
             .date()
             .filter(|date| date.is_valid())
             .and_then(|date| jiff::Timestamp::from_second(date.to_timestamp()).ok()),
-        auto_submitted: auto_submitted(header, head),
+        automatic: automatic(header),
         addressees: addressees(&message),
         fax_fields: fax_fields(header),
     })
@@ -72,49 +73,92 @@ fn identifiers(value: &HeaderValue<'_>) -> Vec<String> {
     }
 }
 
-/// Why nobody wrote this mail by hand (RFC 3834 section 5; `Precedence` from before it; RFC 2919 for lists; RFC 6522 and
-/// RFC 8098 for reports; RFC 5321 section 4.5.5 for the null sender).
+/// Mail that nobody wrote by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Automatic {
+    /// What says so.
+    pub reason: String,
+    /// It reports on another mail or answers one by itself: it is never a document for somebody, and must never be answered.
+    pub notice: bool,
+}
+
+/// The fields that [`automatic`] looks at.
+pub const MACHINE_FIELDS: &[&str] = &[
+    "x-faxbridge",
+    "auto-submitted",
+    "content-type",
+    "x-failed-recipients",
+    "return-path",
+    "precedence",
+    "list-id",
+    "x-loop",
+    "x-autoreply",
+    "x-autorespond",
+    "in-reply-to",
+];
+
+/// Whether this is the Message-ID of an answer of ours: `SUBMISSION.final@HOST` and the like.
+fn names_a_receipt(id: &str) -> bool {
+    let Some((submission, rest)) = id.trim().trim_start_matches('<').split_once('.') else { return false };
+    submission.len() == 16
+        && submission.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+        && ["final@", "accepted@", "command@", "held."].iter().any(|kind| rest.starts_with(kind))
+}
+
+/// Why nobody wrote the mail with this `header` by hand (RFC 3834 section 5; `Precedence` from before it; RFC 2919 for lists;
+/// RFC 6522 and RFC 8098 for reports; RFC 5321 section 4.5.5 for the null sender).
 ///
 /// `X-Auto-Response-Suppress` is not among the signs: Exchange puts it into mail of people too. Nor is `List-Unsubscribe`
 /// alone: services that send documents for an office write it.
-fn auto_submitted(header: &[u8], head: &Head) -> Option<String> {
+#[must_use]
+pub fn automatic(header: &[u8]) -> Option<Automatic> {
     let first = |wanted: &str| {
         let mut found = fields(header).filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
         found.next().map(|(_, value)| one_line(&String::from_utf8_lossy(value), 200))
     };
     let word = |value: String| value.split([';', '(']).next().unwrap_or_default().trim().to_ascii_lowercase();
+    let notice = |reason: &str| Some(Automatic { reason: reason.to_owned(), notice: true });
     if first("X-Faxbridge").is_some_and(|value| value.eq_ignore_ascii_case("receipt")) {
-        return Some("it is an answer of this program".into());
+        return notice("it is an answer of this program");
     }
-    if let Some(value) = first("Auto-Submitted").map(word).filter(|value| !value.is_empty() && value != "no")
-    {
-        return Some(format!("a program sent it (Auto-Submitted: {})", one_line(&value, 40)));
+    let submitted = first("Auto-Submitted").map(word).filter(|value| !value.is_empty() && value != "no");
+    let submitted = submitted.map(|value| (value == "auto-generated", one_line(&value, 40)));
+    if let Some((false, value)) = &submitted {
+        return notice(&format!("a program sent it (Auto-Submitted: {value})"));
     }
-    let report = match head.media_type.as_str() {
-        "multipart/report" => Some("multipart/report"),
-        "message/disposition-notification" => Some("message/disposition-notification"),
-        "message/delivery-status" => Some("message/delivery-status"),
-        _ => None,
-    };
-    if let Some(report) = report {
-        return Some(format!("it is a report of a mail system ({report})"));
+    let kind = first("Content-Type").map(word).unwrap_or_default();
+    for report in ["multipart/report", "message/disposition-notification", "message/delivery-status"] {
+        if kind == report {
+            return notice(&format!("it is a report of a mail system ({report})"));
+        }
     }
     if first("X-Failed-Recipients").is_some() {
-        return Some("it is a report of a mail system (X-Failed-Recipients)".into());
+        return notice("it is a report of a mail system (X-Failed-Recipients)");
     }
     // The uppermost: those below it are of earlier ways of the same mail.
     if first("Return-Path").is_some_and(|path| path.split_whitespace().collect::<String>() == "<>") {
-        return Some("it has no sender who could be answered (Return-Path: <>)".into());
+        return notice("it has no sender who could be answered (Return-Path: <>)");
     }
-    if let Some(value) = first("Precedence").map(word)
-        && matches!(value.as_str(), "bulk" | "list" | "junk" | "auto_reply")
-    {
-        return Some(format!("it is mail to many (Precedence: {value})"));
+    let precedence = first("Precedence").map(word);
+    let program = submitted.is_some() || precedence.is_some();
+    if program && first("In-Reply-To").is_some_and(|id| names_a_receipt(&id)) {
+        return notice("it is a program's, and answers a receipt");
+    }
+    let answers = ["X-Autoreply", "X-Autorespond"].iter().any(|name| first(name).is_some());
+    if answers || precedence.as_deref() == Some("auto_reply") {
+        return notice("it is an answer that a program gave by itself");
+    }
+    let generated = |reason: String| Some(Automatic { reason, notice: false });
+    if let Some((_, value)) = submitted {
+        return generated(format!("a program sent it (Auto-Submitted: {value})"));
+    }
+    if let Some(value) = precedence.filter(|value| matches!(value.as_str(), "bulk" | "list" | "junk")) {
+        return generated(format!("it is mail to many (Precedence: {value})"));
     }
     if first("List-Id").is_some_and(|id| !id.is_empty()) {
-        return Some("it is mail of a list".into());
+        return generated("it is mail of a list".into());
     }
-    first("X-Loop").map(|_| "a program sent it (X-Loop)".into())
+    first("X-Loop").and_then(|_| generated("a program sent it (X-Loop)".into()))
 }
 
 #[cfg(test)]
@@ -124,8 +168,7 @@ mod tests {
     use super::*;
 
     fn of(header: &str) -> Option<MailFacts> {
-        let head = Head::read(header.as_bytes(), "text/plain").unwrap_or_default();
-        facts(header.as_bytes(), &head)
+        facts(header.as_bytes())
     }
 
     #[test]
@@ -167,7 +210,31 @@ mod tests {
             ),
         ] {
             let facts = of(&format!("From: a@example.com\r\n{header}\r\n\r\n")).unwrap();
-            assert_eq!(facts.auto_submitted.as_deref(), reason, "{header}");
+            let automatic = facts.automatic;
+            assert_eq!(automatic.as_ref().map(|found| found.reason.as_str()), reason, "{header}");
+        }
+    }
+
+    /// A program that is allowed to send has its documents faxed; what answers or reports is no document, whatever else it says.
+    #[test]
+    fn answers_and_reports_are_told_from_what_a_program_sends() {
+        for (header, notice) in [
+            ("Auto-Submitted: auto-generated", false),
+            ("Auto-Submitted: auto-generated\r\nPrecedence: bulk", false),
+            ("Precedence: bulk", false),
+            ("List-Id: <a.example.com>", false),
+            ("X-Loop: x", false),
+            ("Auto-Submitted: auto-replied", true),
+            ("Auto-Submitted: auto-notified; owner-email=x", true),
+            ("Precedence: auto_reply", true),
+            ("Precedence: bulk\r\nX-Autoreply: yes", true),
+            ("Auto-Submitted: auto-generated\r\nContent-Type: Multipart/Report; boundary=b", true),
+            ("Auto-Submitted: auto-generated\r\nReturn-Path: <>", true),
+            ("Precedence: bulk\r\nX-Failed-Recipients: a@b.example", true),
+            ("Auto-Submitted: auto-generated\r\nX-Faxbridge: receipt", true),
+        ] {
+            let found = automatic(format!("From: a@example.com\r\n{header}\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(found.notice, notice, "{header}: {}", found.reason);
         }
     }
 

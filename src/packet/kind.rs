@@ -3,6 +3,7 @@
 use super::PartKind;
 use super::graphic::{Around, decoration};
 use super::mail::{Entity, Role};
+use super::notice;
 
 /// What becomes of a part.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +62,12 @@ pub(super) fn mail_without_document(name: &str) -> String {
 
 fn of_text(entity: &Entity, kind: PartKind) -> Verdict {
     let text = entity.text.as_deref().unwrap_or_default();
+    if let Some(encoding) = &entity.encoding {
+        return Verdict::Holds(format!(
+            "The text of the mail is written in the transfer encoding {encoding:?}, which cannot be read here. Send it from \
+             another mail program."
+        ));
+    }
     if entity.damaged {
         return Verdict::Holds(
             "The text of the mail was damaged on the way and cannot be decoded. Send it again.".into(),
@@ -73,6 +80,13 @@ fn of_text(entity: &Entity, kind: PartKind) -> Verdict {
     if has_uuencoded_file(text) {
         return Verdict::Holds(
             "The text of the mail carries a file in an old form (uuencode). Send it as an attachment.".into(),
+        );
+    }
+    if notice::is_of_a_filter(text, entity.behind) {
+        return Verdict::Holds(
+            "A mail filter on the way took a file out of this mail and left a notice in its place. Send the file in a form \
+             that the filter lets pass, or ask whoever runs your mail."
+                .into(),
         );
     }
     Verdict::LeftOut(match (kind, entity.place.mail) {
@@ -92,6 +106,21 @@ fn of_attachment(entity: &Entity, kind: PartKind, sniffed: Sniffed, name: &str, 
     if let Some(verdict) = of_protected(entity, sniffed, name) {
         return verdict;
     }
+    match entity.media_type.as_str() {
+        "message/partial" => {
+            return Verdict::Holds(
+                "The scanner or mail program split this mail into several, and this is one piece. Turn that off there, or \
+                 send less at once."
+                    .into(),
+            );
+        }
+        "text/x-moz-deleted" => {
+            return Verdict::Holds(format!(
+                "{name} was deleted from this mail before it was sent; only a notice is left. Send the file itself."
+            ));
+        }
+        _ => {}
+    }
     // What claims to be of no substance and is something else is not believed.
     if matches!(sniffed, Sniffed::Text | Sniffed::Unknown)
         && let Some(reason) = of_no_substance(entity)
@@ -100,6 +129,12 @@ fn of_attachment(entity: &Entity, kind: PartKind, sniffed: Sniffed, name: &str, 
     }
     if entity.bytes.is_empty() {
         return Verdict::Holds(format!("{name} is empty. Send it again."));
+    }
+    if let Some(encoding) = &entity.encoding {
+        return Verdict::Holds(format!(
+            "{name} is written in the transfer encoding {encoding:?}, which cannot be read here. Send it from another mail \
+             program."
+        ));
     }
     if entity.damaged {
         return Verdict::Holds(format!(

@@ -50,6 +50,10 @@ pub(super) struct Entity {
     pub length: u64,
     /// The transfer encoding could not be undone.
     pub damaged: bool,
+    /// That one, where nobody here knows it.
+    pub encoding: Option<String>,
+    /// A document of the mail stands in front of it.
+    pub behind: bool,
     /// Content-ID without angle brackets.
     pub content_id: Option<String>,
     /// Disposition `inline`.
@@ -111,6 +115,11 @@ pub(super) fn read(raw: &[u8], rules: &Rules) -> Mail {
         let times = mail.around.contents.entry(entity.sha256).or_insert(0);
         *times = times.saturating_add(1);
     }
+    let mut behind = false;
+    for entity in &mut mail.entities {
+        entity.behind = behind;
+        behind |= entity.role == Role::Attachment;
+    }
     mail.around.has_pdf = mail
         .entities
         .iter()
@@ -135,10 +144,8 @@ impl Reader<'_> {
         let raw = mime::without_postmark(raw);
         let (header, body) = mime::split(raw);
         self.measure(header)?;
-        let head = Head::read(header, "text/plain");
-        let known = head.clone().unwrap_or_default();
-        self.found.facts = facts::facts(header, &known).ok_or(Fault::NoHeader)?;
-        self.part(head?, body, Place::default(), &mut Vec::new(), true)
+        self.found.facts = facts::facts(header).ok_or(Fault::NoHeader)?;
+        self.part(Head::read(header, "text/plain")?, body, Place::default(), &mut Vec::new(), true)
     }
 
     fn measure(&self, header: &[u8]) -> Result<(), Fault> {
@@ -358,6 +365,7 @@ fn entity(head: Head, bytes: &[u8], place: Place) -> Entity {
         length: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         content_id: head.content_id,
         inline: head.inline,
+        encoding: head.encoding,
         smime_type: head.smime_type,
         place,
         ..Entity::default()

@@ -18,6 +18,12 @@ const ATTRIBUTION_LENGTH: usize = 400;
 /// which somebody wants to be there.
 #[must_use]
 pub fn own_words(text: &str) -> String {
+    own_words_or_part(text).0
+}
+
+/// The same, and whether there were more than that.
+#[must_use]
+pub fn own_words_or_part(text: &str) -> (String, bool) {
     let lines: Vec<&str> = text.lines().collect();
     let quotes = Quotes::of(&lines);
     let mut own: Vec<&str> = Vec::new();
@@ -44,13 +50,13 @@ pub fn own_words(text: &str) -> String {
     strip_end(&mut own);
     let words = without_needless_blanks(&own);
     if words.len() <= LIMIT {
-        return words;
+        return (words, false);
     }
     let mut end = LIMIT - '…'.len_utf8();
     while !words.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}…", words.get(..end).unwrap_or_default())
+    (format!("{}…", words.get(..end).unwrap_or_default()), true)
 }
 
 /// Which lines are taken for quotes.

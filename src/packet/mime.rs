@@ -95,6 +95,8 @@ pub(super) struct Head {
     /// Content-ID without angle brackets.
     pub content_id: Option<String>,
     pub transfer: Transfer,
+    /// Its word, where nobody here knows it.
+    pub encoding: Option<String>,
     /// What an S/MIME part holds (RFC 8551 section 3.2.2).
     pub smime_type: Option<String>,
 }
@@ -126,6 +128,8 @@ impl Head {
         let disposition = disposition.map(parameters::parse).unwrap_or_default();
         let name = disposition.get("filename").or_else(|| kind.get("name")).and_then(clean_name);
         let smime_type = kind.get("smime-type").map(str::to_ascii_lowercase);
+        let written = transfer.map(String::from_utf8_lossy).unwrap_or_default();
+        let transfer = Transfer::named(&written);
         Ok(Head {
             media_type: media_type(&kind, default),
             boundary: kind.get("boundary").map(|boundary| boundary.trim_end().to_owned()),
@@ -141,9 +145,8 @@ impl Head {
                 let id = String::from_utf8_lossy(id);
                 id.trim_matches(|c: char| c == '<' || c == '>' || c.is_whitespace()).to_owned()
             }),
-            transfer: transfer
-                .map(|value| Transfer::named(&String::from_utf8_lossy(value)))
-                .unwrap_or_default(),
+            transfer,
+            encoding: (transfer == Transfer::Unknown).then(|| one_line(&written, 40)),
             smime_type,
         })
     }
@@ -176,7 +179,7 @@ pub(super) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The fields of a header: names without blanks around them, values with their folds.
-pub(super) fn fields(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn fields(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = header;
     std::iter::from_fn(move || {
         while !rest.is_empty() {

@@ -45,6 +45,15 @@ impl Selection {
         }
     }
 
+    /// The one page, where it is one.
+    #[must_use]
+    pub fn lone(&self) -> Option<u32> {
+        match self.0.as_slice() {
+            [(first, last)] if first == last => Some(*first),
+            _ => None,
+        }
+    }
+
     /// The pages that are in this selection and in `other`; `None` where there are none.
     #[must_use]
     pub fn both(&self, other: &Selection) -> Option<Selection> {

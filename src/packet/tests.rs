@@ -79,7 +79,7 @@ fn header_facts_are_decoded_to_single_lines() {
     assert_eq!(facts.message_id.as_deref(), Some("abc@example.com"));
     assert_eq!(facts.references, ["1@x", "2@x"]);
     assert_eq!(facts.date, Some("2026-11-02T09:00:00Z".parse().unwrap()));
-    assert_eq!(facts.auto_submitted, None);
+    assert_eq!(facts.automatic, None);
 }
 
 #[test]

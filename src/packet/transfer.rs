@@ -12,6 +12,8 @@ pub(super) enum Transfer {
     Plain,
     Base64,
     QuotedPrintable,
+    /// As mail was written before MIME (POSIX, `uuencode`); some programs declare it.
+    Uuencode,
     /// Something else, which nobody here can undo.
     Unknown,
 }
@@ -26,6 +28,7 @@ impl Transfer {
             }
             "base64" => Transfer::Base64,
             "quoted-printable" => Transfer::QuotedPrintable,
+            "uuencode" | "x-uuencode" | "uue" | "x-uue" => Transfer::Uuencode,
             _ => Transfer::Unknown,
         }
     }
@@ -39,6 +42,10 @@ impl Transfer {
                 let (bytes, damaged) = quoted_printable(written);
                 (Cow::Owned(bytes), damaged)
             }
+            Transfer::Uuencode => match uudecoded(written) {
+                Some(bytes) => (Cow::Owned(bytes), false),
+                None => (Cow::Borrowed(written), true),
+            },
             Transfer::Base64 => match base64_decode(written) {
                 // Four letters are three bytes: a single one left over has lost its fellows on the way.
                 Some(bytes) if letters(written) % 4 != 1 => (Cow::Owned(bytes), false),
@@ -92,6 +99,53 @@ fn quoted_printable(written: &[u8]) -> (Vec<u8>, bool) {
     (bytes, damaged)
 }
 
+/// The one file in a text by `uuencode`: a line `begin MODE NAME`, lines that say how many bytes they stand for, a line that says none,
+/// and `end`. `None` where any of it is otherwise, or words stand around it.
+fn uudecoded(written: &[u8]) -> Option<Vec<u8>> {
+    let lines = written.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = lines.skip_while(|line| line.trim_ascii().is_empty());
+    let mode = lines.next()?.strip_prefix(b"begin ")?.get(..4)?;
+    if !mode.starts_with(b"0") && !matches!(mode, [b'0'..=b'7', b'0'..=b'7', b'0'..=b'7', b' ']) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(written.len() / 4 * 3);
+    loop {
+        let (length, letters) = lines.next()?.split_first()?;
+        let length = usize::from(sextet(*length)?);
+        if length == 0 {
+            break;
+        }
+        // Blanks at the end of a line get lost on many ways, and stand for zero.
+        let full = length.div_ceil(3).checked_mul(4)?;
+        if letters.len() > full.saturating_add(2) {
+            return None;
+        }
+        let mut line = Vec::with_capacity(full);
+        for place in (0..full).step_by(4) {
+            let mut four = [0; 4];
+            for (offset, value) in four.iter_mut().enumerate() {
+                *value =
+                    u32::from(sextet(letters.get(place.saturating_add(offset)).copied().unwrap_or(b' '))?);
+            }
+            let [a, b, c, d] = four;
+            let whole = (a << 18) | (b << 12) | (c << 6) | d;
+            line.extend_from_slice(whole.to_be_bytes().get(1..).unwrap_or_default());
+        }
+        bytes.extend_from_slice(line.get(..length)?);
+    }
+    let ended = lines.next().is_some_and(|line| line.trim_ascii_end() == b"end");
+    (ended && lines.all(|line| line.trim_ascii().is_empty())).then_some(bytes)
+}
+
+/// Six bits as a letter: blank or `` ` `` for zero, up to `_`.
+fn sextet(letter: u8) -> Option<u8> {
+    match letter {
+        b'`' => Some(0),
+        b' '..=b'_' => letter.checked_sub(b' '),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +187,29 @@ mod tests {
     }
 
     #[test]
+    fn uuencode_is_undone_whole_or_not_at_all() {
+        for (written, bytes) in [
+            ("begin 644 a.txt\n%:&5L;&\\\n`\nend\n", Some("hello")),
+            ("\r\nbegin 644 a.txt\r\n%:&5L;&\\\r\n`\r\nend\r\n\r\n", Some("hello")),
+            ("begin 644 a.txt\n#86)C\n#9&5F\n \nend", Some("abcdef")),
+            ("begin 644 a.txt\n#86)C\n`\n", None),
+            ("begin 644 a.txt\n#86)C\nend\n", None),
+            ("begin 644 a.txt\n#86)c\n`\nend\n", None),
+            ("begin 644 a.txt\n#86)CABCDEFG\n`\nend\n", None),
+            ("words\nbegin 644 a.txt\n#86)C\n`\nend\n", None),
+            ("begin 644 a.txt\n#86)C\n`\nend\nwords", None),
+            ("begin here\n", None),
+            ("", None),
+        ] {
+            let (decoded, damaged) = Transfer::Uuencode.decoded(written.as_bytes());
+            assert_eq!(damaged, bytes.is_none(), "{written:?}");
+            if let Some(bytes) = bytes {
+                assert_eq!(decoded, bytes.as_bytes(), "{written:?}");
+            }
+        }
+    }
+
+    #[test]
     fn encodings_by_name() {
         for (value, transfer) in [
             ("BASE64", Transfer::Base64),
@@ -140,7 +217,8 @@ mod tests {
             ("Quoted-Printable", Transfer::QuotedPrintable),
             ("8bit", Transfer::Plain),
             ("", Transfer::Plain),
-            ("x-uuencode", Transfer::Unknown),
+            ("x-uuencode", Transfer::Uuencode),
+            ("x-yenc", Transfer::Unknown),
         ] {
             assert_eq!(Transfer::named(value), transfer, "{value}");
         }

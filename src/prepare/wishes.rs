@@ -9,9 +9,12 @@ use crate::addressing::directive::{Asked, Stop};
 use crate::addressing::letter::Letter;
 use crate::config::Sender;
 use crate::job::Priority;
-use crate::packet::message::own_words;
+use crate::packet::message::own_words_or_part;
 use crate::packet::{Contents, Selection};
 use crate::routing::Route;
+
+/// For the sender of a text that is too long for any cover.
+const CUT: &str = "The text of the mail was too long for the cover sheet; its end was cut.";
 
 /// What the law and the rule leave to wishes.
 #[derive(Debug, Clone, Copy)]
@@ -135,6 +138,14 @@ fn selection(
 ) -> Result<Option<Selection>, Stop> {
     let of_rule = route.pages.as_deref().and_then(|pages| pages.parse::<Selection>().ok());
     let Some(told) = &asked.pages else { return Ok(of_rule) };
+    if let Some(count) = told.value.lone().filter(|_| !told.written().contains('-'))
+        && is_a_count(count, contents)
+    {
+        return Err(told.stop(&format!(
+            "can be read in two ways: that there are so many pages, or that only page {count} is to be faxed. Leave it out to \
+             send all pages, or write {count}-{count} for that page alone"
+        )));
+    }
     // Of a document that could not be opened nobody knows how many pages it has.
     if (contents.hold.is_none() || contents.nothing)
         && let Err(fault) = told.value.of(contents.pages)
@@ -152,6 +163,12 @@ fn selection(
             Ok(Some(both))
         }
     }
+}
+
+/// Whether a number may be meant as that of all pages, as forms of cover sheets ask for it. With the cover it is one more than there
+/// are, which is refused in any case.
+fn is_a_count(number: u32, contents: &Contents) -> bool {
+    contents.hold.is_none() && contents.pages > 1 && number == contents.pages
 }
 
 /// Subject, message and text as pages.
@@ -179,7 +196,11 @@ fn words(asked: &Asked, letter: &Letter, route: &Route, granted: &mut Granted) -
     }
     let text = letter.text.as_deref().filter(|text| shown && !text.trim().is_empty());
     if route.body_on_cover {
-        let own = text.map(own_words);
+        let own = text.map(own_words_or_part);
+        if own.as_ref().is_some_and(|(_, cut)| *cut) {
+            granted.warnings.push(CUT.to_owned());
+        }
+        let own = own.map(|(words, _)| words);
         let pieces = [note.map(|told| told.value.as_str()), own.as_deref()];
         let pieces = pieces.into_iter().flatten().map(str::trim).filter(|piece| !piece.is_empty());
         let message = pieces.collect::<Vec<_>>().join("\n\n");
@@ -240,6 +261,22 @@ mod tests {
 
     fn pages(text: &str) -> Selection {
         text.parse().unwrap()
+    }
+
+    /// A cover sheet's form asks for the number of pages; whoever writes it down means no choice.
+    #[test]
+    fn a_lone_number_that_is_the_number_of_pages_is_asked_about() {
+        for (asked, is_asked) in [("5", true), ("5-5", false), ("4", false), ("1", false), ("4,5", false)] {
+            let said = Said::new(Place::Text, &format!("Pages: {asked}"), Wish::Pages(pages(asked)));
+            let asked_for = Asked::gather(&[said]).map_err(Stop::sentence).unwrap();
+            let contents = Contents { pages: 5, ..Contents::default() };
+            let bounds = Bounds { sender: None, header_printed: true };
+            let granted =
+                grant(&asked_for, &letter(), &mut route(), &contents, bounds).map_err(Stop::sentence);
+            let sentence = granted.err().unwrap_or_default();
+            assert_eq!(sentence.contains("two ways"), is_asked, "{asked}: {sentence}");
+            assert!(!is_asked || sentence.contains(&format!("{asked}-{asked}")), "{sentence}");
+        }
     }
 
     #[test]
