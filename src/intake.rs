@@ -8,10 +8,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{constant_time, digest};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -19,8 +20,9 @@ use crate::addressing::readers::at_rcpt;
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::commands;
-use crate::config::{Config, NamePattern, Network, Proof, Sender};
+use crate::config::{Config, NamePattern, Network, Proof, Sender, SenderKind};
 use crate::job::{self, SubmissionId};
+use crate::packet::Automatic;
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{Purpose, Reservation, SealKey, Sealed, SealedAddress, Spool, WrappedKey, Writer};
@@ -48,12 +50,15 @@ mod turned_away;
 
 pub use arrivals::Arrivals;
 use proof::Resolver;
-use proof::copy::{Budget, MailCopy};
+use proof::copy::{Budget, MailCopy, Peer};
 pub use refusal::Refusal;
 pub use sealed::{Dsn, DsnRecipient, FileNote, ResultFile, SubmissionFacts};
 use source_keys::{narrow, source_keys};
 use tail::{End, Tail};
 pub use turned_away::TurnedAway;
+
+/// So long, at most, a mail over SMTP that has no Message-ID is known by its bytes. Servers try again within that time.
+const NAMELESS_REPEATS: SignedDuration = SignedDuration::from_hours(4);
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +96,8 @@ pub struct Arrival {
     pub sender: String,
     /// What proved that a mail is this sender's.
     pub proof: Option<Proof>,
+    /// What that proof leaves open, for the sender; a person has to look at the mail then.
+    pub doubt: Option<String>,
     /// What a client asked to be told, by DSN parameters of its mail.
     pub dsn: Option<Dsn>,
     /// The address in From, where the mail itself proved who sent it.
@@ -103,7 +110,9 @@ pub struct Arrival {
     pub message_id: Option<String>,
     /// SHA-256 of what stands behind a mail's header, hex.
     pub body_sha256: Option<String>,
-    /// What recognises a mail without a Message-ID, where its way in has something that does.
+    /// SHA-256 of the header fields that say when a mail was written and how its body is to be read, hex.
+    pub reading_sha256: Option<String>,
+    /// What recognises a mail without a Message-ID: SHA-256 of every byte, hex.
     pub identity: Option<String>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
@@ -117,12 +126,14 @@ impl Arrival {
             source,
             sender,
             proof: None,
+            doubt: None,
             dsn: None,
             author: None,
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
             body_sha256: None,
+            reading_sha256: None,
             identity: None,
             file: None,
         }
@@ -214,9 +225,9 @@ impl Draft {
         self.writer.written()
     }
 
-    /// Keeps a copy of what is written from now on in memory, for [`Intake::prove`].
-    pub fn keep_copy(&mut self) {
-        self.copy = Mutex::new(Some(Box::new(self.memory.copy())));
+    /// Keeps a copy of what is written from now on in memory, for [`Intake::prove`]. It is `peer` who uses that memory.
+    pub(in crate::intake) fn keep_copy(&mut self, peer: Peer) {
+        self.copy = Mutex::new(Some(Box::new(self.memory.copy(peer))));
     }
 
     /// The copy, once.
@@ -434,8 +445,7 @@ impl Intake {
         let sha256 = crate::spool::hex(&sealed.sha256);
         let mark = Document::mark(&sha256, &inner.spool.marker(Purpose::Digest));
         let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark };
-        let repeats_since =
-            now.checked_sub(inner.config.retention.repeats.signed()).unwrap_or(Timestamp::MIN);
+        let repeats_since = now.checked_sub(self.known_for(&arrival)).unwrap_or(Timestamp::MIN);
         let source = arrival.source.to_string();
         let receipt_to = self.sealed_receipt_address(&arrival)?;
         let mut arrival = arrival;
@@ -478,6 +488,31 @@ impl Intake {
         }
     }
 
+    /// For how long `arrival` is known when it comes again.
+    fn known_for(&self, arrival: &Arrival) -> SignedDuration {
+        let repeats = self.inner.config.retention.repeats.signed();
+        // A client that saw no answer comes again soon; a program that writes the same bytes each week means another fax.
+        let nameless = arrival.message_id.is_none() && arrival.source == Source::Smtp;
+        if nameless { repeats.min(NAMELESS_REPEATS) } else { repeats }
+    }
+
+    /// Why a mail that says it was written by a program is not faxed for `sender`, in a sentence for whoever sent it.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub(in crate::intake) fn takes_automatic(
+        &self,
+        sender: &str,
+        automatic: Option<&Automatic>,
+    ) -> Result<(), Refusal> {
+        let Some(automatic) = automatic else { return Ok(()) };
+        let sender = self.inner.config.sender.iter().find(|known| known.name == sender);
+        match not_faxed(sender, automatic) {
+            Some(sentence) => Err(Refusal::permanent("5.7.1", sentence)),
+            None => Ok(()),
+        }
+    }
+
     /// The sender whose account this is, if the password is right. Takes the same time for any wrong password.
     #[must_use]
     pub fn login(&self, login: &str, password: &[u8]) -> Option<String> {
@@ -493,6 +528,11 @@ impl Intake {
         found
     }
 
+    /// Whether there is an account of this name.
+    pub(in crate::intake) fn has_login(&self, login: &str) -> bool {
+        self.inner.logins.iter().any(|account| account.name == login)
+    }
+
     /// Whether `to` is an address at which a receipt is answered, and a good one; `None` where it is no such address at all.
     fn answers_a_receipt(&self, to: &str) -> Option<Result<(), Refusal>> {
         match self.inner.replies.as_ref()?.read(to, self.inner.clock.now()) {
@@ -501,6 +541,13 @@ impl Intake {
             Reply::Expired => Some(Err(Refusal::permanent("5.7.1", commands::EXPIRED))),
             Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", commands::UNKNOWN))),
         }
+    }
+
+    /// Whether the configuration names `address` as a sender's or as the mail server in front.
+    #[must_use]
+    pub fn names_address(&self, address: IpAddr) -> bool {
+        let senders = self.inner.networks.iter().flatten();
+        senders.chain(&self.inner.upstream).any(|network| network.contains(address))
     }
 
     /// Whether any rule could take a mail from `sender` to the envelope recipient `to`, or that one is for answers to receipts.
@@ -619,9 +666,28 @@ fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
         file: arrival.file.clone(),
         message_id: arrival.message_id.clone(),
         proof: arrival.proof,
+        doubt: arrival.doubt.clone(),
         dsn: arrival.dsn.clone(),
         ..SubmissionFacts::default()
     }
+}
+
+/// Why mail that a program wrote is not faxed for `sender`, in a sentence for whoever sent it.
+#[must_use]
+pub fn not_faxed(sender: Option<&Sender>, automatic: &Automatic) -> Option<String> {
+    let Automatic { reason, notice } = automatic;
+    if *notice {
+        return Some(format!(
+            "This is a notice or an automatic answer ({reason}); such mail is never faxed."
+        ));
+    }
+    let is_program = sender.is_some_and(|sender| sender.kind == SenderKind::Program);
+    (!is_program).then(|| {
+        format!(
+            "A program wrote this mail ({reason}), and its sender is known here as a person. Ask whoever runs the fax \
+             service to let programs send for this sender."
+        )
+    })
 }
 
 fn not_faxed_here(to: &str) -> Refusal {

@@ -464,6 +464,8 @@ word_type!(
         UnknownCause = "unknown_cause",
         /// No configured provider can send it.
         Account = "account",
+        /// What proves its sender leaves out what says how the mail is to be read.
+        Proof = "proof",
         /// A person held it.
         Person = "person",
     }

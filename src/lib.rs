@@ -38,6 +38,7 @@ pub mod cover;
 pub mod crash;
 pub mod daemon;
 pub mod delivery;
+pub(crate) mod gate;
 pub mod intake;
 pub mod job;
 pub mod listener;

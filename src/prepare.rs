@@ -73,6 +73,12 @@ pub struct JobFacts {
     /// What a careful sender would like to know about the packet.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// First and last page of each part of the mail in the packet; none where no page of it is there.
+    #[serde(default)]
+    pub part_pages: Vec<Option<(u32, u32)>>,
+    /// Pages of the mail's text, where it is faxed as pages.
+    #[serde(default)]
+    pub body_pages: Option<(u32, u32)>,
     /// The Job's version for which this was written: more than 1 where it was prepared anew.
     #[serde(default = "first")]
     pub version: i64,
@@ -329,6 +335,7 @@ impl Preparer {
             to: facts.envelope_to.clone(),
             file: facts.file.clone(),
             recipient: None,
+            doubt: facts.doubt.clone(),
             accepted_at: Some(submission.accepted_at),
             former: self.former(submission, &key).await?,
         };
@@ -420,10 +427,11 @@ impl Preparer {
         contents: &Contents,
         now: Timestamp,
     ) -> Result<Option<Plan>, Trouble> {
-        // A machine's mail is neither carried out nor answered: the planner says so of every such mail.
-        let Some(mail) = contents.mail.as_ref().filter(|mail| mail.auto_submitted.is_none()) else {
+        let Some(mail) = &contents.mail else { return Ok(None) };
+        // A notice is neither carried out nor answered: the planner says so of every such mail.
+        if mail.automatic.as_ref().is_some_and(|automatic| automatic.notice) {
             return Ok(None);
-        };
+        }
         let from = [facts.envelope_from.as_deref(), mail.from_address.as_deref()];
         if from.into_iter().flatten().any(|address| self.config.is_own_address(address)) {
             return Ok(Some(Plan::Ignored(
@@ -438,11 +446,20 @@ impl Preparer {
             contents,
         };
         Ok(match self.commands.sort(letter.to, submission.accepted_at) {
+            commands::Sorted::Neither(_) | commands::Sorted::Command(_) if mail.automatic.is_some() => {
+                Some(Plan::Ignored("a program answered a receipt".into()))
+            }
             commands::Sorted::NotACommand => None,
             commands::Sorted::Neither(carried) => Some(Plan::Command(carried)),
-            commands::Sorted::Command(about) => {
-                Some(Plan::Command(self.commands.carry_out(letter, about, now).await?))
-            }
+            commands::Sorted::Command(about) => Some(Plan::Command(match &facts.doubt {
+                // What it says could be read otherwise than its sender wrote it.
+                Some(doubt) => commands::Carried {
+                    about: None,
+                    outcome: commands::Outcome::NotDone,
+                    sentence: format!("{doubt} Nothing was changed."),
+                },
+                None => self.commands.carry_out(letter, about, now).await?,
+            })),
         })
     }
 }

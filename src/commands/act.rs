@@ -120,7 +120,7 @@ pub(super) fn not_the_senders(hold: Hold) -> Option<&'static str> {
         Hold::Cover => Some(
             "its cover has to be looked at by whoever runs the fax bridge; or send it again with that changed",
         ),
-        Hold::UnknownCause | Hold::Account | Hold::Person => {
+        Hold::Proof | Hold::UnknownCause | Hold::Account | Hold::Person => {
             Some("only whoever runs the fax bridge can release it")
         }
     }

@@ -17,7 +17,7 @@ mod people;
 pub use mail::{
     Dns, Imap, Oauth, OauthFlow, OauthProvider, Receipt, RecipientField, RelayTls, Smtp, Tls, TokenMechanism,
 };
-pub use people::{Proof, Reader, Sender};
+pub use people::{Proof, Reader, Sender, SenderKind};
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]

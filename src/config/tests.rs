@@ -211,7 +211,7 @@ from = "Fax <fax@example.com>"
         r#"4: organization.time_zone: found "New York"; allowed: a zone of the IANA database, as "America/New_York"; did you mean "America/New_York"?"#,
         r#"8: store.master_key: secrets never stand in this file, only where they are: "file:/path", "credential:name" (systemd) or "env:NAME""#,
         r#"11: retention.documents: found 2 h; allowed: at most 30 min, since documents are promised to be gone by then"#,
-        r#"14: smtp.lisen: unknown key; allowed here: listen, listen_tls, listen_lmtp, hostname, tls_certificate, tls_key, client_authorities, proxy_from, upstream_from, upstream_id, mails_per_minute, failed_logins, failed_login_window, tarpit, max_recipients, max_sessions, max_sessions_per_address, idle, session_time; did you mean listen?"#,
+        r#"14: smtp.lisen: unknown key; allowed here: listen, listen_tls, listen_lmtp, hostname, tls_certificate, tls_key, client_authorities, require_tls, without_tls_from, proxy_from, upstream_from, upstream_id, mails_per_minute, failed_logins, failed_login_window, tarpit, max_recipients, max_sessions, max_sessions_per_address, max_sessions_per_relay, unproven_time, idle, session_time; did you mean listen?"#,
         r#"15: smtp.listen[1]: found something else than an address with a port; allowed: "127.0.0.1:2525", "[::1]:2525" (a number, not a name; port 0 lets the system choose)"#,
         r#"17: smtp.idle: found integer 5; allowed: a length of time with its unit, as "90 s", "30 min", "24 h" or "7 days""#,
         r#"22: sender[1].networks[2]: found "10.1.2.3/8", which is no network; allowed: 10.0.0.0/8 or 10.1.2.3"#,

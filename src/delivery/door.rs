@@ -2,7 +2,9 @@
 //!
 //! [`super::webhook`] and [`super::media`] listen where everybody can come. Whatever comes,
 //!
-//! * no more than [`Limits::connections`] are open at once; further ones wait, unanswered, in the system's queue;
+//! * no more than [`Limits::connections`] are open at once; further ones wait, unanswered, in the system's queue. One address (IPv6: one
+//!   /64) has a quarter of them at most, and further ones of it are closed at once: it cannot keep the others waiting. A reverse
+//!   proxy in front, which is one address, has all: where no TLS is spoken here, and on this machine;
 //! * a TLS handshake, and then the head of a request, each have [`Limits::head`] to arrive, and the head about 64 KiB;
 //! * a client that takes none of its answer for [`Limits::stall`] is cut off, and any client after [`Limits::whole`];
 //! * a connection is good for one request. So nothing has to be kept for a second one, and its end is the answer's end;
@@ -14,6 +16,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -37,6 +40,8 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::alarm::Alarms;
+use crate::gate::{Gate, Most, Seat};
+use crate::intake::tally::{Tally, peer_of};
 use crate::listener::{Listener, Socket};
 
 /// For requests under way when the daemon stops. A stranger who never ends his must not keep it from stopping, or
@@ -58,6 +63,14 @@ pub(super) struct Limits {
     pub(super) stall: Duration,
     /// How long a connection may last.
     pub(super) whole: Duration,
+}
+
+impl Limits {
+    /// The semaphore counts all; this is about each peer.
+    fn most(&self) -> Most {
+        let per_peer = (self.connections / 4).max(1);
+        Most { all: self.connections.saturating_mul(2), per_peer, per_known_peer: self.connections }
+    }
 }
 
 /// What a request is answered with.
@@ -112,6 +125,8 @@ where
     pub(super) async fn serve(self, socket: impl Into<Socket>, mut shutdown: watch::Receiver<bool>) {
         let door = Arc::new(self);
         let seats = Arc::new(Semaphore::new(door.limits.connections));
+        let gate = Gate::new(door.limits.most());
+        let told = Tally::default();
         let mut open = JoinSet::new();
         let mut listener = Listener::new(socket, door.key, door.alarms.clone());
         while !(listener.is_closed() && open.is_empty()) {
@@ -120,8 +135,10 @@ where
                 () = stop(&mut shutdown) => break,
                 Some(ended) = open.join_next() => door.report(ended),
                 next = next(&mut listener, &seats), if !listener.is_closed() => {
-                    if let Some((stream, seat)) = next {
-                        open.spawn(Arc::clone(&door).connection(stream, seat));
+                    if let Some((stream, peer, seat)) = next
+                        && let Some(place) = door.place(&gate, &told, peer)
+                    {
+                        open.spawn(Arc::clone(&door).connection(stream, (seat, place)));
                     }
                 }
             }
@@ -137,7 +154,23 @@ where
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, seat: Option<OwnedSemaphorePermit>) {
+    /// A place for `peer`, if it has not too many.
+    fn place(&self, gate: &Gate, told: &Tally<IpAddr>, peer: IpAddr) -> Option<Seat> {
+        let known = self.tls.is_none() || peer.to_canonical().is_loopback();
+        let place = gate.enter().and_then(|mut place| place.belongs_to(peer, known).map(|()| place));
+        let now = std::time::Instant::now();
+        if place.is_err() && told.note(&peer_of(peer), now) {
+            tracing::warn!(peer.ip = %peer, "{}: a connection of {peer} was closed, since that address has so many already", self.key);
+        }
+        for untold in told.due(now) {
+            let (count, whose) =
+                (untold.count, untold.kind.map_or("many addresses".to_owned(), |peer| peer.to_string()));
+            tracing::warn!(count, "{}: {count} connections more of {whose} were closed", self.key);
+        }
+        place.ok()
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, seat: (Option<OwnedSemaphorePermit>, Seat)) {
         let Limits { head, whole, .. } = self.limits;
         let served = timeout(whole, async {
             match self.tls.clone() {
@@ -209,13 +242,13 @@ async fn stop(shutdown: &mut watch::Receiver<bool>) {
 async fn next(
     listener: &mut Listener,
     seats: &Arc<Semaphore>,
-) -> Option<(TcpStream, Option<OwnedSemaphorePermit>)> {
+) -> Option<(TcpStream, IpAddr, Option<OwnedSemaphorePermit>)> {
     // Never closed.
     let seat = Arc::clone(seats).acquire_owned().await.ok();
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     // Answers are small, or come in large pieces.
     let _ = stream.set_nodelay(true);
-    Some((stream, seat))
+    Some((stream, peer.ip(), seat))
 }
 
 /// A connection that waits for its client only so long, tells when everything is written, and ends in two steps.

@@ -44,7 +44,7 @@ use crate::spool::{Marker, Spool, SpoolError, WrappedKey};
 use crate::store::{Fetch, Store};
 
 const LIMITS: Limits = Limits {
-    connections: 32,
+    connections: 64,
     head: Duration::from_secs(10),
     stall: Duration::from_secs(30),
     whole: Duration::from_secs(600),

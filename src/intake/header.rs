@@ -1,34 +1,68 @@
-//! Watches a mail while it streams by: for the one field of its header that intake needs, for the header's size, and for
-//! a digest of what stands behind the header.
+//! Watches a mail while it streams by: for the few fields of its header that intake needs, for the header's size, and for
+//! digests of the mail.
 //!
 //! Everything else about a mail is found out later, in a process of its own; the Message-ID is needed before, because a
-//! mail that was answered but whose answer got lost comes again, and must be recognised then. The digest tells it from another
-//! document under the same Message-ID: there are scanners that give every mail the same one. (The header does not count: each
-//! way that a mail takes adds lines to it.)
+//! mail that was answered but whose answer got lost comes again, and must be recognised then. The digest of the body tells it from
+//! another document under the same Message-ID: there are scanners that give every mail the same one. The digest of the fields
+//! that say when it was written and how its body is to be read tells it from a copy in which somebody changed just those: such a
+//! copy is another mail, and cannot pass for the one that it was made from. The rest of the header does not count, since each way
+//! that a mail takes adds lines to it.
 
 use std::borrow::Cow;
 
 use aws_lc_rs::digest;
 use memchr::memchr;
 
+use crate::packet::{Automatic, MACHINE_FIELDS, automatic, header_fields as fields};
+use crate::spool::hex;
+
 /// A header longer than this is refused. Real ones have a few KiB.
 const MAX_HEADER: u64 = 1 << 20;
 /// A Message-ID longer than this (RFC 5322 allows 998 in a line) is taken for none.
 const MAX_LINE: usize = 2048;
 const MESSAGE_ID: &[u8] = b"message-id";
+/// Bytes of the fields that may say that a program wrote a mail.
+const MAX_MACHINE: usize = 16 << 10;
+/// Fields that are part of what a mail is, beside its Message-ID and its body.
+const READING: [&[u8]; 4] = [b"date", b"mime-version", b"content-type", b"content-transfer-encoding"];
 
 /// Looks at the bytes of a mail in order, in pieces of any size.
 pub(super) struct HeaderWatch {
     seen: u64,
     /// The current line, cut off behind [`MAX_LINE`].
     line: Vec<u8>,
+    /// Of what was cut off of it.
+    beyond: digest::Context,
     /// The last field was the first Message-ID: lines that begin with white space belong to it.
     in_id: bool,
     id: Option<Vec<u8>>,
+    /// Which of [`READING`] the last field was.
+    in_reading: Option<usize>,
+    /// Of the fields [`READING`], without their folds.
+    reading: [Option<digest::Context>; READING.len()],
+    /// The first of each field that may say that a program wrote the mail, as in a header.
+    machine: Vec<u8>,
+    in_machine: bool,
     done: bool,
+    header: digest::Context,
     body: digest::Context,
     /// Where the header must be UTF-8: its bytes that may begin a character which the next piece ends.
     text: Option<Vec<u8>>,
+}
+
+/// What [`HeaderWatch`] knows of a mail. All digests are SHA-256, hex.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// Its Message-ID in angle brackets, if it had a usable one.
+    pub(super) message_id: Option<String>,
+    /// Of the fields that say when it was written and how its body is to be read, however they were folded.
+    pub(super) reading_sha256: String,
+    /// Of what stands behind its header.
+    pub(super) body_sha256: String,
+    /// Of every byte.
+    pub(super) whole_sha256: String,
+    /// It says that a program wrote it.
+    pub(super) automatic: Option<Automatic>,
 }
 
 /// What a header is refused for.
@@ -47,9 +81,15 @@ impl HeaderWatch {
         HeaderWatch {
             seen: 0,
             line: Vec::new(),
+            beyond: digest::Context::new(&digest::SHA256),
             in_id: false,
             id: None,
+            in_reading: None,
+            reading: [const { None }; READING.len()],
+            machine: Vec::new(),
+            in_machine: false,
             done: false,
+            header: digest::Context::new(&digest::SHA256),
             body: digest::Context::new(&digest::SHA256),
             text: international.then(Vec::new),
         }
@@ -67,8 +107,13 @@ impl HeaderWatch {
             if let Some(begun) = &mut self.text {
                 continue_text(begun, now)?;
             }
+            self.header.update(now);
             let room = (MAX_LINE + 1).saturating_sub(self.line.len());
-            self.line.extend_from_slice(now.get(..room).unwrap_or(now));
+            let (kept, beyond) = now.split_at_checked(room).unwrap_or((now, b""));
+            self.line.extend_from_slice(kept);
+            if !beyond.is_empty() {
+                self.beyond.update(beyond);
+            }
             if now.ends_with(b"\n") {
                 self.end_of_line();
             }
@@ -79,33 +124,98 @@ impl HeaderWatch {
     }
 
     fn end_of_line(&mut self) {
-        let too_long = self.line.len() > MAX_LINE;
-        let line = self.line.trim_ascii_end();
-        if line.is_empty() && !self.line.starts_with(b" ") && !self.line.starts_with(b"\t") {
+        let line = std::mem::take(&mut self.line);
+        let whole = line.len() <= MAX_LINE;
+        let text = line.trim_ascii_end();
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            self.go_on(text);
+        } else if text.is_empty() {
             self.done = true;
-        } else if self.line.starts_with(b" ") || self.line.starts_with(b"\t") {
-            if let Some(id) = self.id.as_mut().filter(|_| self.in_id) {
-                id.extend_from_slice(line.trim_ascii_start());
-            }
         } else {
-            let value = value_of_message_id(line).filter(|_| self.id.is_none());
-            self.in_id = value.is_some();
-            if let Some(value) = value {
-                self.id = Some(value.to_vec());
-            }
+            self.begin(text);
         }
-        if self.in_id && (too_long || self.id.as_ref().is_some_and(|id| id.len() > MAX_LINE)) {
+        if self.in_id && (!whole || self.id.as_ref().is_some_and(|id| id.len() > MAX_LINE)) {
             // Half an identifier could be another mail's: none is better. The field keeps its place as the first one.
             self.id = Some(Vec::new());
         }
+        if !whole {
+            let beyond = std::mem::replace(&mut self.beyond, digest::Context::new(&digest::SHA256));
+            if let Some(context) = self.in_reading.and_then(|place| self.reading.get_mut(place)) {
+                context
+                    .get_or_insert_with(|| digest::Context::new(&digest::SHA256))
+                    .update(beyond.finish().as_ref());
+            }
+        }
+        // The line's memory serves the next one.
+        self.line = line;
         self.line.clear();
     }
 
-    /// What names the mail when it comes again: its Message-ID in angle brackets, if it had a usable one, and the SHA-256 of what
-    /// stands behind its header, hex.
-    pub(super) fn identity(self) -> (Option<String>, String) {
-        let body = crate::spool::hex(self.body.clone().finish().as_ref());
-        (self.message_id(), body)
+    /// A line that begins a field.
+    fn begin(&mut self, line: &[u8]) {
+        let (name, value) = field(line).unwrap_or_default();
+        let first_id = name.eq_ignore_ascii_case(MESSAGE_ID) && self.id.is_none();
+        self.in_id = first_id;
+        if first_id {
+            self.id = Some(value.to_vec());
+        }
+        self.in_reading = READING.iter().position(|wanted| name.eq_ignore_ascii_case(wanted));
+        self.read(value);
+        let wanted = MACHINE_FIELDS.iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        self.in_machine = wanted && !fields(&self.machine).any(|(known, _)| known.eq_ignore_ascii_case(name));
+        if self.in_machine {
+            self.note(line);
+        }
+    }
+
+    /// A line that goes on with the field above it.
+    fn go_on(&mut self, line: &[u8]) {
+        if let Some(id) = self.id.as_mut().filter(|_| self.in_id) {
+            id.extend_from_slice(line.trim_ascii_start());
+        }
+        self.read(line);
+        if self.in_machine && !line.trim_ascii().is_empty() {
+            self.note(line);
+        }
+    }
+
+    /// Its words, however the field was folded.
+    fn read(&mut self, value: &[u8]) {
+        let Some(context) = self.in_reading.and_then(|place| self.reading.get_mut(place)) else { return };
+        let context = context.get_or_insert_with(|| digest::Context::new(&digest::SHA256));
+        for word in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+            context.update(word);
+            context.update(b" ");
+        }
+    }
+
+    fn note(&mut self, line: &[u8]) {
+        if self.machine.len() < MAX_MACHINE {
+            self.machine.extend_from_slice(line.get(..MAX_LINE).unwrap_or(line));
+            self.machine.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// What is known of the mail at its end.
+    pub(super) fn seen(self) -> Seen {
+        let mut reading = digest::Context::new(&digest::SHA256);
+        for context in &self.reading {
+            match context {
+                Some(context) => reading.update(context.clone().finish().as_ref()),
+                None => reading.update(&[0; 32]),
+            }
+        }
+        let body = self.body.clone().finish();
+        let mut whole = digest::Context::new(&digest::SHA256);
+        whole.update(self.header.clone().finish().as_ref());
+        whole.update(body.as_ref());
+        Seen {
+            automatic: automatic(&self.machine),
+            reading_sha256: hex(reading.finish().as_ref()),
+            body_sha256: hex(body.as_ref()),
+            whole_sha256: hex(whole.finish().as_ref()),
+            message_id: self.message_id(),
+        }
     }
 
     fn message_id(self) -> Option<String> {
@@ -131,11 +241,11 @@ fn continue_text(begun: &mut Vec<u8>, bytes: &[u8]) -> Result<(), BadHeader> {
     Ok(())
 }
 
-fn value_of_message_id(line: &[u8]) -> Option<&[u8]> {
+/// Name and value of the field that `line` begins.
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr(b':', line)?;
     // White space before the colon is obsolete syntax (RFC 5322, section 4.5) that parsers still read.
-    let name = line.get(..colon)?.trim_ascii_end();
-    name.eq_ignore_ascii_case(MESSAGE_ID).then(|| line.get(colon + 1..)).flatten()
+    Some((line.get(..colon)?.trim_ascii_end(), line.get(colon + 1..)?))
 }
 
 #[cfg(test)]
@@ -147,7 +257,7 @@ mod tests {
         for piece in mail.chunks(size) {
             watch.feed(piece).unwrap();
         }
-        watch.message_id()
+        watch.seen().message_id
     }
 
     #[test]
@@ -179,6 +289,68 @@ mod tests {
             }
         }
         assert_eq!(id_of(b"Message-ID: <\xff\xfe@example.com>\r\n\r\n", 9), None);
+    }
+
+    fn seen(mail: &str) -> Seen {
+        let mut watch = HeaderWatch::new(false);
+        for piece in mail.as_bytes().chunks(7) {
+            watch.feed(piece).unwrap();
+        }
+        watch.seen()
+    }
+
+    /// What a signature may have left out is part of what a mail is; what the way adds, and how lines are folded, is not.
+    #[test]
+    fn the_fields_that_say_how_a_mail_is_read_tell_it_from_a_copy() {
+        let long = format!("multipart/mixed; x={}", "a".repeat(3000));
+        let mail = |kind: &str, more: &str| {
+            format!(
+                "{more}Date: Mon, 30 Nov 2026 09:15:00 -0500\r\nContent-Type: {kind}\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n"
+            )
+        };
+        let of = |kind: &str, more: &str| seen(&mail(kind, more)).reading_sha256;
+        let real = of("multipart/mixed; boundary=a", "");
+        assert_eq!(of("multipart/mixed;\r\n\tboundary=a ", "Received: from x\r\n"), real, "its way");
+        for (kind, more, what) in [
+            ("multipart/mixed; boundary=b", "", "another boundary"),
+            ("text/plain", "", "another type"),
+            ("multipart/mixed; boundary=a", "Content-Transfer-Encoding: base64\r\n", "an encoding"),
+            ("multipart/mixed; boundary=a", "MIME-Version: 1.0\r\n", "a version"),
+            ("multipart/mixed; boundary=a", "Date: Tue, 1 Dec 2026 09:15:00 -0500\r\n", "another date"),
+            ("multipart/mixed; boundary=a", "Content-type: text/plain\r\n", "a second type"),
+            (long.as_str(), "", "a long one"),
+        ] {
+            assert_ne!(of(kind, more), real, "{what}");
+        }
+        assert_ne!(of(&long, ""), of(&format!("{long}b"), ""), "what stands far behind counts too");
+        assert_ne!(of(&long, ""), of(&long.replace("aa;", "ab;").replacen("x=a", "x=b", 1), ""));
+        let (one, other) = (seen(&mail("a/b", "X: 1\r\n")), seen(&mail("a/b", "X: 2\r\n")));
+        assert_eq!(one.body_sha256, other.body_sha256);
+        assert_ne!(one.whole_sha256, other.whole_sha256);
+    }
+
+    #[test]
+    fn mail_of_a_program_is_known_by_its_header() {
+        for (header, notice) in [
+            ("Subject: x", None),
+            ("Auto-Submitted: no", None),
+            ("auto-submitted:\r\n auto-generated", Some(false)),
+            ("Precedence: bulk\r\nAuto-Submitted: auto-generated", Some(false)),
+            ("Auto-Submitted: auto-replied (vacation)", Some(true)),
+            ("Content-Type: multipart/report;\r\n boundary=x\r\nAuto-Submitted: auto-generated", Some(true)),
+        ] {
+            let found =
+                seen(&format!("From: a@example.com\r\n{header}\r\n\r\nAuto-Submitted: auto-replied\r\n"));
+            assert_eq!(found.automatic.map(|found| found.notice), notice, "{header}");
+        }
+        let mut watch = HeaderWatch::new(false);
+        for n in 0..2000 {
+            let name = MACHINE_FIELDS[n % MACHINE_FIELDS.len()];
+            watch
+                .feed(format!("{name}: {}\r\n {}\r\n", "x".repeat(100), "y".repeat(100)).as_bytes())
+                .unwrap();
+        }
+        assert!(watch.machine.len() <= MAX_MACHINE + MAX_LINE + 2);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use tokio::time::{Instant, interval, sleep};
 use self::connect::Access;
 use self::session::Session;
 use super::{Intake, Refusal};
+use crate::alarm::Alarm;
 use crate::config;
 use crate::oauth::{OauthError, TokenSource};
 use crate::store::{Store, StoreError};
@@ -162,6 +163,8 @@ struct Fetcher {
 struct Memory {
     /// By UIDVALIDITY and UID: how often fetching it broke the connection in a row, and when last.
     broken: HashMap<(u32, u32), (u32, Instant)>,
+    /// By their names in the store: mails that the server did not move, and when.
+    aside: HashMap<i64, Instant>,
     /// The session in hand came so far that the mailbox was read.
     good: bool,
     /// What the log was told last, if the mailbox is not well.
@@ -184,7 +187,7 @@ pub async fn fetch(mailbox: Mailbox, mut stop: watch::Receiver<bool>) {
         };
         failures = if std::mem::take(&mut fetcher.memory().good) { 1 } else { failures + 1 };
         let pause = pause(failures, trouble.is_slow(), crate::job::chance().unwrap_or(0));
-        fetcher.tell(&trouble, pause);
+        fetcher.tell(&trouble, pause, failures);
         tokio::select! {
             () = sleep(pause) => {}
             () = stopped(&mut stop) => break,
@@ -247,8 +250,9 @@ impl Fetcher {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Loud where something is new, quiet where it goes on.
-    fn tell(&self, trouble: &Trouble, pause: Duration) {
+    /// Loud where something is new, quiet where it goes on. What a person must mend is an alarm at once, what may pass after a few
+    /// tries.
+    fn tell(&self, trouble: &Trouble, pause: Duration, failures: u32) {
         let name = &self.mailbox.name;
         let sentence = match trouble {
             Trouble::Token(error) => {
@@ -260,6 +264,10 @@ impl Fetcher {
             }
             other => other.to_string(),
         };
+        if trouble.is_slow() || (failures >= TRIES && !matches!(trouble, Trouble::Turn)) {
+            let cause = format!("mailbox {name} is not fetched: {sentence}");
+            self.mailbox.intake.alarms().raise(Alarm::Mailbox(name.clone()), cause, self.now());
+        }
         let known = self.memory().told.replace(sentence.clone()).is_some_and(|told| told == sentence);
         let again = pause.as_secs();
         match trouble {
@@ -333,6 +341,9 @@ impl Fetcher {
             session.news = false;
             self.take_new(&mut session, &stop).await?;
             self.settle(&mut session).await?;
+            if self.memory().aside.is_empty() {
+                self.mailbox.intake.alarms().clear(&Alarm::Mailbox(self.mailbox.name.clone()));
+            }
             self.expunge(&mut session).await?;
             if *stop.borrow() {
                 session.logout().await;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use author::Author;
 use digest::Digest;
-use dmarc::{NotAligned, Origin};
+use dmarc::{NotAligned, Origin, Vouched};
 use header::Header;
 pub use resolver::Resolver;
 
@@ -58,6 +58,8 @@ pub struct Proven {
     pub proof: Proof,
     /// The address in From, where the mail itself proved it. Receipts go there: the envelope's sender is not proven then.
     pub author: Option<String>,
+    /// What the proof leaves open, for the sender: the mail is theirs, and may have been changed on its way.
+    pub doubt: Option<String>,
 }
 
 /// What is known after MAIL.
@@ -78,7 +80,7 @@ impl Intake {
         let senders = &self.inner.config.sender;
         let from = witness.from.as_str();
         let proven = |sender: &Sender, proof| {
-            Ok(Standing::Proven(Proven { sender: sender.name.clone(), proof, author: None }))
+            Ok(Standing::Proven(Proven { sender: sender.name.clone(), proof, author: None, doubt: None }))
         };
         if let Some(login) = &witness.login {
             let sender = senders.iter().find(|sender| sender.login.as_ref() == Some(login));
@@ -141,6 +143,7 @@ impl Intake {
             sender: sender.name.clone(),
             proof,
             author: Some(author.address()),
+            doubt: None,
         };
         let mut refusal = match (vouching, aligning) {
             (None, None) => return Err(unproven(&author.address())),
@@ -155,7 +158,7 @@ impl Intake {
         }
         if let Some(sender) = aligning {
             match self.aligned(&digest, witness, upstream || witness.handed_over).await {
-                Ok(()) => return Ok(proven(sender, Proof::Dmarc)),
+                Ok(doubt) => return Ok(Proven { doubt, ..proven(sender, Proof::Dmarc) }),
                 Err(failed) => refusal = Some(failed),
             }
         }
@@ -173,13 +176,20 @@ impl Intake {
             .map_err(|fault| not_vouched(&digest.author, &fault))
     }
 
-    async fn aligned(&self, digest: &Digest, witness: &Witness, relayed: bool) -> Result<(), Refusal> {
+    /// Whether the domain in From vouches for the mail, and what that leaves open.
+    async fn aligned(
+        &self,
+        digest: &Digest,
+        witness: &Witness,
+        relayed: bool,
+    ) -> Result<Option<String>, Refusal> {
         let resolver = self.resolver().map_err(not_now)?;
         let hostname = self.inner.config.smtp.as_ref().map_or("", |smtp| smtp.hostname.as_str());
         let origin = Origin { peer: witness.peer, hello: &witness.hello, from: &witness.from, hostname };
         let asked = dmarc::aligned(&resolver, digest, (!relayed).then_some(origin));
         match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(Vouched::Whole)) => Ok(None),
+            Ok(Ok(Vouched::But(fields))) => Ok(Some(left_out(&digest.author, &fields))),
             Ok(Err(fault)) => Err(not_aligned(&digest.author, &fault, relayed)),
             Err(_) => Err(not_now(format_args!("DNS lookups took longer than {} s", PATIENCE.as_secs()))),
         }
@@ -302,6 +312,16 @@ fn not_aligned(author: &Author, fault: &NotAligned, relayed: bool) -> Refusal {
     Refusal::permanent(code, format!("Nothing proves that this mail is from {domain}: {what}."))
 }
 
+/// Why a mail waits whose domain vouches for its author only.
+fn left_out(author: &Author, fields: &[&str]) -> String {
+    let domain = &author.domain;
+    format!(
+        "The DKIM signature of {domain} does not cover {}, and the mail did not come straight from a server of {domain} (SPF). \
+         So it may have been changed on its way.",
+        fields.join(", ")
+    )
+}
+
 /// Of a mail whose header no proper mail program writes.
 fn forged(fault: &impl std::fmt::Display) -> Refusal {
     Refusal::permanent(
@@ -353,7 +373,12 @@ mod tests {
         };
         let (clinic, lab) = ("jane@clinic.example", "joe@lab.example");
         let network = |sender: &str| {
-            Ok(Standing::Proven(Proven { sender: sender.into(), proof: Proof::Network, author: None }))
+            Ok(Standing::Proven(Proven {
+                sender: sender.into(),
+                proof: Proof::Network,
+                author: None,
+                doubt: None,
+            }))
         };
         let standing = |witness: &Witness| rig.intake.standing(witness);
         assert_eq!(standing(&witness("192.0.2.7", clinic)), network("both"));

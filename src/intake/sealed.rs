@@ -58,6 +58,9 @@ pub struct SubmissionFacts {
     /// What proved that a mail is its sender's.
     #[serde(default)]
     pub proof: Option<Proof>,
+    /// What that proof leaves open, for the sender; a person has to look at the mail then.
+    #[serde(default)]
+    pub doubt: Option<String>,
     /// What the client of a mail asked to be told.
     #[serde(default)]
     pub dsn: Option<Dsn>,

@@ -9,8 +9,9 @@
 //! machine that sent it keeps it in its own log. What such mail looks like behind a proper sender is `prepare`'s business.
 //!
 //! `session` is the dialogue (`command`, `path` and `parameter` read what the client says), `wire` the connection under it,
-//! `incoming` the way of a mail into the spool with `data` (where does it end) and `intake::header` (what is its Message-ID). `limits` and
+//! `incoming` the way of a mail into the spool with `data` (where does it end) and `intake::header` (what is its Message-ID). `gate` and
 //! `recent` bound what one client may take, `proxy` finds out who it is behind a load balancer, `tls` and `names` by its certificate.
+//! Whoever has proven nothing has a short clock of its own, and what is refused again and again is one log line and a count (`told`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,17 +21,18 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
-use self::limits::{Full, Gate, Seat};
 use self::recent::{Guesses, Pace};
 use self::reply::Reply;
 use self::session::{Protocol, Session, Settings};
+use self::told::{Reason, Told};
 use self::wire::Wire;
-use super::{Intake, Refusal};
+use super::Intake;
 use crate::config::{self, Network};
+use crate::gate::{Full, Gate, Most, Seat};
 use crate::listener::{Listener, Socket};
 
 mod auth;
@@ -39,7 +41,6 @@ mod data;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod incoming;
-mod limits;
 mod names;
 mod parameter;
 mod path;
@@ -48,6 +49,7 @@ mod recent;
 mod reply;
 mod session;
 mod tls;
+mod told;
 mod wire;
 
 pub use tls::{Certificate, LOOK_EVERY, Partners, TlsError, configured, server_config};
@@ -57,6 +59,8 @@ mod tests;
 
 /// When the service stops, mails that are under way may take this long to end.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Between two looks at what was refused and only counted.
+const COUNTS: Duration = Duration::from_secs(5);
 /// After a failed accept (no file descriptors left, as a rule) we try again that much later.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A load balancer has its header ready when it connects.
@@ -103,6 +107,7 @@ struct Shared {
     settings: Settings,
     gate: Gate,
     idle: Duration,
+    unproven_time: Duration,
     session_time: Duration,
     proxies: Vec<Network>,
     intake: Intake,
@@ -116,12 +121,16 @@ impl Server {
     pub fn new(config: &config::Smtp, tls: Option<Tls>, intake: Intake) -> Result<Server, String> {
         let proxies: Result<Vec<Network>, String> =
             config.proxy_from.iter().map(|text| text.parse()).collect();
+        let without_tls: Result<Vec<Network>, String> =
+            config.without_tls_from.iter().map(|text| text.parse()).collect();
         let partners = tls.as_ref().and_then(|tls| tls.partners.clone());
         let settings = Settings {
             hostname: config.hostname.clone(),
             max_recipients: config.max_recipients,
             largest: intake.config().limits.submission.get(),
             tls: tls.map(|tls| TlsAcceptor::from(tls.config)),
+            require_tls: config.require_tls,
+            without_tls: without_tls.map_err(|e| format!("smtp.without_tls_from: {e}"))?,
             partners,
             guesses: Guesses::new(
                 config.failed_logins,
@@ -131,11 +140,18 @@ impl Server {
             mails_per_minute: config.mails_per_minute,
             by_address: Pace::new(),
             by_sender: Pace::new(),
+            told: Told::default(),
+        };
+        let most = Most {
+            all: config.max_sessions,
+            per_peer: config.max_sessions_per_address,
+            per_known_peer: config.max_sessions_per_relay,
         };
         let shared = Shared {
             settings,
-            gate: Gate::new(config.max_sessions, config.max_sessions_per_address),
+            gate: Gate::new(most),
             idle: config.idle.std(),
+            unproven_time: config.unproven_time.std(),
             session_time: config.session_time.std(),
             proxies: proxies.map_err(|e| format!("smtp.proxy_from: {e}"))?,
             intake,
@@ -148,6 +164,7 @@ impl Server {
     /// closed before that, the sessions that began go on, and it returns when the last has ended.
     pub async fn serve(&self, socket: impl Into<Socket>, door: Door, mut shutdown: watch::Receiver<bool>) {
         let mut sessions = JoinSet::new();
+        let mut counts = interval(COUNTS);
         let mut listener = Listener::new(socket, door.key(), self.shared.intake.alarms().clone());
         while !(listener.is_closed() && sessions.is_empty()) {
             let accepted = tokio::select! {
@@ -155,6 +172,10 @@ impl Server {
                 _ = shutdown.wait_for(|stop| *stop) => break,
                 Some(ended) = sessions.join_next() => {
                     report(ended);
+                    continue;
+                }
+                _ = counts.tick() => {
+                    self.shared.settings.told.counts();
                     continue;
                 }
                 accepted = listener.accept(), if !listener.is_closed() => accepted,
@@ -165,7 +186,7 @@ impl Server {
                     let shared = Arc::clone(&self.shared);
                     sessions.spawn(shared.session(stream, peer.ip(), door, seat, shutdown.clone()));
                 }
-                Err(full) => self.shared.turn_away(stream, door, full).await,
+                Err(full) => self.shared.turn_away(stream, peer.ip(), door, full).await,
             }
         }
         drop(listener);
@@ -194,14 +215,20 @@ impl Shared {
             tracing::debug!("an SMTP connection keeps its delay: {error}");
         }
         let Some((peer, nameless)) = self.client(&mut stream, peer).await else { return };
-        if let Err(full) = seat.belongs_to(peer) {
-            self.turn_away(stream, door, full).await;
+        // Whoever speaks LMTP is a mail server that somebody put there.
+        let known = nameless || door == Door::Lmtp || self.intake.names_address(peer);
+        if let Err(full) = seat.belongs_to(peer, known) {
+            self.turn_away(stream, peer, door, full).await;
             return;
         }
-        let wire = Wire::new(stream, self.idle, self.session_time, shutdown);
+        let mut wire = Wire::new(stream, self.idle, self.session_time, shutdown);
+        if !known {
+            wire.unproven(self.unproven_time);
+        }
         let protocol = if door == Door::Lmtp { Protocol::Lmtp } else { Protocol::Smtp };
         let span = tracing::info_span!("smtp", peer.ip = %peer);
-        let session = Session::new(wire, &self.settings, &self.intake, protocol, peer).nameless(nameless);
+        let session =
+            Session::new(wire, &self.settings, &self.intake, protocol, peer).placed(nameless, known);
         session.run(door == Door::Tls).instrument(span).await;
         drop(seat);
     }
@@ -216,24 +243,31 @@ impl Shared {
         match timeout(PROXY_TIME, proxy::read(stream)).await {
             Ok(Ok(client)) => Some((client.unwrap_or(peer), client.is_none())),
             Ok(Err(error)) => {
-                tracing::warn!(peer.ip = %peer, "a connection from smtp.proxy_from was closed: {error}");
+                if self.settings.told.note(Reason::Proxy, peer) {
+                    tracing::warn!(peer.ip = %peer, "a connection from smtp.proxy_from was closed: {error}");
+                }
                 None
             }
             Err(_) => {
-                tracing::warn!(peer.ip = %peer, "a connection from smtp.proxy_from was closed: no header came in time");
+                if self.settings.told.note(Reason::Proxy, peer) {
+                    tracing::warn!(peer.ip = %peer, "a connection from smtp.proxy_from was closed: no header came in time");
+                }
                 None
             }
         }
     }
 
-    async fn turn_away(&self, mut stream: TcpStream, door: Door, full: Full) {
+    async fn turn_away(&self, mut stream: TcpStream, peer: IpAddr, door: Door, full: Full) {
+        if self.settings.told.note(Reason::Full(full), peer) {
+            tracing::warn!(peer.ip = %peer, "an SMTP session of {peer} was turned away: {}", Reason::Full(full));
+        }
         if door == Door::Tls {
             // Nothing can be said before the handshake, which is not to be had for nothing.
             return;
         }
         let whose = match full {
             Full::All => "",
-            Full::Address => " from your address",
+            Full::Peer => " from your address",
         };
         let hostname = &self.settings.hostname;
         let text = format!("{hostname} has too many sessions{whose} at the moment, try again later");
@@ -253,15 +287,5 @@ impl Shared {
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!("an SMTP session failed within: {error}");
-    }
-}
-
-/// Logs what the peer was told, without its words, which may hold addresses; and what it was not told.
-fn tell_operator(refusal: &Refusal) {
-    match &refusal.cause {
-        Some(cause) => {
-            tracing::warn!(smtp.code = refusal.code, "a mail was refused with {}: {cause}", refusal.code);
-        }
-        None => tracing::info!(smtp.code = refusal.code, "a mail was refused with {}", refusal.code),
     }
 }

@@ -1,12 +1,14 @@
 //! What recognises the same mail or file when it comes again.
 //!
-//! A mail has one key for each of its recipients: its sender, Message-ID, body and that recipient. The way it came is not in
-//! it, so a mail that is sent and also fetched from a mailbox is one; neither are the other recipients, since a client that saw no
-//! answer may send the mail to each of them on its own. Some scanners give every mail the same Message-ID: another body is
-//! another mail. Header lines above it differ with the way and do not count.
+//! A mail has one key for each of its recipients: its sender, Message-ID, the fields that say when it was written and how its
+//! body is to be read, its body, and that recipient. The way it came is not in it, so a mail that is sent and also fetched from a
+//! mailbox is one; neither are the other recipients, since a client that saw no answer may send the mail to each of them on its
+//! own. Some scanners give every mail the same Message-ID: another body is
+//! another mail, and so is another Content-Type: a copy in which somebody changed what no signature covers must not stand in for
+//! the mail itself. Other header lines differ with the way and do not count.
 //!
-//! A file has one key: its way, sender, name and content. A mail without Message-ID is new each time, unless its way in names it
-//! otherwise ([`Arrival::identity`]); what a person sends by hand always is.
+//! A file has one key: its way, sender, name and content. A mail without Message-ID is known by every byte of it
+//! ([`Arrival::identity`]), over SMTP for a few hours; what a person sends by hand is new each time.
 //!
 //! A key is a mark under a key derived from the master key: file names and Message-IDs can be guessed, and whoever has the
 //! database alone must not be able to try. What is marked is the digest that earlier versions recorded as it was, so that
@@ -28,8 +30,13 @@ pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) 
     let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
     match (&arrival.source, named, &arrival.file) {
         (Source::Smtp | Source::Imap(_), Some(message_id), _) => {
-            let body = arrival.body_sha256.as_deref();
-            let mail = Mail { sender: &arrival.sender, message_id, body, marker };
+            let mail = Mail {
+                sender: &arrival.sender,
+                message_id,
+                reading: arrival.reading_sha256.as_deref(),
+                body: arrival.body_sha256.as_deref(),
+                marker,
+            };
             let former = matches!(arrival.source, Source::Smtp).then(|| mail.former(&arrival.envelope_to));
             if arrival.envelope_to.is_empty() {
                 // Out of a mailbox that knows no recipients: the rules alone say who gets it.
@@ -78,6 +85,7 @@ pub(super) fn narrow(arrival: &mut Arrival, keys: &mut SourceKeys, known: &[Stri
 struct Mail<'a> {
     sender: &'a str,
     message_id: &'a str,
+    reading: Option<&'a str>,
     body: Option<&'a str>,
     marker: &'a Marker,
 }
@@ -85,8 +93,8 @@ struct Mail<'a> {
 impl Mail<'_> {
     fn to(&self, recipient: &str) -> String {
         let recipient = recipient.to_ascii_lowercase();
-        let fields = ["mail", self.sender, self.message_id, self.body.unwrap_or_default(), &recipient];
-        self.marker.mark(&fingerprint(&fields))
+        let (reading, body) = (self.reading.unwrap_or_default(), self.body.unwrap_or_default());
+        self.marker.mark(&fingerprint(&["mail", self.sender, self.message_id, reading, body, &recipient]))
     }
 
     /// As version 0.1 made one for all recipients of a mail over SMTP: so that a mail that came before the upgrade is known
@@ -122,6 +130,7 @@ mod tests {
             envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
             message_id: message_id.map(str::to_owned),
             body_sha256: Some("b1".into()),
+            reading_sha256: Some("r1".into()),
             ..Arrival::new(Source::Smtp, "front desk".into())
         }
     }
@@ -167,13 +176,14 @@ mod tests {
         );
         let other = Arrival { body_sha256: Some("b2".into()), ..mail(Some("<1@x>"), &["a@f"]) };
         assert!(!same(other), "a scanner that gives every mail the same Message-ID");
-        assert!(each(mail(None, &["a@f"]), "d1").is_empty(), "without a Message-ID each is new");
-        let unnamed = Arrival {
-            source: Source::Imap("office".into()),
-            identity: Some("d1".into()),
-            ..mail(None, &["a@f"])
-        };
-        assert_eq!(each(unnamed.clone(), "d1"), each(unnamed, "d1"), "a mailbox that still has it");
+        let mangled = Arrival { reading_sha256: Some("r2".into()), ..mail(Some("<1@x>"), &["a@f"]) };
+        assert!(!same(mangled), "a copy with another Content-Type");
+        assert!(each(mail(None, &["a@f"]), "d1").is_empty(), "neither Message-ID nor bytes");
+        let unnamed = Arrival { identity: Some("d1".into()), ..mail(None, &["a@f"]) };
+        let fetched = Arrival { source: Source::Imap("office".into()), ..unnamed.clone() };
+        assert_eq!(each(fetched, "d1"), each(unnamed.clone(), "d1"), "without a Message-ID, by its bytes");
+        let other = Arrival { identity: Some("d2".into()), ..unnamed.clone() };
+        assert_ne!(each(other, "d1"), each(unnamed, "d1"), "another mail without a Message-ID");
         let nobody = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &[]) };
         assert_eq!(each(nobody, "d1").len(), 1, "a mailbox without recipients");
     }

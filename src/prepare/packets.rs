@@ -75,8 +75,18 @@ impl Work<'_> {
 /// What the worker made, and the file it was sealed as; nothing where there is no document; or why not, for the sender.
 type MadeFile = Result<Option<(Made, Sealed)>, String>;
 
-/// A Job's packet with what its sender would like to know of it; nothing where there are no pages; or why it is held.
-type Packet = Result<Option<(PacketRow, Vec<String>)>, (Hold, String)>;
+/// A Job's packet; nothing where there are no pages; or why it is held.
+type Packet = Result<Option<Packed>, (Hold, String)>;
+
+/// A Job's packet, and what its sender would like to know of it.
+struct Packed {
+    row: PacketRow,
+    warnings: Vec<String>,
+    /// First and last page of each part of the mail.
+    parts: Vec<Option<(u32, u32)>>,
+    /// The same of its text.
+    body: Option<(u32, u32)>,
+}
 
 impl<'a> Packets<'a> {
     /// Opens the document. What a worker could not cope with holds the packet; what is our own trouble is an error.
@@ -195,7 +205,8 @@ impl<'a> Packets<'a> {
                 let document = Document { name, bytes, sha256 };
                 let shared = shared.map(str::to_owned);
                 let row = PacketRow { document, shared, pages: made.pages, cover_pages: made.cover_pages };
-                Ok(Some((row, front.warnings.into_iter().chain(made.warnings).collect())))
+                let warnings = front.warnings.into_iter().chain(made.warnings).collect();
+                Ok(Some(Packed { row, warnings, parts: made.parts, body: made.body }))
             }
             Err(sentence) => Err((Hold::Part, sentence)),
         })
@@ -237,11 +248,13 @@ impl<'a> Packets<'a> {
     fn job(&self, job: PlannedJob, packet: Packet, now: Timestamp) -> Result<NewJob, Trouble> {
         let config = &self.preparer.config;
         let (mut held, mut warnings) = (job.held, job.warnings);
+        let (mut part_pages, mut body_pages) = (Vec::new(), None);
         let packet = match packet {
             Ok(None) => None,
-            Ok(Some((row, more))) => {
-                warnings.extend(more);
-                Some(row)
+            Ok(Some(packed)) => {
+                warnings.extend(packed.warnings);
+                (part_pages, body_pages) = (packed.parts, packed.body);
+                Some(packed.row)
             }
             Err((Hold::Part, sentence)) => {
                 held = Some((Hold::Part, sentence));
@@ -268,6 +281,8 @@ impl<'a> Packets<'a> {
             hold: held.map(|(_, sentence)| sentence),
             trace: job.trace,
             warnings,
+            part_pages,
+            body_pages,
             version: job.version,
         };
         let deadline = due.saturating_add(config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);

@@ -13,6 +13,7 @@ use crate::addressing::readers::{self, Addressed};
 use crate::addressing::{Facts, Moment};
 use crate::config::{Config, ProviderKind, Reader, Sender};
 use crate::cover::{self, Sheet};
+use crate::intake::not_faxed;
 use crate::job::{self, FaxNumber, Hold, JobId, Priority};
 use crate::packet::{Contents, Selection};
 use crate::register::number::{self, NumberRules};
@@ -35,6 +36,8 @@ pub struct Request {
     pub file: Option<String>,
     /// The register's key that `preview --recipient` puts in the place of what rules would say.
     pub recipient: Option<String>,
+    /// What the proof of its sender leaves open.
+    pub doubt: Option<String>,
     /// When it was accepted: what times of day in it are counted from. Left out, now.
     pub accepted_at: Option<Timestamp>,
     /// Its Jobs so far, where it is prepared anew: what takes the place of one keeps its name.
@@ -145,15 +148,21 @@ impl Planner {
         contents: &Contents,
         now: Timestamp,
     ) -> Result<Plan, StoreError> {
-        if let Some(reason) = contents.mail.as_ref().and_then(|mail| mail.auto_submitted.clone()) {
-            return Ok(Plan::Ignored(reason));
+        let sender = self.sender(&request.sender);
+        if let Some(automatic) = contents.mail.as_ref().and_then(|mail| mail.automatic.as_ref())
+            && let Some(sentence) = not_faxed(sender, automatic)
+        {
+            // An answer to a notice could be answered by a notice.
+            return Ok(match automatic.notice {
+                true => Plan::Ignored(automatic.reason.clone()),
+                false => Plan::Refused(sentence, Vec::new()),
+            });
         }
         let moment = Moment {
             now: request.accepted_at.unwrap_or(now),
             zone: self.zone.clone(),
             most: self.config.policy.send_at_most.signed(),
         };
-        let sender = self.sender(&request.sender);
         let letter = match letter(contents, sender, &moment) {
             Ok(letter) => letter,
             Err(stop) => return Ok(Plan::Refused(stop.sentence(), Vec::new())),
@@ -294,6 +303,8 @@ impl Planner {
         } else if let Some(sentence) = cover::clinical(&sheet).filter(|_| cover) {
             // Goes before what the register says: once the number is verified, nobody would look at the cover again.
             held = Some((Hold::Cover, sentence));
+        } else if let Some(sentence) = &request.doubt {
+            held = Some((Hold::Proof, sentence.clone()));
         }
         Ok(Ok(PlannedJob {
             id,

@@ -15,6 +15,14 @@ use super::{Store, StoreError, millis};
 use crate::job::SubmissionId;
 use crate::spool::Marker;
 
+/// Whether the Submission of a source key no longer stands in the way of the same mail or file: nothing of it arrived, nothing of it may
+/// have arrived, and its sender was told so. What comes after that answer is a wish to try anew.
+const SPENT: &str = "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = source_key.submission_id \
+     AND first.final_at IS NOT NULL AND first.verdict IN ('jobs', 'refused', 'ignored') \
+     AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN ('failed', 'cancelled') \
+       OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
+     AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))";
+
 /// Keys that are forgotten in one go.
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
 
@@ -40,8 +48,8 @@ pub struct Repeat {
 }
 
 impl Store {
-    /// Records `new`, whose document is on disk, unless some of its source keys were recorded since `repeats_since`: then these
-    /// are returned as `Err` inside `Ok`, and nothing is recorded.
+    /// Records `new`, whose document is on disk, unless some of its source keys were recorded since `repeats_since`, and not for a
+    /// Submission of which nothing arrived and whose sender knows it: then these are returned as `Err` inside `Ok`, and nothing is recorded.
     ///
     /// # Errors
     /// Where the database fails; then nothing is recorded.
@@ -74,7 +82,7 @@ impl Store {
                 let asked: Vec<&String> = keys.each.iter().chain(&keys.former).collect();
                 let sql = format!(
                     "SELECT seq, hash, '' FROM (SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1) AS head \
-                     UNION ALL SELECT 0, key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ({})",
+                     UNION ALL SELECT 0, key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ({}) AND NOT {SPENT}",
                     places(2, asked.len())
                 );
                 let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(millis(repeats_since));

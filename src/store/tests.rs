@@ -1164,3 +1164,96 @@ async fn what_waits_is_moved_along_with_the_clock() {
     assert_eq!(store.due_for_destruction(at(0), at(900_000), 10).await.unwrap(), []);
     assert_eq!(store.due_for_destruction(at(0), at(10), 10).await.unwrap(), [id]);
 }
+
+/// What came to nothing, and was answered, stands in nobody's way; what may have arrived, or has no answer yet, does.
+#[tokio::test]
+async fn a_repeat_of_what_came_to_nothing_is_new() {
+    enum End {
+        Cancelled,
+        Failed(Cause),
+        Delivered,
+        Refused,
+        Open,
+    }
+    use End::{Cancelled, Delivered, Failed, Open, Refused};
+    for (end, answered, is_new) in [
+        (Cancelled, true, true),
+        (Cancelled, false, false),
+        (Failed(Cause::Blocked), true, true),
+        (Failed(Cause::Expired), true, true),
+        (Failed(Cause::NotReceived), true, true),
+        (Failed(Cause::Unclear), true, false),
+        (Failed(Cause::PartlySent), true, false),
+        (Delivered, true, false),
+        (Refused, true, true),
+        (Refused, false, false),
+        (Open, true, false),
+    ] {
+        let (_dir, store) = open().await;
+        let first = store.insert_submission(submission(1, Some("k")), at(-1)).await.unwrap().unwrap();
+        let (verdict, jobs) = match end {
+            Refused => (Verdict::Refused, vec![]),
+            _ => (Verdict::Jobs, vec![queued(1, "+12125550101")]),
+        };
+        assert!(store.record_prepared(first, verdict, vec![], jobs, false, at(1)).await.unwrap());
+        let job = JobId::new(at(0), 1);
+        let state = match end {
+            Cancelled => Some(JobState::Cancelled),
+            Failed(cause) => Some(JobState::Failed { cause }),
+            Delivered => Some(JobState::Delivered),
+            Refused | Open => None,
+        };
+        if let Some(state) = state {
+            store
+                .write(move |tx| {
+                    Box::pin(async move {
+                        sqlx::query("UPDATE job SET state = $1, detail = $2 WHERE id = $3")
+                            .bind(state.as_str())
+                            .bind(serde_json::to_string(&state).unwrap_or_default())
+                            .bind(job.as_str())
+                            .execute(&mut *tx)
+                            .await?;
+                        sqlx::query("UPDATE submission SET final_at = 2").execute(&mut *tx).await?;
+                        Ok(())
+                    })
+                })
+                .await
+                .unwrap();
+        }
+        if !answered && !matches!(end, Refused) {
+            store
+                .write(move |tx| {
+                    Box::pin(async move {
+                        sqlx::query(
+                            "INSERT INTO outbox (id, submission_id, kind, way, target, made_at, next_at) \
+                             VALUES ('x', $1, 'final', 'mail', 'a@b.example', 2, 2)",
+                        )
+                        .bind(first.as_str())
+                        .execute(&mut *tx)
+                        .await?;
+                        Ok(())
+                    })
+                })
+                .await
+                .unwrap();
+        }
+        if answered {
+            store
+                .write(|tx| {
+                    Box::pin(async move {
+                        sqlx::query("UPDATE outbox SET next_at = NULL").execute(&mut *tx).await?;
+                        Ok(())
+                    })
+                })
+                .await
+                .unwrap();
+        }
+        let again = store.insert_submission(submission(2, Some("k")), at(-1)).await.unwrap();
+        assert_eq!(again.is_ok(), is_new, "{again:?}");
+        if is_new {
+            // From now on the second one is what is known.
+            let third = store.insert_submission(submission(3, Some("k")), at(-1)).await.unwrap();
+            assert_eq!(third, Err(known(2, &["k"])));
+        }
+    }
+}

@@ -304,6 +304,9 @@ pub(super) fn receipt(config: &Config, report: &mut Report<'_>) {
         report.fault(&here.key("relay"), sentence);
     }
     mail_address(&here.key("from"), &receipt.from, report);
+    if let Some(address) = &receipt.bounce_from {
+        mail_address(&here.key("bounce_from"), address, report);
+    }
     let (login, password) = (receipt.login.is_some(), receipt.password.is_some());
     match &receipt.oauth {
         Some(name) => {

@@ -83,8 +83,19 @@ pub(super) fn smtp(config: &Config, report: &mut Report<'_>) {
             report.warn(&at("sender").nth(i).key("login"), sentence);
         }
     }
-    for (key, list) in [("proxy_from", &smtp.proxy_from), ("upstream_from", &smtp.upstream_from)] {
+    let lists = [
+        ("proxy_from", &smtp.proxy_from),
+        ("upstream_from", &smtp.upstream_from),
+        ("without_tls_from", &smtp.without_tls_from),
+    ];
+    for (key, list) in lists {
         networks(&here.key(key), list, report);
+    }
+    if smtp.require_tls && !certificate && !key {
+        report.fault(&here.key("require_tls"), "needs a certificate: add tls_certificate and tls_key");
+    }
+    if !smtp.require_tls && !smtp.without_tls_from.is_empty() {
+        report.warn(&here.key("without_tls_from"), "has no use without require_tls");
     }
     let upstream = (!smtp.upstream_from.is_empty(), smtp.upstream_id.is_some());
     both_or_neither(&here, ("upstream_from", upstream.0), ("upstream_id", upstream.1), report);
@@ -95,6 +106,7 @@ pub(super) fn smtp(config: &Config, report: &mut Report<'_>) {
     at_least_one(&here.key("max_recipients"), smtp.max_recipients as u64, report);
     at_least_one(&here.key("max_sessions"), smtp.max_sessions as u64, report);
     at_least_one(&here.key("max_sessions_per_address"), smtp.max_sessions_per_address as u64, report);
+    at_least_one(&here.key("max_sessions_per_relay"), smtp.max_sessions_per_relay as u64, report);
     if smtp.idle > smtp.session_time {
         let sentence = format!(
             "found {}; allowed: at most smtp.session_time, which is {}",

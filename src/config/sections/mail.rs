@@ -45,6 +45,12 @@ pub struct Smtp {
     pub tls_key: Option<PathBuf>,
     /// Certificates of the authorities, PEM, whose client certificates are believed.
     pub client_authorities: Option<PathBuf>,
+    /// Whether mail is refused that does not come over TLS; but from this machine, and from `without_tls_from`.
+    #[serde(default)]
+    pub require_tls: bool,
+    /// Networks from which mail is taken without TLS where `require_tls` is set.
+    #[serde(default)]
+    pub without_tls_from: Vec<String>,
     /// Networks of load balancers that put a PROXY header (version 1 or 2) in front of every connection.
     #[serde(default)]
     pub proxy_from: Vec<String>,
@@ -70,9 +76,16 @@ pub struct Smtp {
     /// Sessions at once.
     #[serde(default = "Smtp::default_sessions")]
     pub max_sessions: usize,
-    /// Sessions at once from one address.
+    /// Sessions at once from one address (IPv6: one /64) that the configuration does not name.
     #[serde(default = "Smtp::default_sessions_per_address")]
     pub max_sessions_per_address: usize,
+    /// The same from one that it names: as a sender's network, in `upstream_from`, in `proxy_from`.
+    #[serde(default = "Smtp::default_sessions_per_relay")]
+    pub max_sessions_per_relay: usize,
+    /// A session in which nothing was proven yet is closed when its commands took so long in all. Addresses that the
+    /// configuration names have `idle` instead.
+    #[serde(default = "Smtp::default_unproven_time")]
+    pub unproven_time: Duration,
     /// A session that is silent for this long is closed.
     #[serde(default = "Smtp::default_idle")]
     pub idle: Duration,
@@ -98,7 +111,13 @@ impl Smtp {
         300
     }
     fn default_sessions_per_address() -> usize {
-        300
+        20
+    }
+    fn default_sessions_per_relay() -> usize {
+        225
+    }
+    fn default_unproven_time() -> Duration {
+        Duration::seconds(45)
     }
     fn default_idle() -> Duration {
         Duration::minutes(5)
@@ -274,6 +293,8 @@ pub struct Receipt {
     pub authorities: Option<PathBuf>,
     /// Address in the From line of receipts.
     pub from: String,
+    /// Envelope sender of receipts, for relays that take no null sender. What cannot be delivered comes back there.
+    pub bounce_from: Option<String>,
     /// Address at which receipts can be answered with `release`, `cancel` or `status`; must be one that reaches the daemon with a
     /// `+` and a token in its local part.
     pub reply_to: Option<String>,

@@ -11,6 +11,9 @@ use crate::config::secret::SecretRef;
 pub struct Sender {
     /// The name that rules, folders and receipts use.
     pub name: String,
+    /// Whether a person or a program writes.
+    #[serde(default)]
+    pub kind: SenderKind,
     /// Mail addresses (`jane@example.com`) or whole domains (`@example.com`) this sender may write from. Without any, only
     /// its login proves who it is, and it may write from every address.
     #[serde(default)]
@@ -78,6 +81,18 @@ impl Sender {
             None => !matches!(proof, Proof::Dmarc | Proof::Upstream),
         }
     }
+}
+
+/// Who writes a sender's mail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SenderKind {
+    /// A person: mail that says a program wrote it is refused.
+    #[default]
+    Person,
+    /// A program, as billing and ticket systems are: such mail is faxed and answered as any other. Notices and automatic answers
+    /// never are.
+    Program,
 }
 
 /// What proves that a mail is a sender's.

@@ -198,3 +198,25 @@ async fn a_request_without_an_end_does_not_keep_it_from_stopping() {
     timeout(FAREWELL * 3, served).await.expect("it stops").unwrap();
     assert_eq!(rest(&mut endless).await, "");
 }
+
+/// Whoever takes all places that one address has does not keep others waiting.
+#[tokio::test]
+async fn one_address_has_a_quarter_of_the_places() {
+    let door = Door {
+        name: "the door",
+        key: "webhook.listen",
+        alarms: Alarms::default(),
+        tls: tls(),
+        limits: Limits { connections: 8, ..PATIENT },
+        handler: yes,
+    };
+    let (gate, told) = (Gate::new(door.limits.most()), Tally::default());
+    let enter = |address: &str| door.place(&gate, &told, address.parse().unwrap());
+    let one: Vec<Seat> = (0..10).filter_map(|n| enter(&format!("2001:db8::{n}"))).collect();
+    assert_eq!(one.len(), 2, "a quarter, however many addresses of one network");
+    assert!(enter("192.0.2.1").is_some(), "another");
+    let proxy: Vec<Seat> = (0..10).filter_map(|_| enter("127.0.0.1")).collect();
+    assert_eq!(proxy.len(), 8, "a reverse proxy on this machine");
+    drop(one);
+    assert!(enter("2001:db8::1").is_some());
+}

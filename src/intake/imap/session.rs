@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_imap::imap_proto::rfc4315::UidSetMember;
 use async_imap::imap_proto::{
-    AttributeValue, Capability, MailboxDatum, Response, ResponseCode, Status, StatusAttribute,
+    AttributeValue, Capability, MailboxDatum, NameAttribute, Response, ResponseCode, Status, StatusAttribute,
 };
 use async_imap::types::UnsolicitedResponse;
 use tokio::time::timeout;
@@ -173,6 +173,38 @@ impl Session {
         let uidvalidity = uidvalidity.ok_or(Trouble::Broken("the server gives folders no UIDVALIDITY"))?;
         self.selected = Some(Selected { folder: folder.to_owned(), uidvalidity });
         Ok(uidvalidity)
+    }
+
+    /// Selects `folder`, unless it is selected; `None` where there is no such folder. A server says NO for many reasons (another program
+    /// has it locked, a part of the server is down), so a folder that it still lists is there.
+    pub(super) async fn select_if_there(&mut self, folder: &str) -> Result<Option<u32>, Trouble> {
+        match self.select(folder).await {
+            Ok(uidvalidity) => Ok(Some(uidvalidity)),
+            Err(Trouble::Refused { verb }) => {
+                if self.is_listed(folder).await? {
+                    Err(Trouble::Refused { verb })
+                } else {
+                    Ok(None)
+                }
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    async fn is_listed(&mut self, folder: &str) -> Result<bool, Trouble> {
+        let mut listed = false;
+        let each = |answer: &Response<'_>| {
+            if let Response::MailboxData(MailboxDatum::List(found)) = answer {
+                // What has only folders below it is no folder for mails.
+                listed |= !found.name_attributes.iter().any(|attribute| match attribute {
+                    NameAttribute::NoSelect => true,
+                    NameAttribute::Extension(word) => word.eq_ignore_ascii_case("\\NonExistent"),
+                    _ => false,
+                });
+            }
+        };
+        self.command(&format!("LIST \"\" {}", names::folder(folder)), each).await?;
+        Ok(listed)
     }
 
     /// Where `folder` stands; `None` where there is no such folder.
@@ -400,6 +432,7 @@ fn verb(text: &str) -> &'static str {
         "UID COPY",
         "UID STORE",
         "UID EXPUNGE",
+        "LIST",
         "EXPUNGE",
         "NOOP",
         "LOGOUT",

@@ -1,16 +1,22 @@
 //! Where a mail lies: moved to what became of its fax, and deleted there when retention says so.
 //!
 //! A move is noted before it is begun, with the UID that the target folder would give next: so that after a crash it can be
-//! found out whether it was made. A mail that is no longer where it was is not looked for: somebody took it away.
+//! found out whether it was made. A mail that is no longer where it was is not looked for: somebody took it away. One that the server
+//! does not move is set aside for a while, with an alarm, so that those behind it are moved.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::session::Session;
-use super::{Fetcher, Trouble, names};
+use super::{Fetcher, PASSED_OVER, Trouble, names};
+use crate::alarm::Alarm;
 use crate::crash::reached;
 use crate::store::{Fetched, MailFate, MailPlace, Moving, StoreError};
+
+/// Commands whose refusal is about one mail. That of a folder is about all of them.
+const OF_ONE_MAIL: [&str; 4] = ["UID MOVE", "UID COPY", "UID STORE", "UID EXPUNGE"];
 
 /// Where a mail belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +60,12 @@ impl Fetcher {
 
     async fn unsettled(&self) -> Result<Vec<Fetched>, StoreError> {
         let section = &self.mailbox.section;
-        self.store().unsettled_fetched(&self.mailbox.name, &section.faxed, &section.held).await
+        let mut mails =
+            self.store().unsettled_fetched(&self.mailbox.name, &section.faxed, &section.held).await?;
+        let mut memory = self.memory();
+        memory.aside.retain(|_, since| since.elapsed() < PASSED_OVER);
+        mails.retain(|mail| !memory.aside.contains_key(&mail.id));
+        Ok(mails)
     }
 
     async fn expired(&self) -> Result<Vec<Fetched>, StoreError> {
@@ -66,18 +77,42 @@ impl Fetcher {
     /// Moves every mail to where it belongs.
     pub(super) async fn settle(&self, session: &mut Session) -> Result<(), Trouble> {
         for mail in self.unsettled().await? {
-            if let Some(moving) = &mail.moving {
-                self.look_for(session, &mail, moving).await?;
-                continue;
-            }
-            let Some(shelf) = shelf(mail.fate) else { continue };
-            let folder = self.folder(shelf);
-            let there = folder == mail.place.folder || self.carry(session, &mail, folder).await?;
-            if there && is_final(mail.fate) {
-                self.store().settle_fetched(mail.id, self.now()).await?;
+            match self.settle_one(session, &mail).await {
+                Err(Trouble::Refused { verb }) if OF_ONE_MAIL.contains(&verb) => self.set_aside(&mail, verb),
+                settled => settled?,
             }
         }
         Ok(())
+    }
+
+    async fn settle_one(&self, session: &mut Session, mail: &Fetched) -> Result<(), Trouble> {
+        if let Some(moving) = &mail.moving {
+            return self.look_for(session, mail, moving).await;
+        }
+        let Some(shelf) = shelf(mail.fate) else { return Ok(()) };
+        let folder = self.folder(shelf);
+        let there = folder == mail.place.folder || self.carry(session, mail, folder).await?;
+        if there && is_final(mail.fate) {
+            self.store().settle_fetched(mail.id, self.now()).await?;
+        }
+        Ok(())
+    }
+
+    /// A mail that the server does not move is tried again later.
+    fn set_aside(&self, mail: &Fetched, verb: &str) {
+        let (name, uid) = (&self.mailbox.name, mail.place.uid);
+        self.memory().aside.insert(mail.id, Instant::now());
+        let minutes = PASSED_OVER.as_secs() / 60;
+        tracing::warn!(
+            mailbox = name,
+            uid,
+            "mailbox {name}: the server refuses {verb} for mail {uid}; the others are moved, and this one is tried again in {minutes} min"
+        );
+        let cause = format!(
+            "the server refuses {verb} for a mail in {:?}: look at that mail there, or at the permissions of the account",
+            mail.place.folder
+        );
+        self.mailbox.intake.alarms().raise(Alarm::Mailbox(name.clone()), cause, self.now());
     }
 
     /// Moves a mail; false where it is not there any more, or cannot be followed.
@@ -161,10 +196,8 @@ impl Fetcher {
     ) -> Result<Option<u32>, Trouble> {
         let message_id = mail.message_id.as_deref().and_then(|id| self.mailbox.intake.opened_message_id(id));
         let Some(message_id) = message_id.as_deref().and_then(names::quoted) else { return Ok(None) };
-        match session.select(&moving.folder).await {
-            Ok(uidvalidity) if uidvalidity == moving.uidvalidity => {}
-            Ok(_) | Err(Trouble::Refused { .. }) => return Ok(None),
-            Err(trouble) => return Err(trouble),
+        if session.select_if_there(&moving.folder).await? != Some(moving.uidvalidity) {
+            return Ok(None);
         }
         // What came in while this folder was selected is seen after this.
         session.noop().await?;
@@ -177,10 +210,8 @@ impl Fetcher {
     }
 
     async fn is_there(&self, session: &mut Session, place: &MailPlace) -> Result<bool, Trouble> {
-        match session.select(&place.folder).await {
-            Ok(uidvalidity) if uidvalidity == place.uidvalidity => {}
-            Ok(_) | Err(Trouble::Refused { .. }) => return Ok(false),
-            Err(trouble) => return Err(trouble),
+        if session.select_if_there(&place.folder).await? != Some(place.uidvalidity) {
+            return Ok(false);
         }
         Ok(session.search(&format!("UID {} UNDELETED", place.uid)).await?.contains(&place.uid))
     }
@@ -205,11 +236,7 @@ impl Fetcher {
             folders.entry((mail.place.folder.clone(), mail.place.uidvalidity)).or_default().push(mail);
         }
         for ((folder, uidvalidity), mails) in folders {
-            let selected = match session.select(&folder).await {
-                Ok(selected) => Some(selected),
-                Err(Trouble::Refused { .. }) => None,
-                Err(trouble) => return Err(trouble),
-            };
+            let selected = session.select_if_there(&folder).await?;
             let mut deleted = 0;
             if selected == Some(uidvalidity) {
                 let uids: Vec<u32> = mails.iter().map(|mail| mail.place.uid).collect();

@@ -1,6 +1,5 @@
 //! A mail in the mailbox becomes a Submission, or is noted as one of which nothing is faxed.
 
-use aws_lc_rs::digest;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -21,6 +20,10 @@ const CHUNK: usize = 64 << 10;
 
 /// Why nothing of a mail is faxed, for the ledger: words without anything of the mail.
 type Reason = &'static str;
+
+const NOTICE: Reason = "it is a notice or an automatic answer, which is never faxed";
+const AUTOMATIC: Reason =
+    "a program wrote it, and its sender is a person (a sender's key kind = \"program\" lets programs send)";
 
 impl Fetcher {
     /// Takes every mail that was not looked at yet, oldest first.
@@ -80,9 +83,7 @@ impl Fetcher {
     async fn accept(&self, place: MailPlace, mut draft: Draft, mail: &[u8]) -> Result<(), Trouble> {
         // A header of any bytes: what the mailbox's server took is taken.
         let mut watch = HeaderWatch::new(false);
-        let mut whole = digest::Context::new(&digest::SHA256);
         for chunk in mail.chunks(CHUNK) {
-            whole.update(chunk);
             if watch.feed(chunk).is_err() {
                 return self.refuse(place, None, "its header is larger than 1 MiB").await;
             }
@@ -93,15 +94,21 @@ impl Fetcher {
                 written => written.map_err(Trouble::Intake)?,
             }
         }
-        let (message_id, body_sha256) = watch.identity();
+        let seen = watch.seen();
+        let message_id = seen.message_id;
         let mut arrival = match self.arrival(mail) {
             Ok(arrival) => arrival,
             Err(reason) => return self.refuse(place, message_id, reason).await,
         };
+        if self.mailbox.intake.takes_automatic(&arrival.sender, seen.automatic.as_ref()).is_err() {
+            let notice = seen.automatic.is_some_and(|automatic| automatic.notice);
+            return self.refuse(place, message_id, if notice { NOTICE } else { AUTOMATIC }).await;
+        }
         arrival.message_id.clone_from(&message_id);
-        arrival.body_sha256 = Some(body_sha256);
+        arrival.body_sha256 = Some(seen.body_sha256);
+        arrival.reading_sha256 = Some(seen.reading_sha256);
         // Without a Message-ID it is recognised by every byte that it has here.
-        arrival.identity = Some(crate::spool::hex(whole.finish().as_ref()));
+        arrival.identity = Some(seen.whole_sha256);
         let accepted = match self.mailbox.intake.accept(draft, arrival).await {
             Ok(accepted) => accepted,
             Err(Refusal { permanent: true, .. }) => {

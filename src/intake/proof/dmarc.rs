@@ -9,6 +9,10 @@
 //!   whose keeper publishes a record without `psd=y` would count for each other.
 //! - A signature must cover From and, where there is one, Subject, since a Subject can hold the number. Neither `l=` (text may be
 //!   added) nor SHA-1 counts.
+//! - Date, Message-ID and the MIME fields must be covered where they are there: whoever passes a mail on could otherwise change how its
+//!   body is read, or send it again as another mail. Google and Microsoft leave some of them out. Such a signature is whole together
+//!   with a pass of SPF for the very domain in From, since then the mail comes straight from its server. Without that pass it says
+//!   who wrote the mail and not that it is as it was written: a person has to look at it ([`Vouched::But`]).
 //! - SPF is not asked about a mail server that hands over to us (`smtp.upstream_from`, LMTP): it passes on what strangers write, and
 //!   may well be in the domain's own record.
 
@@ -31,6 +35,19 @@ use super::resolver::Resolver;
 const MOST_SIGNATURES: usize = 10;
 /// Names in a signature's list of fields; each is looked for in all of the header.
 const MOST_SIGNED: usize = 200;
+
+/// Fields beside From and Subject that a signature must cover where a mail has them.
+const COVERED: [&str; 5] =
+    ["Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"];
+
+/// How far a domain vouches for a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Vouched {
+    /// For all of it that counts.
+    Whole,
+    /// For who wrote it; its signature leaves these fields out.
+    But(Vec<&'static str>),
+}
 
 /// From where a mail came, as far as SPF is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +90,7 @@ pub(super) async fn aligned(
     resolver: &Resolver,
     digest: &Digest,
     origin: Option<Origin<'_>>,
-) -> Result<(), NotAligned> {
+) -> Result<Vouched, NotAligned> {
     let author = &digest.author;
     let mut message = AuthenticatedMessage::parse(&digest.header).ok_or(NotAligned::Nothing)?;
     message.body_hashes.clone_from(&digest.body_hashes);
@@ -85,17 +102,37 @@ pub(super) async fn aligned(
     let of_author = |output: &DkimOutput<'_>| {
         output.signature().and_then(|signature| a_label(&signature.d)).as_ref() == Some(&author.domain)
     };
-    if signed.iter().any(|output| passes(output) && of_author(output)) {
-        return Ok(());
+    let header = Header::read(&digest.header).map_err(|_| NotAligned::Wrong)?;
+    let left_out = |output: &DkimOutput<'_>| {
+        output.signature().map(|signature| left_out(&header, signature)).unwrap_or_default()
+    };
+    let whole: Vec<DkimOutput<'_>> =
+        signed.iter().filter(|output| left_out(output).is_empty()).cloned().collect();
+    if whole.iter().any(|output| passes(output) && of_author(output)) {
+        return Ok(Vouched::Whole);
     }
     let (spf, from_domain) = match origin {
         Some(origin) => envelope(resolver, origin, author).await,
         None => (SpfOutput::default(), String::new()),
     };
-    let record =
-        authenticator.verify_dmarc(DmarcParameters::new(&message, &signed, &from_domain, &spf)).await;
+    let record = authenticator.verify_dmarc(DmarcParameters::new(&message, &whole, &from_domain, &spf)).await;
     if [record.dkim_result(), record.spf_result()].contains(&&DmarcResult::Pass) {
-        return Ok(());
+        return Ok(Vouched::Whole);
+    }
+    let record = if whole.len() == signed.len() {
+        record
+    } else {
+        authenticator.verify_dmarc(DmarcParameters::new(&message, &signed, &from_domain, &spf)).await
+    };
+    let own = signed.iter().find(|output| passes(output) && of_author(output));
+    let allowed =
+        || signed.iter().find(|output| passes(output) && *record.dkim_result() == DmarcResult::Pass);
+    if let Some(output) = own.or_else(allowed) {
+        return match spf.result() {
+            SpfResult::Pass if own.is_some() && from_domain == author.domain => Ok(Vouched::Whole),
+            SpfResult::TempError => Err(NotAligned::Unknown("SPF: a lookup failed".into())),
+            _ => Ok(Vouched::But(left_out(output))),
+        };
     }
     Err(unknown(&signed, &spf, [record.dkim_result(), record.spf_result()])
         .unwrap_or_else(|| reason(&signed, &spf, unusable, record.dmarc_record().is_some())))
@@ -104,9 +141,6 @@ pub(super) async fn aligned(
 /// Leaves in `message` the signatures that may count, and says why others of these domains do not.
 fn choose(message: &mut AuthenticatedMessage<'_>, digest: &Digest, author: &Author) -> Option<NotAligned> {
     let has_subject = Header::read(&digest.header).is_ok_and(|header| header.one("subject").is_some());
-    let covers = |signature: &Signature, name: &str| {
-        signature.h.iter().any(|signed| signed.trim().eq_ignore_ascii_case(name))
-    };
     let mut unusable = None;
     message.dkim_headers.retain(|header| {
         let signature = &header.header;
@@ -135,6 +169,18 @@ fn choose(message: &mut AuthenticatedMessage<'_>, digest: &Digest, author: &Auth
         header.header.atps = None;
     }
     unusable
+}
+
+/// Which of the fields that are there, or that somebody may have taken away, `signature` does not cover.
+fn left_out(header: &Header<'_>, signature: &Signature) -> Vec<&'static str> {
+    let is_there = |name: &str| header.one(name).is_some();
+    // A mail with MIME-Version has a Content-Type; where it is gone, its parts would be taken for text.
+    let belongs = |name: &str| is_there(name) || (name == "Content-Type" && is_there("MIME-Version"));
+    COVERED.into_iter().filter(|name| belongs(name) && !covers(signature, name)).collect()
+}
+
+fn covers(signature: &Signature, name: &str) -> bool {
+    signature.h.iter().any(|signed| signed.trim().eq_ignore_ascii_case(name))
 }
 
 /// What SPF says of the envelope, where that is of a domain that could count.

@@ -71,11 +71,14 @@ impl Bench {
             max_recipients: 3,
             largest: 64 << 10,
             tls: None,
+            require_tls: false,
+            without_tls: Vec::new(),
             partners: None,
             guesses: Guesses::new(10, Duration::from_secs(60), Duration::ZERO),
             mails_per_minute: None,
             by_address: Pace::new(),
             by_sender: Pace::new(),
+            told: super::told::Told::default(),
         };
         Ok(Bench { runtime, folder, settings, intake, stop: watch::channel(false).0, runs: 0 })
     }

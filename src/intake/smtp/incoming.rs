@@ -5,23 +5,30 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::data::{LineEnds, Scanner};
 use super::reply::Reply;
 use super::wire::{Hangup, Wire};
-use crate::intake::Draft;
-use crate::intake::header::{BadHeader, HeaderWatch};
+use crate::intake::header::{BadHeader, HeaderWatch, Seen};
+use crate::intake::{Draft, Refusal};
 
 /// A mail of which a part has come.
 pub(super) struct Incoming {
     /// A refused draft is dropped at once, and its file with it: the rest may be gigabytes.
-    draft: Result<Draft, Reply>,
+    draft: Result<Draft, Unfit>,
     header: HeaderWatch,
     lines: LineEnds,
+}
+
+/// What a mail was refused for while it came.
+#[derive(Debug, Clone)]
+pub(super) enum Unfit {
+    /// By its bytes.
+    Reply(Reply),
+    /// By the spool.
+    Refusal(Refusal),
 }
 
 /// A mail, written but not accepted yet.
 pub(super) struct Whole {
     pub(super) draft: Draft,
-    pub(super) message_id: Option<String>,
-    /// Of what stands behind its header, hex.
-    pub(super) body_sha256: String,
+    pub(super) seen: Seen,
 }
 
 impl Incoming {
@@ -35,7 +42,7 @@ impl Incoming {
     ///
     /// # Errors
     /// [`Hangup`] if the end never comes; nothing is kept then.
-    pub(super) async fn data<S>(mut self, wire: &mut Wire<S>) -> Result<Result<Whole, Reply>, Hangup>
+    pub(super) async fn data<S>(mut self, wire: &mut Wire<S>) -> Result<Result<Whole, Unfit>, Hangup>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -75,12 +82,12 @@ impl Incoming {
     }
 
     /// What it was refused for, so far.
-    pub(super) fn refusal(&self) -> Option<&Reply> {
+    pub(super) fn refusal(&self) -> Option<&Unfit> {
         self.draft.as_ref().err()
     }
 
     /// The mail, after the last chunk.
-    pub(super) async fn chunks(mut self) -> Result<Whole, Reply> {
+    pub(super) async fn chunks(mut self) -> Result<Whole, Unfit> {
         self.lines.finish();
         let (bare, ended) = (self.lines.bare_line_end(), self.lines.ended());
         // The last line may lack its end here. By DATA it could not, and the same mail is to be the same by both.
@@ -91,25 +98,18 @@ impl Incoming {
     async fn take(&mut self, content: &[u8], bare_line_end: bool) {
         let Ok(open) = &mut self.draft else { return };
         if bare_line_end {
-            self.draft = refused(bare());
+            self.draft = Err(Unfit::Reply(bare()));
         } else if let Err(fault) = self.header.feed(content) {
-            self.draft = refused(bad_header(fault));
+            self.draft = Err(Unfit::Reply(bad_header(fault)));
         } else if let Err(refusal) = open.write(content).await {
-            super::tell_operator(&refusal);
-            self.draft = Err(Reply::refusal(&refusal));
+            self.draft = Err(Unfit::Refusal(refusal));
         }
     }
 
-    fn whole(self) -> Result<Whole, Reply> {
+    fn whole(self) -> Result<Whole, Unfit> {
         let draft = self.draft?;
-        let (message_id, body_sha256) = self.header.identity();
-        Ok(Whole { draft, message_id, body_sha256 })
+        Ok(Whole { draft, seen: self.header.seen() })
     }
-}
-
-fn refused(reply: Reply) -> Result<Draft, Reply> {
-    tracing::info!(smtp.code = reply.enhanced, "a mail was refused with {}", reply.enhanced);
-    Err(reply)
 }
 
 fn bare() -> Reply {

@@ -18,7 +18,9 @@ use super::names;
 use super::recent::{Guesses, Origin, Pace};
 use super::reply::Reply;
 use super::tls::Partners;
+use super::told::{Reason, Told};
 use super::wire::{Hangup, Line, MAX_LINE, Wire};
+use crate::config::Network;
 use crate::intake::proof::Witness;
 use crate::intake::{Intake, Refusal};
 
@@ -36,11 +38,16 @@ pub(super) struct Settings {
     /// Largest mail, in bytes.
     pub(super) largest: u64,
     pub(super) tls: Option<TlsAcceptor>,
+    /// Mail is refused without it.
+    pub(super) require_tls: bool,
+    /// But from here.
+    pub(super) without_tls: Vec<Network>,
     pub(super) partners: Option<Arc<Partners>>,
     pub(super) guesses: Guesses,
     pub(super) mails_per_minute: Option<u32>,
     pub(super) by_address: Pace<Origin>,
     pub(super) by_sender: Pace<String>,
+    pub(super) told: Told,
 }
 
 /// Whose rules a session follows.
@@ -58,6 +65,8 @@ pub(super) struct Session<'a, S> {
     protocol: Protocol,
     peer: IpAddr,
     nameless: bool,
+    /// The configuration names its address, or it hands over others' mail by LMTP.
+    known: bool,
     /// What the client called itself, once it has.
     hello: Option<String>,
     login: Option<String>,
@@ -94,6 +103,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             protocol,
             peer,
             nameless: false,
+            known: false,
             hello: None,
             login: None,
             names: Vec::new(),
@@ -103,9 +113,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    /// Whether the address is only a load balancer's.
-    pub(super) fn nameless(self, nameless: bool) -> Self {
-        Session { nameless, ..self }
+    /// Whether the address is only a load balancer's, and whether it is no stranger's.
+    pub(super) fn placed(self, nameless: bool, known: bool) -> Self {
+        Session { nameless, known, ..self }
     }
 
     /// The whole session, from the greeting to the closed connection; with `tls_first`, from the TLS handshake.
@@ -139,6 +149,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         match hangup {
             Hangup::Closed | Hangup::Broken(_) => None,
             Hangup::Idle => Some(Reply::new(421, "4.4.2", format!("{host} heard too little for too long"))),
+            Hangup::Unproven => Some(Reply::new(
+                421,
+                "4.7.0",
+                format!("{host} closes sessions that have proven nothing for so long"),
+            )),
             Hangup::Overtime => {
                 Some(Reply::new(421, "4.4.2", format!("{host} closes sessions that last so long")))
             }
@@ -283,10 +298,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or_default()));
             if partners.vouch_for(chain, now) {
                 self.names = names::of(own);
-            } else {
-                tracing::info!(
-                    "a client showed a certificate that none of smtp.client_authorities vouches for"
-                );
+                self.wire.proven();
+            } else if self.settings.told.note(Reason::Certificate, self.peer) {
+                let peer = self.peer;
+                tracing::warn!(peer.ip = %peer, "a client certificate of {peer} does not count: {}", Reason::Certificate);
             }
         }
         Ok(())
@@ -305,7 +320,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     fn refused(&self, refusal: &Refusal) -> Reply {
-        super::tell_operator(refusal);
+        self.settings.told.refusal(refusal, self.peer);
         Reply::refusal(refusal)
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::recent::{Guesses, Pace};
 use super::session::{Protocol, Session, Settings};
+use super::told::Told;
 use super::wire::Wire;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -96,11 +97,14 @@ impl Bench {
             max_recipients: 3,
             largest: 1 << 20,
             tls: None,
+            require_tls: false,
+            without_tls: Vec::new(),
             partners: None,
             guesses: Guesses::new(10, Duration::from_secs(60), Duration::ZERO),
             mails_per_minute: None,
             by_address: Pace::new(),
             by_sender: Pace::new(),
+            told: Told::default(),
         };
         Bench { folder, store, spool, intake, settings: Arc::new(settings), protocol: Protocol::Smtp, stop }
     }
@@ -116,12 +120,17 @@ impl Bench {
     }
 
     fn connect_for(&self, idle: Duration, lasts: Duration) -> Client<DuplexStream> {
+        self.connect_from("127.0.0.1", idle, lasts)
+    }
+
+    fn connect_from(&self, peer: &str, idle: Duration, lasts: Duration) -> Client<DuplexStream> {
+        let peer = peer.parse().unwrap();
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let settings = Arc::clone(&self.settings);
         let (intake, stop, protocol) = (self.intake.clone(), self.stop.subscribe(), self.protocol);
         let session = tokio::spawn(async move {
             let wire = Wire::new(theirs, idle, lasts, stop);
-            let session = Session::new(wire, &settings, &intake, protocol, "127.0.0.1".parse().unwrap());
+            let session = Session::new(wire, &settings, &intake, protocol, peer);
             session.run(false).await;
         });
         Client { stream: BufReader::new(ours), session }

@@ -24,6 +24,8 @@ const OUTPUT: usize = 8 * 1024;
 /// While a mail streams in, at least so much must arrive in every idle time, else a byte now and then would hold a session
 /// and a spool file for as long as a session may last.
 const LEAST_PER_IDLE: usize = 16 * 1024;
+/// The same in a session that has proven nothing: so much must arrive within this time.
+const STRETCH: Duration = Duration::from_secs(30);
 /// How long a client may take to close when the session is over.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -35,6 +37,8 @@ pub(super) struct Wire<S> {
     unread: Range<usize>,
     output: Vec<u8>,
     idle: Duration,
+    /// What is left of the time for commands while nothing is proven.
+    unproven: Option<Duration>,
     end: Instant,
     shutdown: watch::Receiver<bool>,
     /// Where the present stretch of a streaming mail began, and what it brought.
@@ -55,6 +59,8 @@ pub(super) enum Hangup {
     Closed,
     #[error("the client was silent or too slow")]
     Idle,
+    #[error("the client proved nothing for too long")]
+    Unproven,
     #[error("the session lasted too long")]
     Overtime,
     #[error("the service stops")]
@@ -79,10 +85,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             unread: 0..0,
             output: Vec::new(),
             idle,
+            unproven: None,
             end: Instant::now() + lasts,
             shutdown,
             stretch: None,
         }
+    }
+
+    /// From now on commands may take no longer than this in all, until [`Wire::proven`].
+    pub(super) fn unproven(&mut self, time: Duration) {
+        self.unproven = Some(time);
+    }
+
+    /// Somebody whom the configuration knows is at the other end.
+    pub(super) fn proven(&mut self) {
+        self.unproven = None;
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -127,7 +144,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The next line. The whole of it must come within the idle time. A stop of the service ends the wait for it, unless a mail
     /// is `under_way`.
     pub(super) async fn line(&mut self, under_way: bool) -> Result<Line, Hangup> {
-        let by = Instant::now() + self.idle;
+        let begun = Instant::now();
+        let line = self.line_by(begun + self.patience(), under_way).await;
+        self.spent(begun, line)
+    }
+
+    async fn line_by(&mut self, by: Instant, under_way: bool) -> Result<Line, Hangup> {
         let mut searched = 0;
         let mut too_long = false;
         loop {
@@ -156,6 +178,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 _ = shutdown.wait_for(|stop| *stop), if !under_way => return Err(Hangup::Stopping),
                 read = self.fill(by) => read?,
             }
+        }
+    }
+
+    /// How long the next command may take.
+    fn patience(&self) -> Duration {
+        self.unproven.map_or(self.idle, |left| left.min(self.idle))
+    }
+
+    /// Counts the time that the client had since `begun`, where it counts.
+    fn spent<T>(&mut self, begun: Instant, result: Result<T, Hangup>) -> Result<T, Hangup> {
+        let Some(left) = &mut self.unproven else { return result };
+        *left = left.saturating_sub(begun.elapsed());
+        match result {
+            Err(Hangup::Idle) if left.is_zero() => Err(Hangup::Unproven),
+            result => result,
         }
     }
 
@@ -202,11 +239,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if self.input.len() < INPUT {
                 self.input.resize(INPUT, 0);
             }
-            self.fill(since + self.idle).await?;
-        } else if now > since + self.idle {
+            self.fill(since + self.stretch()).await?;
+        } else if now > since + self.stretch() {
             return Err(Hangup::Idle);
         }
         Ok(self.unread())
+    }
+
+    /// In how much time a stretch of a mail must come.
+    fn stretch(&self) -> Duration {
+        if self.unproven.is_some() { self.idle.min(STRETCH) } else { self.idle }
     }
 
     /// Marks bytes of [`Wire::body`] as used.
@@ -240,13 +282,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Stream::Plain(stream) if self.unread.is_empty() => stream,
             _ => return Err(Hangup::Closed),
         };
-        let by = (Instant::now() + self.idle).min(self.end);
+        let begun = Instant::now();
+        let by = (begun + self.patience()).min(self.end);
         let mut shutdown = self.shutdown.clone();
-        let stream = tokio::select! {
+        let shaken = tokio::select! {
             biased;
             _ = shutdown.wait_for(|stop| *stop) => return Err(Hangup::Stopping),
-            stream = timeout_at(by, acceptor.accept(stream)) => stream.map_err(|_| self.late())??,
+            stream = timeout_at(by, acceptor.accept(stream)) => stream.map_err(|_| self.late()),
         };
+        let stream = self.spent(begun, shaken)??;
         self.stream = Stream::Tls(Box::new(stream));
         Ok(())
     }

@@ -6,8 +6,10 @@ use super::envelope::{Body, Envelope, too_many};
 use super::{Go, Next, Protocol, Say, Session};
 use crate::crash;
 use crate::intake::proof::Standing;
-use crate::intake::smtp::incoming::{Incoming, Whole};
+use crate::intake::proof::copy::Peer;
+use crate::intake::smtp::incoming::{Incoming, Unfit, Whole};
 use crate::intake::smtp::reply::Reply;
+use crate::intake::smtp::told::Reason;
 use crate::intake::smtp::wire::Hangup;
 use crate::intake::{Accepted, Arrival, Source};
 
@@ -31,6 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         self.wire.reply(&Reply::plain(354, "Send the mail; a line with one dot ends it.")).await?;
         self.wire.flush().await?;
         let received = incoming.data(&mut self.wire).await?;
+        let received = received.map_err(|unfit| self.unfit(unfit));
         self.end(mail, received).await
     }
 
@@ -54,14 +57,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         if last {
             self.wire.end_of_body();
             let received = match std::mem::replace(&mut mail.body, Body::None) {
-                Body::Begun(incoming) => incoming.chunks().await,
+                Body::Begun(incoming) => incoming.chunks().await.map_err(|unfit| self.unfit(unfit)),
                 Body::Failed(reply) => Err(reply),
                 Body::None => return Ok(Go),
             };
             return self.end(mail, received).await;
         }
         let reply = match &mail.body {
-            Body::Begun(incoming) => incoming.refusal().cloned(),
+            Body::Begun(incoming) => incoming.refusal().cloned().map(|unfit| self.unfit(unfit)),
             Body::Failed(reply) => Some(reply.clone()),
             Body::None => None,
         };
@@ -84,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         };
         let mut draft = self.intake.begin().await.map_err(|refusal| self.refused(&refusal))?;
         if *standing == Standing::Open {
-            draft.keep_copy();
+            draft.keep_copy(Peer { address: self.peer, known: self.known });
         }
         Ok(Incoming::new(draft, mail.international))
     }
@@ -104,12 +107,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             self.wire.reply(&reply).await?;
         }
         if accepted {
+            self.wire.proven();
             // The promise is made: it goes out at once, whatever else is waiting to be read.
             self.wire.flush().await?;
             crash::reached("intake.answered");
             self.strikes = 0;
         }
         Ok(Go)
+    }
+
+    /// The answer to a mail that was refused while it came, which the log is told of here.
+    fn unfit(&self, unfit: Unfit) -> Reply {
+        match unfit {
+            Unfit::Refusal(refusal) => self.refused(&refusal),
+            Unfit::Reply(reply) => {
+                let (code, peer) = (reply.enhanced, self.peer);
+                if self.settings.told.note(Reason::Mail(code), peer) {
+                    tracing::info!(smtp.code = code, peer.ip = %peer, "a mail from {peer} was refused with {code}");
+                }
+                reply
+            }
+        }
     }
 
     async fn accept(&self, mut mail: Envelope, whole: Whole) -> Result<Reply, Reply> {
@@ -126,14 +144,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 proven
             }
         };
+        let automatic = self.intake.takes_automatic(&proven.sender, whole.seen.automatic.as_ref());
+        automatic.map_err(|refusal| self.refused(&refusal))?;
         let arrival = Arrival {
             proof: Some(proven.proof),
+            doubt: proven.doubt,
             author: proven.author,
             dsn,
             envelope_from: Some(mail.from),
             envelope_to: mail.to,
-            message_id: whole.message_id,
-            body_sha256: Some(whole.body_sha256),
+            message_id: whole.seen.message_id,
+            body_sha256: Some(whole.seen.body_sha256),
+            reading_sha256: Some(whole.seen.reading_sha256),
+            identity: Some(whole.seen.whole_sha256),
             ..Arrival::new(Source::Smtp, proven.sender)
         };
         match self.intake.accept(whole.draft, arrival).await {

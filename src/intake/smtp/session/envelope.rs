@@ -10,6 +10,7 @@ use crate::intake::smtp::parameter::{OfMail, OfRcpt};
 use crate::intake::smtp::path::{Mailbox, Path};
 use crate::intake::smtp::recent::Origin;
 use crate::intake::smtp::reply::Reply;
+use crate::intake::smtp::told::Reason;
 use crate::intake::{Dsn, DsnRecipient};
 use crate::text::Bytes;
 
@@ -76,12 +77,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         self.forget_mail();
         let most = self.settings.mails_per_minute;
         if !self.settings.by_address.allows(|| Origin::from(self.peer), most, Instant::now()) {
-            tracing::info!("a client brings more than smtp.mails_per_minute");
+            if self.settings.told.note(Reason::Pace, self.peer) {
+                let peer = self.peer;
+                tracing::warn!(peer.ip = %peer, "{peer} has to wait: {}", Reason::Pace);
+            }
             return Say(Reply::new(
                 450,
                 "4.7.0",
                 "Your address sends too many mails a minute; go on more slowly.",
             ));
+        }
+        if self.settings.require_tls && !self.wire.is_tls() && !self.may_do_without_tls() {
+            if self.settings.told.note(Reason::NoTls, self.peer) {
+                let peer = self.peer;
+                tracing::warn!(peer.ip = %peer, "mail from {peer} was refused: {}", Reason::NoTls);
+            }
+            // RFC 3207, section 4.
+            return Say(Reply::new(530, "5.7.0", "Mail is only taken over TLS here: STARTTLS first."));
         }
         if asked.size.is_some_and(|size| size > self.settings.largest) {
             return Say(too_large(self.settings.largest));
@@ -181,17 +193,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Say(Reply::new(250, "2.1.5", "Will be faxed."))
     }
 
+    /// Whether mail from this address is taken without TLS, although others' is not.
+    fn may_do_without_tls(&self) -> bool {
+        let named = self.settings.without_tls.iter().any(|network| network.contains(self.peer));
+        self.peer.is_loopback() || (named && !self.nameless)
+    }
+
     /// Counts one more mail of a sender; whether its minute has room for it.
     pub(super) fn has_room(&self, proven: &Proven) -> bool {
         let sender = self.intake.config().sender.iter().find(|sender| sender.name == proven.sender);
         let most = sender.and_then(|sender| sender.mails_per_minute);
         let allowed = self.settings.by_sender.allows(|| proven.sender.clone(), most, Instant::now());
-        if !allowed {
-            tracing::info!(
-                sender = proven.sender,
-                "sender {:?} sends more than its mails_per_minute",
-                proven.sender
-            );
+        if !allowed && self.settings.told.note(Reason::SenderPace, self.peer) {
+            let (sender, peer) = (&proven.sender, self.peer);
+            tracing::warn!(sender, peer.ip = %peer, "sender {sender:?} has to wait, {peer}: {}", Reason::SenderPace);
         }
         allowed
     }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{Close, Next, Say, Session};
 use crate::intake::smtp::auth::{self, Credentials};
 use crate::intake::smtp::reply::Reply;
+use crate::intake::smtp::told::Reason;
 use crate::intake::smtp::wire::{Hangup, Line};
 
 /// So many wrong passwords, and the session is closed.
@@ -46,6 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             )));
         }
         if self.settings.guesses.locked_out(self.peer.into(), Instant::now()) {
+            self.tell_failure(Reason::LockedOut, None);
             // Right or wrong: neither is looked at.
             return Ok(self.failed_login(Reply::new(
                 454,
@@ -102,13 +104,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         if let Some(login) = login.filter(|login| self.intake.login(login, credentials.password()).is_some())
         {
             self.login = Some(login.to_owned());
+            self.wire.proven();
             return Ok(Say(Reply::new(235, "2.7.0", "Welcome.")));
         }
-        tracing::warn!("somebody gave a wrong SMTP login or password");
+        match login.filter(|login| self.intake.has_login(login)) {
+            Some(login) => self.tell_failure(Reason::Password, Some(login)),
+            None => self.tell_failure(Reason::Account, None),
+        }
         // Counted before the wait: who tries many at once gains nothing.
         let delay = self.settings.guesses.wrong(self.peer.into(), Instant::now());
         self.wire.pause(delay).await?;
         Ok(self.failed_login(Reply::new(535, "5.7.8", "Login or password is wrong.")))
+    }
+
+    /// A line about somebody who could not sign in. A name that no account has is not told: it may be a password.
+    fn tell_failure(&self, reason: Reason, login: Option<&str>) {
+        let peer = self.peer;
+        if !self.settings.told.note(reason, peer) {
+            return;
+        }
+        match login {
+            Some(login) => {
+                tracing::warn!(peer.ip = %peer, user = login, "SMTP sign-in of {login:?} from {peer} failed: {reason}");
+            }
+            None => tracing::warn!(peer.ip = %peer, "SMTP sign-in from {peer} failed: {reason}"),
+        }
     }
 
     fn failed_login(&mut self, reply: Reply) -> Next {

@@ -8,7 +8,8 @@ type Turn<'a> = (&'a str, &'a [&'a str]);
 const HELLO: Turn = ("EHLO client.example.com\r\n", &["250-fax.example.com"]);
 const MAIL: Turn = ("MAIL FROM:<jane@example.com>\r\n", &["250 2.1.0"]);
 const RCPT: Turn = ("RCPT TO:<smith@fax.example.com>\r\n", &["250 2.1.5"]);
-const BODY: Turn = ("Subject: x\r\n\r\nbody\r\n.\r\n", &["250 2.0.0 accepted as "]);
+// Without a Message-ID, by its bytes: the second one of them is known.
+const BODY: Turn = ("Subject: x\r\n\r\nbody\r\n.\r\n", &["250 2.0.0 accepted "]);
 const QUIT: Turn = ("QUIT\r\n", &["221 2.0.0"]);
 
 #[tokio::test]
@@ -28,7 +29,12 @@ async fn dialogues() {
                 MAIL,
                 RCPT,
                 ("DATA\r\n", &["354 "]),
-                BODY,
+                ("Subject: y\r\n\r\nbody\r\n.\r\n", &["250 2.0.0 accepted as "]),
+                MAIL,
+                RCPT,
+                ("DATA\r\n", &["354 "]),
+                // Without a Message-ID, by its bytes.
+                ("Subject: x\r\n\r\nbody\r\n.\r\n", &["250 2.0.0 accepted before as "]),
                 QUIT,
             ],
         ),

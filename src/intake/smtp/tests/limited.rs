@@ -79,13 +79,13 @@ async fn what_was_asked_to_be_told_is_kept() {
             }),
         ),
     ];
-    for (of_mail, rcpts, expected) in cases {
+    for (n, (of_mail, rcpts, expected)) in cases.into_iter().enumerate() {
         let mut client = bench.connect();
         client.send(format!("EHLO x\r\nMAIL FROM:<jane@example.com>{of_mail}\r\n{rcpts}DATA\r\n")).await;
         client.expect(&["220 ", "250-", "250 2.1.0"]).await;
         client.expect(&vec!["250 2.1.5"; rcpts.matches("RCPT TO").count()]).await;
         client.expect(&["354 "]).await;
-        let reply = client.say("Subject: x\r\n\r\nbody\r\n.\r\n").await;
+        let reply = client.say(format!("Subject: {n}\r\n\r\nbody\r\n.\r\n")).await;
         assert_eq!(bench.accepted(&reply).await.2.dsn, expected);
     }
 }
@@ -111,4 +111,25 @@ async fn letters_of_other_languages() {
     client.expect(&["250 ", "250 ", "354 "]).await;
     client.send(b"Subject: caf\xe9\r\n\r\nbody\r\n.\r\n").await;
     client.expect(&["550 5.6.0 This mail was announced with SMTPUTF8"]).await;
+}
+
+#[tokio::test]
+async fn mail_without_tls_is_refused_where_tls_is_required() {
+    let mut bench = Bench::new().await;
+    bench.set(|settings| {
+        settings.require_tls = true;
+        settings.without_tls = vec!["192.0.2.96/28".parse().unwrap()];
+    });
+    let time = Duration::from_secs(60);
+    for (peer, expected) in [
+        ("192.0.2.7", "530 5.7.0 Mail is only taken over TLS here"),
+        ("2001:db8::7", "530 5.7.0"),
+        ("192.0.2.97", "250 2.1.0"),
+        ("127.0.0.1", "250 2.1.0"),
+        ("::1", "250 2.1.0"),
+    ] {
+        let mut client = bench.connect_from(peer, time, time);
+        client.send("EHLO x\r\nMAIL FROM:<jane@example.com>\r\n").await;
+        client.expect(&["220 ", "250-", expected]).await;
+    }
 }
