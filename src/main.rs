@@ -33,6 +33,8 @@ enum Command {
     Send(cli::send::Arguments),
     /// Lists, shows, holds, releases, cancels and resolves jobs
     Job(cli::job::Arguments),
+    /// Lists the mails of fetched mailboxes of which nothing was faxed, and why
+    Mailbox(cli::mailbox::Arguments),
     /// Shows how the fax providers fare
     Provider(cli::provider::Arguments),
     /// Keeps the register of verified recipients
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Preview(arguments) => cli::run(cli::preview::run(arguments)),
         Command::Send(arguments) => cli::run(cli::send::run(arguments)),
         Command::Job(arguments) => cli::run(cli::job::run(arguments)),
+        Command::Mailbox(arguments) => cli::run(cli::mailbox::run(arguments)),
         Command::Provider(arguments) => cli::run(cli::provider::run(arguments)),
         Command::Recipient(arguments) => cli::run(cli::recipient::run(arguments)),
         Command::Simulator(arguments) => cli::run(cli::simulator::run(arguments)),

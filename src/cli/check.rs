@@ -24,6 +24,9 @@ mod rules;
 pub(crate) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
+    /// Prints webhook URLs with their tokens, for control panels of providers
+    #[arg(long)]
+    show_tokens: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -113,7 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             findings
                 .ok(format_args!("{}: every key is known, and every value makes sense", path.display()))?;
             findings.all(Level::Warning, &loaded.warnings)?;
-            check_all(&loaded, &mut findings).await?;
+            check_all(&loaded, arguments.show_tokens, &mut findings).await?;
         }
     }
     let summary = format!("{}, {}.", count(findings.faults, "fault"), count(findings.warnings, "warning"));
@@ -126,7 +129,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.json { Ok(()) } else { say(summary) }
 }
 
-async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+async fn check_all(loaded: &Loaded, show_tokens: bool, findings: &mut Findings) -> anyhow::Result<()> {
     let (faults, warnings) = loaded.secrets();
     if faults.is_empty() {
         findings.ok(format_args!("all {} can be read", count(loaded.config.secrets().len(), "secret")))?;
@@ -146,7 +149,7 @@ async fn check_all(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<(
     disk::folders(loaded, findings)?;
     rules::check(loaded, store.as_ref(), findings).await?;
     net::listeners(loaded, findings)?;
-    net::hooks(loaded, findings)?;
+    net::hooks(loaded, show_tokens, findings)?;
     net::dns(loaded, findings).await?;
     let secret_of = |name: &str| format!("provider.{}.", config_key(name));
     for (name, section) in &loaded.config.provider {

@@ -235,7 +235,7 @@ impl Desk {
         }
         let recipient = self.arguments.recipient.clone();
         let to = if recipient.is_some() { Vec::new() } else { to };
-        let request = Request { source, sender, to, file: None, recipient, ..Request::default() };
+        let request = Request { source, sender, to, recipient, ..Request::default() };
         Opened { request, contents, bench: None, from, notes }
     }
 

@@ -22,6 +22,19 @@ pub struct MailPlace {
     pub uid: u32,
 }
 
+/// A mail of which nothing was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedMail {
+    /// In which mailbox.
+    pub mailbox: String,
+    /// Where it lies there.
+    pub place: MailPlace,
+    /// When it was looked at.
+    pub fetched_at: Timestamp,
+    /// Why, in a sentence of ours.
+    pub reason: String,
+}
+
 /// A mail that was looked at for the first time.
 #[derive(Debug, Clone)]
 pub struct NewFetched {
@@ -204,8 +217,8 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let recorded = sqlx::query(
-                    "INSERT INTO fetched (mailbox, folder, uidvalidity, uid, submission_id, sealed_message_id, fetched_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                    "INSERT INTO fetched (mailbox, folder, uidvalidity, uid, submission_id, sealed_message_id, fetched_at, \
+                       reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                 )
                 .bind(&new.mailbox)
                 .bind(&new.place.folder)
@@ -214,6 +227,7 @@ impl Store {
                 .bind(new.became.ok().map(String::from))
                 .bind(&new.message_id)
                 .bind(millis(now))
+                .bind(new.became.err())
                 .execute(&mut *tx)
                 .await?;
                 if recorded.rows_affected() == 0 {
@@ -227,6 +241,33 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// Mails of which nothing was accepted, newest first; only those of `mailbox` where it is given.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn refused_mails(
+        &self,
+        mailbox: Option<&str>,
+        most: u32,
+    ) -> Result<Vec<RefusedMail>, StoreError> {
+        let rows: Vec<(String, String, i64, i64, i64, String)> = sqlx::query_as(
+            "SELECT mailbox, folder, uidvalidity, uid, fetched_at, reason FROM fetched \
+             WHERE reason IS NOT NULL AND ($1 IS NULL OR mailbox = $1) ORDER BY fetched_at DESC, id DESC LIMIT $2",
+        )
+        .bind(mailbox)
+        .bind(i64::from(most))
+        .fetch_all(self.readers())
+        .await?;
+        let read =
+            |(mailbox, folder, uidvalidity, uid, at, reason): (String, String, i64, i64, i64, String)| {
+                let number = |n: i64| u32::try_from(n).map_err(|e| StoreError::unreadable("fetched", e));
+                let place = MailPlace { folder, uidvalidity: number(uidvalidity)?, uid: number(uid)? };
+                let fetched_at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::MIN);
+                Ok(RefusedMail { mailbox, place, fetched_at, reason })
+            };
+        rows.into_iter().map(read).collect()
     }
 
     /// The UIDs in a folder that were looked at already.

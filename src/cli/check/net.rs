@@ -78,9 +78,9 @@ pub(super) async fn provider(
     Ok(())
 }
 
-/// Where each provider reports. The tokens in these URLs are no secrets of weight (who has one can make us ask the provider), but
-/// they have no place in a journal: from inside the unit only those are told that somebody has to type in.
-pub(super) fn hooks(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<()> {
+/// Where each provider reports. Who has the token of such a URL can make us ask the provider: it is printed for who asks for it, and
+/// otherwise has no place in a terminal's history, a ticket or a journal.
+pub(super) fn hooks(loaded: &Loaded, show_tokens: bool, findings: &mut Findings) -> anyhow::Result<()> {
     let config = &loaded.config;
     let Some(section) = &config.webhook else { return Ok(()) };
     if section.public_url.is_none() && section.listen.port() == 0 {
@@ -93,9 +93,9 @@ pub(super) fn hooks(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
         return Ok(());
     };
     let hooks = Hooks::new(&daemon::webhook_base(section, section.listen), marker);
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     for (name, provider) in &config.provider {
         let url = hooks.url_for(name, None);
+        let url = if show_tokens { url } else { without_token(&url) };
         match provider.kind {
             ProviderKind::Hylafax => {}
             ProviderKind::Interfax => {
@@ -108,11 +108,16 @@ pub(super) fn hooks(loaded: &Loaded, findings: &mut Findings) -> anyhow::Result<
                     "the provider {name}: in its account, set a webhook for the event fax_sent to {url}"
                 ))?;
             }
-            _ if journal => {}
             _ => findings.ok(format_args!("the provider {name} is told with each fax to report to {url}"))?,
         }
     }
     Ok(())
+}
+
+/// The URL with a word in place of its token, which is its last part.
+fn without_token(url: &str) -> String {
+    let front = url.rsplit_once('/').map_or(url, |(front, _)| front);
+    format!("{front}/TOKEN (`faxbridge check --show-tokens` prints the token)")
 }
 
 /// Asks the DNS for the DMARC records of senders that are proven by them.
