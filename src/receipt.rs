@@ -147,10 +147,31 @@ pub struct JobAccount {
     pub rule: Option<String>,
     /// A person's wish to cancel it while a call may have been under way, and what came of it.
     pub cancel: Option<CancelWish>,
+    /// What its mail or file consisted of, and what became of each part.
+    pub parts: Vec<PartAccount>,
+    /// What its sender should know of it, as sentences.
+    pub warnings: Vec<String>,
     /// Its Attempts, in order.
     pub attempts: Vec<AttemptAccount>,
     /// What was checked before it was sent.
     pub checklist: Vec<Check>,
+}
+
+/// One part of what was handed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartAccount {
+    /// Its place in the list, from 1.
+    pub n: usize,
+    /// What it is, in one word. Not its name: receipts travel in clear.
+    pub kind: &'static str,
+    /// First and last page of it in the fax.
+    pub pages: Option<(u32, u32)>,
+    /// Why no page is made of it; a reason of ours, without the sender's words.
+    pub left_out: Option<String>,
+    /// It holds the fax.
+    pub holds: bool,
+    /// The part before it that holds the same bytes.
+    pub same_as: Option<usize>,
 }
 
 /// One try.

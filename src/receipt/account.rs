@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, Verdict};
+use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
 use crate::commands::{Carried, Outcome};
 use crate::config::{Config, Proof};
 use crate::intake::SubmissionFacts;
 use crate::job::{Cause, Hold, JobState, SubmissionId};
+use crate::packet::Part;
 use crate::prepare::JobFacts;
 use crate::register::{self, Entry};
 use crate::spool::{Purpose, SealKey, Spool, SpoolError, WrappedKey};
@@ -18,6 +19,8 @@ use crate::text::counted;
 
 /// Jobs of one Submission that a receipt tells of.
 const MOST_JOBS: u32 = 10_000;
+/// Parts of one mail that a receipt tells of.
+const MOST_PARTS: usize = 100;
 
 /// Why an account cannot be given.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +109,7 @@ impl Accounts {
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
             if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
-                jobs.push(self.job((&submission, facts.proof), job, key, now).await?);
+                jobs.push(self.job((&submission, &facts), job, key, now).await?);
             }
         }
         let verdict = match submission.verdict {
@@ -134,7 +137,7 @@ impl Accounts {
 
     async fn job(
         &self,
-        submission: (&Submission, Option<Proof>),
+        (submission, sealed): (&Submission, &SubmissionFacts),
         job: Job,
         key: Option<&SealKey>,
         now: Timestamp,
@@ -150,15 +153,17 @@ impl Accounts {
         let attempts = self.store.attempts(job.id).await?;
         let organization = &self.config.organization;
         let policy = (self.config.policy.two_person, now);
-        let checklist =
-            checklist(submission, &job, entry.as_ref(), &attempts, policy, &organization.time_zone);
+        let proven = (submission, sealed.proof);
+        let checklist = checklist(proven, &job, entry.as_ref(), &attempts, policy, &organization.time_zone);
         let packet = job.packet.as_ref();
         let zone = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
+        let parts = parts(&sealed.parts, &facts);
+        let warnings = facts.warnings.iter().map(|warning| without_names(warning, &sealed.parts)).collect();
         let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
         Ok(JobAccount {
             job: job.id,
             to: facts.to,
-            quiet_until: hours.and_then(|hours| hours.until(submission.0.accepted_at, &zone)),
+            quiet_until: hours.and_then(|hours| hours.until(submission.accepted_at, &zone)),
             reference_mark: facts
                 .reference
                 .as_ref()
@@ -179,6 +184,8 @@ impl Accounts {
                 .filter(|sha256| !store::is_mark(sha256)),
             rule: Some(job.rule),
             cancel: job.cancel,
+            parts,
+            warnings,
             attempts: attempts.into_iter().map(attempt).collect(),
             checklist,
         })
@@ -210,6 +217,8 @@ impl Account {
         let mut account = self.without_file();
         for job in &mut account.jobs {
             job.hold_sentence = None;
+            // They quote what was asked for, and name files.
+            job.warnings = Vec::new();
             job.reference = job.reference.take().filter(|_| job.keep_reference);
             for attempt in &mut job.attempts {
                 attempt.raw_text = None;
@@ -220,6 +229,38 @@ impl Account {
         }
         account
     }
+}
+
+/// A warning without file names, which have no place in what travels in clear.
+fn without_names(warning: &str, parts: &[Part]) -> String {
+    let mut warning = warning.to_owned();
+    for (n, part) in (1..).zip(parts.iter().take(MOST_PARTS)) {
+        if !part.name.is_empty() {
+            warning = warning.replace(&part.name, &format!("part {n}"));
+        }
+    }
+    warning
+}
+
+/// What became of each part in the fax of `job`.
+fn parts(parts: &[Part], job: &JobFacts) -> Vec<PartAccount> {
+    let of_part = |(at, part): (usize, &Part)| {
+        let own = job.part_pages.get(at).copied().flatten();
+        let pages = own.or(job.body_pages.filter(|_| part.body));
+        // Two empty parts are alike without being a document that came twice.
+        let same = |other: &&Part| other.sha256 == part.sha256 && part.bytes > 0 && !part.sha256.is_empty();
+        let same_as =
+            parts.iter().take(at).position(|other| same(&other)).map(|place| place.saturating_add(1));
+        PartAccount {
+            n: at.saturating_add(1),
+            kind: part.kind.word(),
+            left_out: part.left_out.clone().filter(|_| pages.is_none()),
+            holds: part.holds.is_some(),
+            pages,
+            same_as,
+        }
+    };
+    parts.iter().take(MOST_PARTS).enumerate().map(of_part).collect()
 }
 
 /// Whether the sentence that was written when the Job was made is about the hold it is in, or expired in. A Job that was

@@ -56,6 +56,8 @@ fn write_section(html: &mut String, section: &Section) {
     for (label, value) in &section.facts {
         row(html, label, &escape(value));
     }
+    rows(html, "Parts", &section.parts.iter().map(|line| escape(line)).collect::<Vec<_>>());
+    rows(html, "Notes", &section.notes.iter().map(|line| escape(line)).collect::<Vec<_>>());
     rows(html, "Attempts", &section.attempts.iter().map(|line| escape(line)).collect::<Vec<_>>());
     let checks = section.checks.iter().map(|(ok, check)| {
         let mark = if *ok { "&#10003;" } else { "&#10007;" };

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::words::{self, Said, State, Times};
-use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Post, Verdict};
+use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Post, Verdict};
 use crate::commands::Outcome;
 use crate::job::{Cause, JobState};
 use crate::store::ProviderCopy;
 use crate::text::counted;
+
+/// Parts of a mail that are told one by one.
+const TOLD_PARTS: usize = 20;
 
 /// What is said of a file that came again.
 pub(super) const AGAIN: &str = "This file came before, and is not faxed a second time.";
@@ -43,6 +46,10 @@ pub(super) struct Section {
     /// What happens next and what to do.
     pub(super) next: String,
     pub(super) facts: Vec<(&'static str, String)>,
+    /// What was handed in, part by part.
+    pub(super) parts: Vec<String>,
+    /// What its sender should know.
+    pub(super) notes: Vec<String>,
     pub(super) attempts: Vec<String>,
     pub(super) checks: Vec<(bool, String)>,
 }
@@ -73,6 +80,8 @@ fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
             }
             .into(),
             facts: vec![("Submission", account.submission.to_string())],
+            parts: Vec::new(),
+            notes: Vec::new(),
             attempts: Vec::new(),
             checks: Vec::new(),
         };
@@ -124,6 +133,8 @@ fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
                 _ => said.next.clone(),
             }),
             facts: facts(job),
+            parts: parts(&job.parts),
+            notes: job.warnings.iter().map(|note| clean(note)).collect(),
             attempts: job.attempts.iter().map(|attempt| attempt_line(attempt, job, &times)).collect(),
             // Of a fax that has only just been accepted, half of that is still to come.
             checks: job
@@ -211,6 +222,33 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
     .into_iter()
     .filter_map(|(label, value)| Some((label, clean(&value?))))
     .collect()
+}
+
+/// `2. PDF: pages 5-7, the same file as 1`.
+fn parts(parts: &[PartAccount]) -> Vec<String> {
+    let line = |part: &PartAccount| {
+        let kind = match part.kind {
+            "pdf" => "PDF",
+            "html" => "HTML",
+            "image" => "picture",
+            "other" => "file",
+            kind => kind,
+        };
+        let fate = match (part.pages, &part.left_out) {
+            (Some((first, last)), _) if first == last => format!("page {first}"),
+            (Some((first, last)), _) => format!("pages {first}-{last}"),
+            (None, Some(reason)) => format!("not faxed ({reason})"),
+            (None, None) if part.holds => "holds the fax".to_owned(),
+            (None, None) => "not faxed".to_owned(),
+        };
+        let same = part.same_as.map(|n| format!(", the same file as {n}")).unwrap_or_default();
+        clean(&format!("{}. {kind}: {fate}{same}", part.n))
+    };
+    let mut lines: Vec<String> = parts.iter().take(TOLD_PARTS).map(line).collect();
+    if parts.len() > TOLD_PARTS {
+        lines.push(format!("... and {} more", parts.len().saturating_sub(TOLD_PARTS)));
+    }
+    lines
 }
 
 /// `2. 14:20:05 to 14:22:09 UTC, simulator: delivered, 3 of 3 pages, far end "MERCY RAD"`.

@@ -178,7 +178,9 @@ pub fn relay(config: &Config, tokens: &TokenMap) -> Result<Option<(Relay, String
         }
         None => None,
     };
+    let bounces = section.bounce_from.as_deref();
     let relay = Relay::new(&section.relay, section.tls, authorities.as_deref(), login, &host)
+        .and_then(|relay| relay.with_bounces_to(bounces))
         .map_err(|e| e.to_string())?;
     Ok(Some((relay, host)))
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::letter::AGAIN;
 use super::words::{self, State, Times};
-use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, Verdict};
+use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Verdict};
 
 /// The record, unsigned.
 pub(super) fn record(account: &Account, kind: Kind) -> Value {
@@ -88,10 +88,23 @@ fn job_record(job: &JobAccount, account: &Account, times: &Times) -> Value {
         "sha256": job.sha256,
         "rule": job.rule,
         "cancel": job.cancel,
+        "parts": job.parts.iter().map(part_record).collect::<Vec<_>>(),
+        "warnings": job.warnings,
         "attempts": job.attempts.iter().map(attempt_record).collect::<Vec<_>>(),
         "checklist": job.checklist.iter().map(|check| {
             json!({"item": check.item, "ok": check.ok, "note": check.note})
         }).collect::<Vec<_>>(),
+    })
+}
+
+fn part_record(part: &PartAccount) -> Value {
+    json!({
+        "part": part.n,
+        "kind": part.kind,
+        "pages": part.pages.map(|(first, last)| [first, last]),
+        "left_out": part.left_out,
+        "holds": part.holds,
+        "same_as": part.same_as,
     })
 }
 

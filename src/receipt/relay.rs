@@ -5,19 +5,27 @@
 //! name. A sign-in that is refused is the operator's to mend and keeps the mail; with a token it is tried once more with a
 //! fresh one, since a token may have been taken back before its time.
 //!
-//! Each mail has a connection of its own, a few at once. lettre's pool is not used: a mail that takes too long is broken off
-//! here, and the pool would hand the connection on in the middle of that mail.
+//! Each mail has a connection of its own, a few at once. lettre's transport is not used, only its connection: a mail that takes too
+//! long is broken off here, and it counts at which step a relay says no. Only the refusal of a recipient or of the mail itself is about
+//! that mail, and for good. A relay that turns us away in its greeting, or refuses our envelope sender, refuses everybody's mail: that
+//! is the operator's to mend, and the mail waits.
+//!
+//! The envelope sender is null, so that nothing comes back that is then answered; `receipt.bounce_from` is for relays that take no
+//! null sender.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use lettre::Address;
 use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, Certificate, CertificateStore, Tls, TlsParameters,
+};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -84,6 +92,8 @@ pub struct Relay {
     tls: Tls,
     login: Login,
     hello: ClientId,
+    /// Envelope sender; null where there is none.
+    from: Option<Address>,
     hands: Arc<Semaphore>,
 }
 
@@ -108,10 +118,22 @@ impl Relay {
             RelayTls::Implicit => Tls::Wrapper(parameters(&host, authorities)?),
         };
         let hands = Arc::new(Semaphore::new(CONNECTIONS as usize));
-        Ok(Relay { host, port, tls, login, hello: ClientId::Domain(hello.to_owned()), hands })
+        let hello = ClientId::Domain(hello.to_owned());
+        Ok(Relay { host, port, tls, login, hello, from: None, hands })
     }
 
-    /// Greets the relay and signs in, for `faxbridge check`; sends nothing.
+    /// The same with an envelope sender (`receipt.bounce_from`).
+    ///
+    /// # Errors
+    /// A sentence for the operator where that is no mail address.
+    pub fn with_bounces_to(self, address: Option<&str>) -> Result<Self, RelayError> {
+        let from = address.map(str::parse::<Address>).transpose();
+        let from =
+            from.map_err(|_| RelayError::later("receipt.bounce_from is not a mail address".to_owned()))?;
+        Ok(Relay { from, ..self })
+    }
+
+    /// Greets the relay, signs in and names the envelope sender, for `faxbridge check`; sends nothing.
     ///
     /// # Errors
     /// [`RelayError`] with what the operator has to mend.
@@ -119,83 +141,136 @@ impl Relay {
         self.signed_in(&Work::Check).await
     }
 
-    /// Sends a mail to `to`, from nobody. When it returns, the relay has taken it.
+    /// Sends a mail to `to`. When it returns, the relay has taken it.
     ///
     /// # Errors
     /// [`RelayError`], which tells whether another try can succeed.
     pub async fn send(&self, to: &str, bytes: &[u8]) -> Result<(), RelayError> {
         let unfit = || RelayError::permanent("the address for the receipt is not a mail address".into());
         let to: Address = to.parse().map_err(|_| unfit())?;
-        let envelope = from_nobody(&to).map_err(|_| unfit())?;
-        self.signed_in(&Work::Send(&envelope, bytes)).await
+        self.signed_in(&Work::Send(&to, bytes)).await
     }
 
     /// Does `work` with the sign-in that is configured; with a fresh token once more where the first is refused.
     async fn signed_in(&self, work: &Work<'_>) -> Result<(), RelayError> {
         let _hand = self.hands.acquire().await;
         let (mailbox, tokens) = match &self.login {
-            Login::None => return work.done_by(&self.transport(None)).await,
+            Login::None => return self.done(work, None).await,
             Login::Password(name, password) => {
                 let credentials = Credentials::new(name.clone(), password.to_string());
                 let mechanisms = vec![Mechanism::Plain, Mechanism::Login];
-                return work.done_by(&self.transport(Some((credentials, mechanisms)))).await;
+                return self.done(work, Some((credentials, mechanisms))).await;
             }
             Login::Token(mailbox, tokens) => (mailbox, tokens),
         };
         let with = |token: &Zeroizing<String>| {
             let credentials = Credentials::new(mailbox.clone(), token.to_string());
-            self.transport(Some((credentials, vec![Mechanism::Xoauth2])))
+            self.done(work, Some((credentials, vec![Mechanism::Xoauth2])))
         };
         let token = tokens.token().await.map_err(RelayError::later)?;
-        match work.done_by(&with(&token)).await {
+        match with(&token).await {
             Err(error) if error.sign_in => {
                 let fresh = tokens.renewed(&token).await.map_err(RelayError::later)?;
-                if *fresh == *token { Err(error) } else { work.done_by(&with(&fresh)).await }
+                if *fresh == *token { Err(error) } else { with(&fresh).await }
             }
             done => done,
         }
     }
 
-    fn transport(&self, login: Option<(Credentials, Vec<Mechanism>)>) -> AsyncSmtpTransport<Tokio1Executor> {
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
-            .port(self.port)
-            .tls(self.tls.clone())
-            .hello_name(self.hello.clone())
-            .timeout(Some(STEP));
-        if let Some((credentials, mechanisms)) = login {
-            builder = builder.credentials(credentials).authentication(mechanisms);
+    async fn done(
+        &self,
+        work: &Work<'_>,
+        login: Option<(Credentials, Vec<Mechanism>)>,
+    ) -> Result<(), RelayError> {
+        let (limit, what) = match work {
+            Work::Check => (STEP, "answer"),
+            Work::Send(..) => (WHOLE, "finish"),
+        };
+        let dialogue = async {
+            let mut connection = self.connected(login).await?;
+            let done = self.through(&mut connection, work).await;
+            // Whether it has heard our goodbye or not changes nothing.
+            connection.abort().await;
+            done
+        };
+        let overtime = || RelayError::later(format!("the relay did not {what} within {} s", limit.as_secs()));
+        tokio::time::timeout(limit, dialogue).await.unwrap_or_else(|_| Err(overtime()))
+    }
+
+    /// From the greeting to the sign-in.
+    async fn connected(
+        &self,
+        login: Option<(Credentials, Vec<Mechanism>)>,
+    ) -> Result<AsyncSmtpConnection, RelayError> {
+        let told = |error| classify(&error, Step::Hello);
+        let wrapped = match &self.tls {
+            Tls::Wrapper(parameters) => Some(parameters.clone()),
+            _ => None,
+        };
+        let server = (self.host.as_str(), self.port);
+        let connected = AsyncSmtpConnection::connect_tokio1(server, Some(STEP), &self.hello, wrapped, None);
+        let mut connection = connected.await.map_err(told)?;
+        if let Tls::Required(parameters) = &self.tls {
+            connection.starttls(parameters.clone(), &self.hello).await.map_err(told)?;
         }
-        builder.build()
+        if let Some((credentials, mechanisms)) = login {
+            connection.auth(&mechanisms, &credentials).await.map_err(told)?;
+        }
+        Ok(connection)
+    }
+
+    async fn through(&self, connection: &mut AsyncSmtpConnection, work: &Work<'_>) -> Result<(), RelayError> {
+        let null = self.from.is_none();
+        let from_refused = |error| classify(&error, Step::From { null });
+        let about_mail = |error| classify(&error, Step::Mail);
+        let mut parameters = Vec::new();
+        if let Work::Send(to, bytes) = work {
+            let offers = connection.server_info();
+            if !bytes.is_ascii() {
+                if !offers.supports_feature(Extension::EightBitMime) {
+                    return Err(RelayError::permanent("the relay takes no mail with 8 bits".to_owned()));
+                }
+                parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+            }
+            if !AsRef::<str>::as_ref(*to).is_ascii() {
+                if !offers.supports_feature(Extension::SmtpUtfEight) {
+                    return Err(RelayError::permanent(
+                        "the relay takes no address with such letters".to_owned(),
+                    ));
+                }
+                parameters.push(MailParameter::SmtpUtfEight);
+            }
+        }
+        connection.command(Mail::new(self.from.clone(), parameters)).await.map_err(from_refused)?;
+        match work {
+            Work::Check => connection.command(Rset).await.map(drop).map_err(about_mail),
+            Work::Send(to, bytes) => {
+                connection.command(Rcpt::new((*to).clone(), Vec::new())).await.map_err(about_mail)?;
+                connection.command(Data).await.map_err(about_mail)?;
+                connection.message(bytes).await.map(drop).map_err(about_mail)
+            }
+        }
     }
 }
 
 /// What is done over one connection.
 enum Work<'a> {
     Check,
-    Send(&'a Envelope, &'a [u8]),
+    Send(&'a Address, &'a [u8]),
 }
 
-impl Work<'_> {
-    async fn done_by(&self, transport: &AsyncSmtpTransport<Tokio1Executor>) -> Result<(), RelayError> {
-        let (limit, what) = match self {
-            Work::Check => (STEP, "answer"),
-            Work::Send(..) => (WHOLE, "finish"),
-        };
-        let work = async {
-            match self {
-                Work::Check => match transport.test_connection().await {
-                    Ok(false) => Err(RelayError::later("the relay breaks off after its greeting".to_owned())),
-                    done => done.map(drop).map_err(|error| classify(&error)),
-                },
-                Work::Send(envelope, bytes) => {
-                    let done = transport.send_raw(envelope, bytes).await;
-                    done.map(drop).map_err(|error| classify(&error))
-                }
-            }
-        };
-        let overtime = || RelayError::later(format!("the relay did not {what} within {} s", limit.as_secs()));
-        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(overtime()))
-    }
+/// How far a dialogue has come.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// From the greeting to the sign-in.
+    Hello,
+    /// MAIL.
+    From {
+        /// With a null sender.
+        null: bool,
+    },
+    /// Recipient and mail.
+    Mail,
 }
 
 impl std::fmt::Debug for Relay {
@@ -204,7 +279,7 @@ impl std::fmt::Debug for Relay {
     }
 }
 
-/// An envelope from nobody: what cannot be delivered must not come back as a mail.
+/// An envelope for the library that builds mails; what counts is [`Relay::send`].
 pub(super) fn from_nobody(to: &Address) -> Result<Envelope, lettre::error::Error> {
     Envelope::new(None, vec![to.clone()])
 }
@@ -251,8 +326,8 @@ impl RelayError {
     }
 }
 
-/// Only a refusal of this very mail is for good. A refused sign-in is the operator's to mend, and then the mail goes out.
-fn classify(error: &lettre::transport::smtp::Error) -> RelayError {
+/// Only a refusal of this very mail is for good (see the module). A refused sign-in is the operator's to mend, and then the mail goes out.
+fn classify(error: &lettre::transport::smtp::Error, step: Step) -> RelayError {
     let Some(code) = error.status() else {
         // lettre's own refusals have no kinds, only words; those it has today are told better.
         let words = if error.is_client() { chain(error) } else { String::new() };
@@ -280,6 +355,16 @@ fn classify(error: &lettre::transport::smtp::Error) -> RelayError {
     match code.as_str() {
         "530" | "534" | "535" | "538" => {
             RelayError::sign_in(format!("the relay refuses our sign-in ({reply})"))
+        }
+        _ if error.is_permanent() && matches!(step, Step::From { null: true }) => RelayError::later(format!(
+            "the relay refuses mail without an envelope sender ({reply}), as receipts have none; set receipt.bounce_from to an \
+             address that it lets us send from, whose mail somebody reads"
+        )),
+        _ if error.is_permanent() && matches!(step, Step::From { null: false }) => {
+            RelayError::later(format!("the relay refuses receipt.bounce_from as envelope sender ({reply})"))
+        }
+        _ if error.is_permanent() && matches!(step, Step::Hello) => {
+            RelayError::later(format!("the relay turns us away ({reply})"))
         }
         _ if error.is_permanent() => {
             RelayError::permanent(format!("the relay refused the receipt for good ({reply})"))

@@ -43,6 +43,8 @@ fn job(state: JobState, attempts: Vec<AttemptAccount>) -> JobAccount {
         rule: Some("named recipient".into()),
         cancel: None,
         attempts,
+        parts: Vec::new(),
+        warnings: Vec::new(),
         checklist: Vec::new(),
     }
 }

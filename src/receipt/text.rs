@@ -29,6 +29,8 @@ fn write_section(text: &mut String, section: &Section) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {label:width$}  {value}");
     }
+    list(text, "Parts", section.parts.iter().map(String::as_str));
+    list(text, "Notes", section.notes.iter().map(String::as_str));
     list(text, "Attempts", section.attempts.iter().map(String::as_str));
     let checks: Vec<String> = section
         .checks

@@ -355,6 +355,12 @@ fn held(hold: Hold, until: Timestamp, job: &JobAccount, times: &Times) -> (Strin
                  it is. {expires}"
             ),
         ),
+        Hold::Proof => (
+            format!("Held: the fax to {who} was not sent. {why}"),
+            format!(
+                "Whoever runs the fax bridge can release job {id} once it is certain that the mail is yours as it is. {expires}"
+            ),
+        ),
         Hold::UnknownCause | Hold::Account => (
             format!("Held: the fax to {who} was not sent. {why}"),
             format!(
@@ -383,6 +389,7 @@ pub fn hold_sentence(hold: Hold) -> &'static str {
         Hold::Unclear => "Nobody can tell whether it was sent.",
         Hold::UnknownCause => "The fax provider reported a failure that we do not know.",
         Hold::Account => "The fax provider did not let us send: our account with it has a problem.",
+        Hold::Proof => "What proves its sender does not cover all of the mail.",
         Hold::Person => "Somebody held it.",
     }
 }

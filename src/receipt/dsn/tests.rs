@@ -28,6 +28,8 @@ fn job(to: &[&str], state: JobState) -> JobAccount {
         rule: None,
         cancel: None,
         attempts: Vec::new(),
+        parts: Vec::new(),
+        warnings: Vec::new(),
         checklist: Vec::new(),
     }
 }

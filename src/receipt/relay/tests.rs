@@ -15,7 +15,8 @@ async fn relay_that(replies: Replies, tls: RelayTls) -> (Result<(), RelayError>,
         let (read, mut write) = stream.into_split();
         let mut lines = BufReader::new(read).lines();
         let reply = |word: &str| replies.iter().find(|(at, _)| *at == word).map(|(_, reply)| *reply);
-        write.write_all(b"220 relay.example.com\r\n").await.unwrap();
+        let greeting = reply("GREETING").unwrap_or("220 relay.example.com");
+        write.write_all(format!("{greeting}\r\n").as_bytes()).await.unwrap();
         let (mut heard, mut in_data) = (Vec::new(), false);
         while let Ok(Some(line)) = lines.next_line().await {
             let word = line.split([' ', ':']).next().unwrap_or("").to_owned();
@@ -79,6 +80,16 @@ async fn refusals_are_told_apart_and_hold_no_address() {
             false,
             "the relay refuses our sign-in (535 5.7.8)",
         ),
+        (&[("GREETING", "554 5.7.1 no")], false, "the relay turns us away (554 5.7.1)"),
+        (&[("GREETING", "421 4.3.2 busy")], false, "the relay refused the receipt for now (421 4.3.2)"),
+        (&[("EHLO", "502 what")], false, "the relay turns us away (502)"),
+        (
+            &[("MAIL", "501 5.1.7 Invalid MAIL FROM address provided")],
+            false,
+            "the relay refuses mail without an envelope sender (501 5.1.7), as receipts have none; set receipt.bounce_from to an \
+             address that it lets us send from, whose mail somebody reads",
+        ),
+        (&[("MAIL", "451 4.7.1 later")], false, "the relay refused the receipt for now (451 4.7.1)"),
     ];
     for (replies, permanent, expected) in table {
         let error = relay_that(replies, RelayTls::None).await.0.unwrap_err();
@@ -111,6 +122,49 @@ fn relays_are_written_as_host_and_port() {
         let found = host_and_port(address);
         assert_eq!(found.as_ref().map(|(host, port)| (host.as_str(), *port)), expected, "{address}");
     }
+}
+
+/// For relays that take no null sender; and what they say of it is found out before the first receipt.
+#[tokio::test]
+async fn a_relay_hears_the_bounce_address_where_there_is_one() {
+    for (from, expected) in
+        [(None, "MAIL FROM:<>"), (Some("bounces@example.com"), "MAIL FROM:<bounces@example.com>")]
+    {
+        for check in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let peer = tokio::spawn(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (read, mut write) = stream.into_split();
+                let mut lines = BufReader::new(read).lines();
+                write.write_all(b"220 relay\r\n").await.unwrap();
+                let mut heard = Vec::new();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let answer: &[u8] = match line.as_str() {
+                        "MAIL FROM:<>" => b"501 no\r\n",
+                        line if line.starts_with("RCPT") => b"450 later\r\n",
+                        _ => b"250 relay\r\n",
+                    };
+                    heard.push(line);
+                    if write.write_all(answer).await.is_err() {
+                        break;
+                    }
+                }
+                heard
+            });
+            let relay = Relay::new(&address, RelayTls::None, None, Login::None, "fax.example.com").unwrap();
+            let relay = relay.with_bounces_to(from).unwrap();
+            if check {
+                assert_eq!(relay.check().await.is_ok(), from.is_some());
+            } else {
+                assert!(!relay.send("jane@example.net", b"x").await.unwrap_err().permanent);
+            }
+            let heard = peer.await.unwrap();
+            assert_eq!(heard.get(1).map(String::as_str), Some(expected), "{heard:?}");
+        }
+    }
+    let relay = Relay::new("127.0.0.1:25", RelayTls::None, None, Login::None, "h").unwrap();
+    assert!(relay.with_bounces_to(Some("nobody")).is_err());
 }
 
 /// A password or a receipt that somebody on the way asks for by taking STARTTLS out of the offer.
