@@ -25,6 +25,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod job;
 pub(crate) mod listing;
+pub(crate) mod mailbox;
 pub(crate) mod packet_worker;
 pub(crate) mod preview;
 pub(crate) mod provider;

@@ -90,10 +90,10 @@ pub const LABELS: [&str; 18] = [
 /// Why there is no cover. The sentences hold no text of the sheet, only where it is and which character it is.
 #[derive(Debug, thiserror::Error)]
 pub enum CoverError {
-    /// A character that none of the fonts can draw.
+    /// A letter that none of the fonts can draw.
     #[error(
         "the {field} holds the character U+{:04X} ({script}), which no font of the cover can draw; \
-         leave it out, or name a font file that has it under cover.fonts", u32::from(*.character)
+         leave it out, or ask whoever runs the fax bridge to add a font that has it", u32::from(*.character)
     )]
     NoGlyph {
         /// Which part of the sheet.

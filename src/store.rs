@@ -38,7 +38,7 @@ pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
-pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched};
+pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched, RefusedMail};
 pub use media::Fetch;
 pub use news::Heard;
 pub use outbox::{Again, AnswerRow, NewResult, OutboxRow, Queue, ResultRow, SealedResult};

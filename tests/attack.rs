@@ -4,12 +4,20 @@
 
 mod support;
 
+#[path = "proof/dns.rs"]
+mod dns;
+#[allow(dead_code, reason = "not every kind of signature is needed here")]
+#[path = "proof/sign.rs"]
+mod sign;
+
 #[path = "attack/disk.rs"]
 mod disk;
 #[path = "attack/folder.rs"]
 mod folder;
 #[path = "attack/secrets.rs"]
 mod secrets;
+#[path = "attack/sessions.rs"]
+mod sessions;
 #[path = "attack/signatures.rs"]
 mod signatures;
 #[path = "attack/starvation.rs"]

@@ -24,7 +24,6 @@ use tokio::process::Command;
 
 mod support;
 
-use support::daemon::PROGRAM;
 use support::{Stage, clients, documents};
 
 /// Nothing is found out by asking: the first question comes too late for every story.
@@ -142,6 +141,11 @@ async fn a_provider_reports_over_tls_to_the_url_that_check_shows() {
     let (mut stage, job) = stage().await;
     let address = stage.addresses().webhook.unwrap();
     let checked = clients::said(&stage.command("check", &[]).await);
+    let bare =
+        Hooks::new("https://fax.example.com/hook", marker(Purpose::Webhook)).url_for("simulator", None);
+    assert!(!checked.contains(&bare), "no token unless it is asked for: {checked}");
+    assert!(checked.contains("report to https://fax.example.com/hook/hooks/simulator/TOKEN ("), "{checked}");
+    let checked = clients::said(&stage.command("check", &["--show-tokens"]).await);
     let shown =
         checked.lines().find_map(|line| line.split_once("is told with each fax to report to ")).unwrap().1;
     assert_eq!(
@@ -183,7 +187,7 @@ async fn a_provider_reports_over_tls_to_the_url_that_check_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_shows_where_providers_report_and_the_journal_gets_only_what_must_be_typed_in() {
+async fn check_shows_where_providers_report_and_tokens_only_to_who_asks() {
     let stage = Stage::new("").await;
     let base =
         support::stage::BASE.replace("[webhook]\n", "[webhook]\npublic_url = \"https://fax.example.com/\"\n");
@@ -193,15 +197,12 @@ async fn check_shows_where_providers_report_and_the_journal_gets_only_what_must_
     let hooks = Hooks::new("https://fax.example.com", marker(Purpose::Webhook));
     let (typed_in, told) = (hooks.url_for("panel", None), hooks.url_for("simulator", None));
     let typed_in = format!("in its control panel, tell InterFAX to post to {typed_in}");
-    for (journal, shown) in [(false, true), (true, false)] {
-        let mut command = Command::new(PROGRAM);
-        command.arg("check").arg("--config").arg(stage.path("faxbridge.toml")).env_remove("JOURNAL_STREAM");
-        if journal {
-            command.env("JOURNAL_STREAM", "8:1");
+    for (arguments, shown) in [(&[][..], false), (&["--show-tokens"], true)] {
+        let checked = clients::said(&stage.command("check", arguments).await);
+        for url in [&typed_in, &told] {
+            assert_eq!(checked.contains(url), shown, "{url}: {checked}");
         }
-        let checked = clients::said(&command.output().await.unwrap());
-        assert!(checked.contains(&typed_in), "{checked}");
-        assert_eq!(checked.contains(&told), shown, "{checked}");
+        assert!(checked.contains("InterFAX to post to https://fax.example.com/hooks/panel/"), "{checked}");
     }
 }
 

@@ -23,7 +23,7 @@ tls_key = "FIXTURES/tls/fax.example.com.key"
 idle = "3 s"
 session_time = "60 s"
 max_sessions = 1500
-max_sessions_per_address = 1500
+max_sessions_per_relay = 1500
 
 [[sender]]
 name = "front desk"

@@ -13,7 +13,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
 /// Fields that mail-auth signs.
-pub(crate) const FIELDS: [&str; 5] = ["From", "To", "Subject", "Date", "Message-ID"];
+pub(crate) const FIELDS: [&str; 7] =
+    ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"];
 
 /// The keys of all domains.
 pub(crate) struct Keys {
