@@ -217,6 +217,8 @@ impl Account {
         let mut account = self.without_file();
         for job in &mut account.jobs {
             job.hold_sentence = None;
+            // They quote what was asked for, and name files.
+            job.warnings = Vec::new();
             job.reference = job.reference.take().filter(|_| job.keep_reference);
             for attempt in &mut job.attempts {
                 attempt.raw_text = None;
