@@ -52,7 +52,9 @@ enum Command {
 
 fn main() -> ExitCode {
     if let Err(error) = faxbridge::process::keep_memory_private() {
-        eprintln!("faxbridge: core dumps could not be turned off, and would hold documents: {error}");
+        faxbridge::log::last_words(&format!(
+            "faxbridge: core dumps could not be turned off, and would hold documents: {error}"
+        ));
         return ExitCode::FAILURE;
     }
     // Nothing that this process makes is for others, whatever it was started with; where others are to read, it is said there.
