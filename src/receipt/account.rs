@@ -223,8 +223,6 @@ impl Account {
             for attempt in &mut job.attempts {
                 attempt.raw_text = None;
             }
-            // They quote what was asked for, and name files.
-            job.warnings = Vec::new();
         }
         if let Verdict::Refused { sentence } = &mut account.verdict {
             *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();
