@@ -1,7 +1,7 @@
 //! The log: whoever logs hands a line over, and a thread of its own writes it.
 //!
 //! A fax must not wait for a log, and must not end with it. So handing a line over neither blocks nor fails: there is room for
-//! [`ROOM`] bytes, and what finds none is counted and left out. The thread writes to standard error and may be kept there for
+//! `ROOM` bytes, and what finds none is counted and left out. The thread writes to standard error and may be kept there for
 //! as long as nobody reads (a full pipe), or be refused (no reader any more, a full disk): then the lines are lost and counted
 //! too. Once lines can be written again, the log itself says in that place how many are missing. [`trouble`] tells for the
 //! alarm while that is not said yet.

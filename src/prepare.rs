@@ -1,11 +1,11 @@
 //! Accepted Submissions become Jobs, or an answer to their sender.
 //!
 //! The documents are opened in a child process ([`crate::packet`]), the [`plan`] says who gets them, the packets are made and
-//! sealed ([`packets`]), and then everything is committed at once: Jobs, verdict, answers. A crash before that commit leaves only files
+//! sealed (`packets`), and then everything is committed at once: Jobs, verdict, answers. A crash before that commit leaves only files
 //! that the next start removes, and the Submission is prepared again; after it, there is nothing left to do here. What fails
 //! otherwise leaves nothing at all.
 //!
-//! Whose Submission is next, [`turns`] says. What cannot be prepared for a reason of ours is tried again ([`again`]), and at last
+//! Whose Submission is next, [`turns`] says. What cannot be prepared for a reason of ours is tried again (`again`), and at last
 //! held, so that its sender hears of it.
 
 use std::sync::Arc;

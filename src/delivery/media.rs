@@ -6,9 +6,9 @@
 //!
 //! * until EXPIRY (seconds since 1970);
 //! * while its Attempt is open and the Job's last one;
-//! * until it was fetched whole, and [`AFTER`] that: some look at it, or fetch its first bytes, before they download it, or
+//! * until it was fetched whole, and `AFTER` that: some look at it, or fetch its first bytes, before they download it, or
 //!   hand the URL to a second machine of theirs. When the last byte was handed to the connection, that is noted on the Attempt.
-//!   At most [`AT_ONCE`] transfers of it run at once.
+//!   At most `AT_ONCE` transfers of it run at once.
 //!
 //! To everything else, and whatever is wrong, the answer is the same 404. The document streams out of the sealed spool,
 //! decrypted piece by piece; its last piece leaves only when the whole was proven to be what the Attempt noted. One range of bytes is answered

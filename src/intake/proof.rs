@@ -127,7 +127,7 @@ impl Intake {
         Err(unproven(from))
     }
 
-    /// Finds out from the mail itself who sent it. `draft` kept a copy of it ([`Draft::keep_copy`]), which is gone afterwards.
+    /// Finds out from the mail itself who sent it. `draft` kept a copy of it (`Draft::keep_copy`), which is gone afterwards.
     ///
     /// # Errors
     /// Where nothing in it proves that it is a sender's, for good; for now where the DNS does not answer.

@@ -1,8 +1,8 @@
 //! The container: the file that leaves, joined from what is sealed.
 //!
 //! The pages of a Submission's documents are sealed once, and all Jobs that send the same of them share that file. What differs
-//! between those Jobs is small and sealed for each: the [`Front`], with cover, text, page tree and catalog. A container is the
-//! two joined, in the one order that [`in_order`] knows. The front was written for exactly these pages: object numbers and places
+//! between those Jobs is small and sealed for each: the `Front`, with cover, text, page tree and catalog. A container is the
+//! two joined, in the one order that `in_order` knows. The front was written for exactly these pages: object numbers and places
 //! fit already, so joining copies bytes and decides nothing. The same two files give the same container each time.
 //!
 //! A packet that no other Job shares is sealed as the container it is; so is every packet that was made before pages were shared.
