@@ -106,6 +106,11 @@ fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
     }
     let (headline, subject) = match told.as_slice() {
         [] if kind == Kind::Command => (String::new(), "Fax".to_owned()),
+        // Each of them has come to wait for a person meanwhile, and a notice of its own says why.
+        [] if kind == Kind::Accepted => (
+            "Accepted. It waits for a person now, as another mail says.".to_owned(),
+            "Fax accepted".to_owned(),
+        ),
         [(job, said)] if kind == Kind::Accepted => (clean(&said.what), subject_of(job, "Fax accepted")),
         _ if kind == Kind::Accepted => {
             (format!("{} faxes were accepted.", told.len()), format!("{} faxes accepted", told.len()))
