@@ -3,27 +3,26 @@
 Both answer 250 only when the mail is on disk. The register of faxbridge is empty, so that every job ends held: nothing goes to a
 provider. But it opens every document and makes and seals its packet behind the sessions, on the same processors, where
 Postfix only queues. What it still has to prepare when the load ends is waited for before the next measurement, and its
-processor time is counted with it. A second client, Postfix's own smtp-source, is measured beside ours where it can do the same.
+processor time is counted with it.
 """
 
 import json
 import statistics
 import subprocess
 import sys
-import time
 
 from lib.bench import Certificate, note, spread, table
 from lib.daemon import Daemon
-from lib.inputs import TOKEN, mail, photo_pdf
+from lib.inputs import mail, photo_pdf
 from lib.postfix import Postfix
 
 RECIPIENT = "somebody@fax.bench.test"
 SESSIONS = [1, 20, 200]
 KEPT = 100
-# What a session is: name, arguments of our client; None is smtp-source.
+# What a session is: name, arguments of our client. Not Debian's smtp-source: it sends the same bytes each time, without a Message-ID,
+# and those are one mail.
 WAYS = {
     "off, one mail a session": [],
-    "off, one mail a session, smtp-source": None,
     "on, one mail a session": ["--tls"],
     f"on, up to {KEPT} mails a session": ["--tls", "--per-session", KEPT],
 }
@@ -33,10 +32,6 @@ def main(bench, options):
     count = 60 if options.quick else 600
     content = mail(photo_pdf(102_400))
     (bench.dir / "mail").write_bytes(content)
-    # smtp-source takes lines ended by LF, and cannot give each mail a Message-ID of its own.
-    plain = mail(photo_pdf(102_400), message_id=False)
-    (bench.dir / "plain").write_bytes(plain.replace(b"\r\n", b"\n"))
-    assert TOKEN not in plain
     certificate = Certificate(bench)
     servers = {"Postfix": Postfix(bench, certificate), "faxbridge": Daemon(bench, "faxbridge", certificate=certificate)}
     for server in servers.values():
@@ -73,11 +68,6 @@ def measure(bench, words, server, count, sessions):
 
 
 def send(bench, words, port, count, sessions):
-    if words is None:
-        began = time.perf_counter()
-        load = ["smtp-source", "-s", sessions, "-m", count, "-f", "sender@bench.test", "-t", RECIPIENT, "-F", bench.dir / "plain"]
-        subprocess.run([str(word) for word in [*load, f"127.0.0.1:{port}"]], check=True, env={"PATH": "/usr/sbin:/usr/bin"})
-        return {"rate": count / (time.perf_counter() - began), "accepted": count}
     load = [sys.executable, bench.lib / "load.py", *words, port, bench.dir / "mail", count, sessions, RECIPIENT]
     ran = subprocess.run([str(word) for word in load], check=True, stdout=subprocess.PIPE, text=True)
     result = json.loads(ran.stdout)
