@@ -58,7 +58,6 @@ pub struct Outbox {
     clock: SharedClock,
     wake: Arc<Notify>,
     /// Told what wants a person.
-    #[allow(dead_code, reason = "the relay's alarm follows")]
     alarms: Alarms,
     /// Told when a mail is ready to be sent.
     mails: Notify,
