@@ -25,7 +25,7 @@
 //! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`log`] (writes lines so that nobody waits for it),
 //! [`listener`] (a socket that outlives want, and that one configuration hands to the next), [`process`] (what keeps memory
 //! private), [`text`] (counts and sizes in sentences), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the
-//! only wiring).
+//! only wiring). [`simulator`] is the fax provider of the demo and the tests; only they import it.
 //!
 //! The nine promises this code keeps, each with a test that fails if it breaks, stand in `README.md`.
 
@@ -51,6 +51,7 @@ pub mod receipt;
 pub mod register;
 pub mod retention;
 pub mod routing;
+pub mod simulator;
 pub mod spool;
 pub mod store;
 pub mod text;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use faxbridge::delivery::simulator::server::Options;
+use faxbridge::simulator::server::Options;
 use sqlx::{Connection, Executor, SqliteConnection};
 use support::disk::SmallDisk;
 use support::smtp::{Refused, Session};

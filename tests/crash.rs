@@ -39,8 +39,8 @@ mod weather;
 
 use std::time::Duration;
 
-use faxbridge::delivery::simulator::server::Chaos;
 use faxbridge::job;
+use faxbridge::simulator::server::Chaos;
 use support::Stage;
 
 use load::{Clients, Submission};

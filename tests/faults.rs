@@ -25,10 +25,10 @@ mod vendors;
 use std::panic::AssertUnwindSafe;
 
 use faxbridge::alarm::Alarm;
-use faxbridge::delivery::simulator::server::Quirks;
 use faxbridge::job::state::Event;
 use faxbridge::job::{Cause, FaxNumber, JobState};
 use faxbridge::register::EntryState;
+use faxbridge::simulator::server::Quirks;
 use faxbridge::store::Condition;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;

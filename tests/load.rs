@@ -20,9 +20,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use faxbridge::clock::{Clock, SystemClock};
-use faxbridge::delivery::simulator::server::Fax;
 use faxbridge::delivery::simulator::wire::Standing;
 use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
+use faxbridge::simulator::server::Fax;
 use faxbridge::spool::{MasterKey, Spool, WrappedKey, hex};
 use faxbridge::store::{Document, JobFilter, NewJob, NewSubmission, PacketRow, SourceKeys, Verdict};
 use jiff::SignedDuration;

@@ -57,7 +57,7 @@ async fn stage() -> (Stage, Job) {
     let base =
         support::stage::BASE.replace("[webhook]\nlisten = \"127.0.0.1:0\"\n", &format!("[webhook]\n{TLS}"));
     assert!(base.contains("tls_key"), "the stage has another [webhook] than this story thinks");
-    let change = |options: &mut faxbridge::delivery::simulator::server::Options| {
+    let change = |options: &mut faxbridge::simulator::server::Options| {
         options.call_time = Duration::from_secs(3600);
     };
     let mut stage = Stage::with(&format!("{base}{CONFIG}"), change).await;

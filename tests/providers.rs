@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use faxbridge::clock::{Clock, SystemClock};
-use faxbridge::delivery::simulator::server::Options;
 use faxbridge::job::JobState;
 use faxbridge::register::QuietHours;
+use faxbridge::simulator::server::Options;
 use faxbridge::store::Job;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

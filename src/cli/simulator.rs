@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use faxbridge::config::secret::SecretRef;
-use faxbridge::delivery::simulator::server::{self, Chaos, Options};
-use faxbridge::delivery::simulator::telnyx_public_key;
 use faxbridge::job;
+use faxbridge::simulator::server::{self, Chaos, Options};
+use faxbridge::simulator::telnyx_public_key;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Misuse;

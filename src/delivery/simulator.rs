@@ -1,8 +1,7 @@
-//! The adapter for faxbridge's own simulator, and beside it the simulator: a fax provider of the demo and the tests.
+//! The adapter for faxbridge's own simulator (`crate::simulator`), and the words that travel between the two.
 //!
 //! The adapter is written as one for a stranger's API would be: it believes nothing that it cannot read. It is also the
-//! example to copy for the next provider. The simulator ([`server`]) speaks real HTTP, takes real uploads, signs its
-//! webhooks and misbehaves as scripted ([`script`]); it is never called by any other way than HTTP.
+//! example to copy for the next provider.
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -19,19 +18,8 @@ use crate::config;
 use crate::job::{Cause, Outcome, Report};
 use wire::{ErrorBody, ErrorView, FaxList, FaxView, Standing};
 
-mod book;
-mod face;
-mod fetch;
-mod line;
-mod office;
-mod print;
-pub mod script;
-pub mod server;
 pub mod signature;
-mod webhook;
 pub mod wire;
-
-pub use face::telnyx_public_key;
 
 /// The simulator's codes, in the bridge's words. What is not in here is `Cause::Unknown`.
 const CAUSES: &[(&str, Cause)] = &[
@@ -119,7 +107,7 @@ impl Provider for Simulator {
             fetches: false,
             signs_webhooks: self.webhook_key.is_some(),
             max_pages: None,
-            max_bytes: Some(server::DOCUMENT_AT_MOST),
+            max_bytes: Some(wire::DOCUMENT_AT_MOST),
         }
     }
 

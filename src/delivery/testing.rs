@@ -22,13 +22,13 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::http::Answer;
-use super::simulator::script;
-use super::simulator::server::{Fax, Options, Running, serve};
-use super::simulator::{signature, telnyx_public_key};
+use super::simulator::signature;
 use super::{Found, Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
 use crate::job::{Cause, FaxNumber, Report};
+use crate::simulator::server::{Fax, Options, Running, serve};
+use crate::simulator::{script, telnyx_public_key};
 
 /// Token and password of every account at the simulator.
 pub(super) const TOKEN: &str = "token-of-the-test";

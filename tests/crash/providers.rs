@@ -2,9 +2,9 @@
 
 use std::net::TcpListener;
 
-use faxbridge::delivery::simulator::server::{Face, Fax};
-use faxbridge::delivery::simulator::telnyx_public_key;
 use faxbridge::delivery::webhook::Hooks;
+use faxbridge::simulator::server::{Face, Fax};
+use faxbridge::simulator::telnyx_public_key;
 use faxbridge::spool::{MasterKey, Purpose};
 
 use super::Chance;

@@ -11,13 +11,13 @@ use faxbridge::config::Config;
 use faxbridge::daemon::build_providers;
 use faxbridge::delivery::circumstances::Circumstances;
 use faxbridge::delivery::media::{Host, Media};
-use faxbridge::delivery::simulator::server::{self as simulator, Quirks, Running};
-use faxbridge::delivery::simulator::telnyx_public_key;
 use faxbridge::delivery::webhook::{Desk, Hooks};
 use faxbridge::delivery::worker::{Providers, Worker};
 use faxbridge::job::state::{Event, step};
 use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
+use faxbridge::simulator::server::{self as simulator, Quirks, Running};
+use faxbridge::simulator::telnyx_public_key;
 use faxbridge::spool::{MasterKey, Purpose, Sealed, Spool, WrappedKey, hex};
 use faxbridge::store::{
     Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, SourceKeys, Store, Verdict,

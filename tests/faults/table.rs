@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use faxbridge::delivery::simulator::server::Quirks;
 use faxbridge::job::Cause;
+use faxbridge::simulator::server::Quirks;
 
 use super::proxy::{Fault, PAGE, Said};
 use super::vendors::Vendor;

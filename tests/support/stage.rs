@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::daemon::Addresses;
-use faxbridge::delivery::simulator::server::{self as simulator, Fax};
 use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
+use faxbridge::simulator::server::{self as simulator, Fax};
 use faxbridge::spool::{MasterKey, Spool, WrappedKey};
 use faxbridge::store::{AlarmRow, Job, JobFilter, Store, Submission, SubmissionFilter};
 use tempfile::TempDir;

@@ -46,7 +46,7 @@ pub(super) enum Promise {
 /// The name of the SFTP user.
 pub(super) const SFTP_USER: &str = "billing";
 
-/// The six. What happens to a number is decided by its last two digits (`faxbridge::delivery::simulator::script`).
+/// The six. What happens to a number is decided by its last two digits (`faxbridge::simulator::script`).
 pub(super) const CASES: [Case; 6] = [
     Case {
         n: 1,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use aws_lc_rs::digest::{SHA256, digest};
-use faxbridge::delivery::simulator::server::Fax;
 use faxbridge::delivery::simulator::wire::Standing;
 use faxbridge::job::{Hold, JobState};
 use faxbridge::receipt::signature;
+use faxbridge::simulator::server::Fax;
 use faxbridge::store::{Job, PacketRow};
 use serde_json::Value;
 

@@ -11,11 +11,11 @@ use futures_util::stream;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::delivery::simulator::script;
-use crate::delivery::simulator::server::Options;
 use crate::delivery::testing::{
     self, CALLER, REFERENCE, Slip, TOKEN, cause_of_class, end_word, now, pdf, receiver, send, word,
 };
+use crate::simulator::script;
+use crate::simulator::server::Options;
 
 fn keys(url: &str, timeout: Duration) -> String {
     format!(

@@ -8,10 +8,10 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::delivery::simulator::script;
 use crate::delivery::testing::{
     self, Arrived, REFERENCE, Slip, TOKEN, cause_of_class, end_word, hex_digest, now, pdf, word,
 };
+use crate::simulator::script;
 
 const TABLE: &str = include_str!("../../../fixtures/providers/signalwire.csv");
 

@@ -62,7 +62,7 @@ fn signed_bytes(seconds: i64, body: &[u8]) -> Vec<u8> {
 }
 
 /// Lower-case hex digits.
-pub(in crate::delivery) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
 
-use super::server::{Chaos, Fax, Options};
 use super::*;
 use crate::delivery::testing::{
     self, Arrived, KEY, REFERENCE, Slip, TOKEN, end_word, hex_digest, now, pdf, receiver, send, word,
 };
+use crate::simulator::script;
+use crate::simulator::server::{Chaos, Fax, Options};
 
 /// A simulator with the adapter of its own kind.
 struct Stage(testing::Stage);
@@ -334,7 +335,7 @@ async fn a_wrong_url_proves_nothing() {
 async fn a_document_that_is_too_large_is_refused_and_leaves_nothing() {
     let stage = Stage::set(|_| {}).await;
     let chunk = Bytes::from(vec![b'x'; 1 << 20]);
-    let chunks = server::DOCUMENT_AT_MOST / (1 << 20) + 1;
+    let chunks = wire::DOCUMENT_AT_MOST / (1 << 20) + 1;
     let slip = Slip { bytes: chunks << 20, ..Slip::new("+12125550100", REFERENCE, b"") };
     let order = slip.order(stream::iter(0..chunks).map(move |_| Ok(chunk.clone())));
     assert_eq!(word(&stage.adapter.submit(order).await), "refused document_refused");

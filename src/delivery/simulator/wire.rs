@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Largest document the simulator takes.
+pub const DOCUMENT_AT_MOST: u64 = 100 << 20;
+
 /// How a fax stands, in the simulator's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

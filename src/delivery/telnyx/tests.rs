@@ -16,12 +16,12 @@ use tokio::net::TcpListener;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::delivery::simulator::script;
-use crate::delivery::simulator::server::Options;
 use crate::delivery::testing::{
     self, CALLER, KEY, REFERENCE, Slip, TOKEN, cause_of_class, end_word, now, pdf, word,
 };
 use crate::job::{Outcome, Report};
+use crate::simulator::script;
+use crate::simulator::server::Options;
 
 fn keys(url: &str, timeout: Duration) -> String {
     format!(

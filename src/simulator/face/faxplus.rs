@@ -30,13 +30,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Face, Message, disturbed, is_right};
-use crate::delivery::simulator::book::Fax;
-use crate::delivery::simulator::line::Cut;
-use crate::delivery::simulator::office::{Office, Submitted, Took};
-use crate::delivery::simulator::print::Incoming;
-use crate::delivery::simulator::script::Answer;
-use crate::delivery::simulator::server::{DOCUMENT_AT_MOST, drain};
+use crate::delivery::simulator::wire::DOCUMENT_AT_MOST;
 use crate::job::FaxNumber;
+use crate::simulator::book::Fax;
+use crate::simulator::line::Cut;
+use crate::simulator::office::{Office, Submitted, Took};
+use crate::simulator::print::Incoming;
+use crate::simulator::script::Answer;
+use crate::simulator::server::drain;
 use archive::{delete_fax, list_faxes, list_outbox, show_fax, show_outbox, status_of, take_out, time};
 
 mod archive;

@@ -33,11 +33,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 
 use super::{Face, Message, disturbed, is_right};
-use crate::delivery::simulator::book::{Cancel, Fax};
-use crate::delivery::simulator::line::Cut;
-use crate::delivery::simulator::office::{Office, Submitted, Took};
-use crate::delivery::simulator::script::Answer;
 use crate::delivery::simulator::wire::Standing;
+use crate::simulator::book::{Cancel, Fax};
+use crate::simulator::line::Cut;
+use crate::simulator::office::{Office, Submitted, Took};
+use crate::simulator::script::Answer;
 
 /// Largest request. It is held in memory whole.
 const BODY_AT_MOST: usize = 64 << 20;
@@ -219,7 +219,7 @@ async fn queue(office: &Arc<Office>, line: &Cut, fields: &Fields) -> Response {
 async fn store(
     office: &Office,
     content: &[u8],
-) -> std::io::Result<(String, crate::delivery::simulator::print::Incoming, String)> {
+) -> std::io::Result<(String, crate::simulator::print::Incoming, String)> {
     let id = office.next_id()?;
     let mut document = office.records.receive(&id).await?;
     document.write(content).await?;

@@ -33,13 +33,13 @@ use serde_json::{Value, json};
 
 use super::form::Question;
 use super::{Face, Message, disturbed, is_right, telnyx};
-use crate::delivery::simulator::book::{Cancel, Fax};
-use crate::delivery::simulator::line::Cut;
-use crate::delivery::simulator::office::{Office, Submitted, Took};
-use crate::delivery::simulator::script::Answer;
-use crate::delivery::simulator::server::drain;
 use crate::delivery::simulator::wire::Standing;
 use crate::job::FaxNumber;
+use crate::simulator::book::{Cancel, Fax};
+use crate::simulator::line::Cut;
+use crate::simulator::office::{Office, Submitted, Took};
+use crate::simulator::script::Answer;
+use crate::simulator::server::drain;
 
 /// The encoding of every request and callback.
 const FORM: &str = "application/x-www-form-urlencoded";

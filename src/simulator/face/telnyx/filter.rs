@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::Fault;
-use crate::delivery::simulator::book::Fax;
+use crate::simulator::book::Fax;
 
 /// Faxes on a page, unless the question says otherwise.
 const PAGE: usize = 20;

@@ -30,13 +30,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Face, Message, disturbed, is_right};
-use crate::delivery::simulator::book::{Cancel, Fax};
-use crate::delivery::simulator::line::Cut;
-use crate::delivery::simulator::office::{Office, Submitted, Took};
-use crate::delivery::simulator::script::Answer;
-use crate::delivery::simulator::server::drain;
 use crate::delivery::simulator::wire::Standing;
 use crate::job;
+use crate::simulator::book::{Cancel, Fax};
+use crate::simulator::line::Cut;
+use crate::simulator::office::{Office, Submitted, Took};
+use crate::simulator::script::Answer;
+use crate::simulator::server::drain;
 
 mod query;
 #[cfg(test)]

@@ -8,8 +8,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::{destination, wrong};
-use crate::delivery::simulator::book::Fax;
 use crate::job::FaxNumber;
+use crate::simulator::book::Fax;
 
 /// Faxes in an answer, unless the question says otherwise.
 const LIMIT: usize = 25;

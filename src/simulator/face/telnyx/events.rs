@@ -12,9 +12,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::{failure, status, uuid};
-use crate::delivery::simulator::book::Fax;
-use crate::delivery::simulator::face::Message;
 use crate::delivery::simulator::wire::Standing;
+use crate::simulator::book::Fax;
+use crate::simulator::face::Message;
 
 /// The public key (base64) under which the Telnyx face of a simulator with that webhook key signs: the `webhook_key` of the
 /// provider's section.
@@ -30,7 +30,7 @@ fn pair(webhook_key: &[u8]) -> Option<Ed25519KeyPair> {
 }
 
 /// The webhook that reports how `fax` ended.
-pub(in crate::delivery::simulator::face) fn message(
+pub(in crate::simulator::face) fn message(
     fax: &Fax,
     url: &str,
     key: &[u8],
@@ -41,7 +41,7 @@ pub(in crate::delivery::simulator::face) fn message(
 }
 
 /// The webhooks that report how `fax` stands on its way.
-pub(in crate::delivery::simulator::face) fn progress(fax: &Fax, key: &[u8], now: Timestamp) -> Vec<Message> {
+pub(in crate::simulator::face) fn progress(fax: &Fax, key: &[u8], now: Timestamp) -> Vec<Message> {
     let events: &[&str] = match fax.status {
         Standing::Queued => &["fax.queued"],
         Standing::Sending => &["fax.media.processed", "fax.sending.started"],

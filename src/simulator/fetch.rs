@@ -6,7 +6,7 @@ use axum::http::header::{CONTENT_LENGTH, RANGE};
 
 use super::book::Fax;
 use super::office::Office;
-use super::wire::CallResult;
+use crate::delivery::simulator::wire::CallResult;
 
 /// Largest document that is fetched; Telnyx' limit.
 const FETCHED_AT_MOST: u64 = 50_000_000;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::delivery::simulator::server::{Options, Running, serve};
+use crate::simulator::server::{Options, Running, serve};
 
 const TOKEN: &str = "token";
 

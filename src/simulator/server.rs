@@ -52,12 +52,9 @@ use super::office::{Office, Submitted, Took};
 use super::print::{Incoming, Records};
 use super::script::{self, Answer};
 use super::webhook::Reporter;
-use super::wire::{ErrorBody, ErrorView, FaxList};
 use crate::clock::{SharedClock, SystemClock};
+use crate::delivery::simulator::wire::{DOCUMENT_AT_MOST, ErrorBody, ErrorView, FaxList};
 use crate::job::{self, FaxNumber};
-
-/// Largest document the simulator takes.
-pub const DOCUMENT_AT_MOST: u64 = 100 << 20;
 
 /// Largest value of any other field.
 const FIELD_AT_MOST: usize = 2048;

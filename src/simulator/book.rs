@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::face::Face;
 use super::script::{Plan, Quirks};
-use super::wire::{CallResult, FaxView, Standing};
+use crate::delivery::simulator::wire::{CallResult, FaxView, Standing};
 
 /// Details of faxes that are shown without what is optional, and without the reason of a failure.
 const BARE: &str = "-bare";

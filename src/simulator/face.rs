@@ -20,7 +20,7 @@ use super::book::Fax;
 use super::line::Cut;
 use super::office::Office;
 use super::script::Answer;
-use super::{signature, wire};
+use crate::delivery::simulator::{signature, wire};
 
 mod faxplus;
 mod form;

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{error, not_there};
-use crate::delivery::simulator::book::{Cancel, Fax};
-use crate::delivery::simulator::face::Face;
-use crate::delivery::simulator::office::Office;
 use crate::delivery::simulator::wire::Standing;
+use crate::simulator::book::{Cancel, Fax};
+use crate::simulator::face::Face;
+use crate::simulator::office::Office;
 
 /// How times are written, always in UTC.
 const TIME: &str = "%Y-%m-%d %H:%M:%S";

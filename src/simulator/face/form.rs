@@ -14,10 +14,11 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
 use super::is_right;
-use crate::delivery::simulator::office::Office;
-use crate::delivery::simulator::print::Incoming;
-use crate::delivery::simulator::server::{DOCUMENT_AT_MOST, drain};
+use crate::delivery::simulator::wire::DOCUMENT_AT_MOST;
 use crate::job::FaxNumber;
+use crate::simulator::office::Office;
+use crate::simulator::print::Incoming;
+use crate::simulator::server::drain;
 
 /// Largest value of a field.
 const FIELD_AT_MOST: usize = 2048;

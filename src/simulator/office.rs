@@ -14,7 +14,7 @@ use super::print::{Incoming, Records};
 use super::script::{self, Answer, Call, Plan, Reports};
 use super::server::Options;
 use super::webhook::Reporter;
-use super::wire::{CallResult, Standing};
+use crate::delivery::simulator::wire::{CallResult, Standing};
 use crate::job;
 
 /// The far end's identity on every call that got through.
