@@ -21,11 +21,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::addressing::message::own_words;
 use crate::config::{Config, Proof};
 use crate::intake::writes_from;
 use crate::job::{JobId, SubmissionId, word_type};
 use crate::packet::Contents;
-use crate::packet::message::own_words;
 use crate::receipt::reply::{Replies, Reply};
 use crate::spool::Spool;
 use crate::store::{Job, JobFilter, Store, StoreError, Submission};

@@ -16,13 +16,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::addressing::Automatic;
 use crate::addressing::readers::at_rcpt;
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::commands;
 use crate::config::{Config, NamePattern, Network, Proof, Sender, SenderKind};
 use crate::job::{self, SubmissionId};
-use crate::packet::Automatic;
 use crate::receipt::reply::{Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{Purpose, Reservation, SealKey, Sealed, SealedAddress, Spool, WrappedKey, Writer};
@@ -41,7 +41,6 @@ pub mod sftp;
 pub mod smtp;
 mod source_keys;
 pub(crate) mod tail;
-pub(crate) mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

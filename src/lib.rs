@@ -54,4 +54,5 @@ pub mod routing;
 pub mod simulator;
 pub mod spool;
 pub mod store;
+pub(crate) mod tally;
 pub mod text;

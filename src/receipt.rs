@@ -39,7 +39,7 @@ mod words;
 pub use mail::{Mail, Post};
 pub use relay::Relay;
 pub use signature::SigningKey;
-pub use words::{cause_words, hold_sentence, number_words};
+pub use words::{cause_words, hold_sentence};
 
 /// Everything that a receipt may tell about a Submission.
 #[derive(Debug, Clone, PartialEq, Eq)]

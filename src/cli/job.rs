@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use faxbridge::intake::SubmissionFacts;
+use faxbridge::job::number_words;
 use faxbridge::job::{Hold, JobId, JobState, SubmissionId};
 use faxbridge::prepare::JobFacts;
-use faxbridge::receipt::{hold_sentence, number_words};
+use faxbridge::receipt::hold_sentence;
 use faxbridge::spool::{SealKey, WrappedKey};
 use faxbridge::store::{Job, JobFilter, Submission};
 use jiff::Timestamp;

@@ -15,7 +15,7 @@ use faxbridge::cover::{self, Fonts};
 use faxbridge::intake::proof::unproven;
 use faxbridge::intake::writes_from;
 use faxbridge::job::{self, JobId, Priority};
-use faxbridge::packet::{self, Bench, Contents, Made, Selection, Workshop, WorkshopLimits};
+use faxbridge::packet::{self, Bench, Contents, Made, Workshop, WorkshopLimits};
 use faxbridge::prepare::front::Front;
 use faxbridge::prepare::packet_rules;
 use faxbridge::prepare::plan::{Plan, PlannedJob, Planner, Request};
@@ -27,6 +27,7 @@ use tokio::io::AsyncReadExt;
 
 use super::listing::{print, say};
 use super::{ConfigFile, Misuse, load, look_at_store};
+use faxbridge::addressing::Selection;
 use input::Input;
 use shape::{Shown, ShownJob, ShownPacket, ShownPart, Verdict};
 

@@ -1,9 +1,10 @@
 use jiff::SignedDuration;
 
 use super::*;
+use crate::addressing::MailFacts;
 use crate::job::state::{Context, Event, step};
 use crate::job::{FaxNumber, Hold, JobState};
-use crate::packet::{MailFacts, Part, PartKind};
+use crate::packet::{Part, PartKind};
 use crate::register::{Entry, EntryState};
 use crate::spool::{MasterKey, Spool};
 use crate::store::{Document, NewJob, NewSubmission, SourceKeys, Verdict};

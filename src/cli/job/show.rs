@@ -1,8 +1,8 @@
 //! `faxbridge job show`: all that a clerk needs to know about a job.
 
+use faxbridge::job::number_words;
 use faxbridge::job::{Id, JobId, JobState, Priority, SubmissionId};
 use faxbridge::prepare::JobFacts;
-use faxbridge::receipt::number_words;
 use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, ProviderCopy, Submission, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};

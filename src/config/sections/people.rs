@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::addressing::readers::Reader;
 use crate::config::NamePattern;
 use crate::config::secret::SecretRef;
 
@@ -126,20 +127,4 @@ impl Proof {
             Proof::Mailbox => "the mail lay in its own mailbox",
         }
     }
-}
-
-/// Another system's way to write options and numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reader {
-    /// eFax: options in the address, tags in front of the text.
-    Efax,
-    /// RightFax: embedded codes, `/fax=.../` addresses.
-    Rightfax,
-    /// InterFAX: switches at the end of the subject.
-    Interfax,
-    /// HylaFAX: `X-FAX-` header fields, `name@number.fax` addresses.
-    Hylafax,
-    /// T.37: `FAX=` addresses (RFC 3191, RFC 3192).
-    T37,
 }
