@@ -1,7 +1,7 @@
 //! Commands by reply: a receipt or notice is answered with `release`, `cancel` or `status`.
 //!
 //! Such a mail is a Submission like any other: proven, durable before its 250, known again when it comes twice. What tells it
-//! apart is its address, which carries a token ([`crate::receipt::reply`]). Here it is carried out instead of faxed, under
+//! apart is its address, which carries a token ([`crate::replies`]). Here it is carried out instead of faxed, under
 //! these rules:
 //!
 //! - the token names the Submission that is meant, and gives no right. The mail must be the same sender's (of the
@@ -23,10 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::addressing::message::own_words;
 use crate::config::{Config, Proof};
-use crate::intake::writes_from;
 use crate::job::{JobId, SubmissionId, word_type};
 use crate::packet::Contents;
-use crate::receipt::reply::{Replies, Reply};
+use crate::replies::{EXPIRED, Replies, Reply, UNKNOWN};
 use crate::spool::Spool;
 use crate::store::{Job, JobFilter, Store, StoreError, Submission};
 
@@ -212,7 +211,7 @@ impl Desk {
         let sender = self.config.sender.iter().find(|sender| sender.name == target.sender);
         let his = |address: &str| {
             target.answer_mark.as_ref().is_some_and(|mark| *mark == self.spool.address_mark(address))
-                || sender.is_some_and(|sender| writes_from(sender, address))
+                || sender.is_some_and(|sender| sender.writes_from(address))
         };
         let from = letter.contents.mail.as_ref().and_then(|mail| mail.from_address.as_deref());
         // What was proven by the mail itself is its From; there the envelope is what a mail system made of it.
@@ -220,12 +219,6 @@ impl Desk {
         from.is_some_and(his) && (!by_envelope || letter.envelope_from.is_some_and(his))
     }
 }
-
-/// For an address that was good once.
-pub const EXPIRED: &str =
-    "The time in which that receipt could be answered is over. Ask whoever runs the fax bridge.";
-/// For an address that was never given out.
-pub const UNKNOWN: &str = "That is no address at which a receipt can be answered; answer the receipt itself.";
 
 /// What can be written, for these Jobs.
 fn how(jobs: &[Job]) -> String {

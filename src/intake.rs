@@ -20,10 +20,9 @@ use crate::addressing::Automatic;
 use crate::addressing::readers::at_rcpt;
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
-use crate::commands;
 use crate::config::{Config, NamePattern, Network, Proof, Sender, SenderKind};
 use crate::job::{self, SubmissionId};
-use crate::receipt::reply::{Replies, Reply};
+use crate::replies::{self, Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::{Purpose, Reservation, SealKey, Sealed, SealedAddress, Spool, WrappedKey, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
@@ -537,8 +536,8 @@ impl Intake {
         match self.inner.replies.as_ref()?.read(to, self.inner.clock.now()) {
             Reply::Elsewhere => None,
             Reply::To(_) => Some(Ok(())),
-            Reply::Expired => Some(Err(Refusal::permanent("5.7.1", commands::EXPIRED))),
-            Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", commands::UNKNOWN))),
+            Reply::Expired => Some(Err(Refusal::permanent("5.7.1", replies::EXPIRED))),
+            Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", replies::UNKNOWN))),
         }
     }
 
@@ -691,14 +690,4 @@ pub fn not_faxed(sender: Option<&Sender>, automatic: &Automatic) -> Option<Strin
 
 fn not_faxed_here(to: &str) -> Refusal {
     Refusal::permanent("5.1.1", format!("{to} is not an address that is faxed here."))
-}
-
-/// Whether `from` is one of the sender's addresses or in one of its domains.
-#[must_use]
-pub fn writes_from(sender: &Sender, from: &str) -> bool {
-    let domain = from.rsplit_once('@').map(|(_, domain)| domain);
-    sender.addresses.iter().any(|allowed| match allowed.strip_prefix('@') {
-        Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
-        None => allowed.eq_ignore_ascii_case(from),
-    })
 }

@@ -30,7 +30,6 @@ pub mod mail;
 pub mod outbox;
 mod record;
 pub mod relay;
-pub mod reply;
 pub mod result;
 pub mod signature;
 mod text;

@@ -4,7 +4,7 @@
 
 use faxbridge::config::Config;
 use faxbridge::job::SubmissionId;
-use faxbridge::receipt::reply::Replies;
+use faxbridge::replies::Replies;
 use faxbridge::spool::{MasterKey, Spool};
 use faxbridge::store::Verdict;
 use jiff::{SignedDuration, Timestamp};

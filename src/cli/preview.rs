@@ -13,7 +13,6 @@ use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::{Config, Proof, Sender};
 use faxbridge::cover::{self, Fonts};
 use faxbridge::intake::proof::unproven;
-use faxbridge::intake::writes_from;
 use faxbridge::job::{self, JobId, Priority};
 use faxbridge::packet::{self, Bench, Contents, Made, Workshop, WorkshopLimits};
 use faxbridge::prepare::front::Front;
@@ -207,7 +206,7 @@ impl Desk {
         let mut notes = Vec::new();
         let sender = from
             .as_deref()
-            .and_then(|from| self.config.sender.iter().find(|sender| writes_from(sender, from)));
+            .and_then(|from| self.config.sender.iter().find(|sender| sender.writes_from(from)));
         if sender.is_none() {
             let who = from.as_deref().unwrap_or("nobody");
             let said = at_the_door(who);
@@ -255,7 +254,7 @@ impl Desk {
                 senders.iter().find(|sender| Some(&sender.name) == wanted)
             }
             _ => from.as_deref().and_then(|from| {
-                senders.iter().find(|sender| writes_from(sender, from) || sender.name == from)
+                senders.iter().find(|sender| sender.writes_from(from) || sender.name == from)
             }),
         };
         let mut notes = Vec::new();

@@ -213,7 +213,7 @@ fn folders(config: &Config, begins: bool, faults: &mut Faults<'_>) {
                 format_args!("{shown} cannot be watched: {error}; make it, writable by the daemon's user"),
             ),
         }
-        match intake::folder::trusted_by(&section.path, daemon) {
+        match crate::shared_folder::trusted_by(&section.path, daemon) {
             Err(error) if !error.is_missing() => faults.add(&key, error),
             _ => {}
         }

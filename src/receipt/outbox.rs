@@ -21,16 +21,16 @@ use super::account::{AccountError, Accounts};
 use super::dkim::Dkim;
 use super::dsn::Silence;
 use super::relay::{CONNECTIONS, Login, TokenMap};
-use super::reply::Replies;
 use super::{Account, FileAccount, Kind, Post, Relay, SigningKey, Verdict, compose};
 use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
 use crate::commands::Outcome;
 use crate::config::Config;
 use crate::crash::reached;
-use crate::intake::folder::{self, FileThread};
 use crate::intake::{FileNote, ResultFile};
 use crate::job::SubmissionId;
+use crate::replies::Replies;
+use crate::shared_folder::{self, FileThread};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{NewResult, OutboxRow, Queue, Store, StoreError};
 
@@ -320,7 +320,7 @@ impl Outbox {
         }
         reached("receipt.sending");
         let (path, Parcel { name, bytes }) = (section.path.clone(), parcel);
-        let written = thread.run(move || folder::write_result(&path, &name, &bytes));
+        let written = thread.run(move || shared_folder::write_result(&path, &name, &bytes));
         let ending = async {
             let _ = shutdown.wait_for(|stop| *stop).await;
             tokio::time::sleep(GRACE).await;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::config::Loaded;
 use faxbridge::cover::Fonts;
-use faxbridge::intake;
+use faxbridge::{intake, shared_folder};
 use faxbridge::spool::{MasterKey, Spool};
 use faxbridge::store::{Store, StoreError, file_in};
 use faxbridge::text::Bytes;
@@ -218,7 +218,7 @@ pub(super) fn folders(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resul
                 continue;
             }
         }
-        if let Err(error) = intake::folder::trusted_by(path, daemon) {
+        if let Err(error) = shared_folder::trusted_by(path, daemon) {
             findings.at(&fault(error.to_string()))?;
         } else if may_write(path) {
             findings.ok(format_args!("the folder {shown} can be watched"))?;

@@ -82,6 +82,16 @@ impl Sender {
             None => !matches!(proof, Proof::Dmarc | Proof::Upstream),
         }
     }
+
+    /// Whether `from` is one of the sender's addresses or in one of its domains.
+    #[must_use]
+    pub fn writes_from(&self, from: &str) -> bool {
+        let domain = from.rsplit_once('@').map(|(_, domain)| domain);
+        self.addresses.iter().any(|allowed| match allowed.strip_prefix('@') {
+            Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
+            None => allowed.eq_ignore_ascii_case(from),
+        })
+    }
 }
 
 /// Who writes a sender's mail.

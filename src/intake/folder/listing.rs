@@ -7,10 +7,8 @@ use std::io::{self, Read};
 use aws_lc_rs::digest;
 
 use super::claim::REFUSED;
-use super::dir::Dir;
 use super::evidence::{Look, Print};
-use super::results::RESULTS;
-use crate::intake::sftp::names;
+use crate::shared_folder::{Dir, RESULTS, names};
 use crate::spool::hex;
 
 /// Bytes read at a time.

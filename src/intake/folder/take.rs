@@ -10,13 +10,12 @@ use tokio::time::Instant;
 
 use super::claim::{Claim, Claimed};
 use super::content::{self, Content};
-use super::dir::Facts;
 use super::evidence::{Odd, Print};
 use super::listing::read;
 use super::{Folder, failed};
 use crate::crash;
-use crate::intake::sftp::names;
 use crate::intake::{Accepted, Arrival, Refusal, Source, too_large};
+use crate::shared_folder::{Facts, names};
 use crate::spool::hex;
 
 /// What became of a claimed file.

@@ -27,7 +27,6 @@ use russh_sftp::protocol::{
 };
 
 use super::keeper::{self, Keeper, Refused};
-use super::names::{self, BadName, Place};
 use super::refusals::{Reason, Refusals, User};
 use super::shares::{Room, Writing};
 use super::shelf::{Lying, Owed, Presence, Shelves, Temporary};
@@ -35,6 +34,7 @@ use super::upload::{Mode, Upload, Whole, sentence};
 use crate::crash;
 use crate::intake::resting::NotAccepted;
 use crate::intake::{Draft, Drop as Dropped, Intake, ResultFile, SftpUser};
+use crate::shared_folder::names::{self, BadName, Place};
 
 /// Files and listings a channel may have open at once.
 const HANDLES: usize = 64;

@@ -14,17 +14,23 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::Config;
+use crate::config::{Config, Receipt};
 use crate::job::SubmissionId;
 use crate::spool::{Marker, Purpose, Spool};
 
-/// The longest NAME: with `+` and a token it fills a local part.
-pub const LONGEST_NAME: usize = 64 - 1 - TOKEN;
 const SUBMISSION: usize = 16;
 const HOUR: usize = 4;
 const TOKEN: usize = SUBMISSION + HOUR + 20;
+// The longest NAME, `+` and a token fill a local part.
+const _: () = assert!(Receipt::LONGEST_REPLY_NAME + 1 + TOKEN == 64);
 /// As in [`crate::job::Id`].
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// For an address that was good once.
+pub const EXPIRED: &str =
+    "The time in which that receipt could be answered is over. Ask whoever runs the fax bridge.";
+/// For an address that was never given out.
+pub const UNKNOWN: &str = "That is no address at which a receipt can be answered; answer the receipt itself.";
 
 /// Makes and reads such addresses.
 #[derive(Debug, Clone)]
@@ -140,7 +146,7 @@ mod tests {
         let address = replies(7).address(id(), made);
         assert!(address.starts_with("reply+06d0s8mk2c0000a1"), "{address}");
         let local = address.split('@').next().unwrap();
-        assert!(local.len() <= 5 + 64 - LONGEST_NAME, "{local}");
+        assert!(local.len() <= 5 + 64 - Receipt::LONGEST_REPLY_NAME, "{local}");
         assert_eq!(address, replies(7).address(id(), at("2026-11-22T14:59:59Z")), "the same within an hour");
         let table = [
             ("2026-11-22T14:22:10Z", Reply::To(id())),
