@@ -19,13 +19,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::addressing::message::own_words;
 use crate::config::{Config, Proof};
-use crate::job::{JobId, SubmissionId, word_type};
+use crate::job::{JobId, SubmissionId};
 use crate::packet::Contents;
 use crate::replies::{EXPIRED, Replies, Reply, UNKNOWN};
+use crate::sealed::{Carried, Outcome};
 use crate::spool::Spool;
 use crate::store::{Job, JobFilter, Store, StoreError, Submission};
 
@@ -41,29 +41,6 @@ pub use read::{Command, Word, read};
 const MOST_JOBS: u32 = 10_000;
 /// Jobs that an answer tells of one by one; the others are counted.
 const TOLD: usize = 20;
-
-word_type!(
-    /// What came of a command.
-    Outcome {
-        /// Something changed as it said.
-        Done = "done",
-        /// It asked, and is told.
-        Told = "told",
-        /// Nothing changed.
-        NotDone = "not_done",
-    }
-);
-
-/// What a command came to: kept sealed with the Submission that it came as, for its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carried {
-    /// The Submission it was about; `None` where its sender may not hear of that one.
-    pub about: Option<SubmissionId>,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// The same in sentences for the sender.
-    pub sentence: String,
-}
 
 /// Why a command could not be carried out now; it is begun again.
 #[derive(Debug, thiserror::Error)]

@@ -52,6 +52,7 @@ pub mod register;
 pub mod replies;
 pub mod retention;
 pub mod routing;
+pub mod sealed;
 pub mod shared_folder;
 pub mod simulator;
 pub mod spool;

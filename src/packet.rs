@@ -14,6 +14,7 @@
 //! Sentences in here are for the sender of the document and name his files; they never go to a log.
 
 use crate::addressing::MailFacts;
+use crate::sealed::Part;
 use serde::{Deserialize, Serialize};
 
 mod anew;
@@ -112,64 +113,6 @@ pub struct Contents {
     /// `hold` only says that there is nothing to fax: a mail whose text becomes pages ([`Front::body`]) can be made all the same.
     #[serde(default)]
     pub nothing: bool,
-}
-
-/// One part of a mail, or the file itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// Its file name without any path, at most 120 characters; for a part without one, what it is in plain words.
-    pub name: String,
-    /// What it really is, by its content first.
-    pub kind: PartKind,
-    /// What the mail says it is, as `application/pdf`.
-    pub media_type: String,
-    /// SHA-256 of the decoded bytes, in hexadecimal digits.
-    pub sha256: String,
-    /// How many decoded bytes.
-    pub bytes: u64,
-    /// First and last page among the packet's pages, from 1, cover not counted, before any selection.
-    pub pages: Option<(u32, u32)>,
-    /// Why no page is made of it, where nothing is lost by that.
-    pub left_out: Option<String>,
-    /// Why it holds the packet.
-    pub holds: Option<String>,
-    /// [`Contents::text`] came from this part; from more than one where the text lies around the documents. Where the
-    /// text is faxed as pages, those ([`Made::body`]) are the pages of these parts.
-    #[serde(default)]
-    pub body: bool,
-}
-
-/// What a part is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PartKind {
-    /// A PDF document.
-    Pdf,
-    /// Plain text.
-    Text,
-    /// HTML.
-    Html,
-    /// A picture.
-    Image,
-    /// A mail within the mail.
-    Mail,
-    /// Anything else.
-    Other,
-}
-
-impl PartKind {
-    /// Its word, as in `preview`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            PartKind::Pdf => "pdf",
-            PartKind::Text => "text",
-            PartKind::Html => "html",
-            PartKind::Image => "image",
-            PartKind::Mail => "mail",
-            PartKind::Other => "other",
-        }
-    }
 }
 
 /// What stands before the documents in a packet: PDFs that were drawn here.

@@ -14,12 +14,10 @@
 //! - no document, no subject, no patient's name and no file name is in it, because a receipt travels and is kept. Only the result
 //!   file, which lies beside the drop and goes nowhere, names the file it speaks of, with its digest.
 
-use jiff::Timestamp;
-
-use crate::commands::Outcome;
-use crate::intake::Dsn;
 use crate::job::{Cause, FaxNumber, JobId, JobState, Sent, SubmissionId};
+use crate::sealed::{Dsn, Outcome};
 use crate::store::{CancelWish, ProviderCopy};
+use jiff::Timestamp;
 
 pub mod account;
 pub mod dkim;

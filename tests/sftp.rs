@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::config::Config;
-use faxbridge::intake::{Intake, ResultFile, SubmissionFacts, sftp};
+use faxbridge::intake::{Intake, sftp};
 use faxbridge::routing::Rules;
+use faxbridge::sealed::{ResultFile, SubmissionFacts};
 use faxbridge::spool::{MasterKey, Spool, WrappedKey};
 use faxbridge::store::{NewResult, Store, SubmissionFilter};
 use tempfile::TempDir;

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::number_words;
 use faxbridge::job::{Hold, JobId, JobState, SubmissionId};
-use faxbridge::prepare::JobFacts;
 use faxbridge::receipt::hold_sentence;
 use faxbridge::spool::{SealKey, WrappedKey};
 use faxbridge::store::{Job, JobFilter, Submission};
@@ -15,6 +13,7 @@ use serde_json::json;
 
 use super::listing::{Table, Times, print, say};
 use super::{Bridge, ConfigFile, Misuse};
+use faxbridge::sealed::{JobFacts, SubmissionFacts};
 use words::state_words;
 
 mod change;

@@ -27,6 +27,7 @@ use tokio::io::AsyncReadExt;
 use super::listing::{print, say};
 use super::{ConfigFile, Misuse, load, look_at_store};
 use faxbridge::addressing::Selection;
+use faxbridge::sealed::Part;
 use input::Input;
 use shape::{Shown, ShownJob, ShownPacket, ShownPart, Verdict};
 
@@ -519,7 +520,7 @@ fn chunks(file: tokio::fs::File) -> impl stream::Stream<Item = Result<Bytes, std
 
 /// Every part, with its pages in the final PDF or why there are none.
 fn parts(contents: &Contents, made: Option<&Made>) -> Vec<ShownPart> {
-    let shown = |(place, part): (usize, &packet::Part)| {
+    let shown = |(place, part): (usize, &Part)| {
         let body = || made.and_then(|made| made.body).filter(|_| part.body);
         let pages = made.and_then(|made| made.parts.get(place).copied().flatten()).or_else(body);
         let left_out = match (pages, &part.left_out, &part.holds) {

@@ -4,8 +4,8 @@ use super::*;
 use crate::addressing::MailFacts;
 use crate::job::state::{Context, Event, step};
 use crate::job::{FaxNumber, Hold, JobState};
-use crate::packet::{Part, PartKind};
 use crate::register::{Entry, EntryState};
+use crate::sealed::{Part, PartKind};
 use crate::spool::{MasterKey, Spool};
 use crate::store::{Document, NewJob, NewSubmission, SourceKeys, Verdict};
 

@@ -2,8 +2,7 @@
 //!
 //! A migration of the schema cannot do it: only the process knows the key. What cannot be changed stays: receipts are signed as
 //! they were made, and the ledger is a chain.
-
-use crate::intake::SubmissionFacts;
+use crate::sealed::SubmissionFacts;
 use crate::spool::{Purpose, Spool, SpoolError, WrappedKey};
 use crate::store::{Former, Store, StoreError};
 

@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_known_goes_with_its_recipients_and_their_wishes() {
-        use crate::intake::{Dsn, DsnRecipient};
+        use crate::sealed::{Dsn, DsnRecipient};
         let wish = |to: &str| DsnRecipient {
             to: to.into(),
             original: None,

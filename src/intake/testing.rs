@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{Intake, ResultFile, Source, SubmissionFacts};
+use super::{Intake, Source};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::routing::Rules;
+use crate::sealed::{ResultFile, SubmissionFacts};
 use crate::spool::{MasterKey, Spool, WrappedKey};
 use crate::store::NewResult;
 use crate::store::{Store, SubmissionFilter};

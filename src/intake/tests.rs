@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 
 use super::testing::Rig;
-use super::{Accepted, Arrival, Source, SubmissionFacts};
+use super::{Accepted, Arrival, Source};
+use crate::sealed::SubmissionFacts;
 use crate::spool::WrappedKey;
 use crate::store::SubmissionFilter;
 

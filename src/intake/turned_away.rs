@@ -6,8 +6,9 @@
 
 use jiff::Timestamp;
 
-use super::{Arrival, FileNote, Intake, Refusal, Source, SubmissionFacts, source_keys};
+use super::{Arrival, Intake, Refusal, Source, source_keys};
 use crate::job::{self, SubmissionId};
+use crate::sealed::{FileNote, SubmissionFacts};
 use crate::spool::Purpose;
 use crate::store::{Again, RefusedAtOnce};
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::opened::Opened;
 use super::samples::{attached, base64_lines, document, mail, page, pdf, png, saved, saved_modern, says};
 use super::*;
+use crate::sealed::PartKind;
 
 fn open(raw: &[u8]) -> Opened {
     Opened::mail(raw, Rules::default())

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use super::again::LOST;
 use super::front::Front;
 use super::plan::PlannedJob;
-use super::{JobFacts, Preparer, Trouble, packet_rules};
+use super::{Preparer, Trouble, packet_rules};
 use crate::addressing::Selection;
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
 use crate::packet::{Bench, Contents, Input, Made, Measured, Sink, WorkshopError};
+use crate::sealed::JobFacts;
 use crate::spool::{Reservation, SealKey, Sealed, Sealing, Spool, SpoolError, Writer, hex};
 use crate::store::{Document, NewJob, PacketRow};
 

@@ -69,7 +69,7 @@ pub enum Plan {
     /// Nothing of it can be faxed; the sentence for its sender, and what each rule said.
     Refused(String, Vec<Trace>),
     /// It was an answer to a receipt, and is carried out.
-    Command(crate::commands::Carried),
+    Command(crate::sealed::Carried),
     /// These Jobs.
     Jobs(Vec<PlannedJob>),
 }

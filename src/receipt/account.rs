@@ -6,13 +6,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
-use crate::commands::{Carried, Outcome};
 use crate::config::{Config, Proof};
-use crate::intake::SubmissionFacts;
 use crate::job::{Cause, Hold, JobState, SubmissionId};
-use crate::packet::Part;
-use crate::prepare::JobFacts;
 use crate::register::{self, Entry};
+use crate::sealed::{Carried, JobFacts, Outcome, Part, SubmissionFacts};
 use crate::spool::{Purpose, SealKey, Spool, SpoolError, WrappedKey};
 use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
 use crate::text::counted;

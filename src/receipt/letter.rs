@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::words::{self, Said, State, Times};
 use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Post, Verdict};
-use crate::commands::Outcome;
 use crate::job::{Cause, JobState, number_words};
+use crate::sealed::Outcome;
 use crate::store::ProviderCopy;
 use crate::text::counted;
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::daemon::Addresses;
-use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::simulator::server::{self as simulator, Fax};
@@ -21,6 +20,7 @@ use tokio::time::Instant;
 
 use super::daemon::{Daemon, Failed, PROGRAM};
 use super::sink::{Letter, Sink};
+use faxbridge::sealed::SubmissionFacts;
 
 /// What is the same in every story. Words in capitals are replaced: DIR, FIXTURES, PROVIDER, RELAY, SFTP_KEY.
 pub(crate) const BASE: &str = r#"

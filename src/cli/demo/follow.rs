@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use faxbridge::clock::SharedClock;
-use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::{Hold, JobState};
 use faxbridge::spool::{Spool, WrappedKey};
 use faxbridge::store::{AttemptRow, Job, JobFilter, ProviderCopy, Store, Submission, SubmissionFilter};
@@ -13,6 +12,7 @@ use mail_parser::MessageParser;
 use super::cases::{CASES, Case, Promise, Way};
 use super::child::Bridge;
 use super::mailbox::{Letter, Mailbox};
+use faxbridge::sealed::SubmissionFacts;
 
 /// The table: one line for each thing that happens.
 pub(super) struct Table {

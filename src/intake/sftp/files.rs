@@ -33,7 +33,8 @@ use super::shelf::{Lying, Owed, Presence, Shelves, Temporary};
 use super::upload::{Mode, Upload, Whole, sentence};
 use crate::crash;
 use crate::intake::resting::NotAccepted;
-use crate::intake::{Draft, Drop as Dropped, Intake, ResultFile, SftpUser};
+use crate::intake::{Draft, Drop as Dropped, Intake, SftpUser};
+use crate::sealed::ResultFile;
 use crate::shared_folder::names::{self, BadName, Place};
 
 /// Files and listings a channel may have open at once.

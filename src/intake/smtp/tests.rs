@@ -17,9 +17,10 @@ use super::told::Told;
 use super::wire::Wire;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::intake::{Intake, SubmissionFacts};
+use crate::intake::Intake;
 use crate::job::SubmissionId;
 use crate::routing::Rules;
+use crate::sealed::SubmissionFacts;
 use crate::spool::{MasterKey, Spool, WrappedKey};
 use crate::store::{Store, Submission, SubmissionFilter};
 

@@ -1,12 +1,10 @@
-//! What intake keeps sealed beside the documents: facts of a Submission under its own key, result files each under a key that ends
-//! with it.
+//! What is known about a Submission that only its own key can read: its facts, its parts list, what came of the command in it.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Proof;
-use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
-use crate::store::{ResultRow, SealedResult};
+use crate::job::{SubmissionId, word_type};
+use crate::spool::{SealKey, SpoolError};
 
 /// What a mail's client asked to be told about its fate (RFC 3461).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +66,10 @@ pub struct SubmissionFacts {
     pub refusal: Option<String>,
     /// What came of the command in it; where it was an answer to a receipt.
     #[serde(default)]
-    pub command: Option<crate::commands::Carried>,
+    pub command: Option<Carried>,
     /// The parts list.
     #[serde(default)]
-    pub parts: Vec<crate::packet::Part>,
+    pub parts: Vec<Part>,
 }
 
 impl SubmissionFacts {
@@ -97,77 +95,83 @@ impl SubmissionFacts {
     }
 }
 
-/// What an answer that is made later has to know about the file that causes it: one that came before.
+/// One part of a mail, or the file itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileNote {
-    /// Its name, as its sender wrote it.
+pub struct Part {
+    /// Its file name without any path, at most 120 characters; for a part without one, what it is in plain words.
     pub name: String,
-    /// Its SHA-256, hex.
+    /// What it really is, by its content first.
+    pub kind: PartKind,
+    /// What the mail says it is, as `application/pdf`.
+    pub media_type: String,
+    /// SHA-256 of the decoded bytes, in hexadecimal digits.
     pub sha256: String,
+    /// How many decoded bytes.
+    pub bytes: u64,
+    /// First and last page among the packet's pages, from 1, cover not counted, before any selection.
+    pub pages: Option<(u32, u32)>,
+    /// Why no page is made of it, where nothing is lost by that.
+    pub left_out: Option<String>,
+    /// Why it holds the packet.
+    pub holds: Option<String>,
+    /// The text of the mail came from this part; from more than one where the text lies around the documents. Where the
+    /// text is faxed as pages, those (`Made::body`) are the pages of these parts.
+    #[serde(default)]
+    pub body: bool,
 }
 
-impl FileNote {
-    fn context(submission: &str) -> String {
-        format!("file note {submission}")
-    }
+/// What a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartKind {
+    /// A PDF document.
+    Pdf,
+    /// Plain text.
+    Text,
+    /// HTML.
+    Html,
+    /// A picture.
+    Image,
+    /// A mail within the mail.
+    Mail,
+    /// Anything else.
+    Other,
+}
 
-    /// Seals it under the master key, for the answer about `submission`.
-    ///
-    /// # Errors
-    /// Where sealing fails.
-    pub fn seal(&self, spool: &Spool, submission: &str) -> Result<Vec<u8>, SpoolError> {
-        spool.master_seal(&Self::context(submission), &serde_json::to_vec(self).unwrap_or_default())
-    }
-
-    /// Opens a sealed note.
-    ///
-    /// # Errors
-    /// Where it is damaged.
-    pub fn open(spool: &Spool, submission: &str, sealed: &[u8]) -> Result<Self, SpoolError> {
-        let plain = spool.master_open(&Self::context(submission), sealed)?;
-        serde_json::from_slice(&plain)
-            .map_err(|_| SpoolError::Damaged { what: "the note about a file".into() })
+impl PartKind {
+    /// Its word, as in `preview`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            PartKind::Pdf => "pdf",
+            PartKind::Text => "text",
+            PartKind::Html => "html",
+            PartKind::Image => "image",
+            PartKind::Mail => "mail",
+            PartKind::Other => "other",
+        }
     }
 }
 
-/// A result file that waits to be picked up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResultFile {
-    /// Names it for [`super::Intake::remove_result`].
-    pub id: String,
-    /// File name.
-    pub name: String,
-    /// Content.
-    pub body: Vec<u8>,
-    /// When it was made.
-    pub at: Timestamp,
-}
-
-impl ResultFile {
-    /// Name and content as one sealed value; the opposite of [`ResultFile::open`].
-    ///
-    /// # Errors
-    /// Where sealing fails.
-    pub fn seal(spool: &Spool, id: &str, name: &str, body: &[u8]) -> Result<SealedResult, SpoolError> {
-        let plain = [name.as_bytes(), b"\n", body].concat();
-        let (key, WrappedKey(wrapped_key)) = spool.new_key()?;
-        Ok(SealedResult { wrapped_key, body: key.seal(&format!("result {id}"), &plain)? })
+word_type!(
+    /// What came of a command.
+    Outcome {
+        /// Something changed as it said.
+        Done = "done",
+        /// It asked, and is told.
+        Told = "told",
+        /// Nothing changed.
+        NotDone = "not_done",
     }
+);
 
-    /// Opens a sealed result file.
-    ///
-    /// # Errors
-    /// Where it is damaged.
-    pub fn open(spool: &Spool, row: ResultRow) -> Result<Self, SpoolError> {
-        let context = format!("result {}", row.id);
-        let plain = match row.wrapped_key {
-            Some(wrapped) => spool.unwrap_key(&WrappedKey(wrapped))?.open(&context, &row.body)?,
-            None => spool.master_open(&context, &row.body)?,
-        };
-        let at = Timestamp::from_millisecond(row.made_at).unwrap_or(Timestamp::MIN);
-        let cut = memchr::memchr(b'\n', &plain).unwrap_or(0);
-        let (name, body) = plain.split_at(cut);
-        let name = String::from_utf8_lossy(name).into_owned();
-        Ok(ResultFile { id: row.id, name, body: body.get(1..).unwrap_or_default().to_vec(), at })
-    }
+/// What a command came to: kept sealed with the Submission that it came as, for its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The Submission it was about; `None` where its sender may not hear of that one.
+    pub about: Option<SubmissionId>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The same in sentences for the sender.
+    pub sentence: String,
 }
