@@ -26,8 +26,8 @@ use crate::job::{JobId, SubmissionId};
 use crate::packet::Contents;
 use crate::replies::{EXPIRED, Replies, Reply, UNKNOWN};
 use crate::sealed::{Carried, Outcome};
-use crate::spool::Spool;
 use crate::store::{Job, JobFilter, Store, StoreError, Submission};
+use crate::vault::Vault;
 
 mod act;
 mod objection;
@@ -87,16 +87,16 @@ pub enum Sorted {
 pub struct Desk {
     config: Arc<Config>,
     store: Store,
-    spool: Spool,
+    vault: Vault,
     replies: Option<Replies>,
 }
 
 impl Desk {
     /// Puts it together; where the configuration has no addresses for answers, no mail is a command.
     #[must_use]
-    pub fn new(config: Arc<Config>, store: Store, spool: Spool) -> Self {
-        let replies = Replies::of(&config, &spool);
-        Desk { config, store, spool, replies }
+    pub fn new(config: Arc<Config>, store: Store, vault: Vault) -> Self {
+        let replies = Replies::of(&config, &vault);
+        Desk { config, store, vault, replies }
     }
 
     /// What a mail to `to`, accepted at `at`, is.
@@ -187,7 +187,7 @@ impl Desk {
         }
         let sender = self.config.sender.iter().find(|sender| sender.name == target.sender);
         let his = |address: &str| {
-            target.answer_mark.as_ref().is_some_and(|mark| *mark == self.spool.address_mark(address))
+            target.answer_mark.as_ref().is_some_and(|mark| *mark == self.vault.address_mark(address))
                 || sender.is_some_and(|sender| sender.writes_from(address))
         };
         let from = letter.contents.mail.as_ref().and_then(|mail| mail.from_address.as_deref());

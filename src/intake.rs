@@ -25,9 +25,10 @@ use crate::job::{self, SubmissionId};
 use crate::replies::{self, Replies, Reply};
 use crate::routing::Rules;
 use crate::sealed::{Dsn, ResultFile, SubmissionFacts};
-use crate::spool::{Purpose, Reservation, SealKey, Sealed, SealedAddress, Spool, WrappedKey, Writer};
+use crate::spool::{Reservation, Sealed, Spool, Writer};
 use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
 use crate::text::Bytes;
+use crate::vault::{Purpose, SealKey, SealedAddress, WrappedKey};
 
 mod arrivals;
 pub mod folder;
@@ -333,7 +334,7 @@ impl Intake {
         let upstream =
             upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
         let memory = Budget::new(config.limits.submission.get());
-        let replies = Replies::of(&config, &spool);
+        let replies = Replies::of(&config, spool.vault());
         Ok(Intake {
             inner: Arc::new(Inner {
                 config,
@@ -392,7 +393,7 @@ impl Intake {
         self.arrivals.begin(Instant::now());
         let limits = &self.inner.config.limits;
         let room = self.inner.spool.promise(SMALLEST, limits.disk_reserve.get())?;
-        let (key, wrapped) = self.inner.spool.new_key()?;
+        let (key, wrapped) = self.inner.spool.vault().new_key()?;
         let writer = self.inner.spool.create(&key)?;
         let memory = self.inner.memory.clone();
         Ok(Draft {
@@ -439,14 +440,14 @@ impl Intake {
         let now = inner.clock.now();
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
-        let sha256 = crate::spool::hex(&sealed.sha256);
-        let mark = Document::mark(&sha256, &inner.spool.marker(Purpose::Digest));
+        let sha256 = crate::text::hex(&sealed.sha256);
+        let mark = Document::mark(&sha256, &inner.spool.vault().marker(Purpose::Digest));
         let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark };
         let repeats_since = now.checked_sub(self.known_for(&arrival)).unwrap_or(Timestamp::MIN);
         let source = arrival.source.to_string();
         let receipt_to = self.sealed_receipt_address(&arrival)?;
         let mut arrival = arrival;
-        let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.marker(Purpose::Source));
+        let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.vault().marker(Purpose::Source));
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
         loop {
             let new = NewSubmission {
@@ -602,7 +603,7 @@ impl Intake {
                 continue;
             }
             let Some(wrapped) = submission.wrapped_key else { continue };
-            let key = self.inner.spool.unwrap_key(&WrappedKey(wrapped))?;
+            let key = self.inner.spool.vault().unwrap_key(&WrappedKey(wrapped))?;
             let facts = SubmissionFacts::open(&key, &submission.facts)?;
             let Some(name) = facts.file else { continue };
             let found = Drop { name, bytes: submission.bytes, at: submission.accepted_at };
@@ -618,7 +619,7 @@ impl Intake {
     /// Where the database fails.
     pub async fn results(&self, user: &str) -> Result<Vec<ResultFile>, Refusal> {
         let rows = self.inner.store.results(user).await?;
-        rows.into_iter().map(|row| Ok(ResultFile::open(&self.inner.spool, row)?)).collect()
+        rows.into_iter().map(|row| Ok(ResultFile::open(self.inner.spool.vault(), row)?)).collect()
     }
 
     /// Removes a result file that was picked up.
@@ -632,18 +633,18 @@ impl Intake {
 
     /// A Message-ID as the store keeps it; none where that fails, then the mail is found by its place alone.
     fn sealed_message_id(&self, message_id: Option<String>) -> Option<Vec<u8>> {
-        self.inner.spool.seal_message_id(&message_id?).ok()
+        self.inner.spool.vault().seal_message_id(&message_id?).ok()
     }
 
     /// The opposite.
     fn opened_message_id(&self, sealed: &[u8]) -> Option<String> {
-        self.inner.spool.open_message_id(sealed).ok()
+        self.inner.spool.vault().open_message_id(sealed).ok()
     }
 
     /// Where receipts of `arrival` go by mail, as the store keeps it.
     fn sealed_receipt_address(&self, arrival: &Arrival) -> Result<Option<SealedAddress>, Refusal> {
         let to = self.receipt_address(arrival);
-        Ok(to.map(|to| self.inner.spool.seal_address(&to)).transpose()?)
+        Ok(to.map(|to| self.inner.spool.vault().seal_address(&to)).transpose()?)
     }
 
     fn receipt_address(&self, arrival: &Arrival) -> Option<String> {

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::BASE32;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +20,6 @@ pub mod state;
 pub use number::{FaxNumber, NotE164, number_words};
 pub use outcome::{Absent, Cause, Outcome, Report, Sent};
 pub use state::JobState;
-
-/// Crockford's base 32 in lower case: no i, l, o, u, so that an identifier survives being read out on the telephone.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// An identifier of 80 bits, 44 of time in milliseconds and 36 of chance, written as 16 characters.
 ///
@@ -40,7 +38,7 @@ impl Id {
         for (place, character) in text.iter_mut().enumerate() {
             let shift = 75 - 5 * place;
             let digit = usize::try_from((bits >> shift) & 31).unwrap_or(0);
-            *character = ALPHABET.get(digit).copied().unwrap_or(b'0');
+            *character = BASE32.get(digit).copied().unwrap_or(b'0');
         }
         Id(text)
     }
@@ -75,7 +73,7 @@ impl FromStr for Id {
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         let lower = text.trim().to_ascii_lowercase();
         match <[u8; 16]>::try_from(lower.as_bytes()) {
-            Ok(bytes) if bytes.iter().all(|byte| ALPHABET.contains(byte)) => Ok(Id(bytes)),
+            Ok(bytes) if bytes.iter().all(|byte| BASE32.contains(byte)) => Ok(Id(bytes)),
             _ => Err(NotAnId(text.chars().take(40).collect())),
         }
     }

@@ -59,3 +59,4 @@ pub mod spool;
 pub mod store;
 pub(crate) mod tally;
 pub mod text;
+pub mod vault;

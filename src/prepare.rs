@@ -26,8 +26,9 @@ use crate::intake::Arrivals;
 use crate::job::JobState;
 use crate::packet::{self, Contents, Workshop, WorkshopError};
 use crate::sealed::{Carried, JobFacts, Outcome, SubmissionFacts};
-use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
+use crate::spool::{Spool, SpoolError};
 use crate::store::{JobFilter, Store, StoreError, Submission, Verdict};
+use crate::vault::{SealKey, VaultError, WrappedKey};
 
 mod again;
 mod disk;
@@ -99,6 +100,12 @@ enum Trouble {
     Command(#[from] commands::Trouble),
     #[error("it has no key or no document")]
     Gone,
+}
+
+impl From<VaultError> for Trouble {
+    fn from(error: VaultError) -> Self {
+        Trouble::Spool(error.into())
+    }
 }
 
 impl From<WorkshopError> for Trouble {
@@ -268,7 +275,7 @@ impl Preparer {
     /// Prepares a Submission; with `hold` without its documents, which are then held for this reason.
     async fn try_to_prepare(&self, submission: &Submission, hold: Option<String>) -> Result<(), Trouble> {
         let wrapped = submission.wrapped_key.clone().ok_or(Trouble::Gone)?;
-        let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
+        let key = self.spool.vault().unwrap_key(&WrappedKey(wrapped))?;
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
         let document = self.store.received(submission.id).await?.ok_or(Trouble::Gone)?;
         let from = Received { key: &key, document: &document, file: facts.file.clone() };

@@ -4,6 +4,20 @@ use std::fmt;
 
 pub(crate) mod nearest;
 
+/// Crockford's base 32 in lower case: no i, l, o, u, so that what is written in it survives being read out on the telephone.
+pub(crate) const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Bytes as lower-case hex digits, as digests are written everywhere.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// `1 page`, `2 pages`: `n` of `what`, whose plural ends in "s".
 #[must_use]
 pub fn counted(n: impl TryInto<u64>, what: &str) -> String {

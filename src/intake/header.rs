@@ -15,7 +15,7 @@ use memchr::memchr;
 
 use crate::addressing::Automatic;
 use crate::packet::{MACHINE_FIELDS, automatic, header_fields as fields};
-use crate::spool::hex;
+use crate::text::hex;
 
 /// A header longer than this is refused. Real ones have a few KiB.
 const MAX_HEADER: u64 = 1 << 20;

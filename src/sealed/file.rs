@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::spool::{Spool, SpoolError, WrappedKey};
 use crate::store::{ResultRow, SealedResult};
+use crate::vault::{Vault, VaultError, WrappedKey};
 
 /// What an answer that is made later has to know about the file that causes it: one that came before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,18 +24,18 @@ impl FileNote {
     ///
     /// # Errors
     /// Where sealing fails.
-    pub fn seal(&self, spool: &Spool, submission: &str) -> Result<Vec<u8>, SpoolError> {
-        spool.master_seal(&Self::context(submission), &serde_json::to_vec(self).unwrap_or_default())
+    pub fn seal(&self, vault: &Vault, submission: &str) -> Result<Vec<u8>, VaultError> {
+        vault.seal(&Self::context(submission), &serde_json::to_vec(self).unwrap_or_default())
     }
 
     /// Opens a sealed note.
     ///
     /// # Errors
     /// Where it is damaged.
-    pub fn open(spool: &Spool, submission: &str, sealed: &[u8]) -> Result<Self, SpoolError> {
-        let plain = spool.master_open(&Self::context(submission), sealed)?;
+    pub fn open(vault: &Vault, submission: &str, sealed: &[u8]) -> Result<Self, VaultError> {
+        let plain = vault.open(&Self::context(submission), sealed)?;
         serde_json::from_slice(&plain)
-            .map_err(|_| SpoolError::Damaged { what: "the note about a file".into() })
+            .map_err(|_| VaultError::Damaged { what: "the note about a file".into() })
     }
 }
 
@@ -57,9 +57,9 @@ impl ResultFile {
     ///
     /// # Errors
     /// Where sealing fails.
-    pub fn seal(spool: &Spool, id: &str, name: &str, body: &[u8]) -> Result<SealedResult, SpoolError> {
+    pub fn seal(vault: &Vault, id: &str, name: &str, body: &[u8]) -> Result<SealedResult, VaultError> {
         let plain = [name.as_bytes(), b"\n", body].concat();
-        let (key, WrappedKey(wrapped_key)) = spool.new_key()?;
+        let (key, WrappedKey(wrapped_key)) = vault.new_key()?;
         Ok(SealedResult { wrapped_key, body: key.seal(&format!("result {id}"), &plain)? })
     }
 
@@ -67,11 +67,11 @@ impl ResultFile {
     ///
     /// # Errors
     /// Where it is damaged.
-    pub fn open(spool: &Spool, row: ResultRow) -> Result<Self, SpoolError> {
+    pub fn open(vault: &Vault, row: ResultRow) -> Result<Self, VaultError> {
         let context = format!("result {}", row.id);
         let plain = match row.wrapped_key {
-            Some(wrapped) => spool.unwrap_key(&WrappedKey(wrapped))?.open(&context, &row.body)?,
-            None => spool.master_open(&context, &row.body)?,
+            Some(wrapped) => vault.unwrap_key(&WrappedKey(wrapped))?.open(&context, &row.body)?,
+            None => vault.open(&context, &row.body)?,
         };
         let at = Timestamp::from_millisecond(row.made_at).unwrap_or(Timestamp::MIN);
         let cut = memchr::memchr(b'\n', &plain).unwrap_or(0);

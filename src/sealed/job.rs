@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::routing::Trace;
-use crate::spool::{SealKey, SpoolError};
+use crate::vault::{SealKey, VaultError};
 
 /// What is known about a Job that only its Submission's key can read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl JobFacts {
     ///
     /// # Errors
     /// Where sealing fails.
-    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, SpoolError> {
+    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, VaultError> {
         key.seal(Self::CONTEXT, &serde_json::to_vec(self).unwrap_or_default())
     }
 
@@ -53,8 +53,8 @@ impl JobFacts {
     ///
     /// # Errors
     /// Where they are damaged or the key is another's.
-    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, SpoolError> {
+    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, VaultError> {
         let plain = key.open(Self::CONTEXT, sealed)?;
-        serde_json::from_slice(&plain).map_err(|_| SpoolError::Damaged { what: "the facts of a job".into() })
+        serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged { what: "the facts of a job".into() })
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Proof;
 use crate::job::{SubmissionId, word_type};
-use crate::spool::{SealKey, SpoolError};
+use crate::vault::{SealKey, VaultError};
 
 /// What a mail's client asked to be told about its fate (RFC 3461).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl SubmissionFacts {
     ///
     /// # Errors
     /// Where sealing fails.
-    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, SpoolError> {
+    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, VaultError> {
         key.seal(Self::CONTEXT, &serde_json::to_vec(self).unwrap_or_default())
     }
 
@@ -88,10 +88,10 @@ impl SubmissionFacts {
     ///
     /// # Errors
     /// Where they are damaged or the key is another's.
-    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, SpoolError> {
+    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, VaultError> {
         let plain = key.open(Self::CONTEXT, sealed)?;
         serde_json::from_slice(&plain)
-            .map_err(|_| SpoolError::Damaged { what: "the facts of a submission".into() })
+            .map_err(|_| VaultError::Damaged { what: "the facts of a submission".into() })
     }
 }
 

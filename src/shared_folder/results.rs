@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 use super::dir::{Dir, Facts, numbered};
 use super::names;
 use super::trust::trusted;
-use crate::spool::hex;
+use crate::text::hex;
 
 /// Names tried before a result gets one that nobody has.
 const TRIES: u32 = 20;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::config::Loaded;
 use faxbridge::cover::Fonts;
-use faxbridge::spool::{MasterKey, Spool};
+use faxbridge::spool::Spool;
 use faxbridge::store::{Store, StoreError, file_in};
 use faxbridge::text::Bytes;
 use faxbridge::{intake, shared_folder};
@@ -19,6 +19,7 @@ use super::Findings;
 use super::certificate::not_after;
 use crate::cli::daemon_runs;
 use crate::cli::listing::{Times, count};
+use faxbridge::vault::MasterKey;
 
 /// A certificate that ends sooner is warned of.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);

@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 use super::claim::REFUSED;
 use super::evidence::{Look, Print};
 use crate::shared_folder::{Dir, RESULTS, names};
-use crate::spool::hex;
+use crate::text::hex;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;

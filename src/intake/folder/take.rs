@@ -16,7 +16,7 @@ use super::{Folder, failed};
 use crate::crash;
 use crate::intake::{Accepted, Arrival, Refusal, Source, too_large};
 use crate::shared_folder::{Facts, names};
-use crate::spool::hex;
+use crate::text::hex;
 
 /// What became of a claimed file.
 enum End {
