@@ -41,6 +41,8 @@ pub mod delivery;
 pub(crate) mod gate;
 pub mod intake;
 pub mod job;
+#[cfg(test)]
+mod layers;
 pub mod listener;
 pub mod log;
 pub mod oauth;

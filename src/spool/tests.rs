@@ -312,7 +312,10 @@ async fn a_full_disk_is_told_apart() {
     // The device that is always full stands in for a disk that is.
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let (key, sync) = (Rig::new().key, Arc::new(DirectorySync::new(dir.path().to_owned())));
+    let (key, sync) = (
+        Vault::new(&master(7)).unwrap().new_key().unwrap().0,
+        Arc::new(DirectorySync::new(dir.path().to_owned())),
+    );
     fs::create_dir(dir.path().join("ab")).unwrap();
     let path = dir.path().join("ab/unused");
     let writer = Writer::new("ab".into(), path, sync, seal::Sealer::new(&key).unwrap());
