@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::crash::reached;
 use crate::delivery::AskError;
 use crate::delivery::worker::Providers;
-use crate::intake::Seen;
+use crate::intake::sftp::Seen;
 use crate::job::{JobId, SubmissionId};
 use crate::spool::Spool;
 use crate::store::{ProviderCopy, Store, StoreError};

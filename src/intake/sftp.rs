@@ -35,6 +35,7 @@ use super::Intake;
 use crate::config;
 use crate::listener::{Listener, Socket};
 
+mod account;
 mod algorithms;
 mod channel;
 mod files;
@@ -49,6 +50,7 @@ mod shelf;
 mod tests;
 mod upload;
 
+pub use account::{Drop, Seen, SftpUser};
 pub use shelf::Shelves;
 
 /// Time until the client has said its version. No person has a part in that.

@@ -14,7 +14,8 @@ use super::evidence::{Odd, Print};
 use super::listing::read;
 use super::{Folder, failed};
 use crate::crash;
-use crate::intake::{Accepted, Arrival, Refusal, Source, too_large};
+use crate::intake::draft::too_large;
+use crate::intake::{Accepted, Arrival, Refusal, Source};
 use crate::shared_folder::{Facts, names};
 use crate::text::hex;
 
