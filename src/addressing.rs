@@ -10,14 +10,21 @@
 
 use std::ops::Range;
 
+use crate::text::is_invisible;
+
 mod block;
 pub mod directive;
 mod keys;
 pub mod letter;
+mod mail;
+pub mod message;
 pub mod readers;
+pub mod selection;
 mod subject;
 mod value;
 
+pub use mail::{Addressee, Automatic, MailFacts};
+pub use selection::Selection;
 pub use subject::option_in;
 pub use value::Moment;
 
@@ -132,22 +139,6 @@ pub fn without(text: &str, pieces: &[Range<usize>]) -> String {
     left
 }
 
-/// `text` fit to stand in a sentence or a log line: at most `longest` characters, an ellipsis where it was cut, blanks for line
-/// breaks, and nothing invisible that could turn the line around or fake another one.
-#[must_use]
-pub fn quotable(text: &str, longest: usize) -> String {
-    let mut shown: String = text
-        .trim()
-        .chars()
-        .take(longest)
-        .map(|c| if is_invisible(c) || c == '"' { '?' } else { c })
-        .collect();
-    if text.trim().chars().nth(longest).is_some() {
-        shown.push('\u{2026}');
-    }
-    shown
-}
-
 /// Undoes a quoted local part, its opening quote already gone; also gives the domain behind it.
 fn unquote(quoted: &str) -> Result<(String, &str), AddressFault> {
     let mut local = String::new();
@@ -163,12 +154,6 @@ fn unquote(quoted: &str) -> Result<(String, &str), AddressFault> {
         }
     }
     Err(AddressFault::Quotes)
-}
-
-/// Control characters, zero-width ones, and those that change the direction of writing.
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffd}')
 }
 
 #[cfg(test)]
@@ -222,19 +207,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn quoted_text_cannot_break_a_line() {
-        assert_eq!(quotable("  a\r\nb\u{202e}c\"d ", 20), "a??b?c?d");
-        assert_eq!(quotable("abcdef", 3), "abc\u{2026}");
-    }
-
     proptest! {
         #[test]
         fn any_text_is_taken_or_refused(text in "\\PC*|[\"\\\\@<>a. ]{0,20}") {
             if let Ok(address) = Address::parse(&text) {
                 prop_assert!(!address.local.is_empty() && !address.domain.contains('@'));
             }
-            prop_assert!(quotable(&text, 10).chars().count() <= 11);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Commands by reply: a receipt or notice is answered with `release`, `cancel` or `status`.
 //!
 //! Such a mail is a Submission like any other: proven, durable before its 250, known again when it comes twice. What tells it
-//! apart is its address, which carries a token ([`crate::receipt::reply`]). Here it is carried out instead of faxed, under
+//! apart is its address, which carries a token ([`crate::replies`]). Here it is carried out instead of faxed, under
 //! these rules:
 //!
 //! - the token names the Submission that is meant, and gives no right. The mail must be the same sender's (of the
@@ -19,16 +19,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use crate::addressing::message::own_words;
 use crate::config::{Config, Proof};
-use crate::intake::writes_from;
-use crate::job::{JobId, SubmissionId, word_type};
+use crate::job::{JobId, SubmissionId};
 use crate::packet::Contents;
-use crate::packet::message::own_words;
-use crate::receipt::reply::{Replies, Reply};
-use crate::spool::Spool;
+use crate::replies::{EXPIRED, Replies, Reply, UNKNOWN};
+use crate::sealed::{Carried, Outcome};
 use crate::store::{Job, JobFilter, Store, StoreError, Submission};
+use crate::vault::Vault;
 
 mod act;
 mod objection;
@@ -42,29 +41,6 @@ pub use read::{Command, Word, read};
 const MOST_JOBS: u32 = 10_000;
 /// Jobs that an answer tells of one by one; the others are counted.
 const TOLD: usize = 20;
-
-word_type!(
-    /// What came of a command.
-    Outcome {
-        /// Something changed as it said.
-        Done = "done",
-        /// It asked, and is told.
-        Told = "told",
-        /// Nothing changed.
-        NotDone = "not_done",
-    }
-);
-
-/// What a command came to: kept sealed with the Submission that it came as, for its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carried {
-    /// The Submission it was about; `None` where its sender may not hear of that one.
-    pub about: Option<SubmissionId>,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// The same in sentences for the sender.
-    pub sentence: String,
-}
 
 /// Why a command could not be carried out now; it is begun again.
 #[derive(Debug, thiserror::Error)]
@@ -111,16 +87,16 @@ pub enum Sorted {
 pub struct Desk {
     config: Arc<Config>,
     store: Store,
-    spool: Spool,
+    vault: Vault,
     replies: Option<Replies>,
 }
 
 impl Desk {
     /// Puts it together; where the configuration has no addresses for answers, no mail is a command.
     #[must_use]
-    pub fn new(config: Arc<Config>, store: Store, spool: Spool) -> Self {
-        let replies = Replies::of(&config, &spool);
-        Desk { config, store, spool, replies }
+    pub fn new(config: Arc<Config>, store: Store, vault: Vault) -> Self {
+        let replies = Replies::of(&config, &vault);
+        Desk { config, store, vault, replies }
     }
 
     /// What a mail to `to`, accepted at `at`, is.
@@ -211,8 +187,8 @@ impl Desk {
         }
         let sender = self.config.sender.iter().find(|sender| sender.name == target.sender);
         let his = |address: &str| {
-            target.answer_mark.as_ref().is_some_and(|mark| *mark == self.spool.address_mark(address))
-                || sender.is_some_and(|sender| writes_from(sender, address))
+            target.answer_mark.as_ref().is_some_and(|mark| *mark == self.vault.address_mark(address))
+                || sender.is_some_and(|sender| sender.writes_from(address))
         };
         let from = letter.contents.mail.as_ref().and_then(|mail| mail.from_address.as_deref());
         // What was proven by the mail itself is its From; there the envelope is what a mail system made of it.
@@ -220,12 +196,6 @@ impl Desk {
         from.is_some_and(his) && (!by_envelope || letter.envelope_from.is_some_and(his))
     }
 }
-
-/// For an address that was good once.
-pub const EXPIRED: &str =
-    "The time in which that receipt could be answered is over. Ask whoever runs the fax bridge.";
-/// For an address that was never given out.
-pub const UNKNOWN: &str = "That is no address at which a receipt can be answered; answer the receipt itself.";
 
 /// What can be written, for these Jobs.
 fn how(jobs: &[Job]) -> String {

@@ -7,7 +7,6 @@
 
 mod check;
 mod faults;
-pub(crate) mod nearest;
 mod network;
 mod pattern;
 mod provider;
@@ -24,7 +23,7 @@ use toml::de::DeTable;
 pub use faults::{Fault, Faults};
 pub use network::Network;
 pub use pattern::NamePattern;
-pub use provider::{Absent, Keys, Provider, ProviderKind};
+pub use provider::{Keys, Provider, ProviderKind};
 pub use sections::*;
 
 use faults::Report;

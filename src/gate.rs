@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::intake::tally::peer_of;
+use crate::tally::peer_of;
 
 /// How many there may be.
 #[derive(Debug, Clone, Copy)]

@@ -6,59 +6,51 @@
 //! the next start removes. The same mail or file again is recognised by its source keys (`source_keys`), whichever way it comes,
 //! and answered with the first one's name.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{constant_time, digest};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use crate::addressing::Automatic;
 use crate::addressing::readers::at_rcpt;
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
-use crate::commands;
-use crate::config::{Config, NamePattern, Network, Proof, Sender, SenderKind};
-use crate::job::{self, SubmissionId};
-use crate::packet::Automatic;
-use crate::receipt::reply::{Replies, Reply};
+use crate::config::{Config, Network, Sender, SenderKind};
+use crate::replies::{self, Replies, Reply};
 use crate::routing::Rules;
-use crate::spool::{Purpose, Reservation, SealKey, Sealed, SealedAddress, Spool, WrappedKey, Writer};
-use crate::store::{Document, NewSubmission, Repeat, Store, SubmissionFilter, Synced};
-use crate::text::Bytes;
+use crate::spool::Spool;
+use crate::store::Store;
 
+mod accept;
 mod arrivals;
+mod draft;
 pub mod folder;
 mod header;
 pub mod imap;
 pub mod proof;
 mod refusal;
 mod resting;
-mod sealed;
 pub mod sftp;
 pub mod smtp;
 mod source_keys;
 pub(crate) mod tail;
-pub(crate) mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod turned_away;
 
+pub use accept::{Accepted, Arrival};
 pub use arrivals::Arrivals;
+pub use draft::Draft;
 use proof::Resolver;
-use proof::copy::{Budget, MailCopy, Peer};
+use proof::copy::Budget;
 pub use refusal::Refusal;
-pub use sealed::{Dsn, DsnRecipient, FileNote, ResultFile, SubmissionFacts};
-use source_keys::{narrow, source_keys};
-use tail::{End, Tail};
+use sftp::Seen;
 pub use turned_away::TurnedAway;
-
-/// So long, at most, a mail over SMTP that has no Message-ID is known by its bytes. Servers try again within that time.
-const NAMELESS_REPEATS: SignedDuration = SignedDuration::from_hours(4);
 
 /// Where a Submission came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,162 +79,6 @@ impl fmt::Display for Source {
     }
 }
 
-/// What a protocol knows about a document beside its bytes.
-#[derive(Debug, Clone)]
-pub struct Arrival {
-    /// Where it came from.
-    pub source: Source,
-    /// Name of the configuration's sender.
-    pub sender: String,
-    /// What proved that a mail is this sender's.
-    pub proof: Option<Proof>,
-    /// What that proof leaves open, for the sender; a person has to look at the mail then.
-    pub doubt: Option<String>,
-    /// What a client asked to be told, by DSN parameters of its mail.
-    pub dsn: Option<Dsn>,
-    /// The address in From, where the mail itself proved who sent it.
-    pub author: Option<String>,
-    /// Envelope sender of a mail.
-    pub envelope_from: Option<String>,
-    /// Envelope recipients of a mail; on the command line, the addresses or keys asked for.
-    pub envelope_to: Vec<String>,
-    /// Message-ID of a mail, read from its header while it streamed by.
-    pub message_id: Option<String>,
-    /// SHA-256 of what stands behind a mail's header, hex.
-    pub body_sha256: Option<String>,
-    /// SHA-256 of the header fields that say when a mail was written and how its body is to be read, hex.
-    pub reading_sha256: Option<String>,
-    /// What recognises a mail without a Message-ID: SHA-256 of every byte, hex.
-    pub identity: Option<String>,
-    /// Name of a file as its sender wrote it.
-    pub file: Option<String>,
-}
-
-impl Arrival {
-    /// One of which nothing more is known yet.
-    #[must_use]
-    pub fn new(source: Source, sender: String) -> Self {
-        Arrival {
-            source,
-            sender,
-            proof: None,
-            doubt: None,
-            dsn: None,
-            author: None,
-            envelope_from: None,
-            envelope_to: Vec::new(),
-            message_id: None,
-            body_sha256: None,
-            reading_sha256: None,
-            identity: None,
-            file: None,
-        }
-    }
-}
-
-/// The answer to an arrival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
-    /// It is a new Submission, and durable.
-    New(SubmissionId),
-    /// The same mail or file came before: this one's state is the answer, and nothing new was made.
-    Known(SubmissionId),
-}
-
-impl Accepted {
-    /// The Submission, new or known.
-    #[must_use]
-    pub fn id(self) -> SubmissionId {
-        match self {
-            Accepted::New(id) | Accepted::Known(id) => id,
-        }
-    }
-}
-
-/// A user of the SFTP server.
-#[derive(Debug, Clone)]
-pub struct SftpUser {
-    /// Name at sign-in.
-    pub user: String,
-    /// The sender for whom its files are faxed.
-    pub sender: String,
-    /// Public keys, OpenSSH format.
-    pub keys: Vec<String>,
-    /// Whether their client is too old for the listener that all others use.
-    pub legacy: bool,
-    /// Names of theirs that are not final, beside those that are known.
-    pub temporary_names: Vec<NamePattern>,
-    /// Names of theirs that are final whatever they look like.
-    pub final_names: Vec<NamePattern>,
-}
-
-/// A file that was accepted and whose fax has not ended: clients may look for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drop {
-    /// Name as its sender wrote it.
-    pub name: String,
-    /// Size.
-    pub bytes: u64,
-    /// When it was accepted.
-    pub at: Timestamp,
-}
-
-/// A document on its way into the sealed spool. Dropped before [`Intake::accept`], it leaves nothing behind.
-#[derive(Debug)]
-pub struct Draft {
-    writer: Writer,
-    /// On the disk, for what is written next.
-    room: Reservation,
-    key: SealKey,
-    wrapped: WrappedKey,
-    limit: u64,
-    memory: Budget,
-    tail: Tail,
-    /// What it holds so far, where only that can prove who sent it.
-    copy: Mutex<Option<Box<MailCopy>>>,
-}
-
-impl Draft {
-    /// Appends `bytes`.
-    ///
-    /// # Errors
-    /// Past the configured size, where there is no memory for a copy or no room on the disk now, or where the disk fails.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        if self.written().saturating_add(bytes.len() as u64) > self.limit {
-            return Err(too_large(self.limit));
-        }
-        if let Ok(Some(copy)) = self.copy.get_mut() {
-            copy.append(bytes)?;
-        }
-        self.tail.read(bytes);
-        self.room.spend(bytes.len() as u64)?;
-        Ok(self.writer.write(bytes).await?)
-    }
-
-    /// Bytes so far.
-    #[must_use]
-    pub fn written(&self) -> u64 {
-        self.writer.written()
-    }
-
-    /// Keeps a copy of what is written from now on in memory, for [`Intake::prove`]. It is `peer` who uses that memory.
-    pub(in crate::intake) fn keep_copy(&mut self, peer: Peer) {
-        self.copy = Mutex::new(Some(Box::new(self.memory.copy(peer))));
-    }
-
-    /// The copy, once.
-    fn take_copy(&self) -> Option<Box<MailCopy>> {
-        self.copy.lock().ok()?.take()
-    }
-}
-
-/// Room that a draft has from its first byte on.
-const SMALLEST: u64 = 64 << 10;
-
-fn too_large(limit: u64) -> Refusal {
-    Refusal::permanent("5.3.4", format!("This is larger than the {} that are taken here.", Bytes(limit)))
-}
-
 /// What every way in shares: cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Intake {
@@ -251,35 +87,6 @@ pub struct Intake {
     alarms: Alarms,
     seen: Seen,
 }
-
-/// The drops that [`Intake::drops`] has unsealed already, so that a client that looks after each upload costs little. Shared with
-/// whoever destroys the keys: names are forgotten with them. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Seen(Arc<Mutex<HashMap<SubmissionId, Drop>>>);
-
-impl Seen {
-    /// Forgets the name of the file that became `id`.
-    pub fn forget(&self, id: SubmissionId) {
-        if let Ok(mut seen) = self.0.lock() {
-            seen.remove(&id);
-        }
-    }
-
-    fn get(&self, id: SubmissionId) -> Option<Drop> {
-        self.0.lock().ok()?.get(&id).cloned()
-    }
-
-    fn keep(&self, id: SubmissionId, found: Drop) {
-        let Ok(mut seen) = self.0.lock() else { return };
-        if seen.len() >= SEEN_AT_MOST {
-            seen.clear();
-        }
-        seen.insert(id, found);
-    }
-}
-
-/// Drops whose names are kept in memory.
-const SEEN_AT_MOST: usize = 20_000;
 
 #[derive(Debug)]
 struct Inner {
@@ -336,7 +143,7 @@ impl Intake {
         let upstream =
             upstream.collect::<Result<_, String>>().map_err(|e| format!("smtp.upstream_from: {e}"))?;
         let memory = Budget::new(config.limits.submission.get());
-        let replies = Replies::of(&config, &spool);
+        let replies = Replies::of(&config, spool.vault());
         Ok(Intake {
             inner: Arc::new(Inner {
                 config,
@@ -387,115 +194,6 @@ impl Intake {
         self.inner.clock.now()
     }
 
-    /// Opens a draft.
-    ///
-    /// # Errors
-    /// Where the disk is nearly full or fails.
-    pub async fn begin(&self) -> Result<Draft, Refusal> {
-        self.arrivals.begin(Instant::now());
-        let limits = &self.inner.config.limits;
-        let room = self.inner.spool.promise(SMALLEST, limits.disk_reserve.get())?;
-        let (key, wrapped) = self.inner.spool.new_key()?;
-        let writer = self.inner.spool.create(&key)?;
-        let memory = self.inner.memory.clone();
-        Ok(Draft {
-            writer,
-            room,
-            key,
-            wrapped,
-            limit: limits.submission.get(),
-            memory,
-            tail: Tail::default(),
-            copy: Mutex::new(None),
-        })
-    }
-
-    /// Makes `draft` a Submission. When this returns `Ok`, it is durable.
-    ///
-    /// # Errors
-    /// Where it is empty, or the disk or the database fails; then nothing was accepted.
-    pub async fn accept(&self, draft: Draft, arrival: Arrival) -> Result<Accepted, Refusal> {
-        if draft.written() == 0 {
-            return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
-        }
-        self.arrivals.taken(Instant::now());
-        let sealing = draft.writer.seal().await?;
-        let sealed = sealing.sealed.clone();
-        let synced: Synced = Box::pin(async move {
-            sealing.synced().await?;
-            crate::crash::reached("intake.synced");
-            Ok(())
-        });
-        self.record(&sealed, (&draft.key, &draft.wrapped), draft.tail.end(), arrival, synced).await
-    }
-
-    /// Makes the row of a document, which is on disk when `synced` has ended well.
-    async fn record(
-        &self,
-        sealed: &Sealed,
-        (key, wrapped): (&SealKey, &WrappedKey),
-        end: End,
-        arrival: Arrival,
-        mut synced: Synced,
-    ) -> Result<Accepted, Refusal> {
-        let inner = &self.inner;
-        let now = inner.clock.now();
-        let chance =
-            job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
-        let sha256 = crate::spool::hex(&sealed.sha256);
-        let mark = Document::mark(&sha256, &inner.spool.marker(Purpose::Digest));
-        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark };
-        let repeats_since = now.checked_sub(self.known_for(&arrival)).unwrap_or(Timestamp::MIN);
-        let source = arrival.source.to_string();
-        let receipt_to = self.sealed_receipt_address(&arrival)?;
-        let mut arrival = arrival;
-        let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.marker(Purpose::Source));
-        // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
-        loop {
-            let new = NewSubmission {
-                id: SubmissionId::new(now, chance),
-                source: source.clone(),
-                source_keys: keys.clone(),
-                receipt_to: receipt_to.clone(),
-                sender: arrival.sender.clone(),
-                accepted_at: now,
-                wrapped_key: wrapped.0.clone(),
-                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival, end) }.seal(key)?,
-                document: document.clone(),
-            };
-            match inner.store.insert_submission_with(new, repeats_since, synced).await? {
-                Ok(id) => {
-                    crate::crash::reached("intake.committed");
-                    tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
-                    inner.arrived.notify_one();
-                    return Ok(Accepted::New(id));
-                }
-                Err((Repeat { first, known }, again)) => {
-                    // Dropped where it is not needed any more, it leaves no file.
-                    synced = again;
-                    narrow(&mut arrival, &mut keys, &known);
-                    if keys.each.is_empty() {
-                        tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
-                        return Ok(Accepted::Known(first));
-                    }
-                    let (before, left) = (known.len(), keys.each.len());
-                    tracing::info!(
-                        submission.id = %first, source,
-                        "submission {first} came again for {before} of its recipients, and for {left} others"
-                    );
-                }
-            }
-        }
-    }
-
-    /// For how long `arrival` is known when it comes again.
-    fn known_for(&self, arrival: &Arrival) -> SignedDuration {
-        let repeats = self.inner.config.retention.repeats.signed();
-        // A client that saw no answer comes again soon; a program that writes the same bytes each week means another fax.
-        let nameless = arrival.message_id.is_none() && arrival.source == Source::Smtp;
-        if nameless { repeats.min(NAMELESS_REPEATS) } else { repeats }
-    }
-
     /// Why a mail that says it was written by a program is not faxed for `sender`, in a sentence for whoever sent it.
     ///
     /// # Errors
@@ -538,8 +236,8 @@ impl Intake {
         match self.inner.replies.as_ref()?.read(to, self.inner.clock.now()) {
             Reply::Elsewhere => None,
             Reply::To(_) => Some(Ok(())),
-            Reply::Expired => Some(Err(Refusal::permanent("5.7.1", commands::EXPIRED))),
-            Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", commands::UNKNOWN))),
+            Reply::Expired => Some(Err(Refusal::permanent("5.7.1", replies::EXPIRED))),
+            Reply::Unknown => Some(Err(Refusal::permanent("5.1.1", replies::UNKNOWN))),
         }
     }
 
@@ -576,99 +274,14 @@ impl Intake {
         Err(not_faxed_here(to))
     }
 
-    /// The SFTP user of this name.
-    #[must_use]
-    pub fn sftp_user(&self, user: &str) -> Option<SftpUser> {
-        let sender =
-            self.inner.config.sender.iter().find(|sender| sender.sftp_user.as_deref() == Some(user))?;
-        Some(SftpUser {
-            user: user.to_owned(),
-            sender: sender.name.clone(),
-            keys: sender.sftp_keys.clone(),
-            legacy: sender.sftp_legacy,
-            temporary_names: sender.temporary_names.clone(),
-            final_names: sender.final_names.clone(),
-        })
-    }
-
-    /// The files of this SFTP user that were accepted and whose faxes have not ended, oldest first.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn drops(&self, user: &str) -> Result<Vec<Drop>, Refusal> {
-        let filter = SubmissionFilter { source: Some(Source::Sftp(user.to_owned()).to_string()), open: true };
-        let open = self.inner.store.submissions(&filter, 10_000).await?;
-        let mut drops = Vec::with_capacity(open.len());
-        for submission in open.into_iter().rev() {
-            if let Some(known) = self.seen.get(submission.id) {
-                drops.push(known);
-                continue;
-            }
-            let Some(wrapped) = submission.wrapped_key else { continue };
-            let key = self.inner.spool.unwrap_key(&WrappedKey(wrapped))?;
-            let facts = SubmissionFacts::open(&key, &submission.facts)?;
-            let Some(name) = facts.file else { continue };
-            let found = Drop { name, bytes: submission.bytes, at: submission.accepted_at };
-            self.seen.keep(submission.id, found.clone());
-            drops.push(found);
-        }
-        Ok(drops)
-    }
-
-    /// The result files that wait for this SFTP user, oldest first.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn results(&self, user: &str) -> Result<Vec<ResultFile>, Refusal> {
-        let rows = self.inner.store.results(user).await?;
-        rows.into_iter().map(|row| Ok(ResultFile::open(&self.inner.spool, row)?)).collect()
-    }
-
-    /// Removes a result file that was picked up.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn remove_result(&self, user: &str, id: &str) -> Result<(), Refusal> {
-        self.inner.store.remove_result(user, id).await?;
-        Ok(())
-    }
-
     /// A Message-ID as the store keeps it; none where that fails, then the mail is found by its place alone.
     fn sealed_message_id(&self, message_id: Option<String>) -> Option<Vec<u8>> {
-        self.inner.spool.seal_message_id(&message_id?).ok()
+        self.inner.spool.vault().seal_message_id(&message_id?).ok()
     }
 
     /// The opposite.
     fn opened_message_id(&self, sealed: &[u8]) -> Option<String> {
-        self.inner.spool.open_message_id(sealed).ok()
-    }
-
-    /// Where receipts of `arrival` go by mail, as the store keeps it.
-    fn sealed_receipt_address(&self, arrival: &Arrival) -> Result<Option<SealedAddress>, Refusal> {
-        let to = self.receipt_address(arrival);
-        Ok(to.map(|to| self.inner.spool.seal_address(&to)).transpose()?)
-    }
-
-    fn receipt_address(&self, arrival: &Arrival) -> Option<String> {
-        let sender = self.inner.config.sender.iter().find(|sender| sender.name == arrival.sender);
-        // An envelope sender that nothing proved may be anybody, who then would read what became of another's mail.
-        let author = arrival.author.as_ref().or(arrival.envelope_from.as_ref());
-        sender.and_then(|sender| sender.receipts_to.clone()).or_else(|| author.cloned())
-    }
-}
-
-fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
-    SubmissionFacts {
-        // Only a file can be cut off: a mail says itself where it ends.
-        cut: arrival.file.is_some() && end == End::Cut,
-        envelope_from: arrival.envelope_from.clone(),
-        envelope_to: arrival.envelope_to.clone(),
-        file: arrival.file.clone(),
-        message_id: arrival.message_id.clone(),
-        proof: arrival.proof,
-        doubt: arrival.doubt.clone(),
-        dsn: arrival.dsn.clone(),
-        ..SubmissionFacts::default()
+        self.inner.spool.vault().open_message_id(sealed).ok()
     }
 }
 
@@ -692,14 +305,4 @@ pub fn not_faxed(sender: Option<&Sender>, automatic: &Automatic) -> Option<Strin
 
 fn not_faxed_here(to: &str) -> Refusal {
     Refusal::permanent("5.1.1", format!("{to} is not an address that is faxed here."))
-}
-
-/// Whether `from` is one of the sender's addresses or in one of its domains.
-#[must_use]
-pub fn writes_from(sender: &Sender, from: &str) -> bool {
-    let domain = from.rsplit_once('@').map(|(_, domain)| domain);
-    sender.addresses.iter().any(|allowed| match allowed.strip_prefix('@') {
-        Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
-        None => allowed.eq_ignore_ascii_case(from),
-    })
 }

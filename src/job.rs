@@ -8,16 +8,18 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::BASE32;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+mod number;
+mod outcome;
 pub mod retry;
 pub mod state;
 
+pub use number::{FaxNumber, NotE164, number_words};
+pub use outcome::{Absent, Cause, Outcome, Report, Sent};
 pub use state::JobState;
-
-/// Crockford's base 32 in lower case: no i, l, o, u, so that an identifier survives being read out on the telephone.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// An identifier of 80 bits, 44 of time in milliseconds and 36 of chance, written as 16 characters.
 ///
@@ -36,7 +38,7 @@ impl Id {
         for (place, character) in text.iter_mut().enumerate() {
             let shift = 75 - 5 * place;
             let digit = usize::try_from((bits >> shift) & 31).unwrap_or(0);
-            *character = ALPHABET.get(digit).copied().unwrap_or(b'0');
+            *character = BASE32.get(digit).copied().unwrap_or(b'0');
         }
         Id(text)
     }
@@ -71,7 +73,7 @@ impl FromStr for Id {
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         let lower = text.trim().to_ascii_lowercase();
         match <[u8; 16]>::try_from(lower.as_bytes()) {
-            Ok(bytes) if bytes.iter().all(|byte| ALPHABET.contains(byte)) => Ok(Id(bytes)),
+            Ok(bytes) if bytes.iter().all(|byte| BASE32.contains(byte)) => Ok(Id(bytes)),
             _ => Err(NotAnId(text.chars().take(40).collect())),
         }
     }
@@ -153,64 +155,6 @@ pub fn chance() -> Result<u64, aws_lc_rs::error::Unspecified> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// A telephone number in E.164 form, `+` and 4 to 15 digits. Only [`crate::register::number`] makes one from outside text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct FaxNumber(String);
-
-/// A text that is not in E.164 form.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not in E.164 form (+ and 4 to 15 digits)")]
-pub struct NotE164(String);
-
-impl FaxNumber {
-    /// Takes a number that is in E.164 form already, as from the store or from the numbering-plan library.
-    ///
-    /// # Errors
-    /// [`NotE164`] for anything else.
-    pub fn from_e164(text: &str) -> Result<Self, NotE164> {
-        let digits = text.strip_prefix('+').unwrap_or("");
-        if (4..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) {
-            Ok(FaxNumber(text.to_owned()))
-        } else {
-            Err(NotE164(text.chars().take(40).collect()))
-        }
-    }
-
-    /// The number with its `+`.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The last four digits, for logs: a whole number is never logged.
-    #[must_use]
-    pub fn tail(&self) -> &str {
-        let start = self.0.len().saturating_sub(4);
-        self.0.get(start..).unwrap_or("")
-    }
-}
-
-impl fmt::Display for FaxNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for FaxNumber {
-    type Error = NotE164;
-
-    fn try_from(text: String) -> Result<Self, NotE164> {
-        FaxNumber::from_e164(&text)
-    }
-}
-
-impl From<FaxNumber> for String {
-    fn from(number: FaxNumber) -> String {
-        number.0
-    }
-}
-
 macro_rules! word_type {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
@@ -272,171 +216,6 @@ pub struct UnknownWord {
     pub kind: &'static str,
     /// What was found.
     pub word: String,
-}
-
-word_type!(
-    /// Why an Attempt did not deliver: the one vocabulary that every provider's codes are mapped to (field notes, section 6).
-    Cause {
-        /// The line was engaged.
-        Busy = "busy",
-        /// It rang and nobody answered.
-        NoAnswer = "no_answer",
-        /// A person or a voice mailbox answered.
-        Voice = "voice",
-        /// Something answered that is not a fax machine, or the handshake never began.
-        NotAFax = "not_a_fax",
-        /// The number is not in service.
-        NotInService = "not_in_service",
-        /// The far end, the carrier or the account's rules refuse calls to this number.
-        Blocked = "blocked",
-        /// The provider refuses the number as no telephone number; nobody was called.
-        NumberRefused = "number_refused",
-        /// The transmission broke before any page was through.
-        LineTrouble = "line_trouble",
-        /// The transmission broke when at least one page may have been printed.
-        PartlySent = "partly_sent",
-        /// The provider cannot make pages of the document.
-        DocumentRefused = "document_refused",
-        /// The provider asks us to slow down.
-        RateLimited = "rate_limited",
-        /// The provider or its lines are out of order, and certainly nothing was sent.
-        ProviderTrouble = "provider_trouble",
-        /// The answer to the submit was lost, and the provider does not have the fax.
-        NotTaken = "not_taken",
-        /// Sign-in or balance: nothing will go through until the operator acts.
-        AccountTrouble = "account_trouble",
-        /// Cancelled at the provider at our request.
-        Cancelled = "cancelled",
-        /// The Job's deadline passed.
-        Expired = "expired",
-        /// A code that we do not know.
-        Unknown = "unknown",
-        /// Nobody could find out whether it was sent.
-        Unclear = "unclear",
-        /// A person found out that it did not arrive.
-        NotReceived = "not_received",
-    }
-);
-
-/// What an Attempt came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Every page arrived.
-    Delivered,
-    /// Not delivered, and another try would end the same way.
-    Refused(Cause),
-    /// Not delivered; another try may succeed.
-    Retry(Cause),
-    /// We do not know whether anything was sent.
-    Unclear,
-}
-
-impl Outcome {
-    /// The outcome that `cause` stands for.
-    #[must_use]
-    pub fn of(cause: Cause) -> Self {
-        match cause {
-            Cause::Voice
-            | Cause::NotInService
-            | Cause::Blocked
-            | Cause::NumberRefused
-            | Cause::DocumentRefused
-            | Cause::Cancelled
-            | Cause::Expired
-            | Cause::NotReceived => Outcome::Refused(cause),
-            Cause::Busy
-            | Cause::NoAnswer
-            | Cause::NotAFax
-            | Cause::LineTrouble
-            | Cause::PartlySent
-            | Cause::RateLimited
-            | Cause::ProviderTrouble
-            | Cause::NotTaken
-            | Cause::AccountTrouble
-            | Cause::Unknown => Outcome::Retry(cause),
-            Cause::Unclear => Outcome::Unclear,
-        }
-    }
-
-    /// Its word in the store and in result files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Delivered => "delivered",
-            Outcome::Refused(_) => "refused",
-            Outcome::Retry(_) => "retry",
-            Outcome::Unclear => "unclear",
-        }
-    }
-
-    /// The cause, where there is one.
-    #[must_use]
-    pub fn cause(self) -> Option<Cause> {
-        match self {
-            Outcome::Refused(cause) | Outcome::Retry(cause) => Some(cause),
-            Outcome::Delivered | Outcome::Unclear => None,
-        }
-    }
-}
-
-/// An Outcome with what the provider told beside it; raw code and text are kept as they came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// What it came to.
-    pub outcome: Outcome,
-    /// Pages that the far end confirmed, if the provider says.
-    pub pages_sent: Option<u32>,
-    /// The far end's identity (CSID, T.30), if reported.
-    pub remote_id: Option<String>,
-    /// Length of the call in seconds, if reported.
-    pub seconds: Option<u32>,
-    /// The provider's code, as it came.
-    pub raw_code: Option<String>,
-    /// The provider's text, as it came.
-    pub raw_text: Option<String>,
-}
-
-word_type!(
-    /// Whether anything of the document reached the far end. After anything but `nothing`, no resend and no other provider
-    /// without a person.
-    Sent {
-        /// Certainly nothing.
-        Nothing = "nothing",
-        /// Some of it, perhaps.
-        Perhaps = "perhaps",
-        /// At least one page, but not all.
-        Some = "some",
-        /// Every page.
-        All = "all",
-    }
-);
-
-impl Sent {
-    /// What an outcome says about it, with the pages that the far end confirmed.
-    #[must_use]
-    pub fn of(outcome: Outcome, pages_sent: Option<u32>) -> Sent {
-        let cause = match outcome {
-            Outcome::Delivered => return Sent::All,
-            Outcome::Unclear => return Sent::Perhaps,
-            Outcome::Refused(cause) | Outcome::Retry(cause) => cause,
-        };
-        match (pages_sent, cause) {
-            (Some(1..), _) => Sent::Some,
-            (_, Cause::PartlySent | Cause::Unknown | Cause::Unclear) => Sent::Perhaps,
-            // Broken off by whoever cancelled it: nobody says how far it had come.
-            (None, Cause::Cancelled) => Sent::Perhaps,
-            _ => Sent::Nothing,
-        }
-    }
-}
-
-impl Report {
-    /// A report that tells no more than the outcome.
-    #[must_use]
-    pub fn bare(outcome: Outcome) -> Self {
-        Report { outcome, pages_sent: None, remote_id: None, seconds: None, raw_code: None, raw_text: None }
-    }
 }
 
 word_type!(
@@ -521,15 +300,6 @@ mod tests {
         assert_eq!(from_reference(&text), Some((job, 999)));
         assert_eq!(from_reference("x-1"), None);
         assert_eq!(from_reference(job.as_str()), None);
-    }
-
-    #[test]
-    fn only_e164_is_a_fax_number() {
-        assert!(FaxNumber::from_e164("+12125550199").is_ok());
-        for bad in ["", "+", "12125550199", "+1212555019x", "+123", "+1234567890123456", "+ 12125550199"] {
-            assert!(FaxNumber::from_e164(bad).is_err(), "{bad}");
-        }
-        assert_eq!(FaxNumber::from_e164("+12125550199").unwrap().tail(), "0199");
     }
 
     #[test]

@@ -23,8 +23,8 @@ use zeroize::Zeroizing;
 use crate::clock::SharedClock;
 use crate::config::secret::SecretRef;
 use crate::config::{Config, Oauth, OauthFlow, OauthProvider};
-use crate::spool::Spool;
 use crate::store::Store;
+use crate::vault::Vault;
 
 mod answer;
 mod sasl;
@@ -72,7 +72,7 @@ pub struct Keeper {
     /// Rows.
     pub store: Store,
     /// Seals them.
-    pub spool: Spool,
+    pub vault: Vault,
 }
 
 /// What an `[oauth.NAME]` section describes.
@@ -320,7 +320,7 @@ impl TokenSource {
         let sealed = sealed
             .map_err(|error| OauthError::later("refresh_token", format!("cannot be looked up: {error}")))?;
         let Some(sealed) = sealed else { return Ok(None) };
-        let kept = keeper.spool.master_open(&self.context(), &sealed).map(Zeroizing::new);
+        let kept = keeper.vault.open(&self.context(), &sealed).map(Zeroizing::new);
         let kept = kept.ok().and_then(|plain| serde_json::from_slice::<Kept>(&plain).ok());
         let Some(kept) = kept else {
             tracing::error!(
@@ -345,7 +345,7 @@ impl TokenSource {
         let kept = Kept { instead_of: fingerprint(configured), token: token.to_string() };
         let plain = Zeroizing::new(serde_json::to_vec(&kept).unwrap_or_default());
         drop(Zeroizing::new(kept.token));
-        let done = match keeper.spool.master_seal(&self.context(), &plain) {
+        let done = match keeper.vault.seal(&self.context(), &plain) {
             Ok(sealed) => {
                 // On its own: whoever asked may be gone in this moment, and the provider gives such a token once.
                 let (keeper, name, now) = (keeper.clone(), self.name.clone(), self.clock.now());
@@ -427,7 +427,7 @@ fn secret(key: &'static str, secret: Option<&SecretRef>) -> Result<Option<Zeroiz
 }
 
 fn fingerprint(token: &str) -> String {
-    crate::spool::hex(digest::digest(&digest::SHA256, token.as_bytes()).as_ref())
+    crate::text::hex(digest::digest(&digest::SHA256, token.as_bytes()).as_ref())
 }
 
 /// `application/x-www-form-urlencoded`, wiped when dropped.

@@ -13,6 +13,8 @@
 //!
 //! Sentences in here are for the sender of the document and name his files; they never go to a log.
 
+use crate::addressing::MailFacts;
+use crate::sealed::Part;
 use serde::{Deserialize, Serialize};
 
 mod anew;
@@ -28,7 +30,6 @@ mod kind;
 mod layers;
 mod mail;
 mod mapi;
-pub mod message;
 mod mime;
 mod names;
 mod notice;
@@ -38,7 +39,6 @@ mod pdf;
 mod picture;
 #[cfg(test)]
 mod samples;
-pub mod selection;
 mod text;
 mod tnef;
 mod transfer;
@@ -47,10 +47,9 @@ mod worker;
 pub mod workshop;
 
 pub use container::{Container, Measured};
-pub use facts::{Automatic, MACHINE_FIELDS, automatic};
+pub use facts::{MACHINE_FIELDS, automatic};
 pub(crate) use mime::fields as header_fields;
 pub(crate) use pdf::cut_off_sentence;
-pub use selection::Selection;
 pub use worker::worker_main;
 pub use workshop::{Bench, BoxError, Sink, Workshop, WorkshopError, WorkshopLimits};
 
@@ -114,98 +113,6 @@ pub struct Contents {
     /// `hold` only says that there is nothing to fax: a mail whose text becomes pages ([`Front::body`]) can be made all the same.
     #[serde(default)]
     pub nothing: bool,
-}
-
-/// Header facts of a mail. Decoded, one line each, without control characters.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MailFacts {
-    /// Subject.
-    pub subject: Option<String>,
-    /// Display name of the first From address.
-    pub from_name: Option<String>,
-    /// First From address.
-    pub from_address: Option<String>,
-    /// Message-ID without angle brackets.
-    pub message_id: Option<String>,
-    /// References, the oldest first, without angle brackets; In-Reply-To where there are none. At most the last 50.
-    pub references: Vec<String>,
-    /// When the mail says it was written.
-    pub date: Option<jiff::Timestamp>,
-    /// Why this is no mail that a person wrote by hand; `None` for mail of people.
-    pub automatic: Option<Automatic>,
-    /// Addresses of To and Cc with their display names, at most 500.
-    #[serde(default)]
-    pub addressees: Vec<Addressee>,
-    /// Header fields whose names begin with `X-FAX-`, as name (lower case, without that) and value; at most 50.
-    #[serde(default)]
-    pub fax_fields: Vec<(String, String)>,
-}
-
-/// An address of To or Cc.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Addressee {
-    /// Display name.
-    pub name: Option<String>,
-    /// Address.
-    pub address: String,
-}
-
-/// One part of a mail, or the file itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// Its file name without any path, at most 120 characters; for a part without one, what it is in plain words.
-    pub name: String,
-    /// What it really is, by its content first.
-    pub kind: PartKind,
-    /// What the mail says it is, as `application/pdf`.
-    pub media_type: String,
-    /// SHA-256 of the decoded bytes, in hexadecimal digits.
-    pub sha256: String,
-    /// How many decoded bytes.
-    pub bytes: u64,
-    /// First and last page among the packet's pages, from 1, cover not counted, before any selection.
-    pub pages: Option<(u32, u32)>,
-    /// Why no page is made of it, where nothing is lost by that.
-    pub left_out: Option<String>,
-    /// Why it holds the packet.
-    pub holds: Option<String>,
-    /// [`Contents::text`] came from this part; from more than one where the text lies around the documents. Where the
-    /// text is faxed as pages, those ([`Made::body`]) are the pages of these parts.
-    #[serde(default)]
-    pub body: bool,
-}
-
-/// What a part is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PartKind {
-    /// A PDF document.
-    Pdf,
-    /// Plain text.
-    Text,
-    /// HTML.
-    Html,
-    /// A picture.
-    Image,
-    /// A mail within the mail.
-    Mail,
-    /// Anything else.
-    Other,
-}
-
-impl PartKind {
-    /// Its word, as in `preview`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            PartKind::Pdf => "pdf",
-            PartKind::Text => "text",
-            PartKind::Html => "html",
-            PartKind::Image => "image",
-            PartKind::Mail => "mail",
-            PartKind::Other => "other",
-        }
-    }
 }
 
 /// What stands before the documents in a packet: PDFs that were drawn here.

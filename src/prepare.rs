@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
@@ -23,11 +22,13 @@ use crate::commands;
 use crate::config::Config;
 use crate::cover::Fonts;
 use crate::crash::reached;
-use crate::intake::{Arrivals, SubmissionFacts};
+use crate::intake::Arrivals;
 use crate::job::JobState;
 use crate::packet::{self, Contents, Workshop, WorkshopError};
-use crate::spool::{SealKey, Spool, SpoolError, WrappedKey};
+use crate::sealed::{Carried, JobFacts, Outcome, SubmissionFacts};
+use crate::spool::{Spool, SpoolError};
 use crate::store::{JobFilter, Store, StoreError, Submission, Verdict};
+use crate::vault::{SealKey, VaultError, WrappedKey};
 
 mod again;
 mod disk;
@@ -54,60 +55,6 @@ const FORMER: u32 = 10_000;
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
 /// After so many tries that failed for a reason of ours an alarm is raised.
 const ALARM_AFTER: u32 = 3;
-
-/// What is known about a Job that only its Submission's key can read.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct JobFacts {
-    /// The envelope recipients that it stands for.
-    #[serde(default)]
-    pub to: Vec<String>,
-    /// The sender's reference.
-    pub reference: Option<String>,
-    /// Name of the recipient as on the cover.
-    pub recipient_name: String,
-    /// Why it is held, for the sender.
-    pub hold: Option<String>,
-    /// What each rule said.
-    #[serde(default)]
-    pub trace: Vec<crate::routing::Trace>,
-    /// What a careful sender would like to know about the packet.
-    #[serde(default)]
-    pub warnings: Vec<String>,
-    /// First and last page of each part of the mail in the packet; none where no page of it is there.
-    #[serde(default)]
-    pub part_pages: Vec<Option<(u32, u32)>>,
-    /// Pages of the mail's text, where it is faxed as pages.
-    #[serde(default)]
-    pub body_pages: Option<(u32, u32)>,
-    /// The Job's version for which this was written: more than 1 where it was prepared anew.
-    #[serde(default = "first")]
-    pub version: i64,
-}
-
-fn first() -> i64 {
-    1
-}
-
-impl JobFacts {
-    const CONTEXT: &'static str = "job facts";
-
-    /// Seals them under the Submission's key.
-    ///
-    /// # Errors
-    /// Where sealing fails.
-    pub fn seal(&self, key: &SealKey) -> Result<Vec<u8>, SpoolError> {
-        key.seal(Self::CONTEXT, &serde_json::to_vec(self).unwrap_or_default())
-    }
-
-    /// Opens sealed facts.
-    ///
-    /// # Errors
-    /// Where they are damaged or the key is another's.
-    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, SpoolError> {
-        let plain = key.open(Self::CONTEXT, sealed)?;
-        serde_json::from_slice(&plain).map_err(|_| SpoolError::Damaged { what: "the facts of a job".into() })
-    }
-}
 
 /// What the preparer needs. Cheap to clone.
 #[derive(Clone)]
@@ -153,6 +100,12 @@ enum Trouble {
     Command(#[from] commands::Trouble),
     #[error("it has no key or no document")]
     Gone,
+}
+
+impl From<VaultError> for Trouble {
+    fn from(error: VaultError) -> Self {
+        Trouble::Spool(error.into())
+    }
 }
 
 impl From<WorkshopError> for Trouble {
@@ -322,7 +275,7 @@ impl Preparer {
     /// Prepares a Submission; with `hold` without its documents, which are then held for this reason.
     async fn try_to_prepare(&self, submission: &Submission, hold: Option<String>) -> Result<(), Trouble> {
         let wrapped = submission.wrapped_key.clone().ok_or(Trouble::Gone)?;
-        let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
+        let key = self.spool.vault().unwrap_key(&WrappedKey(wrapped))?;
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
         let document = self.store.received(submission.id).await?.ok_or(Trouble::Gone)?;
         let from = Received { key: &key, document: &document, file: facts.file.clone() };
@@ -455,9 +408,9 @@ impl Preparer {
             commands::Sorted::Neither(carried) => Some(Plan::Command(carried)),
             commands::Sorted::Command(about) => Some(Plan::Command(match &facts.doubt {
                 // What it says could be read otherwise than its sender wrote it.
-                Some(doubt) => commands::Carried {
+                Some(doubt) => Carried {
                     about: None,
-                    outcome: commands::Outcome::NotDone,
+                    outcome: Outcome::NotDone,
                     sentence: format!("{doubt} Nothing was changed."),
                 },
                 None => self.commands.carry_out(letter, about, now).await?,

@@ -14,12 +14,10 @@
 //! - no document, no subject, no patient's name and no file name is in it, because a receipt travels and is kept. Only the result
 //!   file, which lies beside the drop and goes nowhere, names the file it speaks of, with its digest.
 
-use jiff::Timestamp;
-
-use crate::commands::Outcome;
-use crate::intake::Dsn;
 use crate::job::{Cause, FaxNumber, JobId, JobState, Sent, SubmissionId};
+use crate::sealed::{Dsn, Outcome};
 use crate::store::{CancelWish, ProviderCopy};
+use jiff::Timestamp;
 
 pub mod account;
 pub mod dkim;
@@ -30,7 +28,6 @@ pub mod mail;
 pub mod outbox;
 mod record;
 pub mod relay;
-pub mod reply;
 pub mod result;
 pub mod signature;
 mod text;
@@ -39,7 +36,7 @@ mod words;
 pub use mail::{Mail, Post};
 pub use relay::Relay;
 pub use signature::SigningKey;
-pub use words::{cause_words, hold_sentence, number_words};
+pub use words::{cause_words, hold_sentence};
 
 /// Everything that a receipt may tell about a Submission.
 #[derive(Debug, Clone, PartialEq, Eq)]

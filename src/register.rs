@@ -379,7 +379,7 @@ impl Entry {
             Hold::Suspended => match &self.state_reason {
                 Some(reason) => format!(
                     "The number {number} of {name} ({key}) is suspended: {}. Find out the right number, then {again}.",
-                    crate::addressing::quotable(reason.trim_end_matches('.'), 200)
+                    crate::text::quotable(reason.trim_end_matches('.'), 200)
                 ),
                 None => format!(
                     "The number {number} of {name} ({key}) is suspended. Find out the right number, then {again}."

@@ -21,11 +21,12 @@ use crate::config::Config;
 use crate::crash::reached;
 use crate::delivery::AskError;
 use crate::delivery::worker::Providers;
-use crate::intake::Seen;
+use crate::intake::sftp::Seen;
 use crate::job::{JobId, SubmissionId};
-use crate::spool::{Purpose, Spool};
+use crate::spool::Spool;
 use crate::store::{ProviderCopy, Store, StoreError};
 use crate::text::counted;
+use crate::vault::Purpose;
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(2);
@@ -194,7 +195,7 @@ impl Retention {
     }
 
     async fn destroy(&self, id: SubmissionId) -> Result<(), Trouble> {
-        let digests = self.spool.marker(Purpose::Digest);
+        let digests = self.spool.vault().marker(Purpose::Digest);
         let names = self.store.destroy_key(id, digests, self.clock.now()).await?;
         self.seen.forget(id);
         reached("retention.key_destroyed");

@@ -7,14 +7,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::addressing::{Address, Facts, quotable};
-use crate::config;
+use crate::addressing::{Address, Facts};
+use crate::text::quotable;
 use pattern::{Captures, Match, Pattern};
 
 mod compile;
 pub mod pattern;
+mod rule;
 
 use compile::Compiled;
+pub use rule::Rule;
 
 /// How much of what was found a trace repeats, in characters.
 const REPEATED: usize = 80;
@@ -120,7 +122,7 @@ impl Rules {
     ///
     /// # Errors
     /// Every fault of every rule.
-    pub fn compile(rules: &[config::Rule]) -> Result<Rules, Vec<RuleFault>> {
+    pub fn compile(rules: &[Rule]) -> Result<Rules, Vec<RuleFault>> {
         compile::all(rules).map(Rules)
     }
 

@@ -22,20 +22,17 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-mod address;
 mod directory;
 mod error;
-mod keys;
 mod reader;
 mod seal;
 mod space;
 mod writer;
 
-pub use address::SealedAddress;
+use crate::text::BASE32;
+use crate::vault::{MasterKey, SealKey, Vault, VaultError};
 use directory::DirectorySync;
 pub use error::SpoolError;
-use keys::MasterKeys;
-pub use keys::{Marker, MasterKey, Purpose, SealKey, WrappedKey};
 pub use reader::Reader;
 pub use space::Reservation;
 pub use writer::{Resting, Sealed, Sealing, Writer};
@@ -48,7 +45,7 @@ pub struct Spool {
 
 struct Inner {
     dir: PathBuf,
-    keys: MasterKeys,
+    vault: Vault,
     /// The subfolder that new documents go to, and how many went there.
     current: Mutex<(Prefix, u32)>,
     sync: Arc<DirectorySync>,
@@ -72,11 +69,11 @@ impl Spool {
         if permissions.mode() & 0o077 != 0 {
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(at)?;
         }
-        let keys = MasterKeys::derive(&master)?;
-        check_key(&dir, &keys)?;
+        let vault = Vault::new(&master)?;
+        check_key(&dir, &vault)?;
         let current = Mutex::new((random_prefix()?, 0));
         let sync = Arc::new(DirectorySync::new(dir.clone()));
-        Ok(Spool { inner: Arc::new(Inner { dir, keys, current, sync, promised: Mutex::default() }) })
+        Ok(Spool { inner: Arc::new(Inner { dir, vault, current, sync, promised: Mutex::default() }) })
     }
 
     /// The same for a look: nothing is made, and nothing changed. Where there is no spool yet, any master key is a good one.
@@ -85,31 +82,19 @@ impl Spool {
     /// [`SpoolError::WrongMasterKey`] when the spool was begun under another master key; otherwise what the disk says.
     #[allow(clippy::needless_pass_by_value, reason = "the key must not live on with the caller")]
     pub fn look(dir: PathBuf, master: MasterKey) -> Result<Spool, SpoolError> {
-        let keys = MasterKeys::derive(&master)?;
+        let vault = Vault::new(&master)?;
         if dir.join(KEY_CHECK).exists() {
-            check_key(&dir, &keys)?;
+            check_key(&dir, &vault)?;
         }
         let current = Mutex::new((random_prefix()?, 0));
         let sync = Arc::new(DirectorySync::new(dir.clone()));
-        Ok(Spool { inner: Arc::new(Inner { dir, keys, current, sync, promised: Mutex::default() }) })
+        Ok(Spool { inner: Arc::new(Inner { dir, vault, current, sync, promised: Mutex::default() }) })
     }
 
-    /// A new Submission's key, and the form in which the store keeps it.
-    ///
-    /// # Errors
-    /// Only where the operating system has no randomness to give.
-    pub fn new_key(&self) -> Result<(SealKey, WrappedKey), SpoolError> {
-        let key = SealKey::random()?;
-        let wrapped = self.inner.keys.wrap(&key)?;
-        Ok((key, wrapped))
-    }
-
-    /// The key that [`Spool::new_key`] wrapped.
-    ///
-    /// # Errors
-    /// [`SpoolError::WrongKey`] when it was not wrapped under this master key, or was altered since.
-    pub fn unwrap_key(&self, wrapped: &WrappedKey) -> Result<SealKey, SpoolError> {
-        self.inner.keys.unwrap(wrapped)
+    /// The keys that its documents and the values beside them are sealed under.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.inner.vault
     }
 
     /// Begins a document: mode 0600, random name. Its file is made when there is something to write.
@@ -209,28 +194,6 @@ impl Spool {
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
 
-    /// Seals a small value under the master key. `context` says what it is; it opens under the same context only.
-    ///
-    /// # Errors
-    /// Only where the operating system has no randomness to give.
-    pub fn master_seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, SpoolError> {
-        self.inner.keys.seal(context, plain)
-    }
-
-    /// Opens what [`Spool::master_seal`] sealed.
-    ///
-    /// # Errors
-    /// [`SpoolError::Damaged`] when it was altered, or sealed under another key or context.
-    pub fn master_open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, SpoolError> {
-        self.inner.keys.open(context, sealed)
-    }
-
-    /// What marks texts for `purpose` under the master key.
-    #[must_use]
-    pub fn marker(&self, purpose: Purpose) -> Marker {
-        self.inner.keys.marker(purpose).clone()
-    }
-
     fn path(&self, name: &str) -> Result<PathBuf, SpoolError> {
         match name.get(..2) {
             Some(folder) if is_name(name) => Ok(self.inner.dir.join(folder).join(name)),
@@ -286,14 +249,14 @@ fn create_file(path: &Path) -> Result<fs::File, SpoolError> {
 }
 
 /// Recognises a master key that is not the one this spool was begun with: a known value lies sealed under it.
-fn check_key(dir: &Path, keys: &MasterKeys) -> Result<(), SpoolError> {
+fn check_key(dir: &Path, vault: &Vault) -> Result<(), SpoolError> {
     let path = dir.join(KEY_CHECK);
     let at = |source| SpoolError::io("read the key check", &path, source);
     match fs::File::open(&path) {
         Ok(file) => {
             let mut sealed = Vec::new();
             file.take(1024).read_to_end(&mut sealed).map_err(at)?;
-            match keys.open(KEY_CHECK, &sealed) {
+            match vault.open(KEY_CHECK, &sealed) {
                 Ok(plain) if plain == KEY_CHECK_VALUE => Ok(()),
                 _ => Err(SpoolError::WrongMasterKey { dir: dir.to_owned() }),
             }
@@ -302,7 +265,7 @@ fn check_key(dir: &Path, keys: &MasterKeys) -> Result<(), SpoolError> {
             let write = || {
                 // Written beside and renamed: a crash must not leave half a check that no key fits.
                 let fresh = dir.join(format!("{KEY_CHECK}.new"));
-                let sealed = keys.seal(KEY_CHECK, KEY_CHECK_VALUE)?;
+                let sealed = vault.seal(KEY_CHECK, KEY_CHECK_VALUE)?;
                 let _ = fs::remove_file(&fresh);
                 let mut file = create_file(&fresh)?;
                 let done = file.write_all(&sealed).and_then(|()| file.sync_all());
@@ -342,9 +305,9 @@ fn random_name(prefix: Prefix) -> Result<String, SpoolError> {
 }
 
 fn random_letters(letters: &mut [u8]) -> Result<(), SpoolError> {
-    aws_lc_rs::rand::fill(letters).map_err(|_| SpoolError::NoRandomness)?;
+    aws_lc_rs::rand::fill(letters).map_err(|_| VaultError::NoRandomness)?;
     for letter in letters {
-        *letter = LETTERS.get(usize::from(*letter & 31)).copied().unwrap_or(b'0');
+        *letter = BASE32.get(usize::from(*letter & 31)).copied().unwrap_or(b'0');
     }
     Ok(())
 }
@@ -359,22 +322,10 @@ fn is_plain(name: &str) -> bool {
 
 /// 24 letters of chance are 120 bits.
 const NAME_LENGTH: usize = 26;
-const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Enough that a busy hour shares its directory syncs, few enough that a directory stays one or two blocks.
 const FILES_PER_FOLDER: u32 = 1024;
 const KEY_CHECK: &str = "key-check";
 const KEY_CHECK_VALUE: &[u8] = b"faxbridge spool 1";
-
-/// Bytes as lower-case hex digits, as digests are written everywhere.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
 
 #[cfg(test)]
 mod tests;

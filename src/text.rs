@@ -1,6 +1,22 @@
-//! Counts and sizes as sentences have them.
+//! Counts, sizes and foreign words as sentences have them; the nearest of several words ([`nearest`]).
 
 use std::fmt;
+
+pub(crate) mod nearest;
+
+/// Crockford's base 32 in lower case: no i, l, o, u, so that what is written in it survives being read out on the telephone.
+pub(crate) const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Bytes as lower-case hex digits, as digests are written everywhere.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
 
 /// `1 page`, `2 pages`: `n` of `what`, whose plural ends in "s".
 #[must_use]
@@ -31,9 +47,44 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// `text` fit to stand in a sentence or a log line: at most `longest` characters, an ellipsis where it was cut, blanks for line
+/// breaks, and nothing invisible that could turn the line around or fake another one.
+#[must_use]
+pub fn quotable(text: &str, longest: usize) -> String {
+    let mut shown: String = text
+        .trim()
+        .chars()
+        .take(longest)
+        .map(|c| if is_invisible(c) || c == '"' { '?' } else { c })
+        .collect();
+    if text.trim().chars().nth(longest).is_some() {
+        shown.push('\u{2026}');
+    }
+    shown
+}
+
+/// Control characters, zero-width ones, and those that change the direction of writing.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffd}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quoted_text_cannot_break_a_line() {
+        assert_eq!(quotable("  a\r\nb\u{202e}c\"d ", 20), "a??b?c?d");
+        assert_eq!(quotable("abcdef", 3), "abc\u{2026}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn quoted_text_is_short(text in "\\PC*|[\"\\\\@<>a. ]{0,20}") {
+            proptest::prop_assert!(quotable(&text, 10).chars().count() <= 11);
+        }
+    }
 
     #[test]
     fn counts_and_sizes_read_right() {

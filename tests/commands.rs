@@ -4,9 +4,10 @@
 
 use faxbridge::config::Config;
 use faxbridge::job::SubmissionId;
-use faxbridge::receipt::reply::Replies;
-use faxbridge::spool::{MasterKey, Spool};
+use faxbridge::replies::Replies;
+use faxbridge::spool::Spool;
 use faxbridge::store::Verdict;
+use faxbridge::vault::MasterKey;
 use jiff::{SignedDuration, Timestamp};
 use support::sink::Letter;
 use support::smtp::Refused;
@@ -214,7 +215,7 @@ fn expired(stage: &Stage) -> String {
     let then = faxbridge::clock::Clock::now(&faxbridge::clock::SystemClock)
         .checked_sub(SignedDuration::from_hours(80))
         .unwrap_or(Timestamp::MIN);
-    Replies::of(&config, &spool).unwrap().address(SubmissionId::new(then, 1), then)
+    Replies::of(&config, spool.vault()).unwrap().address(SubmissionId::new(then, 1), then)
 }
 
 #[tokio::test(flavor = "multi_thread")]

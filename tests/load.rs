@@ -23,8 +23,10 @@ use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::delivery::simulator::wire::Standing;
 use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
 use faxbridge::simulator::server::Fax;
-use faxbridge::spool::{MasterKey, Spool, WrappedKey, hex};
+use faxbridge::spool::Spool;
 use faxbridge::store::{Document, JobFilter, NewJob, NewSubmission, PacketRow, SourceKeys, Verdict};
+use faxbridge::text::hex;
+use faxbridge::vault::{MasterKey, WrappedKey};
 use jiff::SignedDuration;
 use support::Stage;
 use support::stage::BASE;
@@ -55,7 +57,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
     let spool = Spool::open(stage.path("data/spool"), MasterKey::from_bytes(&[7; 32]).unwrap()).unwrap();
     let now = SystemClock.now();
     for batch in 0..jobs.div_ceil(BATCH) {
-        let (key, WrappedKey(wrapped_key)) = spool.new_key().unwrap();
+        let (key, WrappedKey(wrapped_key)) = spool.vault().new_key().unwrap();
         let sealed = async || {
             let mut writer = spool.create(&key).unwrap();
             writer.write(packet).await.unwrap();

@@ -14,7 +14,6 @@ use faxbridge::delivery::simulator::signature;
 use faxbridge::delivery::simulator::wire::{CallResult, FaxView, Report, Standing};
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::job::{self, JobState};
-use faxbridge::spool::{Marker, MasterKey, Purpose, hex};
 use faxbridge::store::Job;
 use jiff::SignedDuration;
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +23,8 @@ use tokio::process::Command;
 
 mod support;
 
+use faxbridge::text::hex;
+use faxbridge::vault::{Marker, MasterKey, Purpose};
 use support::{Stage, clients, documents};
 
 /// Nothing is found out by asking: the first question comes too late for every story.

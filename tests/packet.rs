@@ -12,12 +12,13 @@ use faxbridge::cover;
 use faxbridge::packet::{
     Bench, BoxError, Container, Front, Input, Made, Rules, Sink, Workshop, WorkshopError, WorkshopLimits,
 };
-use faxbridge::spool::{MasterKey, Spool, Writer};
+use faxbridge::spool::{Spool, Writer};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 #[path = "../src/packet/samples.rs"]
 mod samples;
 
+use faxbridge::vault::MasterKey;
 use samples::{attached, document, mail, pdf, saved, saved_modern};
 
 fn limits() -> WorkshopLimits {
@@ -106,7 +107,7 @@ async fn pages_that_are_shared_leave_as_if_each_fax_had_been_made_alone() {
     let folder = tempfile::tempdir().unwrap();
     let master = MasterKey::from_bytes(&[7; 32]).unwrap();
     let spool = Spool::open(folder.path().join("spool"), master).unwrap();
-    let (key, _) = spool.new_key().unwrap();
+    let (key, _) = spool.vault().new_key().unwrap();
     let shop = workshop(limits());
     let raw = mail(&[
         ("Content-Type: text/plain", b"see attached"),

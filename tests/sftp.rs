@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::config::Config;
-use faxbridge::intake::{Intake, ResultFile, SubmissionFacts, sftp};
+use faxbridge::intake::{Intake, sftp};
 use faxbridge::routing::Rules;
-use faxbridge::spool::{MasterKey, Spool, WrappedKey};
+use faxbridge::sealed::{ResultFile, SubmissionFacts};
+use faxbridge::spool::Spool;
 use faxbridge::store::{NewResult, Store, SubmissionFilter};
+use faxbridge::vault::{MasterKey, WrappedKey};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -84,7 +86,7 @@ impl Server {
         let mut accepted = Vec::new();
         for submission in self.store.submissions(&SubmissionFilter::default(), 100).await.unwrap() {
             let document = self.store.received(submission.id).await.unwrap().unwrap();
-            let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
+            let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             let reader = self.spool.read(&key, &document.name).await.unwrap();
             let name = SubmissionFacts::open(&key, &submission.facts).unwrap().file.unwrap();
             accepted.push((name, reader.read_all(1 << 30).await.unwrap()));
@@ -178,7 +180,7 @@ async fn openssh_puts_renames_and_picks_up() {
     }
     assert_eq!(server.accepted().await.len(), 3);
 
-    let sealed = ResultFile::seal(&server.spool, "1", "b.json", b"{}").unwrap();
+    let sealed = ResultFile::seal(server.spool.vault(), "1", "b.json", b"{}").unwrap();
     let result = NewResult { owner: "billing".into(), sealed };
     server.store.record_sent("1", Some(result), SystemClock.now()).await.unwrap();
     let done = server.batch("cd results\nget b.json local/b.json\nrm b.json\nls\n").await;

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use faxbridge::clock::SystemClock;
 use faxbridge::config::Config;
 use faxbridge::intake::smtp::{Door, Tls};
-use faxbridge::intake::{Dsn, Intake, SubmissionFacts, smtp};
+use faxbridge::intake::{Intake, smtp};
 use faxbridge::routing::Rules;
-use faxbridge::spool::{MasterKey, Spool, WrappedKey};
+use faxbridge::sealed::{Dsn, SubmissionFacts};
+use faxbridge::spool::Spool;
 use faxbridge::store::{Store, SubmissionFilter};
+use faxbridge::vault::{MasterKey, WrappedKey};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -91,7 +93,7 @@ impl Server {
         let mut accepted = Vec::new();
         for submission in self.store.submissions(&SubmissionFilter::default(), 100).await.unwrap() {
             let document = self.store.received(submission.id).await.unwrap().unwrap();
-            let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
+            let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             let reader = self.spool.read(&key, &document.name).await.unwrap();
             let mail = String::from_utf8(reader.read_all(1 << 30).await.unwrap()).unwrap();
             accepted.push((submission.sender, mail, SubmissionFacts::open(&key, &submission.facts).unwrap()));

@@ -7,9 +7,9 @@
 
 use jiff::Timestamp;
 
-use super::quotable;
+use crate::addressing::Selection;
 use crate::job::Priority;
-use crate::packet::Selection;
+use crate::text::quotable;
 
 /// How much of a directive a sentence repeats, in characters.
 const REPEATED: usize = 60;

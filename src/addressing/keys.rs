@@ -2,9 +2,9 @@
 //! one of them, which is nearly one, and what its value means.
 
 use super::directive::Wish;
-use super::is_invisible;
 use super::value::{self, Moment};
-use crate::config::nearest::distance;
+use crate::text::is_invisible;
+use crate::text::nearest::distance;
 
 /// An option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

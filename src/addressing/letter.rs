@@ -1,10 +1,10 @@
 //! A mail's subject and text without what was asked for in them, and what that was.
 
 use super::directive::{Place, Said, Stop, Target, Wish};
+use super::readers::Reader;
 use super::{Moment, block, readers, subject, without};
-use crate::config::Reader;
-use crate::packet::MailFacts;
-use crate::packet::message::own_words;
+use crate::addressing::MailFacts;
+use crate::addressing::message::own_words;
 
 /// Which forms count in a sender's mail.
 #[derive(Debug, Clone, Copy)]

@@ -5,16 +5,34 @@
 //! ([`normal`]): the number, or the register's key, before the `@`. So no reader can reach a number that a rule would not take
 //! from the same sender in a plain address.
 
+use serde::Deserialize;
+
+use super::Address;
 use super::directive::{Place, Said, Stop, Target};
-use super::{Address, quotable};
-use crate::config::Reader;
-use crate::packet::Addressee;
+use crate::addressing::Addressee;
+use crate::text::quotable;
 
 pub mod efax;
 pub mod hylafax;
 pub mod interfax;
 pub mod rightfax;
 pub mod t37;
+
+/// Another system's way to write options and numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reader {
+    /// eFax: options in the address, tags in front of the text.
+    Efax,
+    /// RightFax: embedded codes, `/fax=.../` addresses.
+    Rightfax,
+    /// InterFAX: switches at the end of the subject.
+    Interfax,
+    /// HylaFAX: `X-FAX-` header fields, `name@number.fax` addresses.
+    Hylafax,
+    /// T.37: `FAX=` addresses (RFC 3191, RFC 3192).
+    T37,
+}
 
 /// Numbers that the display names of one mail can add; more recipients come in an envelope.
 const MOST_NAMED: usize = 100;

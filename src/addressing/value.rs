@@ -5,9 +5,9 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-use super::is_invisible;
+use crate::addressing::Selection;
 use crate::job::Priority;
-use crate::packet::Selection;
+use crate::text::is_invisible;
 
 /// Characters of a name or a subject on a cover that a directive may set.
 const LONGEST_LINE: usize = 80;

@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use anyhow::Context;
-use faxbridge::intake::SubmissionFacts;
+use faxbridge::job::number_words;
 use faxbridge::job::{Hold, JobId, JobState, SubmissionId};
-use faxbridge::prepare::JobFacts;
-use faxbridge::receipt::{hold_sentence, number_words};
-use faxbridge::spool::{SealKey, WrappedKey};
+use faxbridge::receipt::hold_sentence;
 use faxbridge::store::{Job, JobFilter, Submission};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::listing::{Table, Times, print, say};
 use super::{Bridge, ConfigFile, Misuse};
+use faxbridge::sealed::{JobFacts, SubmissionFacts};
+use faxbridge::vault::{SealKey, WrappedKey};
 use words::state_words;
 
 mod change;
@@ -147,7 +147,7 @@ impl Desk {
 
     fn unseal(&self, submission: &Submission) -> Sealed {
         let wrapped = submission.wrapped_key.clone().map(WrappedKey);
-        Sealed { key: wrapped.and_then(|wrapped| self.bridge.spool.unwrap_key(&wrapped).ok()) }
+        Sealed { key: wrapped.and_then(|wrapped| self.bridge.spool.vault().unwrap_key(&wrapped).ok()) }
     }
 
     /// Why nothing of `submission` is faxed.

@@ -13,9 +13,8 @@ use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::{Config, Proof, Sender};
 use faxbridge::cover::{self, Fonts};
 use faxbridge::intake::proof::unproven;
-use faxbridge::intake::writes_from;
 use faxbridge::job::{self, JobId, Priority};
-use faxbridge::packet::{self, Bench, Contents, Made, Selection, Workshop, WorkshopLimits};
+use faxbridge::packet::{self, Bench, Contents, Made, Workshop, WorkshopLimits};
 use faxbridge::prepare::front::Front;
 use faxbridge::prepare::packet_rules;
 use faxbridge::prepare::plan::{Plan, PlannedJob, Planner, Request};
@@ -27,6 +26,8 @@ use tokio::io::AsyncReadExt;
 
 use super::listing::{print, say};
 use super::{ConfigFile, Misuse, load, look_at_store};
+use faxbridge::addressing::Selection;
+use faxbridge::sealed::Part;
 use input::Input;
 use shape::{Shown, ShownJob, ShownPacket, ShownPart, Verdict};
 
@@ -207,7 +208,7 @@ impl Desk {
         let mut notes = Vec::new();
         let sender = from
             .as_deref()
-            .and_then(|from| self.config.sender.iter().find(|sender| writes_from(sender, from)));
+            .and_then(|from| self.config.sender.iter().find(|sender| sender.writes_from(from)));
         if sender.is_none() {
             let who = from.as_deref().unwrap_or("nobody");
             let said = at_the_door(who);
@@ -255,7 +256,7 @@ impl Desk {
                 senders.iter().find(|sender| Some(&sender.name) == wanted)
             }
             _ => from.as_deref().and_then(|from| {
-                senders.iter().find(|sender| writes_from(sender, from) || sender.name == from)
+                senders.iter().find(|sender| sender.writes_from(from) || sender.name == from)
             }),
         };
         let mut notes = Vec::new();
@@ -520,7 +521,7 @@ fn chunks(file: tokio::fs::File) -> impl stream::Stream<Item = Result<Bytes, std
 
 /// Every part, with its pages in the final PDF or why there are none.
 fn parts(contents: &Contents, made: Option<&Made>) -> Vec<ShownPart> {
-    let shown = |(place, part): (usize, &packet::Part)| {
+    let shown = |(place, part): (usize, &Part)| {
         let body = || made.and_then(|made| made.body).filter(|_| part.body);
         let pages = made.and_then(|made| made.parts.get(place).copied().flatten()).or_else(body);
         let left_out = match (pages, &part.left_out, &part.holds) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::ValueEnum;
 use faxbridge::job::JobState;
-use faxbridge::receipt::number_words;
+use faxbridge::job::number_words;
 use faxbridge::register::number::NumberRules;
 use faxbridge::register::{self, Entry, EntryState, NewEntry, QuietHours, VerifiedHow, Word};
 use faxbridge::store::{Job, JobFilter};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use faxbridge::intake::{Arrival, Intake, Source};
+use faxbridge::job::number_words;
 use faxbridge::job::{JobState, SubmissionId};
-use faxbridge::receipt::number_words;
 use faxbridge::routing::Rules;
 use faxbridge::store::{Job, JobFilter, Verdict};
 use tokio::io::AsyncReadExt;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Trouble;
 use crate::config::Config;
-use crate::receipt::number_words;
+use crate::job::number_words;
 use crate::register;
 use crate::register::number::NumberRules;
 use crate::routing::Ask;

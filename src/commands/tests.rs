@@ -1,12 +1,14 @@
 use jiff::SignedDuration;
 
 use super::*;
+use crate::addressing::MailFacts;
 use crate::job::state::{Context, Event, step};
 use crate::job::{FaxNumber, Hold, JobState};
-use crate::packet::{MailFacts, Part, PartKind};
 use crate::register::{Entry, EntryState};
-use crate::spool::{MasterKey, Spool};
+use crate::sealed::{Part, PartKind};
+use crate::spool::Spool;
 use crate::store::{Document, NewJob, NewSubmission, SourceKeys, Verdict};
+use crate::vault::MasterKey;
 
 const CONFIG: &str = r#"
 [organization]
@@ -49,8 +51,8 @@ impl Rig {
         let spool =
             Spool::open(folder.path().join("spool"), MasterKey::from_bytes(&[7; 32]).unwrap()).unwrap();
         let store = Store::open(folder.path(), "test").await.unwrap();
-        let replies = Replies::of(&config, &spool).unwrap();
-        let desk = Desk::new(config, store.clone(), spool.clone());
+        let replies = Replies::of(&config, spool.vault()).unwrap();
+        let desk = Desk::new(config, store.clone(), spool.vault().clone());
         let entry = |key: &str, number: &str, state| Entry {
             key: key.into(),
             name: key.into(),
@@ -91,9 +93,9 @@ impl Rig {
             source: "smtp".into(),
             source_keys: SourceKeys::default(),
             sender: sender.into(),
-            receipt_to: Some(self.spool.seal_address(receipt_to).unwrap()),
+            receipt_to: Some(self.spool.vault().seal_address(receipt_to).unwrap()),
             accepted_at: at(0),
-            wrapped_key: self.spool.new_key().unwrap().1.0,
+            wrapped_key: self.spool.vault().new_key().unwrap().1.0,
             facts: vec![],
             document: Document { name: format!("doc{n}"), bytes: 1, sha256: "00".into() },
         };

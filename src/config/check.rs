@@ -13,9 +13,9 @@ mod ways;
 use std::collections::BTreeSet;
 
 use super::faults::Report;
-use super::nearest::nearest;
 use super::sections::Config;
 use super::source::{Path, at};
+use crate::text::nearest::nearest;
 
 /// Looks at everything.
 pub(super) fn all(config: &Config, report: &mut Report<'_>) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::SecretRef;
 use super::units::Duration;
+use crate::job::Absent;
 
 /// Which API a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -120,16 +121,6 @@ impl ProviderKind {
             }
         }
     }
-}
-
-/// What follows when a provider does not know a fax whose submit had no answer, after the quiet time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Absent {
-    /// It is sent again.
-    Resend,
-    /// It is held for a person.
-    Hold,
 }
 
 /// `[provider.NAME]`.

@@ -11,9 +11,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::faults::Report;
-use super::nearest::nearest;
 use super::sections::Config;
 use super::source::{Path, Segment, Source, at};
+use crate::text::nearest::nearest;
 
 /// After so many faults the file is something else than a configuration, and the rest is left out.
 const ENOUGH: usize = 100;

@@ -3,9 +3,9 @@
 use jiff::Zoned;
 
 use super::Sheet;
+use crate::addressing::MailFacts;
 use crate::config::{Config, Sender};
 use crate::job::{FaxNumber, JobId};
-use crate::packet::MailFacts;
 use crate::register::Entry;
 use crate::routing::Route;
 
@@ -65,7 +65,7 @@ pub fn sheet(known: &Known<'_>) -> Sheet {
             .attention
             .map(str::to_owned)
             .unwrap_or_else(|| entry.map(|entry| text(entry.attention.as_ref())).unwrap_or_default()),
-        to_fax: known.number.map(crate::receipt::number_words).unwrap_or_default(),
+        to_fax: known.number.map(crate::job::number_words).unwrap_or_default(),
         from_name: sender
             .and_then(|sender| sender.cover_name.clone())
             .or_else(|| known.from.map(str::to_owned))

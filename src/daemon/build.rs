@@ -213,7 +213,7 @@ fn folders(config: &Config, begins: bool, faults: &mut Faults<'_>) {
                 format_args!("{shown} cannot be watched: {error}; make it, writable by the daemon's user"),
             ),
         }
-        match intake::folder::trusted_by(&section.path, daemon) {
+        match crate::shared_folder::trusted_by(&section.path, daemon) {
             Err(error) if !error.is_missing() => faults.add(&key, error),
             _ => {}
         }
@@ -263,8 +263,10 @@ async fn strangers(loaded: &Loaded, ground: &Ground) -> Vec<Fault> {
 /// The token sources of `config`; those that are in use already and still the same are gone on with.
 fn tokens(config: &Config, ground: &Ground, faults: &mut Faults<'_>) -> Sources {
     // In a look nothing can be kept, and nothing is asked for.
-    let keeper =
-        ground.lock.as_ref().map(|_| Keeper { store: ground.store.clone(), spool: ground.spool.clone() });
+    let keeper = ground
+        .lock
+        .as_ref()
+        .map(|_| Keeper { store: ground.store.clone(), vault: ground.spool.vault().clone() });
     let mut sources = Sources::new();
     for (name, section) in &config.oauth {
         match oauth::TokenSource::new(name, section, keeper.clone(), Arc::clone(&ground.clock)) {
@@ -352,7 +354,7 @@ fn preparer(
         spool: ground.spool.clone(),
         workshop,
         planner: planner?,
-        commands: commands::Desk::new(Arc::clone(config), ground.store.clone(), ground.spool.clone()),
+        commands: commands::Desk::new(Arc::clone(config), ground.store.clone(), ground.spool.vault().clone()),
         fonts: Arc::new(fonts?),
         config: Arc::clone(config),
         clock: Arc::clone(&ground.clock),

@@ -28,7 +28,7 @@ use crate::intake::smtp::{Door, LOOK_EVERY};
 use crate::intake::{self, Intake, imap, sftp};
 use crate::listener::Socket;
 use crate::retention::Retention;
-use crate::spool::Purpose;
+use crate::vault::Purpose;
 
 /// Sessions that began under a former configuration may go on for so long.
 const LINGER: Duration = Duration::from_secs(15 * 60);
@@ -213,13 +213,13 @@ impl Generation {
     /// The URLs under which providers report, where they can.
     fn hooks(&self, ground: &Ground) -> Option<Hooks> {
         let (section, address) = (self.config.webhook.as_ref()?, self.addresses.webhook?);
-        Some(Hooks::new(&webhook_base(section, address), ground.spool.marker(Purpose::Webhook)))
+        Some(Hooks::new(&webhook_base(section, address), ground.spool.vault().marker(Purpose::Webhook)))
     }
 
     /// The URLs under which providers fetch documents, where they can.
     fn media(&self, ground: &Ground) -> Option<Media> {
         let section = self.config.media.as_ref()?;
-        let marker = ground.spool.marker(Purpose::Media);
+        let marker = ground.spool.vault().marker(Purpose::Media);
         Some(Media::new(&section.public_url, marker, section.valid_for.signed()))
     }
 

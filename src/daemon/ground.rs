@@ -16,11 +16,13 @@ use crate::alarm::Alarms;
 use crate::clock::{self, Clock as _, SharedClock, SystemClock};
 use crate::config::{Fault, Loaded};
 use crate::delivery::worker::Hands;
+use crate::intake::Arrivals;
+use crate::intake::sftp::Seen;
 use crate::intake::sftp::Shelves;
-use crate::intake::{Arrivals, Seen};
 use crate::oauth::Sources;
-use crate::spool::{MasterKey, Spool};
+use crate::spool::Spool;
 use crate::store::Store;
+use crate::vault::MasterKey;
 
 /// Two seconds, in which a child gets its turn on any machine.
 const LOCK_TRIES: u32 = 20;
@@ -70,7 +72,7 @@ impl Ground {
         let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
-        upgrade::seal(&store, &spool).await.map_err(|e| StartError::new("database", e))?;
+        upgrade::seal(&store, spool.vault()).await.map_err(|e| StartError::new("database", e))?;
         meet_origin(dir, &store).await?;
         let dropped = store.drop_own_leases().await.map_err(|e| StartError::new("database", e))?;
         if dropped > 0 {

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{self, Absent, Config};
+use crate::config::{self, Config};
 use crate::job::retry::RetryPolicy;
 use crate::job::state::{Context, Patience, Route};
-use crate::job::{Cause, Report};
+use crate::job::{Absent, Cause, Report};
 use crate::store::{AttemptRow, Job, Store, StoreError};
 
 /// All that [`Context`] borrows, as it stands now.

@@ -41,8 +41,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::alarm::Alarms;
 use crate::gate::{Gate, Most, Seat};
-use crate::intake::tally::{Tally, peer_of};
 use crate::listener::{Listener, Socket};
+use crate::tally::{Tally, peer_of};
 
 /// For requests under way when the daemon stops. A stranger who never ends his must not keep it from stopping, or
 /// from coming back with a new configuration.

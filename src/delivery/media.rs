@@ -1,7 +1,7 @@
 //! Where providers that take no upload fetch a document: `GET /media/REFERENCE.EXPIRY.MARK.pdf`.
 //!
 //! The URL goes to one provider, in one request, for one Attempt. MARK is a mark of what stands before it under the master
-//! key ([`crate::spool::Marker`]): nobody can guess it or lengthen its time, nobody has to remember it, and it survives a
+//! key ([`crate::vault::Marker`]): nobody can guess it or lengthen its time, nobody has to remember it, and it survives a
 //! restart. It is good
 //!
 //! * until EXPIRY (seconds since 1970);
@@ -40,8 +40,9 @@ use crate::clock::SharedClock;
 use crate::job::{self, JobId};
 use crate::listener::Socket;
 use crate::packet::{Container, Measured};
-use crate::spool::{Marker, Spool, SpoolError, WrappedKey};
+use crate::spool::{Spool, SpoolError};
 use crate::store::{Fetch, Store};
+use crate::vault::{Marker, WrappedKey};
 
 const LIMITS: Limits = Limits {
     connections: 64,
@@ -66,7 +67,7 @@ pub struct Media {
 }
 
 impl Media {
-    /// Below the public URL `base`, each good for `valid_for`; `marker` is that for [`crate::spool::Purpose::Media`].
+    /// Below the public URL `base`, each good for `valid_for`; `marker` is that for [`crate::vault::Purpose::Media`].
     #[must_use]
     pub fn new(base: &str, marker: Marker, valid_for: SignedDuration) -> Self {
         Media { base: base.trim_end_matches('/').to_owned(), marker, valid_for }
@@ -180,7 +181,7 @@ impl Host {
     }
 
     async fn container(&self, fetch: &Fetch) -> Result<Container, SpoolError> {
-        let key = self.spool.unwrap_key(&WrappedKey(fetch.wrapped_key.clone()))?;
+        let key = self.spool.vault().unwrap_key(&WrappedKey(fetch.wrapped_key.clone()))?;
         Container::open(&self.spool, &key, &fetch.document, fetch.shared.as_deref()).await
     }
 

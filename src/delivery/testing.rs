@@ -22,7 +22,6 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::http::Answer;
-use super::simulator::signature;
 use super::{Found, Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
@@ -65,7 +64,7 @@ pub(super) fn pdf(pages: u32) -> Vec<u8> {
 }
 
 pub(super) fn hex_digest(bytes: &[u8]) -> String {
-    signature::hex(digest::digest(&digest::SHA256, bytes).as_ref())
+    crate::text::hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 /// The section of a provider, from its keys in TOML.

@@ -1,7 +1,7 @@
 //! Where providers report back: `POST /hooks/NAME/TOKEN?ref=REFERENCE`.
 //!
 //! The URL is given to the provider and to nobody else. TOKEN is a mark of NAME under the master key
-//! ([`crate::spool::Marker`]): nobody can guess it, nobody has to remember it, and it is the same after every restart. It is
+//! ([`crate::vault::Marker`]): nobody can guess it, nobody has to remember it, and it is the same after every restart. It is
 //! checked before one byte of the body is read; without the right one there is nothing here. REFERENCE names the Attempt, so
 //! that the webhook of a provider that does not sign need not be understood at all.
 //!
@@ -27,8 +27,8 @@ use super::{Hook, Provider, Status, WebhookRefusal};
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::listener::Socket;
-use crate::spool::Marker;
 use crate::store::{Heard, Store};
+use crate::vault::Marker;
 
 /// Largest webhook that is read. Some providers send the document along; it is not wanted. The news of a larger one are found
 /// out by polling.
@@ -53,7 +53,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Below the public URL `base`; `marker` is that for [`crate::spool::Purpose::Webhook`].
+    /// Below the public URL `base`; `marker` is that for [`crate::vault::Purpose::Webhook`].
     #[must_use]
     pub fn new(base: &str, marker: Marker) -> Self {
         Hooks { base: base.trim_end_matches('/').to_owned(), marker }

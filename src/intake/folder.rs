@@ -27,33 +27,25 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::claim::{Claim, Claims};
-use self::dir::Dir;
 use self::evidence::{Evidence, Look, Odd, Print, Step, Why};
 use self::listing::{digest_of, look_at};
 use self::notices::{Notices, watcher};
-use super::sftp::names;
 use super::{Intake, Refusal, Source, TurnedAway};
 use crate::alarm::Alarm;
 use crate::config;
+use crate::shared_folder::{Dir, FileThread, RESULTS, clear_temporaries, names, trusted};
 
 mod claim;
 mod content;
-mod dir;
 mod evidence;
 mod keep;
 mod listing;
 mod notices;
-mod results;
 mod take;
 #[cfg(test)]
 mod tests;
-mod thread;
-mod trust;
 
 pub use claim::abandoned;
-pub use results::write_result;
-pub use thread::FileThread;
-pub use trust::{Untrusted, trusted, trusted_by};
 
 /// Entries of a folder that are looked at; more want a person.
 const MOST: usize = 50_000;
@@ -155,10 +147,10 @@ impl<'a> Folder<'a> {
                 trusted(&path).map_err(io::Error::other)?;
                 let root = Dir::open(&path)?;
                 let claims = Claims::open(root.clone(), &data, &claims_name)?;
-                results::clear_temporaries(&root)?;
+                clear_temporaries(&root)?;
                 if root.facts()?.mode & 0o022 != 0 {
                     // Before somebody else makes them; where he has, it is told when they are needed.
-                    let _ = root.shared(OsStr::new(results::RESULTS));
+                    let _ = root.shared(OsStr::new(RESULTS));
                     let _ = root.shared(OsStr::new(claim::REFUSED));
                 }
                 Ok((root, Arc::new(claims)))

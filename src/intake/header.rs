@@ -13,8 +13,9 @@ use std::borrow::Cow;
 use aws_lc_rs::digest;
 use memchr::memchr;
 
-use crate::packet::{Automatic, MACHINE_FIELDS, automatic, header_fields as fields};
-use crate::spool::hex;
+use crate::addressing::Automatic;
+use crate::packet::{MACHINE_FIELDS, automatic, header_fields as fields};
+use crate::text::hex;
 
 /// A header longer than this is refused. Real ones have a few KiB.
 const MAX_HEADER: u64 = 1 << 20;

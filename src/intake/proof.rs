@@ -23,7 +23,7 @@ use dmarc::{NotAligned, Origin, Vouched};
 use header::Header;
 pub use resolver::Resolver;
 
-use super::{Draft, Intake, Refusal, writes_from};
+use super::{Draft, Intake, Refusal};
 use crate::config::{Proof, Sender};
 
 /// All lookups for one mail together. Senders wait ten minutes for the answer to a mail (RFC 5321, section 4.5.3.2.6).
@@ -109,7 +109,7 @@ impl Intake {
             sender.accepts(Proof::Network)
                 && !witness.nameless
                 && !(relayed && by_mail)
-                && writes_from(sender, from)
+                && sender.writes_from(from)
                 && networks.iter().any(|network| network.contains(witness.peer))
         });
         if let Some((sender, _)) = near {
@@ -334,7 +334,7 @@ fn forged(fault: &impl std::fmt::Display) -> Refusal {
 
 /// A sender without addresses may write from any.
 fn may_write(sender: &Sender, from: &str, proof: Proof) -> bool {
-    sender.accepts(proof) && (sender.addresses.is_empty() || writes_from(sender, from))
+    sender.accepts(proof) && (sender.addresses.is_empty() || sender.writes_from(from))
 }
 
 /// What is said at RCPT to who writes from an address that no sender has, or without what proves that it is his.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::spool::SpoolError;
 use crate::store::StoreError;
+use crate::vault::VaultError;
 
 /// Why something is not accepted: a sentence for the peer without internals, and the cause for the operator's log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +44,12 @@ impl From<SpoolError> for Refusal {
             );
         }
         Refusal::temporary("4.3.0", "The document could not be stored; try again later.", error)
+    }
+}
+
+impl From<VaultError> for Refusal {
+    fn from(error: VaultError) -> Self {
+        SpoolError::from(error).into()
     }
 }
 

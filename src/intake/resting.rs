@@ -7,8 +7,10 @@ use tokio::sync::oneshot;
 
 use super::tail::End;
 use super::{Accepted, Arrival, Draft, Intake, Refusal};
-use crate::spool::{self, SealKey, WrappedKey, hex};
+use crate::spool;
 use crate::store::Synced;
+use crate::text::hex;
+use crate::vault::{SealKey, WrappedKey};
 
 /// See the module.
 #[derive(Debug)]

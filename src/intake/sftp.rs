@@ -1,7 +1,7 @@
 //! SFTP in: an own SSH server that serves files and nothing else.
 //!
 //! Each user (a `[[sender]]` with `sftp_user`) shows one of their public keys and sees a virtual tree of two folders,
-//! `in/` and `results/`. What an upload is and when it counts stands in `files.rs`, which paths there are in `names.rs`.
+//! `in/` and `results/`. What an upload is and when it counts stands in `files.rs`, which paths there are in `shared_folder/names.rs`.
 //!
 //! Limits: sessions in all, from one address and of one user (`places.rs`), of those without a key for 20 seconds each; `idle`
 //! without traffic; channels per connection and handles per channel; and for each user early bytes, files being written and room on
@@ -35,12 +35,12 @@ use super::Intake;
 use crate::config;
 use crate::listener::{Listener, Socket};
 
+mod account;
 mod algorithms;
 mod channel;
 mod files;
 pub mod hostkey;
 mod keeper;
-pub(crate) mod names;
 mod places;
 mod refusals;
 mod session;
@@ -50,6 +50,7 @@ mod shelf;
 mod tests;
 mod upload;
 
+pub use account::{Drop, Seen, SftpUser};
 pub use shelf::Shelves;
 
 /// Time until the client has said its version. No person has a part in that.

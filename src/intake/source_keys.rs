@@ -19,10 +19,11 @@ use std::collections::HashSet;
 use aws_lc_rs::digest;
 
 use super::{Arrival, Source};
-use crate::spool::{Marker, hex};
 use crate::store::SourceKeys;
+use crate::text::hex;
+use crate::vault::Marker;
 
-/// The keys of `arrival`, made with the [`Purpose::Source`](crate::spool::Purpose) marker. Its recipients stand beside the keys
+/// The keys of `arrival`, made with the [`Purpose::Source`](crate::vault::Purpose) marker. Its recipients stand beside the keys
 /// afterwards, each once.
 pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) -> SourceKeys {
     let key = |fields: &[&str]| marker.mark(&fingerprint(fields));
@@ -122,7 +123,7 @@ fn fingerprint(fields: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::{MasterKey, Purpose};
+    use crate::vault::{MasterKey, Purpose};
 
     fn mail(message_id: Option<&str>, to: &[&str]) -> Arrival {
         Arrival {
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_known_goes_with_its_recipients_and_their_wishes() {
-        use crate::intake::{Dsn, DsnRecipient};
+        use crate::sealed::{Dsn, DsnRecipient};
         let wish = |to: &str| DsnRecipient {
             to: to.into(),
             original: None,

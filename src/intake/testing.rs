@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{Intake, ResultFile, Source, SubmissionFacts};
+use super::{Intake, Source};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::routing::Rules;
-use crate::spool::{MasterKey, Spool, WrappedKey};
+use crate::sealed::{ResultFile, SubmissionFacts};
+use crate::spool::Spool;
 use crate::store::NewResult;
 use crate::store::{Store, SubmissionFilter};
+use crate::vault::{MasterKey, WrappedKey};
 
 /// An intake and what lies behind it.
 pub(super) struct Rig {
@@ -49,7 +51,7 @@ impl Rig {
             if submission.verdict.is_some() {
                 continue;
             }
-            let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
+            let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             // What was turned away has none.
             let Some(document) = self.store.received(submission.id).await.unwrap() else { continue };
             let body = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
@@ -63,7 +65,7 @@ impl Rig {
         let filter = SubmissionFilter { source: Some(source.to_string()), open: false };
         let mut all = Vec::new();
         for submission in self.store.submissions(&filter, 1000).await.unwrap().into_iter().rev() {
-            let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
+            let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             let facts = SubmissionFacts::open(&key, &submission.facts).unwrap();
             all.extend(facts.refusal.map(|reason| (facts.file.unwrap(), reason)));
         }
@@ -72,7 +74,7 @@ impl Rig {
 
     /// Puts a result file where an SFTP user finds it.
     pub(super) async fn add_result(&self, user: &str, id: &str, name: &str, body: &[u8]) {
-        let sealed = ResultFile::seal(&self.spool, id, name, body).unwrap();
+        let sealed = ResultFile::seal(self.spool.vault(), id, name, body).unwrap();
         let result = NewResult { owner: user.to_owned(), sealed };
         self.store.record_sent(id, Some(result), SystemClock.now()).await.unwrap();
     }

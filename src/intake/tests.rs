@@ -6,9 +6,10 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 
 use super::testing::Rig;
-use super::{Accepted, Arrival, Source, SubmissionFacts};
-use crate::spool::WrappedKey;
+use super::{Accepted, Arrival, Source};
+use crate::sealed::SubmissionFacts;
 use crate::store::SubmissionFilter;
+use crate::vault::WrappedKey;
 
 /// One delivery of a mail: which, to whom, which way.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ async fn deliver(rig: &Rig, arrival: Arrival) -> Accepted {
 async fn faxes(rig: &Rig) -> BTreeMap<(String, String), usize> {
     let mut faxes = BTreeMap::new();
     for submission in rig.store.submissions(&SubmissionFilter::default(), 10_000).await.unwrap() {
-        let key = rig.spool.unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
+        let key = rig.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
         let facts = SubmissionFacts::open(&key, &submission.facts).unwrap();
         assert!(rig.store.received(submission.id).await.unwrap().is_some());
         assert!(!facts.envelope_to.is_empty(), "a Submission for nobody");

@@ -6,10 +6,11 @@
 
 use jiff::Timestamp;
 
-use super::{Arrival, FileNote, Intake, Refusal, Source, SubmissionFacts, source_keys};
+use super::{Arrival, Intake, Refusal, Source, source_keys};
 use crate::job::{self, SubmissionId};
-use crate::spool::Purpose;
+use crate::sealed::{FileNote, SubmissionFacts};
 use crate::store::{Again, RefusedAtOnce};
+use crate::vault::Purpose;
 
 /// A file that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +44,8 @@ impl Intake {
         let now = inner.clock.now();
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
-        let (key, wrapped) = inner.spool.new_key()?;
-        let marker = inner.spool.marker(Purpose::Source);
+        let (key, wrapped) = inner.spool.vault().new_key()?;
+        let marker = inner.spool.vault().marker(Purpose::Source);
         let source_key =
             source_keys::turned_away((&file.source, &file.sender), &file.name, &file.version, &marker);
         let facts = SubmissionFacts {
@@ -77,7 +78,7 @@ impl Intake {
     /// Where the database fails; then nothing was told.
     pub async fn tell_again(&self, first: SubmissionId, name: &str, sha256: &str) -> Result<(), Refusal> {
         let note = FileNote { name: name.to_owned(), sha256: sha256.to_owned() };
-        let note = note.seal(&self.inner.spool, first.as_str())?;
+        let note = note.seal(self.inner.spool.vault(), first.as_str())?;
         let first_one = self.inner.store.submission(first).await?;
         let arrival = first_one.map(|first| Arrival::new(Source::Cli, first.sender));
         let to = arrival.map(|arrival| self.sealed_receipt_address(&arrival)).transpose()?.flatten();

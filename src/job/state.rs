@@ -25,8 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::retry::{self, Next, RetryPolicy};
-use super::{Cause, Hold, Outcome, Report, Sent};
-use crate::config::Absent;
+use super::{Absent, Cause, Hold, Outcome, Report, Sent};
 
 /// Where a Job stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

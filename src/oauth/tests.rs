@@ -8,7 +8,7 @@ use axum::routing::post;
 
 use super::*;
 use crate::clock::Clock;
-use crate::spool::MasterKey;
+use crate::vault::MasterKey;
 
 /// Status and body; a status of 0 is never answered.
 type Script = Vec<(u16, &'static str)>;
@@ -85,7 +85,7 @@ impl Rig {
         let master = MasterKey::from_bytes(&master).unwrap();
         Keeper {
             store: Store::open(self.folder.path(), "test").await.unwrap(),
-            spool: Spool::open(self.folder.path().join("spool"), master).unwrap(),
+            vault: Vault::new(&master).unwrap(),
         }
     }
 

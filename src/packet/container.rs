@@ -20,7 +20,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::spool::{Reader, SealKey, Spool, SpoolError, hex};
+use crate::spool::{Reader, Spool, SpoolError};
+use crate::text::hex;
+use crate::vault::SealKey;
 
 /// The pages that a front was written for, by the lengths of their two halves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,7 +254,7 @@ const MARK: &[u8] = b"faxbridge front 1\n";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::MasterKey;
+    use crate::vault::MasterKey;
 
     fn front() -> Front {
         let facing = Facing { objects: 100_000, table: 40 };
@@ -279,7 +281,7 @@ mod tests {
     async fn joined_twice_it_is_the_same_and_what_is_not_whole_ends_in_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path().join("spool"), MasterKey::from_bytes(&[7; 32]).unwrap()).unwrap();
-        let (key, _) = spool.new_key().unwrap();
+        let (key, _) = spool.vault().new_key().unwrap();
         let objects: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
         let table = [b'x'; 40];
         let pages = sealed(&spool, &key, &[objects.as_slice(), &table].concat()).await;

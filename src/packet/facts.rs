@@ -2,11 +2,10 @@
 //! file. Every value is one line.
 
 use mail_parser::{HeaderName, HeaderValue, Message, MessageParser};
-use serde::{Deserialize, Serialize};
 
 use super::mime::fields;
 use super::names::one_line;
-use super::{Addressee, MailFacts};
+use crate::addressing::{Addressee, Automatic, MailFacts};
 
 /// Addresses of To and Cc that are looked at.
 const MOST_ADDRESSEES: usize = 500;
@@ -71,15 +70,6 @@ fn identifiers(value: &HeaderValue<'_>) -> Vec<String> {
         HeaderValue::TextList(list) => list.iter().filter_map(|text| clean(text)).collect(),
         _ => Vec::new(),
     }
-}
-
-/// Mail that nobody wrote by hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Automatic {
-    /// What says so.
-    pub reason: String,
-    /// It reports on another mail or answers one by itself: it is never a document for somebody, and must never be answered.
-    pub notice: bool,
 }
 
 /// The fields that [`automatic`] looks at.

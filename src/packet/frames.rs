@@ -16,7 +16,8 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Input, Rules, Selection};
+use super::{Input, Rules};
+use crate::addressing::Selection;
 
 pub(super) const OPEN: u8 = b'O';
 pub(super) const DATA: u8 = b'D';

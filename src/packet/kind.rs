@@ -1,9 +1,8 @@
 //! What a part is, by its first bytes before anything it claims, and what follows: pages, left out, or holding.
-
-use super::PartKind;
 use super::graphic::{Around, decoration};
 use super::mail::{Entity, Role};
 use super::notice;
+use crate::sealed::PartKind;
 
 /// What becomes of a part.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use super::kind::{Sniffed, sniff};
 use super::mime::{self, Fault, Head};
 use super::names::clean_name;
 use super::transfer::Transfer;
-use super::{MailFacts, Rules, facts, html, text, tnef, typed};
+use super::{Rules, facts, html, text, tnef, typed};
+use crate::addressing::MailFacts;
 
 /// Bytes of a text that are looked at.
 const LOOKED_AT: usize = 4 << 20;

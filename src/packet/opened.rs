@@ -11,7 +11,9 @@ use super::kind::{Verdict, judge, mail_without_document};
 use super::mail::{self, Entity, Role};
 use super::names::clean_name;
 use super::pdf::{self, Source};
-use super::{Contents, Made, Part, Rules, Selection, anew};
+use super::{Contents, Made, Rules, anew};
+use crate::addressing::Selection;
+use crate::sealed::Part;
 
 /// An opened document, and what was made of it last.
 #[derive(Debug)]

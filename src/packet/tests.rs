@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::opened::Opened;
 use super::samples::{attached, base64_lines, document, mail, page, pdf, png, saved, saved_modern, says};
 use super::*;
+use crate::sealed::PartKind;
 
 fn open(raw: &[u8]) -> Opened {
     Opened::mail(raw, Rules::default())
@@ -340,7 +341,7 @@ fn selections_span_parts_and_count_the_cover() {
         (&attached("c.pdf"), &pdf(&["c1"])),
     ]);
     let mut opened = open(&raw);
-    let selection: Selection = "2-3,5".parse().unwrap();
+    let selection: crate::addressing::Selection = "2-3,5".parse().unwrap();
     let (made, output) = opened.make([Some(pdf(&["cover"])), None], Some(&selection)).unwrap();
     assert_eq!(made.pages, 4);
     assert_eq!(made.parts, [Some((2, 2)), None, Some((3, 3)), Some((4, 4))]);

@@ -25,7 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::frames::{self, CHUNK};
-use super::{Contents, Front, Input, Made, Rules, Selection};
+use super::{Contents, Front, Input, Made, Rules};
+use crate::addressing::Selection;
 
 /// Documents after which a child is replaced.
 const SERVED_AT_MOST: u32 = 50;

@@ -8,12 +8,16 @@ use jiff::Timestamp;
 use super::again::LOST;
 use super::front::Front;
 use super::plan::PlannedJob;
-use super::{JobFacts, Preparer, Trouble, packet_rules};
+use super::{Preparer, Trouble, packet_rules};
+use crate::addressing::Selection;
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
-use crate::packet::{Bench, Contents, Input, Made, Measured, Selection, Sink, WorkshopError};
-use crate::spool::{Reservation, SealKey, Sealed, Sealing, Spool, SpoolError, Writer, hex};
+use crate::packet::{Bench, Contents, Input, Made, Measured, Sink, WorkshopError};
+use crate::sealed::JobFacts;
+use crate::spool::{Reservation, Sealed, Sealing, Spool, SpoolError, Writer};
 use crate::store::{Document, NewJob, PacketRow};
+use crate::text::hex;
+use crate::vault::SealKey;
 
 /// What a cover and what belongs to it take, as a rule.
 const OWN: u64 = 128 << 10;

@@ -9,13 +9,13 @@ use jiff::tz::TimeZone;
 
 use crate::addressing::directive::{Asked, Said, Stop, Target};
 use crate::addressing::letter::{Dialect, Letter};
-use crate::addressing::readers::{self, Addressed};
-use crate::addressing::{Facts, Moment};
-use crate::config::{Config, ProviderKind, Reader, Sender};
+use crate::addressing::readers::{self, Addressed, Reader};
+use crate::addressing::{Facts, Moment, Selection};
+use crate::config::{Config, ProviderKind, Sender};
 use crate::cover::{self, Sheet};
 use crate::intake::not_faxed;
 use crate::job::{self, FaxNumber, Hold, JobId, Priority};
-use crate::packet::{Contents, Selection};
+use crate::packet::Contents;
 use crate::register::number::{self, NumberRules};
 use crate::register::{self, Entry, Wanted};
 use crate::routing::{Ask, Route, Routed, Rules, Trace};
@@ -69,7 +69,7 @@ pub enum Plan {
     /// Nothing of it can be faxed; the sentence for its sender, and what each rule said.
     Refused(String, Vec<Trace>),
     /// It was an answer to a receipt, and is carried out.
-    Command(crate::commands::Carried),
+    Command(crate::sealed::Carried),
     /// These Jobs.
     Jobs(Vec<PlannedJob>),
 }
@@ -266,7 +266,7 @@ impl Planner {
         let chance = job::chance().map_err(|_| StoreError::Closed)?;
         let (id, version) =
             case.former.map_or((JobId::new(now, chance), 1), |(id, version)| (id, version + 1));
-        let mut chosen = |fault: crate::packet::selection::SelectionError| {
+        let mut chosen = |fault: crate::addressing::selection::SelectionError| {
             held.get_or_insert((Hold::Part, fault.to_string()));
         };
         // A rule's list that is none was reported when the configuration was loaded.
@@ -476,7 +476,7 @@ impl Batch {
         }
         for (job, (_, times)) in self.jobs.iter_mut().zip(&self.sources).filter(|(_, (_, times))| *times > 1)
         {
-            let number = job.number.as_ref().map(crate::receipt::number_words).unwrap_or_default();
+            let number = job.number.as_ref().map(crate::job::number_words).unwrap_or_default();
             job.warnings.push(format!("{times} of the addresses mean {number}; it is faxed there once."));
         }
         Plan::Jobs(self.jobs)

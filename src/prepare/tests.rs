@@ -7,8 +7,9 @@ use crate::clock::Clock;
 use crate::job::{Hold, SubmissionId};
 use crate::packet::WorkshopLimits;
 use crate::routing::Rules;
-use crate::spool::{MasterKey, hex};
 use crate::store::{Document, NewSubmission, SourceKeys};
+use crate::text::hex;
+use crate::vault::MasterKey;
 
 /// A clock that is moved by hand.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Rig {
         let preparer = Preparer {
             workshop: Workshop::new("/nonexistent/faxbridge".into(), limits),
             planner: Planner::new(Arc::clone(&config), store.clone(), rules).unwrap(),
-            commands: commands::Desk::new(Arc::clone(&config), store.clone(), spool.clone()),
+            commands: commands::Desk::new(Arc::clone(&config), store.clone(), spool.vault().clone()),
             fonts: Arc::new(Fonts::builtin()),
             clock: Arc::clone(&clock) as SharedClock,
             arrivals: Arc::default(),
@@ -59,7 +60,7 @@ impl Rig {
 
     async fn accepted(&self) -> SubmissionId {
         let Preparer { spool, store, .. } = &self.preparer;
-        let (key, WrappedKey(wrapped_key)) = spool.new_key().unwrap();
+        let (key, WrappedKey(wrapped_key)) = spool.vault().new_key().unwrap();
         let mut writer = spool.create(&key).unwrap();
         writer.write(b"%PDF-1.7").await.unwrap();
         let sealed = writer.finish().await.unwrap();
@@ -70,7 +71,7 @@ impl Rig {
             source: "smtp".into(),
             source_keys: SourceKeys::default(),
             sender: "front desk".into(),
-            receipt_to: Some(spool.seal_address("jane@example.com").unwrap()),
+            receipt_to: Some(spool.vault().seal_address("jane@example.com").unwrap()),
             accepted_at: self.clock.now(),
             wrapped_key,
             facts: facts.seal(&key).unwrap(),
@@ -109,7 +110,7 @@ async fn what_cannot_be_prepared_is_held_at_last_and_its_sender_told() {
     assert!(matches!(job.state, JobState::Held { hold: Hold::Part, .. }), "{:?}", job.state);
     assert_eq!(job.packet, None);
     let wrapped = store.submission(id).await.unwrap().unwrap().wrapped_key.unwrap();
-    let key = spool.unwrap_key(&WrappedKey(wrapped)).unwrap();
+    let key = spool.vault().unwrap_key(&WrappedKey(wrapped)).unwrap();
     let sentence = JobFacts::open(&key, &job.facts).unwrap().hold.unwrap();
     assert!(sentence.contains("for a reason that lies with us"), "{sentence}");
     assert!(store.uncomposed(id).await.unwrap(), "the notice to the sender is in the outbox");

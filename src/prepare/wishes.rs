@@ -5,12 +5,13 @@
 
 use jiff::Timestamp;
 
+use crate::addressing::Selection;
 use crate::addressing::directive::{Asked, Stop};
 use crate::addressing::letter::Letter;
+use crate::addressing::message::own_words_or_part;
 use crate::config::Sender;
 use crate::job::Priority;
-use crate::packet::message::own_words_or_part;
-use crate::packet::{Contents, Selection};
+use crate::packet::Contents;
 use crate::routing::Route;
 
 /// For the sender of a text that is too long for any cover.

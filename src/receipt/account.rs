@@ -6,16 +6,14 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
-use crate::commands::{Carried, Outcome};
 use crate::config::{Config, Proof};
-use crate::intake::SubmissionFacts;
 use crate::job::{Cause, Hold, JobState, SubmissionId};
-use crate::packet::Part;
-use crate::prepare::JobFacts;
 use crate::register::{self, Entry};
-use crate::spool::{Purpose, SealKey, Spool, SpoolError, WrappedKey};
+use crate::sealed::{Carried, JobFacts, Outcome, Part, SubmissionFacts};
+use crate::spool::{Spool, SpoolError};
 use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
 use crate::text::counted;
+use crate::vault::{Purpose, SealKey, VaultError, WrappedKey};
 
 /// Jobs of one Submission that a receipt tells of.
 const MOST_JOBS: u32 = 10_000;
@@ -34,6 +32,12 @@ pub enum AccountError {
     /// There is no such Submission.
     #[error("there is no submission {0}")]
     Unknown(SubmissionId),
+}
+
+impl From<VaultError> for AccountError {
+    fn from(error: VaultError) -> Self {
+        AccountError::Spool(error.into())
+    }
 }
 
 /// Gives accounts. Cheap to clone.
@@ -92,7 +96,7 @@ impl Accounts {
     /// A Submission's key and what it seals. Once the key is destroyed, that is left out; everything else can still be told.
     fn opened(&self, submission: &Submission) -> Result<(Option<SealKey>, SubmissionFacts), AccountError> {
         let Some(wrapped) = &submission.wrapped_key else { return Ok((None, SubmissionFacts::default())) };
-        let key = self.spool.unwrap_key(&WrappedKey(wrapped.clone()))?;
+        let key = self.spool.vault().unwrap_key(&WrappedKey(wrapped.clone()))?;
         let facts = SubmissionFacts::open(&key, &submission.facts)?;
         Ok((Some(key), facts))
     }
@@ -167,7 +171,7 @@ impl Accounts {
             reference_mark: facts
                 .reference
                 .as_ref()
-                .map(|reference| self.spool.marker(Purpose::Reference).mark_secret(reference)),
+                .map(|reference| self.spool.vault().marker(Purpose::Reference).mark_secret(reference)),
             keep_reference: self.config.rule.iter().any(|rule| rule.name == job.rule && rule.keep_reference),
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),

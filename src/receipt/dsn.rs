@@ -16,8 +16,8 @@ use lettre::message::{MultiPart, SinglePart};
 use super::mail::thread_id;
 use super::words::cause_words;
 use super::{Account, JobAccount, Kind, ReceiptError, Verdict};
-use crate::intake::{Dsn, DsnRecipient};
 use crate::job::{Cause, JobState};
+use crate::sealed::{Dsn, DsnRecipient};
 
 /// How much of an answer the mail's client does not want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

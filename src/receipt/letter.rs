@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::words::{self, Said, State, Times};
 use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Post, Verdict};
-use crate::commands::Outcome;
-use crate::job::{Cause, JobState};
+use crate::job::{Cause, JobState, number_words};
+use crate::sealed::Outcome;
 use crate::store::ProviderCopy;
 use crate::text::counted;
 
@@ -216,7 +216,7 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
     [
         ("Your reference", job.reference.clone()),
         ("Recipient", recipient),
-        ("Number", job.number.as_ref().map(words::number_words)),
+        ("Number", job.number.as_ref().map(number_words)),
         ("Addresses", (job.to.len() > 1).then_some(once)),
         ("Pages", pages),
         ("Rule", job.rule.clone()),

@@ -21,18 +21,18 @@ use super::account::{AccountError, Accounts};
 use super::dkim::Dkim;
 use super::dsn::Silence;
 use super::relay::{CONNECTIONS, Login, TokenMap};
-use super::reply::Replies;
 use super::{Account, FileAccount, Kind, Post, Relay, SigningKey, Verdict, compose};
 use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
-use crate::commands::Outcome;
 use crate::config::Config;
 use crate::crash::reached;
-use crate::intake::folder::{self, FileThread};
-use crate::intake::{FileNote, ResultFile};
 use crate::job::SubmissionId;
+use crate::replies::Replies;
+use crate::sealed::{FileNote, Outcome, ResultFile};
+use crate::shared_folder::{self, FileThread};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{NewResult, OutboxRow, Queue, Store, StoreError};
+use crate::vault::{Vault, VaultError};
 
 /// Answers in hand at once.
 const AT_ONCE: u32 = 20;
@@ -93,6 +93,12 @@ enum Trouble {
     Given(String),
 }
 
+impl From<VaultError> for Trouble {
+    fn from(error: VaultError) -> Self {
+        Trouble::Spool(error.into())
+    }
+}
+
 impl Trouble {
     /// Whether another try is useless.
     fn is_permanent(&self) -> bool {
@@ -125,13 +131,13 @@ struct Parcel {
 }
 
 impl Parcel {
-    fn seal(&self, spool: &Spool, id: &str) -> Result<Vec<u8>, SpoolError> {
+    fn seal(&self, vault: &Vault, id: &str) -> Result<Vec<u8>, VaultError> {
         let plain = [self.name.as_bytes(), b"\n", &self.bytes].concat();
-        spool.master_seal(&format!("outbox {id}"), &plain)
+        vault.seal(&format!("outbox {id}"), &plain)
     }
 
-    fn open(spool: &Spool, id: &str, sealed: &[u8]) -> Result<Self, SpoolError> {
-        let plain = spool.master_open(&format!("outbox {id}"), sealed)?;
+    fn open(vault: &Vault, id: &str, sealed: &[u8]) -> Result<Self, VaultError> {
+        let plain = vault.open(&format!("outbox {id}"), sealed)?;
         let cut = memchr::memchr(b'\n', &plain).unwrap_or(0);
         let (name, bytes) = plain.split_at(cut);
         let name = String::from_utf8_lossy(name).into_owned();
@@ -204,7 +210,7 @@ impl Outbox {
     ) -> Result<Outbox, String> {
         let relay = relay(&config, tokens)?;
         let dkim = Dkim::of(&config)?;
-        let replies = Replies::of(&config, &spool);
+        let replies = Replies::of(&config, spool.vault());
         let accounts = Accounts::new(Arc::clone(&config), store.clone(), spool.clone());
         let folders = config.folder.keys().map(|name| (name.clone(), Notify::new())).collect();
         Ok(Outbox {
@@ -320,7 +326,7 @@ impl Outbox {
         }
         reached("receipt.sending");
         let (path, Parcel { name, bytes }) = (section.path.clone(), parcel);
-        let written = thread.run(move || folder::write_result(&path, &name, &bytes));
+        let written = thread.run(move || shared_folder::write_result(&path, &name, &bytes));
         let ending = async {
             let _ = shutdown.wait_for(|stop| *stop).await;
             tokio::time::sleep(GRACE).await;
@@ -374,7 +380,7 @@ impl Outbox {
     /// What is to be sent: as it was composed, or composed now; `None` where it is left unsaid, which is recorded.
     async fn composed(&self, row: &OutboxRow) -> Result<Option<Parcel>, Trouble> {
         if let Some(body) = &row.body {
-            return Ok(Some(Parcel::open(&self.spool, &row.id, body)?));
+            return Ok(Some(Parcel::open(self.spool.vault(), &row.id, body)?));
         }
         let submission: SubmissionId = row
             .submission_id
@@ -394,7 +400,7 @@ impl Outbox {
         };
         if let Some(note) = &row.note {
             // The key of the first one may be gone, and with it the name.
-            let FileNote { name, sha256 } = FileNote::open(&self.spool, &row.submission_id, note)?;
+            let FileNote { name, sha256 } = FileNote::open(self.spool.vault(), &row.submission_id, note)?;
             account.file = Some(FileAccount { name, sha256: Some(sha256) });
         }
         let mut post = None;
@@ -417,7 +423,7 @@ impl Outbox {
             };
             post = Some(Post {
                 from: section.from.clone(),
-                to: self.spool.open_address(address)?,
+                to: self.spool.vault().open_address(address)?,
                 reply_to,
                 host: host.clone(),
                 at: now,
@@ -437,7 +443,7 @@ impl Outbox {
                 }
             }
         };
-        self.store.record_composed(&row.id, parcel.seal(&self.spool, &row.id)?, kept, now).await?;
+        self.store.record_composed(&row.id, parcel.seal(self.spool.vault(), &row.id)?, kept, now).await?;
         Ok(Some(parcel))
     }
 
@@ -526,7 +532,7 @@ impl Outbox {
         let mut taken = Vec::new();
         if row.way == "sftp" {
             for result in self.store.results(&row.target).await? {
-                taken.push(ResultFile::open(&self.spool, result)?.name);
+                taken.push(ResultFile::open(self.spool.vault(), result)?.name);
             }
         }
         let notice = match kind {
@@ -552,7 +558,7 @@ impl Outbox {
             // Those that are configured have queues of their own.
             "folder" => return Err(unconfigured(row)),
             _ => {
-                let sealed = ResultFile::seal(&self.spool, &row.id, &parcel.name, &parcel.bytes)?;
+                let sealed = ResultFile::seal(self.spool.vault(), &row.id, &parcel.name, &parcel.bytes)?;
                 result = Some(NewResult { owner: row.target.clone(), sealed });
             }
         }

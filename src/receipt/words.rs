@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, JobAccount};
-use crate::job::{Cause, FaxNumber, Hold, JobState, Sent};
+use crate::job::{Cause, Hold, JobState, Sent, number_words};
 use crate::store::CancelWish;
 use crate::text::counted;
 
@@ -440,19 +440,6 @@ pub(super) fn outcome_words(attempt: &AttemptAccount) -> &'static str {
         (Some("unclear"), None) => cause_words(Cause::Unclear),
         (Some(_), None) => "not delivered",
         (None, None) => "not ended yet",
-    }
-}
-
-/// A number as people read it; North American ones in groups, others as they are dialled.
-#[must_use]
-pub fn number_words(number: &FaxNumber) -> String {
-    let text = number.as_str();
-    match text.strip_prefix("+1").filter(|digits| digits.len() == 10) {
-        Some(digits) => {
-            let part = |from: usize, to: usize| digits.get(from..to).unwrap_or("");
-            format!("+1 {}-{}-{}", part(0, 3), part(3, 6), part(6, 10))
-        }
-        None => text.to_owned(),
     }
 }
 

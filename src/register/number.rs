@@ -518,7 +518,7 @@ fn plain(c: char) -> Option<char> {
 
 /// `text` fit to stand in a sentence: cut, and without characters that could break or turn around the line.
 pub(crate) fn shown(text: &str) -> String {
-    crate::addressing::quotable(text, REPEATED)
+    crate::text::quotable(text, REPEATED)
 }
 
 #[cfg(test)]

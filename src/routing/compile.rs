@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pattern::{Captures, Match, Pattern, Template};
-use super::{Ask, Route, RuleFault, source_holds};
+use super::{Ask, Route, Rule, RuleFault, source_holds};
 use crate::addressing::Address;
-use crate::config::Rule;
 
 /// A rule that can be tried.
 #[derive(Debug, Clone)]

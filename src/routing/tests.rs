@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Rule;
+use crate::routing::Rule;
 
 /// Rules as they stand in a configuration file.
 fn written(toml: &str) -> Vec<Rule> {
@@ -347,9 +347,9 @@ proptest! {
     ) {
         use crate::addressing::directive::Target;
         use crate::addressing::readers::{at_rcpt, expand};
-        use crate::config::Reader;
+        use crate::addressing::readers::Reader;
         let readers = [Reader::Efax, Reader::Rightfax, Reader::Interfax, Reader::Hylafax, Reader::T37];
-        let addressees = [crate::packet::Addressee { name, address: to.clone() }];
+        let addressees = [crate::addressing::Addressee { name, address: to.clone() }];
         let claimed: Vec<Target> = claimed.map(Target::Number).into_iter().collect();
         for one in expand(&to, &readers, &addressees, &claimed) {
             let facts = Facts {

@@ -22,7 +22,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
 use super::book::Fax;
-use crate::delivery::simulator::signature::hex;
+use crate::text::hex;
 
 /// Streams of one document may unpack to this much while its pages are counted.
 const UNPACKED_AT_MOST: usize = 64 << 20;

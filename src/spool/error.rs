@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::vault::VaultError;
+
 /// Why the spool could not do it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -30,15 +32,12 @@ pub enum SpoolError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A sealed document or value does not open: it is not what was written, or it was written under another key.
+    /// A sealed document does not open: it is not what was written, or it was written under another key.
     #[error("{what} cannot be opened: it was altered or cut off, or it was sealed under another key")]
     Damaged {
         /// Which.
         what: String,
     },
-    /// A Submission's wrapped key does not open under the master key.
-    #[error("the key of a submission cannot be opened: it was wrapped under another master key, or altered")]
-    WrongKey,
     /// The master key is not the one the spool was begun with.
     #[error(
         "the master key is not the one that the spool in {} was made with; \
@@ -48,15 +47,6 @@ pub enum SpoolError {
     WrongMasterKey {
         /// The spool's folder.
         dir: PathBuf,
-    },
-    /// What was given as the master key is none.
-    #[error(
-        "the master key {found}; it must be 32 random bytes, or those as 64 hex digits. \
-         Make one with: head -c 32 /dev/urandom > FILE; chmod 600 FILE"
-    )]
-    NotAMasterKey {
-        /// What is wrong with it, as a half sentence.
-        found: String,
     },
     /// There is no such document.
     #[error("document {name} is not in the spool")]
@@ -81,12 +71,9 @@ pub enum SpoolError {
     /// An earlier write or read of the same document failed or was broken off, so that its bytes cannot be trusted.
     #[error("an earlier write or read of this document failed or was broken off")]
     BrokenOff,
-    /// The operating system has no randomness to give.
-    #[error("the operating system gives no random bytes")]
-    NoRandomness,
-    /// The library of cryptography refused what it never refuses.
-    #[error("sealing failed inside the cryptographic library")]
-    Cryptography,
+    /// A key or a value.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// The process is about to end.
     #[error("the process is shutting down")]
     Stopped,
@@ -109,7 +96,7 @@ impl SpoolError {
             SpoolError::Full(_)
                 | SpoolError::NoRoom { .. }
                 | SpoolError::Io { .. }
-                | SpoolError::NoRandomness
+                | SpoolError::Vault(VaultError::NoRandomness)
                 | SpoolError::Stopped
         )
     }

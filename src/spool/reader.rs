@@ -9,8 +9,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
+use super::SpoolError;
 use super::seal::{CHUNK, HEADER, Opener, SLOT};
-use super::{SealKey, SpoolError};
+use crate::vault::SealKey;
 
 /// Chunks that are read at once.
 const BLOCK_CHUNKS: u64 = 4;

@@ -15,7 +15,8 @@
 use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use aws_lc_rs::{digest, rand};
 
-use super::{SealKey, SpoolError};
+use super::SpoolError;
+use crate::vault::{SealKey, VaultError};
 
 /// Bytes of the document in a chunk.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -42,7 +43,7 @@ impl Sealer {
         let mut header = [0u8; HEADER];
         let (magic, salt) = header.split_at_mut(MAGIC.len());
         magic.copy_from_slice(MAGIC);
-        rand::fill(salt).map_err(|_| SpoolError::NoRandomness)?;
+        rand::fill(salt).map_err(|_| VaultError::NoRandomness)?;
         let key = key.document_key(salt)?;
         Ok((Sealer { key, next: 0, digest: digest::Context::new(&digest::SHA256) }, header))
     }
@@ -53,13 +54,13 @@ impl Sealer {
         let mut slots = slots.chunks_mut(SLOT).peekable();
         while let Some(slot) = slots.next() {
             let last = end && slots.peek().is_none();
-            let room = slot.len().checked_sub(TAG).ok_or(SpoolError::Cryptography)?;
+            let room = slot.len().checked_sub(TAG).ok_or(VaultError::Cryptography)?;
             let (plain, tag) = slot.split_at_mut(room);
             self.digest.update(plain);
             let sealed = self
                 .key
                 .seal_in_place_separate_tag(nonce(self.next, last), Aad::empty(), plain)
-                .map_err(|_| SpoolError::Cryptography)?;
+                .map_err(|_| VaultError::Cryptography)?;
             tag.copy_from_slice(sealed.as_ref());
             self.next = self.next.checked_add(1).ok_or(SpoolError::TooLong)?;
         }

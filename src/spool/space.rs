@@ -103,7 +103,7 @@ const STEP: u64 = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::MasterKey;
+    use crate::vault::MasterKey;
 
     #[test]
     fn what_was_promised_counts_as_used() {

@@ -19,7 +19,7 @@ impl Rig {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
-        let (key, _) = spool.new_key().unwrap();
+        let (key, _) = spool.vault().new_key().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Rig { dir, spool, key, runtime }
     }
@@ -142,20 +142,20 @@ proptest! {
         bit in 0u8..8,
     ) {
         let rig = Rig::new();
-        let (other, _) = rig.spool.new_key().unwrap();
+        let (other, _) = rig.spool.vault().new_key().unwrap();
         let sealed = rig.key.seal("subject", &plain).unwrap();
         prop_assert_eq!(&rig.key.open("subject", &sealed).unwrap(), &plain);
         prop_assert!(rig.key.open("file", &sealed).is_err());
         prop_assert!(other.open("subject", &sealed).is_err());
-        prop_assert!(rig.spool.master_open("subject", &sealed).is_err());
+        prop_assert!(rig.spool.vault().open("subject", &sealed).is_err());
         let mut flipped = sealed.clone();
         flipped[place.index(sealed.len())] ^= 1 << bit;
         prop_assert!(rig.key.open("subject", &flipped).is_err());
         prop_assert!(rig.key.open("subject", &sealed[..place.index(sealed.len())]).is_err());
 
-        let sealed = rig.spool.master_seal("result", &plain).unwrap();
-        prop_assert_eq!(&rig.spool.master_open("result", &sealed).unwrap(), &plain);
-        prop_assert!(rig.spool.master_open("other", &sealed).is_err());
+        let sealed = rig.spool.vault().seal("result", &plain).unwrap();
+        prop_assert_eq!(&rig.spool.vault().open("result", &sealed).unwrap(), &plain);
+        prop_assert!(rig.spool.vault().open("other", &sealed).is_err());
     }
 }
 
@@ -163,7 +163,7 @@ proptest! {
 fn a_document_opens_under_its_own_key_only() {
     let rig = Rig::new();
     let sealed = rig.write(&document(100_000), usize::MAX);
-    let (other, _) = rig.spool.new_key().unwrap();
+    let (other, _) = rig.spool.vault().new_key().unwrap();
     assert!(matches!(rig.read_with(&other, &sealed.name), Err(SpoolError::Damaged { .. })));
 
     // A whole chunk of another document of the same submission does not fit either: each has its own salt.
@@ -172,22 +172,6 @@ fn a_document_opens_under_its_own_key_only() {
     assert_ne!(one[HEADER..], two[HEADER..], "the same document never looks the same");
     fs::write(rig.path(&sealed.name), [&one[..HEADER + SLOT], &two[HEADER + SLOT..]].concat()).unwrap();
     assert!(matches!(rig.read(&sealed.name), Err(SpoolError::Damaged { .. })));
-}
-
-#[test]
-fn keys_are_wrapped_by_the_master_key_and_never_print() {
-    let rig = Rig::new();
-    let (key, wrapped) = rig.spool.new_key().unwrap();
-    let sealed = key.seal("x", b"value").unwrap();
-    assert_eq!(rig.spool.unwrap_key(&wrapped).unwrap().open("x", &sealed).unwrap(), b"value");
-    assert_eq!(format!("{key:?} {wrapped:?} {:?}", master(7)), "SealKey WrappedKey MasterKey");
-
-    let other = Spool::open(rig.dir.path().join("other"), master(8)).unwrap();
-    assert!(matches!(other.unwrap_key(&wrapped), Err(SpoolError::WrongKey)));
-    let mut altered = wrapped.clone();
-    altered.0[20] ^= 1;
-    assert!(matches!(rig.spool.unwrap_key(&altered), Err(SpoolError::WrongKey)));
-    assert!(matches!(rig.spool.unwrap_key(&WrappedKey(Vec::new())), Err(SpoolError::WrongKey)));
 }
 
 #[test]
@@ -201,34 +185,11 @@ fn a_wrong_master_key_is_recognised_at_open() {
     assert!(matches!(Spool::open(dir, master(7)), Err(SpoolError::WrongMasterKey { .. })));
 }
 
-#[test]
-fn a_master_key_is_32_bytes_or_64_hex_digits() {
-    let hex = "00112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100";
-    for end in ["", "\n", "\r\n"] {
-        assert!(MasterKey::from_bytes(format!("{hex}{end}").as_bytes()).is_ok());
-    }
-    let table: &[(&[u8], &str)] = &[
-        (
-            b"",
-            "the master key is empty; it must be 32 random bytes, or those as 64 hex digits. \
-               Make one with: head -c 32 /dev/urandom > FILE; chmod 600 FILE",
-        ),
-        (&[7; 31], "has 31 bytes"),
-        (&[7; 33], "has 33 bytes"),
-        (&[b'x'; 64], "has 64 characters that are not all hex digits"),
-        (b"0123456789abcdef0123456789abcdef", "is 32 typed characters"),
-    ];
-    for (bytes, expected) in table {
-        let error = MasterKey::from_bytes(bytes).unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
-    }
-}
-
 #[tokio::test]
 async fn a_writer_that_is_dropped_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
-    let (key, _) = spool.new_key().unwrap();
+    let (key, _) = spool.vault().new_key().unwrap();
     let mut writer = spool.create(&key).unwrap();
     writer.write(&document(5 * CHUNK)).await.unwrap();
     assert_eq!(spool.list().unwrap().len(), 1);
@@ -248,7 +209,7 @@ fn a_writer_that_goes_while_its_file_is_being_made_leaves_none() {
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
-    let (key, _) = spool.new_key().unwrap();
+    let (key, _) = spool.vault().new_key().unwrap();
     runtime.block_on(async {
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let busy = tokio::task::spawn_blocking(move || wait.recv());
@@ -268,7 +229,7 @@ fn a_writer_that_goes_while_its_file_is_being_made_leaves_none() {
 async fn documents_are_private_listed_streamed_and_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
-    let (key, _) = spool.new_key().unwrap();
+    let (key, _) = spool.vault().new_key().unwrap();
     let mut writer = spool.create(&key).unwrap();
     writer.write(b"page").await.unwrap();
     let sealed = writer.finish().await.unwrap();
@@ -296,7 +257,7 @@ async fn documents_are_private_listed_streamed_and_forgotten() {
 async fn an_empty_document_is_a_document() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
-    let (key, _) = spool.new_key().unwrap();
+    let (key, _) = spool.vault().new_key().unwrap();
     let sealed = spool.create(&key).unwrap().finish().await.unwrap();
     let mut reader = spool.read(&key, &sealed.name).await.unwrap();
     assert_eq!(reader.next().await.unwrap(), None);
@@ -307,7 +268,7 @@ async fn an_empty_document_is_a_document() {
 async fn names_from_outside_never_become_paths() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
-    let (key, _) = spool.new_key().unwrap();
+    let (key, _) = spool.vault().new_key().unwrap();
     for name in [
         "",
         "..",
@@ -326,7 +287,7 @@ async fn names_from_outside_never_become_paths() {
 async fn many_writers_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
-    let (key, _) = spool.new_key().unwrap();
+    let (key, _) = spool.vault().new_key().unwrap();
     let writers = (0..100usize).map(|nth| {
         let (spool, key) = (spool.clone(), key.clone());
         tokio::spawn(async move {
@@ -351,7 +312,10 @@ async fn a_full_disk_is_told_apart() {
     // The device that is always full stands in for a disk that is.
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let (key, sync) = (SealKey::random().unwrap(), Arc::new(DirectorySync::new(dir.path().to_owned())));
+    let (key, sync) = (
+        Vault::new(&master(7)).unwrap().new_key().unwrap().0,
+        Arc::new(DirectorySync::new(dir.path().to_owned())),
+    );
     fs::create_dir(dir.path().join("ab")).unwrap();
     let path = dir.path().join("ab/unused");
     let writer = Writer::new("ab".into(), path, sync, seal::Sealer::new(&key).unwrap());
@@ -379,25 +343,4 @@ fn whoever_hands_over_files_keeps_leftovers_from_being_cleared_away() {
     assert!(rig.spool.alone().unwrap().is_none());
     drop(visit);
     assert!(rig.spool.alone().unwrap().is_some());
-}
-
-#[test]
-fn marks_are_those_of_another_implementation_and_of_one_purpose() {
-    // Python: hmac(hkdf(32 bytes of 7, b"faxbridge 1 mark ..."), b"main"), HKDF and HMAC with SHA-256, without a salt.
-    let known = [
-        (Purpose::Webhook, "d6e331bb26efbed568ac3e9681f294f73809462aa281c96148cfe0c8bc954594"),
-        (Purpose::Media, "11c801cd6452447f3c4bf19a156b80e68e13860429ddb02c674cb8d7fd7728ca"),
-    ];
-    let spool = Rig::new().spool;
-    for (purpose, mark) in known {
-        let marker = spool.marker(purpose);
-        assert_eq!(marker.mark("main"), mark);
-        assert_eq!(master(7).marker(purpose).unwrap().mark("main"), mark);
-        assert!(marker.is_mark("main", mark));
-        assert!(!master(8).marker(purpose).unwrap().is_mark("main", mark));
-        for (text, mark) in [("mainx", mark), ("", mark), ("main", ""), ("main", &mark[..63])] {
-            assert!(!marker.is_mark(text, mark), "{text} {mark}");
-        }
-    }
-    assert!(!spool.marker(Purpose::Webhook).is_mark("main", known[1].1));
 }

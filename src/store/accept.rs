@@ -13,7 +13,7 @@ use super::ledger::{self, Link};
 use super::submissions::NewSubmission;
 use super::{Store, StoreError, millis};
 use crate::job::SubmissionId;
-use crate::spool::Marker;
+use crate::vault::Marker;
 
 /// Whether the Submission of a source key no longer stands in the way of the same mail or file: nothing of it arrived, nothing of it may
 /// have arrived, and its sender was told so. What comes after that answer is a wish to try anew.

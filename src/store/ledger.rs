@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::{Store, StoreError, millis};
 use crate::job::{JobId, SubmissionId};
-use crate::spool::hex;
+use crate::text::hex;
 
 /// One row to be. `event` and `detail` hold no patient data: words, counts, codes, keys of the register.
 #[derive(Debug, Clone)]

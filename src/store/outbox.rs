@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, SubmissionId};
-use crate::spool::SealedAddress;
+use crate::vault::SealedAddress;
 
 /// An answer that has yet to leave.
 #[derive(Debug, Clone, FromRow)]

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{Document, Store, StoreError, millis};
-use crate::spool::{Marker, SealedAddress};
+use crate::vault::{Marker, SealedAddress};
 
 /// Rows that are looked at in one go: nobody waits for them long.
 const AT_ONCE: i64 = 500;

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::accept::SourceKeys;
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::{SubmissionId, word_type};
-use crate::spool::{Marker, SealedAddress};
+use crate::vault::{Marker, SealedAddress};
 
 /// A final time so far ahead was written by a clock that was wrong; one that is nearer may be one of this moment.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
@@ -53,7 +53,7 @@ impl Document {
         Some(self.sha256.as_str()).filter(|sha256| !sha256.is_empty() && !is_mark(sha256))
     }
 
-    /// What stands in the place of the digest `sha256`, made with the [`Purpose::Digest`](crate::spool::Purpose) marker: whoever
+    /// What stands in the place of the digest `sha256`, made with the [`Purpose::Digest`](crate::vault::Purpose) marker: whoever
     /// has the document and the master key can tell that it was this one, nobody else can try others.
     #[must_use]
     pub fn mark(sha256: &str, marker: &Marker) -> String {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
-use crate::spool::{Marker, MasterKey, Purpose, SealedAddress};
+use crate::vault::{Marker, MasterKey, Purpose, SealedAddress};
 
 mod provider;
 

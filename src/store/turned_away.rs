@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::outbox::Again;
 use super::{Store, StoreError, ledger, millis, outbox};
 use crate::job::SubmissionId;
-use crate::spool::SealedAddress;
+use crate::vault::SealedAddress;
 
 /// A Submission that is refused from the start, and has no document.
 #[derive(Debug, Clone)]

@@ -187,7 +187,7 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
 
 fn sha256(bytes: &[u8]) -> String {
     use aws_lc_rs::digest::{SHA256, digest};
-    faxbridge::spool::hex(digest(&SHA256, bytes).as_ref())
+    faxbridge::text::hex(digest(&SHA256, bytes).as_ref())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use faxbridge::job::{FaxNumber, JobId, JobState, from_reference};
-use faxbridge::spool::{MasterKey, Purpose};
 use faxbridge::store::{Document, Job, Submission as Row};
 use serde_json::Value;
 
@@ -13,6 +12,7 @@ use super::person::Decisions;
 use super::providers::{ROUTES, provider_of};
 use super::support::stage::{Came, MASTER_KEY};
 use super::support::{Stage, clients};
+use faxbridge::vault::{MasterKey, Purpose};
 
 /// Checks everything, and says in figures what there was.
 pub(crate) async fn all(stage: &Stage, sent: &[Submission], decisions: &Decisions) {

@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::simulator::server::{Face, Fax};
 use faxbridge::simulator::telnyx_public_key;
-use faxbridge::spool::{MasterKey, Purpose};
 
 use super::Chance;
 use super::support::Stage;
 use super::support::stage::{BASE, MASTER_KEY, WEBHOOK_KEY};
+use faxbridge::vault::{MasterKey, Purpose};
 
 /// A request is given up after this; the simulator's late answers come later.
 const TIMEOUT: &str = "1 s";

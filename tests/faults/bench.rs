@@ -18,7 +18,7 @@ use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::simulator::server::{self as simulator, Quirks, Running};
 use faxbridge::simulator::telnyx_public_key;
-use faxbridge::spool::{MasterKey, Purpose, Sealed, Spool, WrappedKey, hex};
+use faxbridge::spool::{Sealed, Spool};
 use faxbridge::store::{
     Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, SourceKeys, Store, Verdict,
 };
@@ -31,6 +31,8 @@ use tokio::time::Instant;
 
 use super::proxy::Proxy;
 use super::vendors::{Reports, Vendor};
+use faxbridge::text::hex;
+use faxbridge::vault::{MasterKey, Purpose, WrappedKey};
 
 const CONFIG: &str = r#"
 [organization]
@@ -133,8 +135,9 @@ impl Bench {
         let spool = Spool::open(dir.path().join("spool"), MasterKey::from_bytes(&[7; 32]).unwrap()).unwrap();
         let (at_hooks, hooks_base) = port().await;
         let (at_media, media_base) = port().await;
-        let hooks = Hooks::new(&hooks_base, spool.marker(Purpose::Webhook));
-        let media = Media::new(&media_base, spool.marker(Purpose::Media), SignedDuration::from_mins(30));
+        let hooks = Hooks::new(&hooks_base, spool.vault().marker(Purpose::Webhook));
+        let media =
+            Media::new(&media_base, spool.vault().marker(Purpose::Media), SignedDuration::from_mins(30));
 
         let mut options = simulator::Options::new(dir.path().join("faxed"), TOKEN, KEY);
         options.call_time = Duration::from_millis(5);
@@ -235,7 +238,7 @@ impl Bench {
         // The document is handed out for what this store has open.
         let spool = self.ways.spool.clone();
         let (listener, base) = port().await;
-        let media = Media::new(&base, spool.marker(Purpose::Media), SignedDuration::from_mins(30));
+        let media = Media::new(&base, spool.vault().marker(Purpose::Media), SignedDuration::from_mins(30));
         let clock = Arc::clone(&self.clock) as SharedClock;
         let (alarms, store) = (Alarms::default(), self.store.clone());
         let host = Host { alarms, media: media.clone(), store, spool, clock };
@@ -455,7 +458,7 @@ async fn enter_job(
         updated_at: now,
     };
     assert_eq!(store.add_recipients(vec![entry], "the tests", now).await.unwrap(), None);
-    let (key, WrappedKey(wrapped_key)) = spool.new_key().unwrap();
+    let (key, WrappedKey(wrapped_key)) = spool.vault().new_key().unwrap();
     let mut writer = spool.create(&key).unwrap();
     writer.write(&std::fs::read(PAPER).unwrap()).await.unwrap();
     let Sealed { name, bytes, sha256 } = writer.finish().await.unwrap();
@@ -465,7 +468,7 @@ async fn enter_job(
         source: "cli".into(),
         source_keys: SourceKeys::default(),
         sender: "front desk".into(),
-        receipt_to: Some(spool.seal_address("jane@clinic.example").unwrap()),
+        receipt_to: Some(spool.vault().seal_address("jane@clinic.example").unwrap()),
         accepted_at: now,
         wrapped_key,
         facts: Vec::new(),

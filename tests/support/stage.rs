@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::daemon::Addresses;
-use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::FaxNumber;
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::simulator::server::{self as simulator, Fax};
-use faxbridge::spool::{MasterKey, Spool, WrappedKey};
+use faxbridge::spool::Spool;
 use faxbridge::store::{AlarmRow, Job, JobFilter, Store, Submission, SubmissionFilter};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -21,6 +20,8 @@ use tokio::time::Instant;
 
 use super::daemon::{Daemon, Failed, PROGRAM};
 use super::sink::{Letter, Sink};
+use faxbridge::sealed::SubmissionFacts;
+use faxbridge::vault::{MasterKey, WrappedKey};
 
 /// What is the same in every story. Words in capitals are replaced: DIR, FIXTURES, PROVIDER, RELAY, SFTP_KEY.
 pub(crate) const BASE: &str = r#"
@@ -360,7 +361,7 @@ impl Stage {
         let master = MasterKey::from_bytes(&MASTER_KEY).unwrap();
         let spool = Spool::open(self.data.join("spool"), master).unwrap();
         let Some(wrapped) = submission.wrapped_key.clone() else { return SubmissionFacts::default() };
-        let key = spool.unwrap_key(&WrappedKey(wrapped)).unwrap();
+        let key = spool.vault().unwrap_key(&WrappedKey(wrapped)).unwrap();
         SubmissionFacts::open(&key, &submission.facts).unwrap()
     }
 

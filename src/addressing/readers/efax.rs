@@ -113,7 +113,7 @@ mod tests {
     use super::super::super::without;
     use super::super::normal;
     use super::*;
-    use crate::config::Reader;
+    use crate::addressing::readers::Reader;
 
     fn read_address(to: &str) -> (String, Result<Vec<Wish>, String>) {
         let one = normal(to, &[Reader::Efax]);

@@ -59,7 +59,7 @@ fn field(name: &str, text: &str) -> Result<Said, Stop> {
 mod tests {
     use super::super::normal;
     use super::*;
-    use crate::config::Reader;
+    use crate::addressing::readers::Reader;
 
     #[test]
     fn hosts_that_are_numbers() {

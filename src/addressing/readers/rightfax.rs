@@ -10,7 +10,7 @@ use super::super::Address;
 use super::super::directive::{Place, Said, Stop, Target, Wish};
 use super::super::value::{self, Moment};
 use super::{Addressed, SHORTEST_NUMBER, digits, with_target};
-use crate::config::nearest::distance;
+use crate::text::nearest::distance;
 
 /// What stands before the first code of a mainframe's print job.
 const MARK: &str = "*AUTOFAX*";

@@ -73,7 +73,7 @@ fn unpack(packed: &str) -> Option<String> {
 mod tests {
     use super::super::normal;
     use super::*;
-    use crate::config::Reader;
+    use crate::addressing::readers::Reader;
 
     #[test]
     fn addresses_come_apart() {

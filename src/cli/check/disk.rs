@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::config::Loaded;
 use faxbridge::cover::Fonts;
-use faxbridge::intake;
-use faxbridge::spool::{MasterKey, Spool};
+use faxbridge::spool::Spool;
 use faxbridge::store::{Store, StoreError, file_in};
 use faxbridge::text::Bytes;
+use faxbridge::{intake, shared_folder};
 use jiff::SignedDuration;
 use rustix::fs::Access;
 use rustls::pki_types::CertificateDer;
@@ -19,6 +19,7 @@ use super::Findings;
 use super::certificate::not_after;
 use crate::cli::daemon_runs;
 use crate::cli::listing::{Times, count};
+use faxbridge::vault::MasterKey;
 
 /// A certificate that ends sooner is warned of.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -218,7 +219,7 @@ pub(super) fn folders(loaded: &Loaded, findings: &mut Findings) -> anyhow::Resul
                 continue;
             }
         }
-        if let Err(error) = intake::folder::trusted_by(path, daemon) {
+        if let Err(error) = shared_folder::trusted_by(path, daemon) {
             findings.at(&fault(error.to_string()))?;
         } else if may_write(path) {
             findings.ok(format_args!("the folder {shown} can be watched"))?;

@@ -107,5 +107,5 @@ async fn keeper(loaded: &Loaded) -> Option<Keeper> {
     // Only where nothing would have to be made, or brought up to date.
     let store = Store::join(dir, "check").await.ok()?;
     let spool = daemon::open_spool(loaded).ok()?;
-    Some(Keeper { store, spool })
+    Some(Keeper { store, vault: spool.vault().clone() })
 }

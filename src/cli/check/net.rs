@@ -12,11 +12,11 @@ use faxbridge::oauth::Sources;
 use faxbridge::receipt::dkim::Dkim;
 use faxbridge::receipt::outbox;
 use faxbridge::receipt::relay::token_map;
-use faxbridge::spool::{MasterKey, Purpose};
 use futures_util::future::join_all;
 
 use super::Findings;
 use crate::cli::daemon_runs;
+use faxbridge::vault::{MasterKey, Purpose};
 
 /// The longest that somebody who checks waits for a relay.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use faxbridge::clock::SharedClock;
-use faxbridge::intake::SubmissionFacts;
 use faxbridge::job::{Hold, JobState};
-use faxbridge::spool::{Spool, WrappedKey};
+use faxbridge::spool::Spool;
 use faxbridge::store::{AttemptRow, Job, JobFilter, ProviderCopy, Store, Submission, SubmissionFilter};
 use mail_parser::MessageParser;
 
 use super::cases::{CASES, Case, Promise, Way};
 use super::child::Bridge;
 use super::mailbox::{Letter, Mailbox};
+use faxbridge::sealed::SubmissionFacts;
+use faxbridge::vault::WrappedKey;
 
 /// The table: one line for each thing that happens.
 pub(super) struct Table {
@@ -241,7 +242,7 @@ impl<'a> Follower<'a> {
 const ROUND: Duration = Duration::from_millis(100);
 
 fn is_of(submission: &Submission, followed: &Followed, spool: &Spool) -> bool {
-    let key = submission.wrapped_key.clone().and_then(|key| spool.unwrap_key(&WrappedKey(key)).ok());
+    let key = submission.wrapped_key.clone().and_then(|key| spool.vault().unwrap_key(&WrappedKey(key)).ok());
     let facts = key.and_then(|key| SubmissionFacts::open(&key, &submission.facts).ok()).unwrap_or_default();
     let id = facts.message_id.unwrap_or_default();
     match followed.case.way {

@@ -199,5 +199,5 @@ pub(super) fn sealed_files(data: &Path) -> std::io::Result<Vec<String>> {
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
-    faxbridge::spool::hex(digest(&SHA256, bytes).as_ref())
+    faxbridge::text::hex(digest(&SHA256, bytes).as_ref())
 }

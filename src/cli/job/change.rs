@@ -2,9 +2,10 @@
 
 use faxbridge::commands::objection;
 use faxbridge::delivery::circumstances::Circumstances;
+use faxbridge::job::number_words;
 use faxbridge::job::state::{Event, step};
 use faxbridge::job::{Hold, JobState};
-use faxbridge::receipt::{hold_sentence, number_words};
+use faxbridge::receipt::hold_sentence;
 use faxbridge::store::{AttemptRow, Job, JobFilter, Saved};
 
 use super::Desk;

@@ -1,8 +1,7 @@
 //! `faxbridge job show`: all that a clerk needs to know about a job.
 
+use faxbridge::job::number_words;
 use faxbridge::job::{Id, JobId, JobState, Priority, SubmissionId};
-use faxbridge::prepare::JobFacts;
-use faxbridge::receipt::number_words;
 use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, ProviderCopy, Submission, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use super::words::{attempt_words, cancel_words, state_words};
 use crate::cli::Misuse;
 use crate::cli::listing::{count, plain, say};
 use crate::cli::preview::shape::trace_words;
+use faxbridge::sealed::JobFacts;
 
 /// Jobs of one submission that are shown.
 const JOBS_AT_MOST: u32 = 1000;

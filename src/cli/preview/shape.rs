@@ -38,7 +38,7 @@ pub(super) enum Verdict {
 #[derive(Debug, Serialize)]
 pub(super) struct ShownPart {
     pub(super) name: String,
-    pub(super) kind: faxbridge::packet::PartKind,
+    pub(super) kind: faxbridge::sealed::PartKind,
     pub(super) sha256: String,
     pub(super) pages: Option<(u32, u32)>,
     pub(super) left_out: Option<String>,
@@ -140,7 +140,7 @@ pub(crate) fn trace_words(trace: &Trace) -> String {
 
 #[cfg(test)]
 mod tests {
-    use faxbridge::packet::PartKind;
+    use faxbridge::sealed::PartKind;
 
     use super::*;
 

@@ -6,8 +6,9 @@ use super::{at_least_one, both_or_neither, known_sender, no_repeats, unknown};
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
 use crate::config::units::Duration;
-use crate::config::{Config, OauthFlow, OauthProvider, Provider, ProviderKind, RelayTls, Sender, Tls};
-use crate::receipt::reply::LONGEST_NAME;
+use crate::config::{
+    Config, OauthFlow, OauthProvider, Provider, ProviderKind, Receipt, RelayTls, Sender, Tls,
+};
 
 pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
     let list = at("provider");
@@ -336,9 +337,10 @@ pub(super) fn receipt(config: &Config, report: &mut Report<'_>) {
     if let Some(address) = &receipt.reply_to {
         mail_address(&here.key("reply_to"), address, report);
         let name = address.split('@').next().unwrap_or("");
-        if name.len() > LONGEST_NAME || name.contains('+') {
+        let most = Receipt::LONGEST_REPLY_NAME;
+        if name.len() > most || name.contains('+') {
             let sentence = format!(
-                "found {name:?} in front of the @; allowed: at most {LONGEST_NAME} characters without +, since a token is put behind it"
+                "found {name:?} in front of the @; allowed: at most {most} characters without +, since a token is put behind it"
             );
             report.fault(&here.key("reply_to"), sentence);
         }

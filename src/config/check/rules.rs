@@ -6,8 +6,8 @@ use super::{known_providers, known_sender, no_repeats, unknown};
 use crate::addressing::option_in;
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
-use crate::config::{Config, ProviderKind, Rule, Sender};
-use crate::routing::Rules;
+use crate::config::{Config, ProviderKind, Sender};
+use crate::routing::{Rule, Rules};
 
 pub(super) fn rules(config: &Config, report: &mut Report<'_>) {
     let list = at("rule");

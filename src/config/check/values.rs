@@ -5,10 +5,10 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
 use super::at_least_one;
 use super::forms::{is_e164, is_mail_address};
 use crate::config::faults::Report;
-use crate::config::nearest::nearest;
 use crate::config::source::{Path, at};
 use crate::config::units::Duration;
 use crate::config::{Cover, Limits, Organization, Policy, Retention, Store, Telemetry};
+use crate::text::nearest::nearest;
 
 /// Documents stay no longer than this after the final state: the promise of the README, so no file may widen it.
 const LONGEST_FOR_DOCUMENTS: Duration = Duration::minutes(30);

@@ -313,6 +313,9 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The longest name in front of the `@` of `reply_to`: with `+` and a token it fills a local part.
+    pub const LONGEST_REPLY_NAME: usize = 23;
+
     fn default_replies_valid_for() -> Duration {
         Duration::hours(72)
     }

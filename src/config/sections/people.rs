@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::addressing::readers::Reader;
 use crate::config::NamePattern;
 use crate::config::secret::SecretRef;
 
@@ -81,6 +82,16 @@ impl Sender {
             None => !matches!(proof, Proof::Dmarc | Proof::Upstream),
         }
     }
+
+    /// Whether `from` is one of the sender's addresses or in one of its domains.
+    #[must_use]
+    pub fn writes_from(&self, from: &str) -> bool {
+        let domain = from.rsplit_once('@').map(|(_, domain)| domain);
+        self.addresses.iter().any(|allowed| match allowed.strip_prefix('@') {
+            Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
+            None => allowed.eq_ignore_ascii_case(from),
+        })
+    }
 }
 
 /// Who writes a sender's mail.
@@ -126,20 +137,4 @@ impl Proof {
             Proof::Mailbox => "the mail lay in its own mailbox",
         }
     }
-}
-
-/// Another system's way to write options and numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reader {
-    /// eFax: options in the address, tags in front of the text.
-    Efax,
-    /// RightFax: embedded codes, `/fax=.../` addresses.
-    Rightfax,
-    /// InterFAX: switches at the end of the subject.
-    Interfax,
-    /// HylaFAX: `X-FAX-` header fields, `name@number.fax` addresses.
-    Hylafax,
-    /// T.37: `FAX=` addresses (RFC 3191, RFC 3192).
-    T37,
 }

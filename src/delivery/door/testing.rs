@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::job::state::{Context, Event, step};
 use crate::job::{FaxNumber, JobId, JobState, SubmissionId, reference};
-use crate::spool::{MasterKey, Sealed, Spool, WrappedKey, hex};
+use crate::spool::{Sealed, Spool};
 use crate::store::{Document, NewJob, NewSubmission, PacketRow, Saved, SourceKeys, Store, Verdict};
+use crate::text::hex;
+use crate::vault::{MasterKey, WrappedKey};
 
 /// A port, and the word that it is to stop.
 pub(in crate::delivery) async fn port()
@@ -85,7 +87,7 @@ impl Rig {
     /// A Job whose packet is `packet`, on its first Attempt with the provider `sim`.
     pub(in crate::delivery) async fn sending(&self, n: u64, packet: &[u8]) -> JobId {
         let now = self.clock.now();
-        let (key, WrappedKey(wrapped_key)) = self.spool.new_key().unwrap();
+        let (key, WrappedKey(wrapped_key)) = self.spool.vault().new_key().unwrap();
         let mut writer = self.spool.create(&key).unwrap();
         writer.write(packet).await.unwrap();
         let Sealed { name, sha256, .. } = writer.finish().await.unwrap();

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::job::state::Event;
 use crate::job::{Cause, Outcome, Report};
-use crate::spool::{MasterKey, Purpose};
+use crate::vault::{MasterKey, Purpose};
 
 const BASE: &str = "https://fax.example.com/documents";
 const PATIENT: Limits = Limits {
@@ -59,7 +59,7 @@ impl Bench {
 }
 
 fn media(rig: &Rig) -> Media {
-    Media::new(&format!("{BASE}/"), rig.spool.marker(Purpose::Media), SignedDuration::from_mins(30))
+    Media::new(&format!("{BASE}/"), rig.spool.vault().marker(Purpose::Media), SignedDuration::from_mins(30))
 }
 
 async fn start(rig: &Rig, limits: Limits) -> (SocketAddr, watch::Sender<bool>) {

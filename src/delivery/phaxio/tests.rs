@@ -248,7 +248,7 @@ fn hook(url: &str, parts: &[(&str, &str)], signature: &str) -> Arrived {
 fn sign(key: &[u8], message: &str) -> String {
     use aws_lc_rs::hmac;
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
-    crate::delivery::simulator::signature::hex(hmac::sign(&key, message.as_bytes()).as_ref())
+    crate::text::hex(hmac::sign(&key, message.as_bytes()).as_ref())
 }
 
 #[test]

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::form::{self, Part};
 use super::{FaxView, LABEL, status_of};
 use crate::delivery::http::place;
-use crate::delivery::simulator::signature::hex;
 use crate::delivery::{Hook, News, Status, WebhookRefusal};
+use crate::text::hex;
 
 /// The header with the signature.
 const HEADER: &str = "x-phaxio-signature";

@@ -8,6 +8,7 @@ use aws_lc_rs::hmac;
 use jiff::Timestamp;
 
 use super::super::WebhookRefusal;
+use crate::text::hex;
 
 /// The header's name.
 pub const HEADER: &str = "faxsim-signature";
@@ -59,11 +60,6 @@ fn signed_bytes(seconds: i64, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{seconds}.").into_bytes();
     bytes.extend_from_slice(body);
     bytes
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::job::state::Event;
 use crate::job::{JobId, Outcome, Report};
-use crate::spool::{MasterKey, Purpose};
+use crate::vault::{MasterKey, Purpose};
 
 const BASE: &str = "https://fax.example.com/webhook";
 const PATIENT: Limits = Limits {
@@ -91,7 +91,7 @@ impl Bench {
 
     async fn with(body_time: Duration) -> Bench {
         let rig = Rig::new().await;
-        let hooks = Hooks::new(&format!("{BASE}/"), rig.spool.marker(Purpose::Webhook));
+        let hooks = Hooks::new(&format!("{BASE}/"), rig.spool.vault().marker(Purpose::Webhook));
         let (provider, wake) = (Arc::new(Unsigned::default()), Arc::new(Notify::new()));
         let simulator = "kind = \"simulator\"\nurl = \"http://127.0.0.1:9\"\ntoken = \"env:T\"";
         let signed = Arc::from(super::super::testing::adapter(simulator, "token").unwrap());

@@ -17,8 +17,9 @@ use crate::job::state::{Event, step};
 use crate::job::{self, Cause, Hold, JobId, JobState, Outcome, Report};
 use crate::packet::{Container, Measured};
 use crate::register;
-use crate::spool::{SpoolError, WrappedKey};
+use crate::spool::SpoolError;
 use crate::store::{Job, Opening, PacketRow, Saved, Store, StoreError};
+use crate::vault::{VaultError, WrappedKey};
 
 /// Why a Job could not be carried on; it is tried again when its lease is over.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,12 @@ enum Unreadable {
     NoKey,
     #[error("it is not what was prepared: {0} bytes instead of {1}, or another digest")]
     Another(u64, u64),
+}
+
+impl From<VaultError> for Unreadable {
+    fn from(error: VaultError) -> Self {
+        Unreadable::Spool(error.into())
+    }
 }
 
 impl Unreadable {
@@ -275,7 +282,7 @@ impl Worker {
     async fn container(&self, job: &Job, packet: &PacketRow) -> Result<Container, Unreadable> {
         let submission = self.store.submission(job.submission).await?;
         let wrapped = submission.and_then(|s| s.wrapped_key).ok_or(Unreadable::NoKey)?;
-        let key = self.spool.unwrap_key(&WrappedKey(wrapped))?;
+        let key = self.spool.vault().unwrap_key(&WrappedKey(wrapped))?;
         let (file, shared) = (&packet.document.name, packet.shared.as_deref());
         Ok(Container::open(&self.spool, &key, file, shared).await?)
     }

@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-use super::dir::{Dir, Facts, numbered};
 use super::evidence::Print;
-use super::results::TEMPORARY;
+use crate::shared_folder::{Dir, Facts, TEMPORARY, numbered};
 
 /// Names tried for a file in `refused/` before it gets one that nobody has.
 const TRIES: u32 = 20;

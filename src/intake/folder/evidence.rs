@@ -11,10 +11,9 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
+use crate::shared_folder::Facts;
 use rustix::fs::FileType;
 use tokio::time::Instant;
-
-use super::dir::Facts;
 
 /// A file under a temporary name that has not changed for this long was left lying.
 const LEFT: Duration = Duration::from_secs(60 * 60);

@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use rustix::process::geteuid;
 
 use super::claim::{REFUSED, reason_of};
-use super::dir::{Dir, Facts};
-use super::results::RESULTS;
+use crate::shared_folder::{Dir, Facts, RESULTS};
 
 /// Names looked through in one go.
 const MOST: usize = 50_000;

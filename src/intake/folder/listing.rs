@@ -7,11 +7,9 @@ use std::io::{self, Read};
 use aws_lc_rs::digest;
 
 use super::claim::REFUSED;
-use super::dir::Dir;
 use super::evidence::{Look, Print};
-use super::results::RESULTS;
-use crate::intake::sftp::names;
-use crate::spool::hex;
+use crate::shared_folder::{Dir, RESULTS, names};
+use crate::text::hex;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;

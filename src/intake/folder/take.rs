@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use super::claim::{Claim, Claimed};
 use super::content::{self, Content};
-use super::dir::Facts;
 use super::evidence::{Odd, Print};
 use super::listing::read;
 use super::{Folder, failed};
 use crate::crash;
-use crate::intake::sftp::names;
-use crate::intake::{Accepted, Arrival, Refusal, Source, too_large};
-use crate::spool::hex;
+use crate::intake::draft::too_large;
+use crate::intake::{Accepted, Arrival, Refusal, Source};
+use crate::shared_folder::{Facts, names};
+use crate::text::hex;
 
 /// What became of a claimed file.
 enum End {

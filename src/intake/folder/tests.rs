@@ -296,7 +296,8 @@ async fn the_same_file_again_is_answered() {
     let told = answers().await;
     assert_eq!(told.iter().map(|row| (&*row.kind, &*row.way)).collect::<Vec<_>>(), [("again", "folder")]);
     let note = told[0].note.clone().unwrap();
-    let note = crate::intake::FileNote::open(&watched.rig.spool, &told[0].submission_id, &note).unwrap();
+    let note =
+        crate::sealed::FileNote::open(watched.rig.spool.vault(), &told[0].submission_id, &note).unwrap();
     assert_eq!((note.name.as_str(), note.sha256.len()), ("a.pdf", 64));
     assert_eq!(watched.stop().await.0.len(), 1);
 }

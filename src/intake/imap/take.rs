@@ -10,7 +10,7 @@ use crate::config::Proof;
 use crate::crash::reached;
 use crate::intake::header::HeaderWatch;
 use crate::intake::proof::vouched;
-use crate::intake::{Arrival, Draft, Refusal, Source, writes_from};
+use crate::intake::{Arrival, Draft, Refusal, Source};
 use crate::store::{MailPlace, NewFetched};
 
 /// Mails whose sizes are asked for at once, and after which those that are decided are moved.
@@ -163,7 +163,7 @@ impl Fetcher {
     fn writes_for(&self, sender: &str, from: Option<String>) -> Option<String> {
         let mut senders = self.mailbox.intake.config().sender.iter();
         let sender = senders.find(|known| known.name == sender)?;
-        from.filter(|from| sender.addresses.is_empty() || writes_from(sender, from))
+        from.filter(|from| sender.addresses.is_empty() || sender.writes_from(from))
     }
 
     async fn refuse(

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 use crate::intake::Refusal;
-use crate::intake::tally::peer_of;
+use crate::tally::peer_of;
 
 /// Memory for all copies together, in bytes; more only where single mails may be larger than a third of it.
 const BUDGET: u64 = 128 * 1024 * 1024;

@@ -23,18 +23,27 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use russh_sftp::extensions::HardlinkExtension;
 use russh_sftp::protocol::{
-    Attrs, Data, File, FileAttributes, Handle, Name, Open, OpenFlags, Packet, Status, StatusCode, Version,
+    Attrs, Data, File, FileAttributes, Handle, Name, Open, OpenFlags, Packet, StatusCode, Version,
 };
 
-use super::keeper::{self, Keeper, Refused};
-use super::names::{self, BadName, Place};
-use super::refusals::{Reason, Refusals, User};
-use super::shares::{Room, Writing};
-use super::shelf::{Lying, Owed, Presence, Shelves, Temporary};
-use super::upload::{Mode, Upload, Whole, sentence};
-use crate::crash;
-use crate::intake::resting::NotAccepted;
-use crate::intake::{Draft, Drop as Dropped, Intake, ResultFile, SftpUser};
+use self::answer::{
+    bad_handle, done, end, file, folder, keeps_size, make_folder, number, real_path, unsupported,
+};
+use self::arriving::Body;
+use super::account::{Drop as Dropped, SftpUser};
+use super::keeper::{Keeper, Refused};
+use super::refusals::Refusals;
+use super::shares::Writing;
+use super::shelf::{Presence, Shelves};
+use super::upload::{Upload, Whole, sentence};
+use crate::intake::Intake;
+use crate::sealed::ResultFile;
+use crate::shared_folder::names::{self, Place};
+
+mod answer;
+mod arriving;
+
+pub(super) use answer::No;
 
 /// Files and listings a channel may have open at once.
 const HANDLES: usize = 64;
@@ -74,57 +83,6 @@ enum Opened {
     Upload(Box<Upload>, Writing),
     Listing(std::vec::IntoIter<File>),
     Result(ResultFile),
-}
-
-/// A whole file, on its way in or from the shelf.
-enum Body {
-    Draft(Draft, Room),
-    Lying(Lying),
-}
-
-impl Body {
-    fn bytes(&self) -> u64 {
-        match self {
-            Body::Draft(draft, _) => draft.written(),
-            Body::Lying(lying) => lying.resting.bytes(),
-        }
-    }
-}
-
-/// A request refused: the code for the program, the sentence for the person.
-#[derive(Debug)]
-pub(super) struct No {
-    code: StatusCode,
-    sentence: String,
-}
-
-impl No {
-    fn new(code: StatusCode, sentence: impl Into<String>) -> Self {
-        No { code, sentence: sentence.into() }
-    }
-
-    fn failure(sentence: impl Into<String>) -> Self {
-        No::new(StatusCode::Failure, sentence)
-    }
-
-    fn denied(sentence: &str) -> Self {
-        No::new(StatusCode::PermissionDenied, sentence)
-    }
-
-    fn missing() -> Self {
-        No::new(StatusCode::NoSuchFile, "There is no such file.")
-    }
-
-    /// As the answer to request `id`.
-    pub(super) fn packet(self, id: u32) -> Packet {
-        Packet::status(id, self.code, &self.sentence, "en")
-    }
-}
-
-impl From<BadName> for No {
-    fn from(bad: BadName) -> Self {
-        No::failure(format!("Refused: {bad}."))
-    }
 }
 
 impl Files {
@@ -234,51 +192,6 @@ impl Files {
         Ok(self.opened(request.id, opened))
     }
 
-    /// Opens an upload. Whatever keeps it from being taken is told now rather than at its close, as far as it is known now.
-    async fn begin(&self, name: String, flags: OpenFlags) -> Result<Opened, No> {
-        let mode = self.mode(&name, flags).await?;
-        let now = Instant::now();
-        if self.is_temporary(&name) && !self.shared.shelves.has_room(self.user(), &name, now) {
-            return Err(No::failure(
-                "Too many uploads wait under temporary names. Rename or remove some first.",
-            ));
-        }
-        let writing = Writing::begin(&self.presence.used)
-            .ok_or_else(|| No::failure("Too many files are being written by this user. Close some first."))?;
-        let room = Room::of(&self.presence.used, self.shared.max_unaccepted).ok_or_else(|| {
-            No::failure(
-                "Too much waits here unfinished or under temporary names. Rename or remove some first.",
-            )
-        })?;
-        let draft = self.shared.intake.begin().await.map_err(|refusal| No::failure(sentence(refusal)))?;
-        let share = (Arc::clone(&self.presence.early), room);
-        Ok(Opened::Upload(Box::new(Upload::new(name, mode, draft, share, now)), writing))
-    }
-
-    /// Only whole new files: what OpenSSH, rclone, WinSCP and paramiko ask for (create and truncate) needs no look-up.
-    async fn mode(&self, name: &str, flags: OpenFlags) -> Result<Mode, No> {
-        let append = flags.contains(OpenFlags::APPEND);
-        if flags.contains(OpenFlags::CREATE | OpenFlags::TRUNCATE) && !flags.contains(OpenFlags::EXCLUDE) {
-            return Ok(Mode { append, over_another: false });
-        }
-        let exists = self.size_in(name).await?.is_some();
-        match exists {
-            true if flags.contains(OpenFlags::EXCLUDE) => {
-                Err(No::failure("A file of this name is there already."))
-            }
-            // What is appended would be faxed on its own.
-            true if append && !flags.contains(OpenFlags::TRUNCATE) => {
-                Err(unsupported("Appending to a file is not possible here. Upload the whole file again."))
-            }
-            false if !flags.contains(OpenFlags::CREATE) => Err(No::missing()),
-            _ => Ok(Mode { append, over_another: exists && !flags.contains(OpenFlags::TRUNCATE) }),
-        }
-    }
-
-    fn is_temporary(&self, name: &str) -> bool {
-        names::is_temporary(name, &self.user.temporary_names, &self.user.final_names)
-    }
-
     async fn close(&mut self, id: u32, handle: &str) -> Result<Packet, No> {
         let opened = number(handle).and_then(|number| self.open.remove(&number)).ok_or_else(bad_handle)?;
         if let Opened::Upload(upload, _writing) = opened {
@@ -294,102 +207,6 @@ impl Files {
             }
         }
         Ok(done(id))
-    }
-
-    /// A whole file has the name `name` now: kept when that is a temporary one, a fax when it is final. `from` is the temporary
-    /// name that it had before.
-    async fn settle(&self, name: String, body: Body, from: Option<String>) -> Result<(), No> {
-        if self.is_temporary(&name) {
-            return self.lay_aside(name, body).await;
-        }
-        let bytes = body.bytes();
-        if bytes == 0 {
-            if names::is_marker(&name) {
-                // It says that something else is whole, which we know already. A refusal would stop the client's batch.
-                return Ok(());
-            }
-            let sentence = "This file is empty, so there is nothing to fax.";
-            let refused = Refused { name, bytes, sha256: None };
-            return Err(self.refuse(refused, sentence, "it is empty").await);
-        }
-        // What came under this name before and was refused for now is no longer what its client means.
-        drop(self.shared.shelves.take_owed(self.user(), &name));
-        let arrival = keeper::arrival(self.user(), &self.user.sender, &name);
-        let (accepted, room) = match body {
-            Body::Draft(draft, room) => (self.shared.intake.accept_or_keep(draft, arrival).await, room),
-            Body::Lying(lying) => {
-                (self.shared.intake.accept_resting(lying.resting, arrival).await, lying.room)
-            }
-        };
-        let now = Instant::now();
-        match accepted {
-            Ok((accepted, sha256)) => {
-                crash::reached("intake.answered");
-                self.keeper.taken(self.user(), name, bytes, (accepted, sha256), now).await;
-                Ok(())
-            }
-            Err(not_accepted) => Err(self.not_now(name, bytes, not_accepted, (from, room), now).await),
-        }
-    }
-
-    async fn lay_aside(&self, name: String, body: Body) -> Result<(), No> {
-        let lying = match body {
-            Body::Lying(lying) => lying,
-            Body::Draft(draft, room) => {
-                let resting = draft.rest().await.map_err(|refusal| No::failure(sentence(refusal)))?;
-                Lying { resting, sender: self.user.sender.clone(), room }
-            }
-        };
-        let since = Instant::now();
-        let until = since + self.shared.temporary_for;
-        if let Some((name, lying)) =
-            self.shared.shelves.keep(self.user(), name, Temporary { lying, since, until })
-        {
-            self.keeper.left_lying(self.user(), name, lying).await;
-        }
-        Ok(())
-    }
-
-    /// A file was not accepted: for good, or it is kept and tried again. Whether the client looks at this answer or not.
-    async fn not_now(
-        &self,
-        name: String,
-        bytes: u64,
-        NotAccepted { refusal, resting }: NotAccepted,
-        (from, room): (Option<String>, Room),
-        now: Instant,
-    ) -> No {
-        let cause = keeper::cause(&refusal).to_owned();
-        if refusal.permanent {
-            let sha256 = resting.as_ref().map(crate::intake::resting::Resting::sha256);
-            return self.refuse(Refused { name, bytes, sha256 }, &refusal.sentence, &cause).await;
-        }
-        let sender = self.user.sender.clone();
-        let Some(resting) = resting else {
-            // The document is gone: whoever does not look at the answer of the close must hear of it otherwise.
-            return self.refuse(Refused { name, bytes, sha256: None }, &refusal.sentence, &cause).await;
-        };
-        self.tell(&format!("for now, it is kept and tried again: {cause}"), now);
-        let (next, tries) = (keeper::pause(0, now), 1);
-        let owed = Owed { lying: Lying { resting, sender, room }, from, since: now, next, tries };
-        if !self.shared.shelves.owe(self.user(), name, owed) {
-            return No::failure(refusal.sentence);
-        }
-        No::failure(
-            "This file cannot be recorded at the moment. It is kept and tried again; you may also upload it again.",
-        )
-    }
-
-    /// Refused for good: told in the log, by a result file and by mail.
-    async fn refuse(&self, file: Refused, sentence: &str, cause: &str) -> No {
-        self.tell(cause, Instant::now());
-        self.keeper.refuse(self.user(), &self.user.sender, file, sentence).await;
-        No::failure(sentence)
-    }
-
-    fn tell(&self, cause: &str, now: Instant) {
-        let user = User::Known(self.user());
-        self.shared.refusals.tell(Reason::Upload, self.address, user, cause, now);
     }
 
     async fn rename(&mut self, id: u32, from: &str, to: &str) -> Result<Packet, No> {
@@ -603,70 +420,5 @@ impl Files {
             .map_err(|refusal| No::failure(sentence(refusal)))?;
         let named = results.into_iter().filter(|result| names::check(&result.name).is_ok());
         Ok(named.map(|result| (result.name.clone(), result)).collect())
-    }
-}
-
-fn make_folder(id: u32, path: &str) -> Result<Packet, No> {
-    match names::place(path)? {
-        // Tools that "make sure" of their target folder take an error for a failed upload.
-        Place::Root | Place::In | Place::Results => Ok(done(id)),
-        _ => Err(No::denied("Folders cannot be made here: upload to /in.")),
-    }
-}
-
-fn real_path(id: u32, path: &str) -> Result<Packet, No> {
-    let files = vec![File::dummy(names::absolute(path)?)];
-    Ok(Name { id, files }.into())
-}
-
-fn keeps_size(id: u32, attrs: &FileAttributes, size: Option<u64>) -> Result<Packet, No> {
-    match attrs.size {
-        Some(asked) if Some(asked) != size => Err(unsupported("Files cannot be truncated or extended here.")),
-        _ => Ok(done(id)),
-    }
-}
-
-fn number(handle: &str) -> Option<u64> {
-    handle.parse().ok()
-}
-
-fn done(id: u32) -> Packet {
-    Status { id, status_code: StatusCode::Ok, error_message: String::new(), language_tag: String::new() }
-        .into()
-}
-
-fn end() -> No {
-    No::new(StatusCode::Eof, "End of file.")
-}
-
-fn bad_handle() -> No {
-    No::failure("This file is not open.")
-}
-
-fn unsupported(sentence: &str) -> No {
-    No::new(StatusCode::OpUnsupported, sentence)
-}
-
-fn folder() -> FileAttributes {
-    FileAttributes {
-        permissions: Some(0o040_700),
-        size: Some(0),
-        uid: Some(0),
-        gid: Some(0),
-        ..Default::default()
-    }
-}
-
-fn file(bytes: u64, at: Option<Timestamp>) -> FileAttributes {
-    // SFTP version 3 has 32 bits for seconds.
-    let seconds = at.and_then(|at| u32::try_from(at.as_second()).ok());
-    FileAttributes {
-        permissions: Some(0o100_600),
-        size: Some(bytes),
-        uid: Some(0),
-        gid: Some(0),
-        atime: seconds,
-        mtime: seconds,
-        ..Default::default()
     }
 }

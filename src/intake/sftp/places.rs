@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{self, Network};
-use crate::intake::tally::peer_of;
+use crate::tally::peer_of;
 
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::places::Full;
-use crate::intake::tally::{Tally, peer_of};
+use crate::tally::{Tally, peer_of};
 
 /// Longest name of an unknown user that is shown: it is whatever somebody typed.
 const LONGEST_NAME: usize = 32;

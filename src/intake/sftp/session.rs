@@ -10,11 +10,11 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Sessi
 use russh::{Channel, ChannelId, Disconnect, Pty};
 use tokio::sync::{oneshot, watch};
 
+use super::account::SftpUser;
 use super::channel;
 use super::files::{Files, Shared};
 use super::places::{Full, Place};
 use super::refusals::Reason;
-use crate::intake::SftpUser;
 
 /// Channels a connection may have open at once. Multiplexing clients use a few.
 const CHANNELS: usize = 8;

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::account::Drop as Dropped;
 use super::keeper::Answer;
 use super::shares::{Early, Room, Used};
-use crate::intake::Drop as Dropped;
 use crate::intake::resting::Resting;
 
 /// Uploads under temporary names that one user may have at a time, and as many that are refused for now.

@@ -16,8 +16,9 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::intake::Intake;
 use crate::routing::Rules;
-use crate::spool::{MasterKey, Spool};
+use crate::spool::Spool;
 use crate::store::Store;
+use crate::vault::MasterKey;
 
 /// Runs after which everything begins anew: accepted mails stay, and memory has an end.
 const RUNS: u32 = 20_000;

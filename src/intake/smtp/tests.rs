@@ -17,11 +17,13 @@ use super::told::Told;
 use super::wire::Wire;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::intake::{Intake, SubmissionFacts};
+use crate::intake::Intake;
 use crate::job::SubmissionId;
 use crate::routing::Rules;
-use crate::spool::{MasterKey, Spool, WrappedKey};
+use crate::sealed::SubmissionFacts;
+use crate::spool::Spool;
 use crate::store::{Store, Submission, SubmissionFilter};
+use crate::vault::{MasterKey, WrappedKey};
 
 mod chunks;
 mod dialogue;
@@ -145,7 +147,8 @@ impl Bench {
         let id: SubmissionId = reply.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
         let submission = self.store.submission(id).await.unwrap().unwrap();
         let document = self.store.received(id).await.unwrap().unwrap();
-        let key = self.spool.unwrap_key(&WrappedKey(submission.wrapped_key.clone().unwrap())).unwrap();
+        let key =
+            self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.clone().unwrap())).unwrap();
         let bytes = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
         let facts = SubmissionFacts::open(&key, &submission.facts).unwrap();
         (bytes, submission, facts)

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::gate::Full;
 use crate::intake::Refusal;
-use crate::intake::tally::{Tally, peer_of};
+use crate::tally::{Tally, peer_of};
 
 /// Why somebody was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,9 +2,10 @@
 
 use lopdf::{Dictionary, Document, Object, Stream, dictionary};
 
+use super::super::Rules;
 use super::super::opened::Opened;
 use super::super::samples::{document, drawing, page, pdf, saved, says};
-use super::super::{Rules, Selection};
+use crate::addressing::Selection;
 
 /// The final PDF of a document, all pages or some.
 fn made(doc: Document, selection: Option<&str>) -> Vec<u8> {

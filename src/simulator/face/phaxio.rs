@@ -28,7 +28,6 @@ use serde_json::{Value, json};
 
 use super::form::{Form, Question, Unread, Violation, complain, page_of, shows_password, wrong};
 use super::{Face, Message, disturbed};
-use crate::delivery::simulator::signature::hex;
 use crate::delivery::simulator::wire::Standing;
 use crate::job;
 use crate::simulator::book::{Cancel, Fax};
@@ -36,6 +35,7 @@ use crate::simulator::line::Cut;
 use crate::simulator::office::{Office, Submitted, Took};
 use crate::simulator::script::Answer;
 use crate::simulator::server::drain;
+use crate::text::hex;
 
 /// What the simulator's codes are called here: type, id, text. What is not in here is `generalError` 9917, which the
 /// vendor does not have.

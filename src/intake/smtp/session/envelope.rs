@@ -11,7 +11,7 @@ use crate::intake::smtp::path::{Mailbox, Path};
 use crate::intake::smtp::recent::Origin;
 use crate::intake::smtp::reply::Reply;
 use crate::intake::smtp::told::Reason;
-use crate::intake::{Dsn, DsnRecipient};
+use crate::sealed::{Dsn, DsnRecipient};
 use crate::text::Bytes;
 
 /// RCPT commands per mail, as a multiple of the recipients it may have: refused ones count here too.

@@ -1,7 +1,7 @@
 //! How much one client gets, and what it may ask to be told.
 
 use super::*;
-use crate::intake::{Dsn, DsnRecipient};
+use crate::sealed::{Dsn, DsnRecipient};
 
 const MAIL: &str = "MAIL FROM:<jane@example.com>\r\nRSET\r\n";
 

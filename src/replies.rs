@@ -5,7 +5,7 @@
 //! ```
 //!
 //! *hour* is until when it is good, in hours since 1970; *mark* is the first 100 bits of a mark of both under the master key
-//! ([`crate::spool::Marker`]). So an address is known as ours without being remembered, cannot be made or lengthened by anybody
+//! ([`crate::vault::Marker`]). So an address is known as ours without being remembered, cannot be made or lengthened by anybody
 //! else, and is the same for all receipts of one hour. All letters are Crockford's base 32 in lower case, since mail systems
 //! fold the case of addresses; 41 of the 64 bytes that a local part may have (RFC 5321, section 4.5.3.1.1) leave 23 for NAME.
 //!
@@ -14,17 +14,22 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::Config;
+use crate::config::{Config, Receipt};
 use crate::job::SubmissionId;
-use crate::spool::{Marker, Purpose, Spool};
+use crate::text::BASE32;
+use crate::vault::{Marker, Purpose, Vault};
 
-/// The longest NAME: with `+` and a token it fills a local part.
-pub const LONGEST_NAME: usize = 64 - 1 - TOKEN;
 const SUBMISSION: usize = 16;
 const HOUR: usize = 4;
 const TOKEN: usize = SUBMISSION + HOUR + 20;
-/// As in [`crate::job::Id`].
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+// The longest NAME, `+` and a token fill a local part.
+const _: () = assert!(Receipt::LONGEST_REPLY_NAME + 1 + TOKEN == 64);
+
+/// For an address that was good once.
+pub const EXPIRED: &str =
+    "The time in which that receipt could be answered is over. Ask whoever runs the fax bridge.";
+/// For an address that was never given out.
+pub const UNKNOWN: &str = "That is no address at which a receipt can be answered; answer the receipt itself.";
 
 /// Makes and reads such addresses.
 #[derive(Debug, Clone)]
@@ -51,13 +56,13 @@ pub enum Reply {
 impl Replies {
     /// As the configuration says; `None` where receipts cannot be answered.
     #[must_use]
-    pub fn of(config: &Config, spool: &Spool) -> Option<Replies> {
+    pub fn of(config: &Config, vault: &Vault) -> Option<Replies> {
         let receipt = config.receipt.as_ref()?;
         let (name, domain) = receipt.reply_to.as_deref()?.trim().rsplit_once('@')?;
         Some(Replies {
             name: name.to_owned(),
             domain: domain.to_owned(),
-            marker: spool.marker(Purpose::Reply),
+            marker: vault.marker(Purpose::Reply),
             valid_for: receipt.replies_valid_for.signed(),
         })
     }
@@ -100,14 +105,14 @@ impl Replies {
 fn written(hour: u32) -> String {
     let letter = |place: u32| {
         let digit = usize::try_from((hour >> (5 * place)) & 31).unwrap_or(0);
-        char::from(ALPHABET.get(digit).copied().unwrap_or(b'0'))
+        char::from(BASE32.get(digit).copied().unwrap_or(b'0'))
     };
     (0..4).rev().map(letter).collect()
 }
 
 fn hour_in(letters: &str) -> Option<u32> {
     letters.bytes().try_fold(0u32, |hour, letter| {
-        let digit = ALPHABET.iter().position(|known| *known == letter)?;
+        let digit = BASE32.iter().position(|known| *known == letter)?;
         Some((hour << 5) | u32::try_from(digit).ok()?)
     })
 }
@@ -115,7 +120,7 @@ fn hour_in(letters: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::MasterKey;
+    use crate::vault::MasterKey;
 
     fn replies(key: u8) -> Replies {
         Replies {
@@ -140,7 +145,7 @@ mod tests {
         let address = replies(7).address(id(), made);
         assert!(address.starts_with("reply+06d0s8mk2c0000a1"), "{address}");
         let local = address.split('@').next().unwrap();
-        assert!(local.len() <= 5 + 64 - LONGEST_NAME, "{local}");
+        assert!(local.len() <= 5 + 64 - Receipt::LONGEST_REPLY_NAME, "{local}");
         assert_eq!(address, replies(7).address(id(), at("2026-11-22T14:59:59Z")), "the same within an hour");
         let table = [
             ("2026-11-22T14:22:10Z", Reply::To(id())),

@@ -9,18 +9,18 @@ use aws_lc_rs::digest;
 use rustix::fs::FileType;
 
 use super::dir::{Dir, Facts, numbered};
+use super::names;
 use super::trust::trusted;
-use crate::intake::sftp::names;
-use crate::spool::hex;
+use crate::text::hex;
 
 /// Names tried before a result gets one that nobody has.
 const TRIES: u32 = 20;
 /// Names in a folder that are looked through for leftovers.
 const MOST: usize = 50_000;
 /// Where results go.
-pub(super) const RESULTS: &str = "results";
+pub(crate) const RESULTS: &str = "results";
 /// How the names of files begin that are ours and not whole.
-pub(super) const TEMPORARY: &str = ".faxbridge-";
+pub(crate) const TEMPORARY: &str = ".faxbridge-";
 
 /// Writes `body` as `results/NAME` in `folder`: under a temporary name, synced, then renamed.
 ///
@@ -93,7 +93,7 @@ fn says(results: &Dir, name: &OsStr, body: &[u8]) -> io::Result<bool> {
 }
 
 /// Removes what processes that were killed left half-written.
-pub(super) fn clear_temporaries(root: &Dir) -> io::Result<()> {
+pub(crate) fn clear_temporaries(root: &Dir) -> io::Result<()> {
     // Ours may be at work this moment.
     let own = format!("{TEMPORARY}{}-", std::process::id());
     // Earlier versions wrote them in results/.

@@ -24,16 +24,16 @@ const NAMES: usize = 32 << 10;
 
 /// What the system says of an entry, itself and not what a link leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
-    pub(super) kind: FileType,
-    pub(super) device: u64,
-    pub(super) inode: u64,
-    pub(super) links: u64,
-    pub(super) owner: u32,
-    pub(super) group: u32,
-    pub(super) mode: u32,
-    pub(super) bytes: u64,
-    pub(super) changed: (i64, i64),
+pub(crate) struct Facts {
+    pub(crate) kind: FileType,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) links: u64,
+    pub(crate) owner: u32,
+    pub(crate) group: u32,
+    pub(crate) mode: u32,
+    pub(crate) bytes: u64,
+    pub(crate) changed: (i64, i64),
 }
 
 impl Facts {
@@ -54,46 +54,46 @@ impl Facts {
     }
 
     /// Of an open file.
-    pub(super) fn of_open(file: &File) -> io::Result<Facts> {
+    pub(crate) fn of_open(file: &File) -> io::Result<Facts> {
         Facts::of(&fstat(file)?)
     }
 
     /// One plain file under one name.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.kind == FileType::RegularFile && self.links == 1
     }
 
     /// Whether both are of one and the same file.
-    pub(super) fn is_same_file(&self, other: &Facts) -> bool {
+    pub(crate) fn is_same_file(&self, other: &Facts) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
     /// Whether it belongs to the daemon's user or to root: to nobody else may what we rely on belong.
-    pub(super) fn is_trusted(&self) -> bool {
+    pub(crate) fn is_trusted(&self) -> bool {
         is_trusted(self.owner)
     }
 }
 
 /// Whether nobody but root and the daemon itself acts as this user.
-pub(super) fn is_trusted(user: u32) -> bool {
+pub(crate) fn is_trusted(user: u32) -> bool {
     user == 0 || user == geteuid().as_raw()
 }
 
 /// See the module. Cheap to clone; all clones are one descriptor, so only one thread may list it at a time.
 #[derive(Debug, Clone)]
-pub(super) struct Dir {
+pub(crate) struct Dir {
     descriptor: Arc<OwnedFd>,
 }
 
 impl Dir {
     /// Opens the folder that a configured path leads to.
-    pub(super) fn open(path: &Path) -> io::Result<Dir> {
+    pub(crate) fn open(path: &Path) -> io::Result<Dir> {
         let descriptor = openat(CWD, path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Dir { descriptor: Arc::new(descriptor) })
     }
 
     /// Opens the folder `name` in it, which is no link.
-    pub(super) fn folder(&self, name: &OsStr) -> io::Result<Dir> {
+    pub(crate) fn folder(&self, name: &OsStr) -> io::Result<Dir> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(&self.descriptor, name, flags, Mode::empty()) {
             Ok(descriptor) => Ok(Dir { descriptor: Arc::new(descriptor) }),
@@ -105,7 +105,7 @@ impl Dir {
     }
 
     /// The folder `name` in it, made where it is missing: for what we put there, for the readers of this folder's group.
-    pub(super) fn shared(&self, name: &OsStr) -> io::Result<Dir> {
+    pub(crate) fn shared(&self, name: &OsStr) -> io::Result<Dir> {
         let here = self.facts()?;
         let made = self.make(name)?;
         let folder = self.folder(name)?;
@@ -116,7 +116,7 @@ impl Dir {
     }
 
     /// The folder `name` in it, made where it is missing: for us alone.
-    pub(super) fn private(&self, name: &OsStr) -> io::Result<Dir> {
+    pub(crate) fn private(&self, name: &OsStr) -> io::Result<Dir> {
         self.make(name)?;
         let folder = self.folder(name)?.owned(name)?;
         if folder.facts()?.mode & 0o7777 != 0o700 {
@@ -164,12 +164,12 @@ impl Dir {
         Ok(())
     }
 
-    pub(super) fn facts(&self) -> io::Result<Facts> {
+    pub(crate) fn facts(&self) -> io::Result<Facts> {
         Facts::of(&fstat(&self.descriptor)?)
     }
 
     /// What lies under `name`; `None` where nothing does.
-    pub(super) fn look(&self, name: &OsStr) -> io::Result<Option<Facts>> {
+    pub(crate) fn look(&self, name: &OsStr) -> io::Result<Option<Facts>> {
         match statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Facts::of(&stat).map(Some),
             Err(Errno::NOENT) => Ok(None),
@@ -178,7 +178,7 @@ impl Dir {
     }
 
     /// At most `most` of the names in it.
-    pub(super) fn names(&self, most: usize) -> io::Result<Vec<OsString>> {
+    pub(crate) fn names(&self, most: usize) -> io::Result<Vec<OsString>> {
         seek(&self.descriptor, SeekFrom::Start(0))?;
         let mut buffer = vec![MaybeUninit::uninit(); NAMES];
         let mut entries = RawDir::new(&self.descriptor, &mut buffer);
@@ -197,7 +197,7 @@ impl Dir {
     }
 
     /// Opens a plain file for reading. `None` where something else lies there: it is never opened, or only so that nobody waits.
-    pub(super) fn open_plain(&self, name: &OsStr) -> io::Result<Option<(File, Facts)>> {
+    pub(crate) fn open_plain(&self, name: &OsStr) -> io::Result<Option<(File, Facts)>> {
         if !self.look(name)?.is_some_and(|facts| facts.is_plain()) {
             return Ok(None);
         }
@@ -213,7 +213,7 @@ impl Dir {
     }
 
     /// Makes a file that is not there, for the readers of this folder's group.
-    pub(super) fn create(&self, name: &OsStr) -> io::Result<File> {
+    pub(crate) fn create(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let descriptor = openat(&self.descriptor, name, flags, Mode::RUSR | Mode::WUSR)?;
         let here = self.facts()?;
@@ -224,7 +224,7 @@ impl Dir {
     }
 
     /// The same under a name that is ours: what lies there is what a crash left of an earlier process of the same number.
-    pub(super) fn create_anew(&self, name: &OsStr) -> io::Result<File> {
+    pub(crate) fn create_anew(&self, name: &OsStr) -> io::Result<File> {
         if let Some(facts) = self.look(name)? {
             self.remove(name, &facts)?;
         }
@@ -232,7 +232,7 @@ impl Dir {
     }
 
     /// Renames, but never over another file. `target` has to lie on the same file system.
-    pub(super) fn move_new(&self, name: &OsStr, target: &Dir, new: &OsStr) -> io::Result<()> {
+    pub(crate) fn move_new(&self, name: &OsStr, target: &Dir, new: &OsStr) -> io::Result<()> {
         let (from, to) = (&self.descriptor, &target.descriptor);
         match renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
             // File systems that know no such rename (NFS, some FUSE ones) know links, or nothing at all.
@@ -245,7 +245,7 @@ impl Dir {
     }
 
     /// Renames to `target`, where nobody else puts anything: what is not there before is not there a moment later.
-    pub(super) fn move_to_private(&self, name: &OsStr, target: &Dir) -> io::Result<bool> {
+    pub(crate) fn move_to_private(&self, name: &OsStr, target: &Dir) -> io::Result<bool> {
         if target.look(name)?.is_some() {
             return Ok(false);
         }
@@ -254,14 +254,14 @@ impl Dir {
     }
 
     /// Removes the file `name` if it still is the one that `facts` are of.
-    pub(super) fn remove(&self, name: &OsStr, facts: &Facts) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &OsStr, facts: &Facts) -> io::Result<()> {
         if self.look(name)?.is_some_and(|there| there.is_same_file(facts)) {
             unlinkat(&self.descriptor, name, AtFlags::empty())?;
         }
         Ok(())
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         // Some network file systems know no such call for folders; what they do by themselves has to do.
         match rustix::fs::fsync(&self.descriptor) {
             Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
@@ -270,7 +270,7 @@ impl Dir {
     }
 
     /// Whether this process alone holds it now, for as long as `self` lives.
-    pub(super) fn lock(&self) -> io::Result<bool> {
+    pub(crate) fn lock(&self) -> io::Result<bool> {
         match rustix::fs::flock(&self.descriptor, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
@@ -285,7 +285,7 @@ fn in_group(file: impl std::os::fd::AsFd, facts: &Facts, group: u32) -> bool {
 }
 
 /// `scan.pdf` as `scan.2.pdf`.
-pub(super) fn numbered(name: &OsStr, number: impl std::fmt::Display) -> OsString {
+pub(crate) fn numbered(name: &OsStr, number: impl std::fmt::Display) -> OsString {
     let path = Path::new(name);
     let mut numbered = path.file_stem().unwrap_or(name).to_owned();
     numbered.push(format!(".{number}"));

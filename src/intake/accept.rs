@@ -1,0 +1,208 @@
+//! A document becomes a Submission: its row is committed, and only then anybody says so.
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::draft::Draft;
+use super::source_keys::{narrow, source_keys};
+use super::tail::End;
+use super::{Intake, Refusal, Source};
+use crate::config::Proof;
+use crate::crash::reached;
+use crate::job::{self, SubmissionId};
+use crate::sealed::{Dsn, SubmissionFacts};
+use crate::spool::Sealed;
+use crate::store::{Document, NewSubmission, Repeat, Synced};
+use crate::text::hex;
+use crate::vault::{Purpose, SealKey, SealedAddress, WrappedKey};
+
+/// So long, at most, a mail over SMTP that has no Message-ID is known by its bytes. Servers try again within that time.
+const NAMELESS_REPEATS: SignedDuration = SignedDuration::from_hours(4);
+
+/// What a protocol knows about a document beside its bytes.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Where it came from.
+    pub source: Source,
+    /// Name of the configuration's sender.
+    pub sender: String,
+    /// What proved that a mail is this sender's.
+    pub proof: Option<Proof>,
+    /// What that proof leaves open, for the sender; a person has to look at the mail then.
+    pub doubt: Option<String>,
+    /// What a client asked to be told, by DSN parameters of its mail.
+    pub dsn: Option<Dsn>,
+    /// The address in From, where the mail itself proved who sent it.
+    pub author: Option<String>,
+    /// Envelope sender of a mail.
+    pub envelope_from: Option<String>,
+    /// Envelope recipients of a mail; on the command line, the addresses or keys asked for.
+    pub envelope_to: Vec<String>,
+    /// Message-ID of a mail, read from its header while it streamed by.
+    pub message_id: Option<String>,
+    /// SHA-256 of what stands behind a mail's header, hex.
+    pub body_sha256: Option<String>,
+    /// SHA-256 of the header fields that say when a mail was written and how its body is to be read, hex.
+    pub reading_sha256: Option<String>,
+    /// What recognises a mail without a Message-ID: SHA-256 of every byte, hex.
+    pub identity: Option<String>,
+    /// Name of a file as its sender wrote it.
+    pub file: Option<String>,
+}
+
+impl Arrival {
+    /// One of which nothing more is known yet.
+    #[must_use]
+    pub fn new(source: Source, sender: String) -> Self {
+        Arrival {
+            source,
+            sender,
+            proof: None,
+            doubt: None,
+            dsn: None,
+            author: None,
+            envelope_from: None,
+            envelope_to: Vec::new(),
+            message_id: None,
+            body_sha256: None,
+            reading_sha256: None,
+            identity: None,
+            file: None,
+        }
+    }
+}
+
+/// The answer to an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is a new Submission, and durable.
+    New(SubmissionId),
+    /// The same mail or file came before: this one's state is the answer, and nothing new was made.
+    Known(SubmissionId),
+}
+
+impl Accepted {
+    /// The Submission, new or known.
+    #[must_use]
+    pub fn id(self) -> SubmissionId {
+        match self {
+            Accepted::New(id) | Accepted::Known(id) => id,
+        }
+    }
+}
+
+impl Intake {
+    /// Makes `draft` a Submission. When this returns `Ok`, it is durable.
+    ///
+    /// # Errors
+    /// Where it is empty, or the disk or the database fails; then nothing was accepted.
+    pub async fn accept(&self, draft: Draft, arrival: Arrival) -> Result<Accepted, Refusal> {
+        if draft.written() == 0 {
+            return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
+        }
+        self.arrivals.taken(Instant::now());
+        let sealing = draft.writer.seal().await?;
+        let sealed = sealing.sealed.clone();
+        let synced: Synced = Box::pin(async move {
+            sealing.synced().await?;
+            reached("intake.synced");
+            Ok(())
+        });
+        self.record(&sealed, (&draft.key, &draft.wrapped), draft.tail.end(), arrival, synced).await
+    }
+
+    /// Makes the row of a document, which is on disk when `synced` has ended well.
+    pub(super) async fn record(
+        &self,
+        sealed: &Sealed,
+        (key, wrapped): (&SealKey, &WrappedKey),
+        end: End,
+        arrival: Arrival,
+        mut synced: Synced,
+    ) -> Result<Accepted, Refusal> {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let chance =
+            job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
+        let sha256 = hex(&sealed.sha256);
+        let mark = Document::mark(&sha256, &inner.spool.vault().marker(Purpose::Digest));
+        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark };
+        let repeats_since = now.checked_sub(self.known_for(&arrival)).unwrap_or(Timestamp::MIN);
+        let source = arrival.source.to_string();
+        let receipt_to = self.sealed_receipt_address(&arrival)?;
+        let mut arrival = arrival;
+        let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.vault().marker(Purpose::Source));
+        // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
+        loop {
+            let new = NewSubmission {
+                id: SubmissionId::new(now, chance),
+                source: source.clone(),
+                source_keys: keys.clone(),
+                receipt_to: receipt_to.clone(),
+                sender: arrival.sender.clone(),
+                accepted_at: now,
+                wrapped_key: wrapped.0.clone(),
+                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival, end) }.seal(key)?,
+                document: document.clone(),
+            };
+            match inner.store.insert_submission_with(new, repeats_since, synced).await? {
+                Ok(id) => {
+                    reached("intake.committed");
+                    tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
+                    inner.arrived.notify_one();
+                    return Ok(Accepted::New(id));
+                }
+                Err((Repeat { first, known }, again)) => {
+                    // Dropped where it is not needed any more, it leaves no file.
+                    synced = again;
+                    narrow(&mut arrival, &mut keys, &known);
+                    if keys.each.is_empty() {
+                        tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
+                        return Ok(Accepted::Known(first));
+                    }
+                    let (before, left) = (known.len(), keys.each.len());
+                    tracing::info!(
+                        submission.id = %first, source,
+                        "submission {first} came again for {before} of its recipients, and for {left} others"
+                    );
+                }
+            }
+        }
+    }
+
+    /// For how long `arrival` is known when it comes again.
+    fn known_for(&self, arrival: &Arrival) -> SignedDuration {
+        let repeats = self.inner.config.retention.repeats.signed();
+        // A client that saw no answer comes again soon; a program that writes the same bytes each week means another fax.
+        let nameless = arrival.message_id.is_none() && arrival.source == Source::Smtp;
+        if nameless { repeats.min(NAMELESS_REPEATS) } else { repeats }
+    }
+
+    /// Where receipts of `arrival` go by mail, as the store keeps it.
+    pub(super) fn sealed_receipt_address(&self, arrival: &Arrival) -> Result<Option<SealedAddress>, Refusal> {
+        let to = self.receipt_address(arrival);
+        Ok(to.map(|to| self.inner.spool.vault().seal_address(&to)).transpose()?)
+    }
+
+    fn receipt_address(&self, arrival: &Arrival) -> Option<String> {
+        let sender = self.inner.config.sender.iter().find(|sender| sender.name == arrival.sender);
+        // An envelope sender that nothing proved may be anybody, who then would read what became of another's mail.
+        let author = arrival.author.as_ref().or(arrival.envelope_from.as_ref());
+        sender.and_then(|sender| sender.receipts_to.clone()).or_else(|| author.cloned())
+    }
+}
+
+fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
+    SubmissionFacts {
+        // Only a file can be cut off: a mail says itself where it ends.
+        cut: arrival.file.is_some() && end == End::Cut,
+        envelope_from: arrival.envelope_from.clone(),
+        envelope_to: arrival.envelope_to.clone(),
+        file: arrival.file.clone(),
+        message_id: arrival.message_id.clone(),
+        proof: arrival.proof,
+        doubt: arrival.doubt.clone(),
+        dsn: arrival.dsn.clone(),
+        ..SubmissionFacts::default()
+    }
+}

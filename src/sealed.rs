@@ -1,0 +1,10 @@
+//! The persisted facts that intake, prepare, commands and receipt share: sealed under a Submission's key, or, where they are
+//! needed when that is gone, under a key that ends with them.
+
+mod file;
+mod job;
+mod submission;
+
+pub use file::{FileNote, ResultFile};
+pub use job::JobFacts;
+pub use submission::{Carried, Dsn, DsnRecipient, Outcome, Part, PartKind, SubmissionFacts};
