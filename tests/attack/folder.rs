@@ -242,9 +242,16 @@ async fn scanners_of_a_group_drop_files_read_results_and_reach_no_more() {
     assert!(closed.status.success());
     let told = result(&stage, &name(2)).await;
     assert!(told["sentence"].as_str().unwrap().contains("cannot be moved or read"), "{told:#}");
-    // Nothing of ours can be taken away.
-    for script in ["mv results x", "rm -rf .faxbridge; ls ../../data", "cat ../../data/faxbridge.db"] {
-        assert!(!stage.stranger("drop/scans", script).await.status.success(), "{script}");
+    // Nothing of ours can be taken away, and nobody answers in our name.
+    for script in [
+        "mv results x".to_owned(),
+        "rm -rf .faxbridge; ls ../../data".to_owned(),
+        "cat ../../data/faxbridge.db".to_owned(),
+        format!("mv results/1_{NUMBER}.json results/hidden"),
+        format!("rm -f results/1_{NUMBER}.json"),
+        format!("echo '{{}}' > results/3_{NUMBER}.json"),
+    ] {
+        assert!(!stage.stranger("drop/scans", &script).await.status.success(), "{script}");
     }
     put(3).await;
     assert_eq!(result(&stage, &name(3)).await["state"], "delivered");
