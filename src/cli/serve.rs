@@ -28,11 +28,8 @@ pub(crate) struct Arguments {
 /// Faults of a refused configuration that its alarm tells; the log tells all.
 const FAULTS_TOLD: usize = 5;
 /// What glibc's allocator is told, as the child processes are (see the workshop): with its defaults each of many threads keeps
-/// for itself what it once needed, and two hundred large mails leave the daemon at seven times its size. Buffers of up to
-/// 512 KiB stay: blocks of documents and compressors come and go all the time, and asking the system for each costs an eighth
-/// of all processor time.
-const ALLOCATOR: [(&str, &str); 3] =
-    [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "524288"), ("MALLOC_TRIM_THRESHOLD_", "524288")];
+/// for itself what it once needed, and two hundred large mails leave the daemon at seven times its size.
+const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
 
 /// Begins before there is a runtime, since what happens first counts: until something hears it, a SIGHUP would end the process.
 pub(crate) fn begin(arguments: Arguments) -> ExitCode {
