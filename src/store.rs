@@ -33,6 +33,7 @@ mod steps;
 mod submissions;
 mod tokens;
 mod turned_away;
+mod turns;
 
 pub use accept::{Repeat, SourceKeys, Synced};
 pub use alarms::{AlarmRow, Backlog, Backlogs};
@@ -50,6 +51,7 @@ pub use records::Former;
 pub use steps::{Opening, Saved};
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict, is_mark};
 pub use turned_away::RefusedAtOnce;
+pub use turns::Turns;
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]

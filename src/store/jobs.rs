@@ -61,6 +61,8 @@ pub struct Job {
     pub id: JobId,
     /// Its Submission.
     pub submission: SubmissionId,
+    /// The Submission's sender.
+    pub sender: String,
     /// Place within the Submission, from 1.
     pub n: u32,
     /// Key in the register.
@@ -121,6 +123,7 @@ pub(super) fn urgency(priority: Priority) -> i64 {
 pub(super) struct Row {
     id: String,
     submission_id: String,
+    sender: String,
     n: i64,
     recipient: Option<String>,
     number: Option<String>,
@@ -168,6 +171,7 @@ impl TryFrom<Row> for Job {
             cancel: row.cancel.map(|word| word.parse()).transpose().map_err(|e| bad(&e))?,
             id: id.parse().map_err(|e| bad(&e))?,
             submission: row.submission_id.parse().map_err(|e| bad(&e))?,
+            sender: row.sender,
             n: count(row.n),
             recipient: row.recipient,
             number: row.number.map(|n| FaxNumber::from_e164(&n)).transpose().map_err(|e| bad(&e))?,
@@ -359,8 +363,9 @@ async fn insert_job(
     let packet = job.packet.as_ref();
     sqlx::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
-         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
+         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version, sender) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+         (SELECT sender FROM submission WHERE id = $2))",
     )
     .bind(job.id.as_str())
     .bind(submission.as_str())

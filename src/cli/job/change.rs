@@ -221,6 +221,7 @@ mod tests {
         Job {
             id: JobId::new(at(0), 1),
             submission: SubmissionId::new(at(0), 2),
+            sender: "front desk".into(),
             n: 1,
             recipient: Some("mercy".into()),
             number: Some(FaxNumber::from_e164("+12125550100").unwrap()),
