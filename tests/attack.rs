@@ -22,3 +22,5 @@ mod sessions;
 mod signatures;
 #[path = "attack/starvation.rs"]
 mod starvation;
+#[path = "attack/twice.rs"]
+mod twice;

@@ -7,6 +7,7 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use super::cancel::CancelWish;
+use super::fax_marks::{self, FaxMark};
 use super::submissions::{Document, Verdict, insert_document, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
 use crate::job::{FaxNumber, JobId, JobState, Priority, SubmissionId};
@@ -52,6 +53,8 @@ pub struct NewJob {
     pub packet: Option<PacketRow>,
     /// Reference, trace, hold sentence and the like, sealed.
     pub facts: Vec<u8>,
+    /// By which the same mail to the same number is known.
+    pub mark: Option<FaxMark>,
 }
 
 /// A Job as stored.
@@ -200,7 +203,8 @@ impl Store {
     /// understood, once, as soon as one of its Jobs is not held.
     ///
     /// # Errors
-    /// Where the database fails; then nothing is recorded.
+    /// Where the database fails, or a fax that stands in the way of one of these was made meanwhile ([`StoreError::FaxedBefore`]);
+    /// then nothing is recorded.
     pub async fn record_prepared(
         &self,
         submission: SubmissionId,
@@ -212,44 +216,9 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query(
-                    "UPDATE submission SET prepare_at = NULL, lease_by = NULL, lease_until = NULL \
-                     WHERE id = $1 AND prepare_at IS NOT NULL",
-                )
-                .bind(submission.as_str())
-                .execute(&mut *tx)
-                .await?;
-                if done.rows_affected() == 0 {
+                let Some(made) = take_over(tx, submission, verdict, facts, now).await? else {
                     return Ok(false);
-                }
-                // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced. Not so where a
-                // person or the clock was faster and one of them went on, ended or was cancelled: that stands, the rest waits
-                // as it is. A new Job in the place of a cancelled one would be sent against a person's word.
-                if moved_on(tx, submission).await? {
-                    let entry = ledger::Entry::new("prepare", "not prepared again").detail("a job went on meanwhile");
-                    ledger::write(tx, now, entry.submission(submission)).await?;
-                    return Ok(false);
-                }
-                let made: HashMap<String, i64> =
-                    sqlx::query_as("DELETE FROM job WHERE submission_id = $1 RETURNING id, made_at")
-                        .bind(submission.as_str())
-                        .fetch_all(&mut *tx)
-                        .await?
-                        .into_iter()
-                        .collect();
-                // A notice that is not written yet would tell of a Job that is gone; the new ones bring their own.
-                sqlx::query(
-                    "UPDATE outbox SET next_at = NULL WHERE submission_id = $1 AND kind = 'held' AND body IS NULL",
-                )
-                .bind(submission.as_str())
-                .execute(&mut *tx)
-                .await?;
-                sqlx::query("UPDATE submission SET verdict = $1, facts = $2 WHERE id = $3")
-                    .bind(verdict.as_str())
-                    .bind(facts)
-                    .bind(submission.as_str())
-                    .execute(&mut *tx)
-                    .await?;
+                };
                 let moving = jobs.iter().any(|job| !matches!(job.state, JobState::Held { .. }));
                 if acceptance && moving {
                     outbox::tell_accepted(tx, submission, now).await?;
@@ -257,6 +226,9 @@ impl Store {
                 for (place, job) in jobs.iter().enumerate() {
                     let made_at = made.get(job.id.as_str()).copied().unwrap_or(millis(now));
                     insert_job(tx, submission, place + 1, job, made_at).await?;
+                    if let Some(mark) = &job.mark {
+                        fax_marks::insert(tx, mark, (job.id, submission)).await?;
+                    }
                     if let JobState::Held { hold, .. } = job.state {
                         outbox::tell_held(tx, submission, job.id, job.version, now).await?;
                         let entry = ledger::Entry::new("prepare", "held").detail(hold.as_str());
@@ -339,6 +311,55 @@ impl Store {
         })
         .await
     }
+}
+
+/// Takes `submission` from those to be prepared, with what that came to; its Jobs from before are gone, and when each was made is
+/// returned. `None`: it was prepared already, or one of them is held no more.
+pub(super) async fn take_over(
+    tx: &mut SqliteConnection,
+    submission: SubmissionId,
+    verdict: Verdict,
+    facts: Vec<u8>,
+    now: Timestamp,
+) -> Result<Option<HashMap<String, i64>>, StoreError> {
+    let done = sqlx::query(
+        "UPDATE submission SET prepare_at = NULL, lease_by = NULL, lease_until = NULL \
+         WHERE id = $1 AND prepare_at IS NOT NULL",
+    )
+    .bind(submission.as_str())
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced. Not so where a
+    // person or the clock was faster and one of them went on, ended or was cancelled: that stands, the rest waits
+    // as it is. A new Job in the place of a cancelled one would be sent against a person's word.
+    if moved_on(tx, submission).await? {
+        let entry = ledger::Entry::new("prepare", "not prepared again").detail("a job went on meanwhile");
+        ledger::write(tx, now, entry.submission(submission)).await?;
+        return Ok(None);
+    }
+    let made: Vec<(String, i64)> =
+        sqlx::query_as("DELETE FROM job WHERE submission_id = $1 RETURNING id, made_at")
+            .bind(submission.as_str())
+            .fetch_all(&mut *tx)
+            .await?;
+    fax_marks::forget_of(tx, submission).await?;
+    // A notice that is not written yet would tell of a Job that is gone; the new ones bring their own.
+    sqlx::query(
+        "UPDATE outbox SET next_at = NULL WHERE submission_id = $1 AND kind = 'held' AND body IS NULL",
+    )
+    .bind(submission.as_str())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("UPDATE submission SET verdict = $1, facts = $2 WHERE id = $3")
+        .bind(verdict.as_str())
+        .bind(facts)
+        .bind(submission.as_str())
+        .execute(&mut *tx)
+        .await?;
+    Ok(Some(made.into_iter().collect()))
 }
 
 /// Whether a Job of `submission` is held no more, or was ever tried.

@@ -7,6 +7,7 @@ use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
 use crate::vault::{Marker, MasterKey, Purpose, SealedAddress};
 
+mod fax_marks;
 mod provider;
 
 fn at(second: i64) -> Timestamp {
@@ -56,6 +57,7 @@ fn queued(n: u64, number: &str) -> NewJob {
             cover_pages: 1,
         }),
         facts: vec![3],
+        mark: None,
     }
 }
 

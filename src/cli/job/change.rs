@@ -91,6 +91,16 @@ impl Desk {
     pub(super) async fn release(&self, id: &str, send_again: bool) -> anyhow::Result<()> {
         let job = self.job(id).await?;
         let attempts = self.bridge.store.attempts(job.id).await?;
+        if let (JobState::Held { .. }, Some(other)) =
+            (&job.state, self.bridge.store.twin(job.id, job.submission).await?)
+        {
+            return Err(Misuse(format!(
+                "Not released: the same mail came again, and is faxed to this number as job {other}. Close this one: faxbridge job \
+                 cancel {}",
+                job.id
+            ))
+            .into());
+        }
         let stopped = match &job.state {
             JobState::Held { .. } => {
                 objection(&self.bridge.store, &self.bridge.config, &job, self.now()).await?
