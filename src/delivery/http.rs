@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, StatusCode, Url, multipart};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, multipart};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::{AskError, Document, Sought, SubmitError};
+use super::{AskError, CheckFault, Document, Sought, SubmitError};
+use crate::config;
 use crate::job::{Cause, Outcome, Report};
 
 /// An answer longer than this is not of a fax API.
@@ -29,19 +30,54 @@ const TEXT_AT_MOST: usize = 300;
 /// The base URL of an API, and how it is spoken to.
 pub(super) struct Http {
     base: Url,
+    /// What every request shows, unless the API wants its credentials in the body.
+    authorization: Option<HeaderValue>,
+    dialect: Dialect,
     /// For submits: a connection of its own each. On a kept connection that the far end is just closing, "never left" and
     /// "left and lost" look the same; on a fresh one a failure to connect is certain.
-    pub(super) submits: Client,
+    submits: Client,
     /// For questions, which can be repeated.
-    pub(super) questions: Client,
+    questions: Client,
+}
+
+/// How an API says that something is wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Dialect {
+    /// The API's own code and text in an answer; `None` when it is not the API that speaks.
+    pub(super) word: fn(&Answer) -> Option<(String, String)>,
+    /// The code that it gives with a 404 for a fax that it does not know; without one, any of its codes will do.
+    pub(super) no_such_fax: Option<&'static str>,
+}
+
+impl Dialect {
+    /// Whether the API says that it has no such fax. A 404 alone proves nothing: a wrong URL or a proxy says that too.
+    pub(super) fn says_not_there(self, answer: &Answer) -> bool {
+        answer.status == StatusCode::NOT_FOUND
+            && (self.word)(answer).is_some_and(|(code, _)| self.no_such_fax.is_none_or(|known| known == code))
+    }
+
+    /// Status and code of an answer, for the log.
+    pub(super) fn describe(self, answer: &Answer) -> String {
+        answer.describe((self.word)(answer).map(|(code, _)| code).as_deref())
+    }
+
+    /// An answer that was not to be expected.
+    pub(super) fn nonsense(self, answer: &Answer) -> AskError {
+        nonsense(self.describe(answer))
+    }
 }
 
 impl Http {
-    /// Clients for the API at `url`; a request without an answer for `timeout` is given up.
+    /// Clients for the API in `section`; a request without an answer for its `timeout` is given up.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Http, String> {
+    pub(super) fn new(
+        section: &config::Provider,
+        authorization: Option<HeaderValue>,
+        dialect: Dialect,
+    ) -> Result<Http, String> {
+        let (url, timeout) = (section.url(), section.timeout.std());
         let base = Url::parse(url).map_err(|e| format!("url: {url:?} is no URL: {e}"))?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(format!("url: {url:?} must begin with http:// or https://"));
@@ -60,7 +96,8 @@ impl Http {
         let built = |client: reqwest::ClientBuilder| {
             client.build().map_err(|e| format!("url: no HTTP client: {}", whole_story(&e)))
         };
-        Ok(Http { base, submits: built(client().pool_max_idle_per_host(0))?, questions: built(client())? })
+        let submits = built(client().pool_max_idle_per_host(0))?;
+        Ok(Http { base, authorization, dialect, submits, questions: built(client())? })
     }
 
     /// The base URL with `segments` added to its path.
@@ -70,6 +107,23 @@ impl Http {
             path.pop_if_empty().extend(segments);
         }
         url
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
+        }
+    }
+
+    /// The request that may cause a call, for [`Http::submit`].
+    pub(super) fn order(&self, url: Url) -> RequestBuilder {
+        self.authorized(self.submits.post(url))
+    }
+
+    /// Something that can be asked again, for [`Http::ask_with`].
+    pub(super) fn question(&self, method: Method, url: Url) -> RequestBuilder {
+        self.authorized(self.questions.request(method, url))
     }
 
     /// Makes the one request that may cause a call. `document` is what it carries, if it carries one.
@@ -94,9 +148,30 @@ impl Http {
         }
     }
 
+    /// Makes the one request that may cause a call: `form`, with the document of `bytes` bytes as its last part.
+    ///
+    /// # Errors
+    /// As [`Http::submit`].
+    pub(super) async fn submit_form(
+        &self,
+        url: Url,
+        form: multipart::Form,
+        part: &'static str,
+        document: Document,
+        bytes: u64,
+    ) -> Result<Answer, SubmitError> {
+        let (upload, body) = Upload::part(document, bytes)?;
+        self.submit(self.order(url).multipart(form.part(part, body)), Some(&upload)).await
+    }
+
     /// Asks something that can be asked again. Answers that say nothing about a fax are errors; what a 2xx, another 4xx or a
     /// 3xx means is for the adapter to say.
-    pub(super) async fn ask(&self, request: RequestBuilder) -> Result<Answer, AskError> {
+    pub(super) async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
+        self.ask_with(self.question(method, url)).await
+    }
+
+    /// The same, with more in the request than its URL.
+    pub(super) async fn ask_with(&self, request: RequestBuilder) -> Result<Answer, AskError> {
         let response =
             request.send().await.map_err(|error| AskError::NoAnswer { detail: whole_story(&error) })?;
         let answer = Answer::read(response).await.map_err(|detail| AskError::NoAnswer { detail })?;
@@ -105,6 +180,41 @@ impl Http {
             408 | 429 | 500.. => Err(AskError::NoAnswer { detail: answer.describe(None) }),
             _ => Ok(answer),
         }
+    }
+
+    /// The fax that lies at `url`; `None` where the API says that it has no such fax.
+    ///
+    /// # Errors
+    /// [`AskError::Nonsense`] also for one that is not the one that was asked for.
+    pub(super) async fn fax<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        is_it: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, AskError> {
+        let answer = self.ask(Method::GET, url).await?;
+        if self.dialect.says_not_there(&answer) {
+            return Ok(None);
+        }
+        let fax: T = answer.understood()?;
+        if is_it(&fax) { Ok(Some(fax)) } else { Err(nonsense("the answer is about another fax")) }
+    }
+
+    /// Deletes what lies at `url`. Gone already is well.
+    pub(super) async fn delete(&self, url: Url) -> Result<(), AskError> {
+        let answer = self.ask(Method::DELETE, url).await?;
+        let gone = answer.status == StatusCode::NO_CONTENT || self.dialect.says_not_there(&answer);
+        if gone { Ok(()) } else { Err(self.dialect.nonsense(&answer)) }
+    }
+
+    /// Whether a `T` lies at `url`; it tells a wrong `credential` from a wrong URL.
+    pub(super) async fn check<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        credential: &'static str,
+    ) -> Result<(), CheckFault> {
+        let answer = self.ask(Method::GET, url).await;
+        let understood = answer.and_then(|answer| answer.understood::<T>());
+        understood.map(|_| ()).map_err(|error| CheckFault::of(&error, credential))
     }
 }
 
@@ -220,9 +330,9 @@ impl Answer {
     /// [`AskError::Nonsense`] for any other status, and for a body that is something else.
     pub(super) fn understood<T: DeserializeOwned>(&self) -> Result<T, AskError> {
         if !self.status.is_success() {
-            return Err(AskError::Nonsense { detail: self.describe(None) });
+            return Err(nonsense(self.describe(None)));
         }
-        self.json().map_err(|detail| AskError::Nonsense { detail })
+        self.json().map_err(nonsense)
     }
 
     /// Status and the API's own code, for the log; never the body, which may repeat what we sent.
@@ -275,11 +385,19 @@ impl Answer {
 ///
 /// # Errors
 /// A sentence that begins with the key at fault.
-pub(super) fn secret_header(key: &str, value: &Zeroizing<String>) -> Result<HeaderValue, String> {
+fn secret_header(key: &str, value: &Zeroizing<String>) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::try_from(value.as_str())
         .map_err(|_| format!("{key}: contains characters that no HTTP header can carry"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// `Authorization: Bearer` of `token` (RFC 6750).
+///
+/// # Errors
+/// A sentence that begins with the key at fault.
+pub(super) fn bearer(token: &str) -> Result<HeaderValue, String> {
+    secret_header("token", &Zeroizing::new(format!("Bearer {token}")))
 }
 
 /// `Authorization: Basic` of `login` and `password` (RFC 7617).
@@ -299,6 +417,10 @@ pub(super) fn not_sent(cause: Cause, wait: Option<SignedDuration>, detail: &str)
 
 pub(super) fn unknown(detail: impl Into<String>) -> SubmitError {
     SubmitError::Unknown { detail: detail.into() }
+}
+
+pub(super) fn nonsense(detail: impl Into<String>) -> AskError {
+    AskError::Nonsense { detail: detail.into() }
 }
 
 /// The error with its causes, without the URL (which may hold a reference or a secret).
