@@ -2,27 +2,23 @@
 //! judgement that must not differ between them: may the request have left?
 
 use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, multipart};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::{AskError, CheckFault, Document, Sought, SubmitError};
 use crate::config;
-use crate::job::{Cause, Outcome, Report};
+use crate::job::Cause;
 
-/// An answer longer than this is not of a fax API.
-const ANSWER_AT_MOST: usize = 4 << 20;
+mod answer;
+mod upload;
 
-/// Longest wait that a provider may ask for.
-const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+pub(super) use answer::{Answer, Dialect};
+pub(super) use upload::{Upload, exactly};
 
 /// What a provider tells in words is kept up to this length.
 const TEXT_AT_MOST: usize = 300;
@@ -38,33 +34,6 @@ pub(super) struct Http {
     submits: Client,
     /// For questions, which can be repeated.
     questions: Client,
-}
-
-/// How an API says that something is wrong.
-#[derive(Clone, Copy)]
-pub(super) struct Dialect {
-    /// The API's own code and text in an answer; `None` when it is not the API that speaks.
-    pub(super) word: fn(&Answer) -> Option<(String, String)>,
-    /// The code that it gives with a 404 for a fax that it does not know; without one, any of its codes will do.
-    pub(super) no_such_fax: Option<&'static str>,
-}
-
-impl Dialect {
-    /// Whether the API says that it has no such fax. A 404 alone proves nothing: a wrong URL or a proxy says that too.
-    pub(super) fn says_not_there(self, answer: &Answer) -> bool {
-        answer.status == StatusCode::NOT_FOUND
-            && (self.word)(answer).is_some_and(|(code, _)| self.no_such_fax.is_none_or(|known| known == code))
-    }
-
-    /// Status and code of an answer, for the log.
-    pub(super) fn describe(self, answer: &Answer) -> String {
-        answer.describe((self.word)(answer).map(|(code, _)| code).as_deref())
-    }
-
-    /// An answer that was not to be expected.
-    pub(super) fn nonsense(self, answer: &Answer) -> AskError {
-        nonsense(self.describe(answer))
-    }
 }
 
 impl Http {
@@ -215,169 +184,6 @@ impl Http {
         let answer = self.ask(Method::GET, url).await;
         let understood = answer.and_then(|answer| answer.understood::<T>());
         understood.map(|_| ()).map_err(|error| CheckFault::of(&error, credential))
-    }
-}
-
-/// A document on its way out.
-pub(super) struct Upload {
-    broke: Arc<AtomicBool>,
-}
-
-impl Upload {
-    /// The document as the body of a request, which breaks off unless it has exactly `bytes` bytes.
-    pub(super) fn body(document: Document, bytes: u64) -> (Upload, reqwest::Body) {
-        let broke = Arc::new(AtomicBool::new(false));
-        let body = reqwest::Body::wrap_stream(exactly(document, bytes, Arc::clone(&broke)));
-        (Upload { broke }, body)
-    }
-
-    /// The document as a part `fax.pdf` of a form.
-    pub(super) fn part(document: Document, bytes: u64) -> Result<(Upload, multipart::Part), SubmitError> {
-        let (upload, body) = Upload::body(document, bytes);
-        let part = multipart::Part::stream_with_length(body, bytes)
-            .file_name("fax.pdf")
-            .mime_str("application/pdf")
-            .map_err(|e| unknown(whole_story(&e)))?;
-        Ok((upload, part))
-    }
-
-    /// An upload whose body an adapter makes itself from [`exactly`], with this `broke`.
-    pub(super) fn watching(broke: Arc<AtomicBool>) -> Upload {
-        Upload { broke }
-    }
-
-    /// Whether the document could not be read to its end.
-    fn broke(&self) -> bool {
-        self.broke.load(Ordering::Acquire)
-    }
-}
-
-/// The document, which fails unless it has exactly `bytes` bytes; `broke` tells afterwards that it did fail.
-///
-/// Its last piece is held back until the document has come to its end: a body whose length is announced is whole for the server
-/// with its last byte, and what goes wrong after that would come too late.
-pub(super) fn exactly(
-    document: Document,
-    bytes: u64,
-    broke: Arc<AtomicBool>,
-) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    let document = document.try_filter(|chunk| std::future::ready(!chunk.is_empty())).boxed();
-    futures_util::stream::try_unfold(Some((document, bytes)), move |rest| {
-        let broke = Arc::clone(&broke);
-        async move {
-            let Some((mut document, left)) = rest else { return Ok(None) };
-            let longer = || std::io::Error::other("the document is longer than announced");
-            let fault = match document.next().await {
-                Some(Ok(chunk)) => match left.checked_sub(chunk.len() as u64) {
-                    None => longer(),
-                    Some(0) => match document.next().await {
-                        None => return Ok(Some((chunk, None))),
-                        Some(Ok(_)) => longer(),
-                        Some(Err(fault)) => fault,
-                    },
-                    Some(left) => return Ok(Some((chunk, Some((document, left))))),
-                },
-                None if left == 0 => return Ok(None),
-                None => std::io::ErrorKind::UnexpectedEof.into(),
-                Some(Err(fault)) => fault,
-            };
-            broke.store(true, Ordering::Release);
-            Err(fault)
-        }
-    })
-}
-
-/// An answer, read whole.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
-
-impl Answer {
-    async fn read(mut response: reqwest::Response) -> Result<Answer, String> {
-        let status = response.status();
-        let headers = response.headers().clone();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| whole_story(&error))? {
-            if body.len() + chunk.len() > ANSWER_AT_MOST {
-                return Err(format!("HTTP {status} with more than {ANSWER_AT_MOST} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, headers, body })
-    }
-
-    /// How long the provider asks us to wait (Retry-After in seconds, RFC 9110 section 10.2.3); an hour at most, since who
-    /// writes a time of day there must not stop us for decades.
-    pub(super) fn wait(&self) -> Option<SignedDuration> {
-        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
-        Some(SignedDuration::from_secs(i64::from(seconds)).min(LONGEST_WAIT))
-    }
-
-    /// The body as JSON, whatever the status.
-    ///
-    /// # Errors
-    /// Where and how it is not what it should be.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| format!("{}: {}", self.describe(None), place(&error)))
-    }
-
-    /// The body of a 2xx as JSON.
-    ///
-    /// # Errors
-    /// [`AskError::Nonsense`] for any other status, and for a body that is something else.
-    pub(super) fn understood<T: DeserializeOwned>(&self) -> Result<T, AskError> {
-        if !self.status.is_success() {
-            return Err(nonsense(self.describe(None)));
-        }
-        self.json().map_err(nonsense)
-    }
-
-    /// Status and the API's own code, for the log; never the body, which may repeat what we sent.
-    pub(super) fn describe(&self, code: Option<&str>) -> String {
-        match code {
-            Some(code) => format!("HTTP {} {}", self.status.as_u16(), cut(code)),
-            None if self.status.is_success() => format!("HTTP {}", self.status.as_u16()),
-            None => format!("HTTP {} without a reason of the API", self.status.as_u16()),
-        }
-    }
-
-    /// What an answer other than 2xx says about a submit. `refusal` is the API's own code and text, where the body is of the
-    /// API: only then can a 4xx be its word that it did not take the fax.
-    ///
-    /// 402 is no balance and 429 too many requests everywhere; 5xx says nothing, since providers take faxes and then fail to
-    /// say so.
-    pub(super) fn refused(&self, refusal: Option<(String, String)>, cause: Cause) -> SubmitError {
-        let detail = self.describe(refusal.as_ref().map(|(code, _)| code.as_str()));
-        match self.status.as_u16() {
-            // The API forbids this very order, and says why.
-            403 if refusal.is_some() && cause != Cause::Unknown && cause != Cause::AccountTrouble => {
-                Self::refusal(refusal.unwrap_or_default(), cause)
-            }
-            401..=403 => not_sent(Cause::AccountTrouble, None, &detail),
-            429 => not_sent(Cause::RateLimited, self.wait(), &detail),
-            400..=499 => match refusal {
-                Some(refusal) => Self::refusal(refusal, cause),
-                None => unknown(detail),
-            },
-            _ => unknown(detail),
-        }
-    }
-
-    /// A 422 without a body, as word of the API: vendors describe it so, and nothing in between says it.
-    pub(super) fn bare_refusal(&self) -> Option<(String, String)> {
-        let bare = self.status == StatusCode::UNPROCESSABLE_ENTITY && self.body.trim_ascii().is_empty();
-        bare.then(|| ("422".to_owned(), String::new()))
-    }
-
-    fn refusal((code, text): (String, String), cause: Cause) -> SubmitError {
-        SubmitError::Refused(Report {
-            raw_code: Some(cut(&code)),
-            raw_text: Some(cut(&text)),
-            ..Report::bare(Outcome::of(cause))
-        })
     }
 }
 
