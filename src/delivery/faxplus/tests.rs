@@ -75,15 +75,7 @@ async fn a_document_that_breaks_off_is_certainly_not_sent() {
 async fn webhooks_are_hints_by_the_id_of_the_order() {
     let mut stage = Stage::open(ACCOUNT).await;
     hook_up(&stage).await;
-    for (ending, times) in [("00", 1), ("12", 1), ("21", 2), ("22", 1), ("23", 0)] {
-        let (taken, _, webhooks) = stage.webhooks(ending, times).await;
-        for arrived in webhooks {
-            let provider_ref = Some(taken.provider_ref.clone());
-            let hint = News { provider_ref, reference: None, status: Status::Working };
-            let news = stage.adapter.read_webhook(&arrived.hook(), now());
-            assert_eq!(news, Ok(vec![hint]), "whatever it says of the end");
-        }
-    }
+    stage.webhooks_are_hints(false).await;
 }
 
 #[tokio::test]
@@ -119,17 +111,8 @@ async fn webhooks_that_name_no_fax_of_ours_are_no_news() {
 
 #[tokio::test]
 async fn cancelling_takes_out_what_still_waits() {
-    let stage = Stage::open(ACCOUNT).await;
-    let waiting = stage.send("+12125550135", "joba-1").await.unwrap().provider_ref;
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::Stopped));
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::NotThere), "nothing of it is left");
-    assert_eq!(stage.adapter.status(&waiting).await, Ok(Status::NotThere));
-    let hangs = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(stage.adapter.cancel(&hangs).await, Ok(Cancelled::TooLate), "it is being sent");
-    let done = stage.send("+12125550100", "jobc-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(stage.adapter.cancel(&done).await, Ok(Cancelled::TooLate), "it has been sent");
+    let expected = ["Stopped", "NotThere", "TooLate", "TooLate", "not there"];
+    assert_eq!(Stage::open(ACCOUNT).await.cancels().await, expected);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use axum::http::HeaderMap;
 
 use super::*;
 use crate::delivery::testing::{
-    self, Account, CALLER, REFERENCE, Row, Stage, TOKEN, cause_of_class, end_word, now, receiver, searched,
-    send, tap, word,
+    self, Account, CALLER, REFERENCE, Row, Stage, TOKEN, cause_of_class, now, receiver, searched, send, tap,
+    word,
 };
 
 const ACCOUNT: Account = Account {
@@ -60,14 +60,7 @@ async fn callbacks_go_where_the_panel_says_and_are_hints() {
     let (hook, inbox) = receiver(0).await;
     let mut stage = Stage::set(ACCOUNT, |options| options.interfax_callback = Some(hook)).await;
     stage.inbox = inbox;
-    for (ending, times) in [("00", 1), ("21", 2), ("22", 1), ("23", 0)] {
-        let (taken, _, webhooks) = stage.webhooks(ending, times).await;
-        for arrived in webhooks {
-            let provider_ref = Some(taken.provider_ref.clone());
-            let hint = News { provider_ref, reference: None, status: Status::Working };
-            assert_eq!(stage.adapter.read_webhook(&arrived.hook(), now()), Ok(vec![hint]));
-        }
-    }
+    stage.webhooks_are_hints(false).await;
     let headers = HeaderMap::new();
     let read = |body: &[u8], reference| {
         let hook = Hook { url: "", reference, headers: &headers, body };
@@ -84,17 +77,12 @@ async fn callbacks_go_where_the_panel_says_and_are_hints() {
 #[tokio::test]
 async fn cancelling_asks_and_the_status_tells() {
     let stage = Stage::open(ACCOUNT).await;
-    let waiting = stage.send("+12125550135", "joba-1").await.unwrap().provider_ref;
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::Asked));
-    assert_eq!(end_word(&stage.adapter.status(&waiting).await.unwrap()), "refused cancelled 0");
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::TooLate));
-    let dialled = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(stage.adapter.cancel(&dialled).await, Ok(Cancelled::TooLate));
+    let expected = ["Asked", "TooLate", "TooLate", "TooLate", "refused cancelled 0"];
+    assert_eq!(stage.cancels().await, expected);
     assert_eq!(stage.adapter.cancel("123").await, Ok(Cancelled::TooLate), "one word for both");
     assert_eq!(stage.adapter.status("123").await, Ok(Status::NotThere));
     assert!(!stage.adapter.capabilities().deletes);
-    assert_eq!(stage.adapter.delete(&dialled).await, Err(AskError::Unsupported));
+    assert_eq!(stage.adapter.delete("123").await, Err(AskError::Unsupported));
 }
 
 #[tokio::test]

@@ -75,15 +75,7 @@ async fn what_cannot_be_ordered_does_not_leave() {
 #[tokio::test]
 async fn callbacks_are_hints_by_their_url() {
     let mut stage = Stage::open(ACCOUNT).await;
-    for (ending, times) in [("00", 1), ("12", 1), ("21", 2), ("22", 1), ("23", 0)] {
-        let (_, reference, webhooks) = stage.webhooks(ending, times).await;
-        for arrived in webhooks {
-            let reference = Some(reference.clone());
-            let hint = News { provider_ref: None, reference, status: Status::Working };
-            let news = stage.adapter.read_webhook(&arrived.hook(), now());
-            assert_eq!(news, Ok(vec![hint]), "whatever it says of the end");
-        }
-    }
+    stage.webhooks_are_hints(true).await;
     let body = bytes::Bytes::from_static(b"FaxStatus=delivered");
     let nameless = Arrived { url: String::new(), headers: axum::http::HeaderMap::new(), body };
     let refusal = stage.adapter.read_webhook(&nameless.hook(), now());
@@ -93,15 +85,8 @@ async fn callbacks_are_hints_by_their_url() {
 #[tokio::test]
 async fn cancelling_works_until_it_is_dialled() {
     let stage = Stage::open(ACCOUNT).await;
-    let waiting = stage.send("+12125550135", "joba-1").await.unwrap().provider_ref;
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::Stopped));
-    assert_eq!(end_word(&stage.adapter.status(&waiting).await.unwrap()), "refused cancelled 0");
-    let hangs = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(stage.adapter.cancel(&hangs).await, Ok(Cancelled::TooLate));
-    let done = stage.send("+12125550100", "jobc-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(stage.adapter.cancel(&done).await, Ok(Cancelled::TooLate));
+    let expected = ["Stopped", "Stopped", "TooLate", "TooLate", "refused cancelled 0"];
+    assert_eq!(stage.cancels().await, expected);
     assert_eq!(stage.adapter.cancel(NOBODYS).await, Ok(Cancelled::NotThere));
 }
 

@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::{
-    Arrived, Inbox, KEY, REFERENCE, Slip, TOKEN, adapter, end_word, find, hex_digest, pdf, receiver, send,
-    word,
+    Arrived, Inbox, KEY, REFERENCE, Slip, TOKEN, adapter, end_word, find, hex_digest, now, pdf, receiver,
+    send, word,
 };
-use crate::delivery::{AskError, Found, Provider, Search, Status, SubmitError, Taken};
+use crate::delivery::{AskError, Found, News, Provider, Search, Status, SubmitError, Taken};
 use crate::job::{Outcome, Report};
 use crate::simulator::script;
 use crate::simulator::server::{Fax, Options, Running, serve};
@@ -312,6 +312,39 @@ impl Stage {
         let refusal = self.adapter.delete(&open).await.unwrap_err();
         assert_eq!(self.copies(), 1);
         refusal
+    }
+
+    /// What comes of cancelling a fax that waits, the same once more, one that is being sent and one that has ended; and how the
+    /// first of them stands then.
+    pub(in crate::delivery) async fn cancels(&self) -> [String; 5] {
+        let word = async |id: &str| match self.adapter.cancel(id).await {
+            Ok(cancelled) => format!("{cancelled:?}"),
+            Err(AskError::NoAnswer { .. }) => "ask again".to_owned(),
+            Err(error) => format!("{error:?}"),
+        };
+        let mut ids = Vec::new();
+        for ending in ["35", "36", "00"] {
+            let number = format!("+121255501{ending}");
+            ids.push(self.send(&number, &format!("job{ending}-1")).await.unwrap().provider_ref);
+        }
+        self.simulator.idle().await;
+        let words = [word(&ids[0]).await, word(&ids[0]).await, word(&ids[1]).await, word(&ids[2]).await];
+        let [first, again, sending, ended] = words;
+        [first, again, sending, ended, end_word(&self.adapter.status(&ids[0]).await.unwrap())]
+    }
+
+    /// Webhooks are hints, whatever they say of the end. They name the fax in their URL, or by the provider's name for it.
+    pub(in crate::delivery) async fn webhooks_are_hints(&mut self, by_url: bool) {
+        for (ending, times) in [("00", 1), ("12", 1), ("21", 2), ("22", 1), ("23", 0)] {
+            let (taken, reference, webhooks) = self.webhooks(ending, times).await;
+            let (provider_ref, reference) =
+                if by_url { (None, Some(reference)) } else { (Some(taken.provider_ref), None) };
+            let hint = News { provider_ref, reference, status: Status::Working };
+            for arrived in webhooks {
+                let news = self.adapter.read_webhook(&arrived.hook(), now());
+                assert_eq!(news, Ok(vec![hint.clone()]), "{ending}");
+            }
+        }
     }
 
     /// The webhooks about a fax to that ending: so many, and those of 22 before the answer.
