@@ -1,5 +1,5 @@
-//! What the adapters that speak HTTP share: clients that never try twice, answers read whole and bounded, and the one
-//! judgement that must not differ between them: may the request have left?
+//! What the adapters that speak HTTP share: clients that never try twice, answers read whole and
+//! bounded, and the one judgement that must not differ between them: may the request have left?
 
 use std::error::Error;
 use std::time::Duration;
@@ -29,8 +29,9 @@ pub(super) struct Http {
     /// What every request shows, unless the API wants its credentials in the body.
     authorization: Option<HeaderValue>,
     dialect: Dialect,
-    /// For submits: a connection of its own each. On a kept connection that the far end is just closing, "never left" and
-    /// "left and lost" look the same; on a fresh one a failure to connect is certain.
+    /// For submits: a connection of its own each. On a kept connection that the far end is just
+    /// closing, "never left" and "left and lost" look the same; on a fresh one a failure to connect
+    /// is certain.
     submits: Client,
     /// For questions, which can be repeated.
     questions: Client,
@@ -95,10 +96,12 @@ impl Http {
         self.authorized(self.questions.request(method, url))
     }
 
-    /// Makes the one request that may cause a call. `document` is what it carries, if it carries one.
+    /// Makes the one request that may cause a call. `document` is what it carries, if it carries
+    /// one.
     ///
     /// # Errors
-    /// `NotSent` only where no byte of it can have been taken for a whole request; `Unknown` otherwise.
+    /// `NotSent` only where no byte of it can have been taken for a whole request; `Unknown`
+    /// otherwise.
     pub(super) async fn submit(
         &self,
         request: RequestBuilder,
@@ -117,7 +120,8 @@ impl Http {
         }
     }
 
-    /// Makes the one request that may cause a call: `form`, with the document of `bytes` bytes as its last part.
+    /// Makes the one request that may cause a call: `form`, with the document of `bytes` bytes as
+    /// its last part.
     ///
     /// # Errors
     /// As [`Http::submit`].
@@ -133,8 +137,8 @@ impl Http {
         self.submit(self.order(url).multipart(form.part(part, body)), Some(&upload)).await
     }
 
-    /// Asks something that can be asked again. Answers that say nothing about a fax are errors; what a 2xx, another 4xx or a
-    /// 3xx means is for the adapter to say.
+    /// Asks something that can be asked again. Answers that say nothing about a fax are errors;
+    /// what a 2xx, another 4xx or a 3xx means is for the adapter to say.
     pub(super) async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
         self.ask_with(self.question(method, url)).await
     }
@@ -267,15 +271,17 @@ pub(super) fn same_number(one: &str, other: &str) -> bool {
     digits(one) == digits(other)
 }
 
-/// Whether a fax that shows this number and time can be the sought one. What it does not show contradicts nothing.
+/// Whether a fax that shows this number and time can be the sought one. What it does not show
+/// contradicts nothing.
 pub(super) fn could_be(sought: &Sought<'_>, number: Option<&str>, made: Option<Timestamp>) -> bool {
     number.is_none_or(|number| same_number(number, sought.number.as_str()))
         && made.is_none_or(|made| made >= sought.earliest())
 }
 
-/// What a failure of a call comes to, given the pages that the far end confirmed: may any of them lie in a tray? Only a
-/// confirmed count of none lets a transmission that broke off, or the provider's own trouble, be tried again by itself. Not
-/// for failures that certainly come before the call.
+/// What a failure of a call comes to, given the pages that the far end confirmed: may any of them
+/// lie in a tray? Only a confirmed count of none lets a transmission that broke off, or the
+/// provider's own trouble, be tried again by itself. Not for failures that certainly come before
+/// the call.
 pub(super) fn after_call(cause: Cause, pages_sent: Option<u32>) -> Cause {
     match (cause, pages_sent) {
         // Whatever the code says about the end of the call.

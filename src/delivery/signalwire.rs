@@ -1,14 +1,16 @@
-//! The adapter for SignalWire fax, Compatibility API: <https://developer.signalwire.com> (compatibility-api/rest: faxes;
-//! common-fax-errors; rate-limits).
+//! The adapter for SignalWire fax, Compatibility API: <https://developer.signalwire.com>
+//! (compatibility-api/rest: faxes; common-fax-errors; rate-limits).
 //!
-//! SignalWire takes no upload: it is given a URL and fetches the document there once it has taken the fax. There is no field
-//! in which our reference comes back; so a fax whose submit had no answer cannot be found again for certain, and is left to a
-//! person ([`Capabilities::finds_by_reference`] is false). There is a list by number and date, which helps whoever decides
-//! ([`Provider::look_alikes`]).
+//! SignalWire takes no upload: it is given a URL and fetches the document there once it has taken
+//! the fax. There is no field in which our reference comes back; so a fax whose submit had no
+//! answer cannot be found again for certain, and is left to a person
+//! ([`Capabilities::finds_by_reference`] is false). There is a list by number and date, which helps
+//! whoever decides ([`Provider::look_alikes`]).
 //!
-//! Callbacks go to the URL that comes with the order. How their signature is made is spelled out nowhere, so they are hints,
-//! and only their URL is read. Why a fax failed is told by a text alone: what is tried again by itself must be one of the
-//! known texts, word for word. Pages that arrived are known for delivered faxes alone.
+//! Callbacks go to the URL that comes with the order. How their signature is made is spelled out
+//! nowhere, so they are hints, and only their URL is read. Why a fax failed is told by a text
+//! alone: what is tried again by itself must be one of the known texts, word for word. Pages that
+//! arrived are known for delivered faxes alone.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -25,9 +27,10 @@ use super::{
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
 
-/// Status and error text of an ended fax, in the bridge's words. What is not in here, nor has one of the [`T30`] words in
-/// its text, is `Cause::Unknown`. `LineTrouble` stands for every transmission that broke off; how far it came is judged
-/// apart. With a lost log entry nobody knows what was sent.
+/// Status and error text of an ended fax, in the bridge's words. What is not in here, nor has one
+/// of the [`T30`] words in its text, is `Cause::Unknown`. `LineTrouble` stands for every
+/// transmission that broke off; how far it came is judged apart. With a lost log entry nobody knows
+/// what was sent.
 pub(super) const CODES: &[((&str, &str), Cause)] = &[
     (("busy", ""), Cause::Busy),
     (("no-answer", ""), Cause::NoAnswer),
@@ -78,7 +81,8 @@ impl Signalwire {
         self.http.url(&segments)
     }
 
-    /// `request` with these fields as a form (WHATWG URL, application/x-www-form-urlencoded), which is how a query is written too.
+    /// `request` with these fields as a form (WHATWG URL, application/x-www-form-urlencoded), which
+    /// is how a query is written too.
     fn with_form(&self, request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
         let mut carrier = self.http.url(&[]);
         carrier.query_pairs_mut().clear().extend_pairs(fields);

@@ -1,5 +1,6 @@
-//! What the tests of the adapters share: an adapter made from a section of the configuration, a place where webhooks arrive,
-//! and words for what came of it. Beside it, in `stage`, a living simulator and the stories that every adapter goes through.
+//! What the tests of the adapters share: an adapter made from a section of the configuration, a
+//! place where webhooks arrive, and words for what came of it. Beside it, in `stage`, a living
+//! simulator and the stories that every adapter goes through.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -79,7 +80,8 @@ pub(super) fn section(keys: &str) -> config::Provider {
     toml::from_str(keys).unwrap()
 }
 
-/// The adapter for the account in a section of these `keys`, which shows `token` as its token and password.
+/// The adapter for the account in a section of these `keys`, which shows `token` as its token and
+/// password.
 pub(super) fn adapter(keys: &str, token: &str) -> Result<Box<dyn Provider>, super::BuildError> {
     let section = section(keys);
     let webhook_key = match section.kind {
@@ -260,12 +262,14 @@ pub(super) fn now() -> Timestamp {
     SystemClock.now()
 }
 
-/// The lines of a fact table (`fixtures/providers/`): two columns of the provider's own, and the class.
+/// The lines of a fact table (`fixtures/providers/`): two columns of the provider's own, and the
+/// class.
 pub(super) fn sheet(text: &str) -> Vec<[&str; 3]> {
     text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>().try_into().unwrap()).collect()
 }
 
-/// The cause that stands for a class of the fact tables (`fixtures/providers/`), before pages are looked at.
+/// The cause that stands for a class of the fact tables (`fixtures/providers/`), before pages are
+/// looked at.
 pub(super) fn cause_of_class(class: &str) -> Cause {
     match class {
         "busy" => Cause::Busy,
@@ -286,8 +290,8 @@ pub(super) fn cause_of_class(class: &str) -> Cause {
     }
 }
 
-/// A server that gives these answers in turn, the last of them for ever, and what it was asked: `METHOD PATH?QUERY`,
-/// headers, body.
+/// A server that gives these answers in turn, the last of them for ever, and what it was asked:
+/// `METHOD PATH?QUERY`, headers, body.
 pub(super) async fn tap(status: u16, bodies: &[&str]) -> (String, Inbox) {
     let (sender, inbox) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -308,7 +312,8 @@ pub(super) async fn tap(status: u16, bodies: &[&str]) -> (String, Inbox) {
     (url, inbox)
 }
 
-/// Answers to a submit: status, `Retry-After`, body; and the word that `judge` has to find for each.
+/// Answers to a submit: status, `Retry-After`, body; and the word that `judge` has to find for
+/// each.
 pub(super) fn judged(
     table: &[(u16, Option<i64>, &str, &str)],
     judge: impl Fn(&Answer) -> Result<Taken, SubmitError>,

@@ -1,4 +1,5 @@
-//! The skeleton of every API that the simulator speaks: who is let in, how a fax is taken, shown, cancelled and deleted. Each
+//! The skeleton of every API that the simulator speaks: who is let in, how a fax is taken, shown,
+//! cancelled and deleted. Each
 //! [`Api`] has its own words for that, its order and its list.
 
 use std::io;
@@ -38,7 +39,8 @@ pub(super) trait Api: Sized + 'static {
     /// Whether the request shows the credentials of the account.
     fn lets_in(request: &Request, office: &Office) -> bool;
 
-    /// Reads an order to its very end: a client that is still sending would see a reset in place of the answer.
+    /// Reads an order to its very end: a client that is still sending would see a reset in place of
+    /// the answer.
     ///
     /// # Errors
     /// The answer to an order that the provider would not accept.
@@ -161,7 +163,8 @@ pub(super) fn shows_token(request: &Request, office: &Office) -> bool {
     shown.strip_prefix(b"Bearer ").is_some_and(|shown| is_right(shown, office))
 }
 
-/// The login that the request shows with the simulator's token as the password of HTTP Basic; it may be any.
+/// The login that the request shows with the simulator's token as the password of HTTP Basic; it
+/// may be any.
 pub(super) fn login_of(request: &Request, office: &Office) -> Option<String> {
     let shown = request.headers().get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Basic ")?;
     let pair = String::from_utf8(STANDARD.decode(shown).ok()?).ok()?;

@@ -1,9 +1,10 @@
 //! The simulator: a fax provider's HTTP API that dials nobody.
 //!
-//! It has an API of its own (`simulator::face::own`) and the faces of real providers (`simulator::face`). `GET /v1/numbers`, which
-//! needs no token, tells what happens to which number ([`super::script`]). The same reference sent twice is two faxes: like every
-//! provider we know, it has no idempotency. What it must never see (two calls to one number at once, a wrong page count) it notes
-//! as a [`Violation`].
+//! It has an API of its own (`simulator::face::own`) and the faces of real providers
+//! (`simulator::face`). `GET /v1/numbers`, which needs no token, tells what happens to which number
+//! ([`super::script`]). The same reference sent twice is two faxes: like every provider we know, it
+//! has no idempotency. What it must never see (two calls to one number at once, a wrong page count)
+//! it notes as a [`Violation`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -60,7 +61,8 @@ pub struct Options {
     pub per_second: Option<u32>,
     /// Faxes kept in memory.
     pub remember: usize,
-    /// Where faxes of the InterFAX face are reported. That provider takes no URL with an order; its panel has one for all.
+    /// Where faxes of the InterFAX face are reported. That provider takes no URL with an order; its
+    /// panel has one for all.
     pub interfax_callback: Option<String>,
     /// Misbehaviour by chance.
     pub chaos: Option<Chaos>,
@@ -148,7 +150,8 @@ impl Running {
         self.office.book.all()
     }
 
-    /// Returns once no call and no webhook is under way. Faxes that wait or hang by script do not count.
+    /// Returns once no call and no webhook is under way. Faxes that wait or hang by script do not
+    /// count.
     pub async fn idle(&self) {
         let mut busy = self.office.busy.subscribe();
         // Fails only when the sender is gone, which `self.office` holds.

@@ -1,4 +1,5 @@
-//! The adapter against the simulator's face of Fax.Plus, over real HTTP, and its judgements as tables.
+//! The adapter against the simulator's face of Fax.Plus, over real HTTP, and its judgements as
+//! tables.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -34,8 +35,8 @@ async fn hook_up(stage: &Stage) {
     assert_eq!(status, StatusCode::CREATED);
 }
 
-/// It does not tell a voice from a machine that is none for faxes (14, 27), no count of pages goes with a transmission that
-/// broke off (16, 28), and what is wrong with a number has no code (39).
+/// It does not tell a voice from a machine that is none for faxes (14, 27), no count of pages goes
+/// with a transmission that broke off (16, 28), and what is wrong with a number has no code (39).
 const OTHERS: &[Row] = &[
     ("14", &[("taken", "retry unknown 0")]),
     ("16", &[("taken", "retry partly_sent 0")]),

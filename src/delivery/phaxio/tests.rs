@@ -18,8 +18,9 @@ const ACCOUNT: Account = Account {
     shows_pages: 3,
 };
 
-/// A voice is not told from a mute machine (14), nor how many pages arrived (16; 28, where no page was sent and the API cannot
-/// say so); a refusal has no code: what is wrong stands in its text only (17).
+/// A voice is not told from a mute machine (14), nor how many pages arrived (16; 28, where no page
+/// was sent and the API cannot say so); a refusal has no code: what is wrong stands in its text
+/// only (17).
 const OTHERS: &[Row] = &[
     ("14", &[("taken", "retry not_a_fax 0")]),
     ("16", &[("taken", "retry partly_sent 0")]),
@@ -176,7 +177,8 @@ fn hook(url: &str, parts: &[(&str, &str)], signature: &str) -> Arrived {
     Arrived { url: url.into(), headers, body: body.into() }
 }
 
-/// The signature by the recipe of the documentation, by other means than the adapter's: what is signed is written out.
+/// The signature by the recipe of the documentation, by other means than the adapter's: what is
+/// signed is written out.
 fn sign(key: &[u8], message: &str) -> String {
     use aws_lc_rs::hmac;
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);

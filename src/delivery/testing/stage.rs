@@ -16,7 +16,9 @@ use super::{
     Arrived, Inbox, KEY, REFERENCE, Slip, TOKEN, adapter, end_word, find, hex_digest, now, pdf, receiver,
     send, word,
 };
-use crate::delivery::{AskError, Found, News, Provider, Search, Status, SubmitError, Taken};
+use crate::delivery::{
+    AskError, Found, Hook, News, Provider, Search, Status, SubmitError, Taken, WebhookRefusal,
+};
 use crate::job::{Outcome, Report};
 use crate::simulator::script;
 use crate::simulator::server::{Fax, Options, Running, serve};
@@ -56,10 +58,12 @@ pub(in crate::delivery) struct Stage {
     account: Account,
 }
 
-/// For the ending of a number: what the submits of one job come to, one after the other, and how each of them ends.
+/// For the ending of a number: what the submits of one job come to, one after the other, and how
+/// each of them ends.
 pub(in crate::delivery) type Row = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// What an API comes to that tells all there is to tell. 20 and 26 are about time and have stories of their own.
+/// What an API comes to that tells all there is to tell. 20 and 26 are about time and have stories
+/// of their own.
 const ROWS: &[Row] = &[
     ("00", &[("taken", "delivered 3")]),
     ("10", &[("taken", "retry busy 0"), ("taken", "delivered 3")]),
@@ -172,7 +176,8 @@ impl Stage {
         std::fs::read_dir(self.folder.path().join(".copies")).unwrap().count()
     }
 
-    /// Sends to each ending of the simulator's table. `others` are the lines that this provider tells otherwise than [`ROWS`].
+    /// Sends to each ending of the simulator's table. `others` are the lines that this provider
+    /// tells otherwise than [`ROWS`].
     pub(in crate::delivery) async fn every_line_of_the_table(&self, others: &[Row]) {
         let finds = self.adapter.capabilities().finds_by_reference;
         let own = |ending: &str| others.iter().copied().find(|row| row.0 == ending);
@@ -216,7 +221,8 @@ impl Stage {
         }
     }
 
-    /// An answer later than the client waits, which is `timeout` milliseconds, leaves it unknown, and the fax is there.
+    /// An answer later than the client waits, which is `timeout` milliseconds, leaves it unknown,
+    /// and the fax is there.
     pub(in crate::delivery) async fn answers_too_late(&self, timeout: u64) {
         let hasty = adapter(&self.account.section(&self.url(), timeout), TOKEN).unwrap();
         let (number, reference) = ("+12125550120", "job20-1");
@@ -256,7 +262,8 @@ impl Stage {
         assert_eq!(self.simulator.faxes(), []);
     }
 
-    /// A wrong secret is trouble with the account, and the key at fault is named; the right one is well.
+    /// A wrong secret is trouble with the account, and the key at fault is named; the right one is
+    /// well.
     pub(in crate::delivery) async fn wrong_secret(&self, key: &str) {
         let stranger = adapter(&self.account.section(&self.url(), 20_000), "guess").unwrap();
         let result = match self.media {
@@ -296,8 +303,8 @@ impl Stage {
         assert_eq!(self.simulator.faxes(), []);
     }
 
-    /// Deleting an ended fax removes the provider's copy and can be repeated. Returns why one cannot be deleted that is taken for
-    /// the number with this `ending`, and has not ended.
+    /// Deleting an ended fax removes the provider's copy and can be repeated. Returns why one
+    /// cannot be deleted that is taken for the number with this `ending`, and has not ended.
     pub(in crate::delivery) async fn deletes_what_has_ended(&self, ending: &str) -> AskError {
         let id = self.send("+12125550100", REFERENCE).await.unwrap().provider_ref;
         self.simulator.idle().await;
@@ -314,8 +321,8 @@ impl Stage {
         refusal
     }
 
-    /// What comes of cancelling a fax that waits, the same once more, one that is being sent and one that has ended; and how the
-    /// first of them stands then.
+    /// What comes of cancelling a fax that waits, the same once more, one that is being sent and
+    /// one that has ended; and how the first of them stands then.
     pub(in crate::delivery) async fn cancels(&self) -> [String; 5] {
         let word = async |id: &str| match self.adapter.cancel(id).await {
             Ok(cancelled) => format!("{cancelled:?}"),
@@ -333,7 +340,8 @@ impl Stage {
         [first, again, sending, ended, end_word(&self.adapter.status(&ids[0]).await.unwrap())]
     }
 
-    /// Webhooks are hints, whatever they say of the end. They name the fax in their URL, or by the provider's name for it.
+    /// Webhooks are hints, whatever they say of the end. They name the fax in their URL, or by the
+    /// provider's name for it.
     pub(in crate::delivery) async fn webhooks_are_hints(&mut self, by_url: bool) {
         for (ending, times) in [("00", 1), ("12", 1), ("21", 2), ("22", 1), ("23", 0)] {
             let (taken, reference, webhooks) = self.webhooks(ending, times).await;
@@ -343,6 +351,9 @@ impl Stage {
             for arrived in webhooks {
                 let news = self.adapter.read_webhook(&arrived.hook(), now());
                 assert_eq!(news, Ok(vec![hint.clone()]), "{ending}");
+                let nameless = Hook { reference: None, ..arrived.hook() };
+                let news = self.adapter.read_webhook(&nameless, now());
+                assert!(!by_url || matches!(news, Err(WebhookRefusal::Malformed(_))), "{ending}");
             }
         }
     }

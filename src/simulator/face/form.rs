@@ -1,6 +1,6 @@
-//! What the faces share that take a fax as a form: the upload is read to its end, the document straight into a file,
-//! and its fields are held against what the provider's documentation allows. What is wrong is told by field, as
-//! providers tell it.
+//! What the faces share that take a fax as a form: the upload is read to its end, the document
+//! straight into a file, and its fields are held against what the provider's documentation allows.
+//! What is wrong is told by field, as providers tell it.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -44,7 +44,8 @@ pub(super) enum Unread {
 }
 
 impl Unread {
-    /// What the client gets to see, of an API that tells with `invalid` what is wrong in which field.
+    /// What the client gets to see, of an API that tells with `invalid` what is wrong in which
+    /// field.
     pub(super) fn answer<A: Api>(self, invalid: fn(&Violation) -> Response) -> Box<Response> {
         Box::new(match self {
             Unread::Wrong(violation) => invalid(&violation),
@@ -74,7 +75,8 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// Reads a form whose document is to be known as `id` and lies in the part called one of `files`.
+    /// Reads a form whose document is to be known as `id` and lies in the part called one of
+    /// `files`.
     pub(super) async fn read(
         office: &Arc<Office>,
         id: &str,
@@ -94,7 +96,8 @@ impl Form {
             Multipart::from_request(request, &()).await.map_err(|fault| broken(fault.body_text()))?;
         let mut form = Form::default();
         let mut fault: Option<Unread> = None;
-        // Read on after a fault: a client that is still sending would see a reset in place of the answer.
+        // Read on after a fault: a client that is still sending would see a reset in place of the
+        // answer.
         while let Some(part) = parts.next_field().await.map_err(|fault| broken(fault.body_text()))? {
             let name = part.name().unwrap_or_default().to_owned();
             let whole = if files.contains(&name.as_str()) {

@@ -9,8 +9,9 @@
 //! | `DELETE /v1/faxes/{id}` | 204, the stored document is gone; 409 `fax.not_ended` before its end |
 //! | `GET /v1/account` | 200 when the token is right |
 //!
-//! All want `Authorization: Bearer TOKEN`. Other answers than 2xx carry `{"error": {"code", "message"}}`. It knows every fax, by
-//! whichever face that came: so it plays the person at the dashboard, where a provider's API does not let clients cancel.
+//! All want `Authorization: Bearer TOKEN`. Other answers than 2xx carry `{"error": {"code",
+//! "message"}}`. It knows every fax, by whichever face that came: so it plays the person at the
+//! dashboard, where a provider's API does not let clients cancel.
 
 use std::sync::Arc;
 
