@@ -119,6 +119,31 @@ fn no_file_names_a_module_above_it_and_none_name_each_other_in_a_circle() {
     assert_eq!(faults(&files), [] as [String; 0]);
 }
 
+/// Each line of the map in `lib.rs` that begins with a file names a function in it; files in brackets are there too.
+#[test]
+fn the_map_names_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = fs::read_to_string(root.join("lib.rs")).unwrap();
+    let map = map.split("```").nth(1).unwrap();
+    let mut found = 0;
+    for line in map.lines() {
+        let mut words = line
+            .trim_start_matches("//!")
+            .split_whitespace()
+            .map(|word| word.trim_matches(|c| "(),.:".contains(c)));
+        let text = |file: &str| {
+            fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("{line}: {file} is not there"))
+        };
+        if let Some(file) = words.next().filter(|word| word.ends_with(".rs")) {
+            let name = words.next().unwrap();
+            assert!(text(file).contains(&format!("fn {name}(")), "{line}: no fn {name}");
+            found += 1;
+        }
+        words.filter(|word| word.ends_with(".rs")).for_each(|file| drop(text(file)));
+    }
+    assert!(found > 15, "only {found} lines");
+}
+
 #[test]
 fn an_upward_arrow_a_circle_and_a_module_without_a_layer_are_found() {
     let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());

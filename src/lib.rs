@@ -1,31 +1,51 @@
 //! faxbridge turns a mail with attachments, or a file dropped over SFTP, into a fax to a verified number.
 //!
-//! This page is the map. A fax goes through the modules in this order:
+//! This page is the map. One fax, from SMTP to its receipt; each line is a file, a function in it, and what it does. Where a
+//! line ends in a commit, a crash behind it loses nothing: the next line begins with what is in the database.
 //!
 //! ```text
-//! intake/{smtp,imap,sftp,folder}   a protocol in, an Arrival out
-//!   intake::proof             who sent a mail, and what proves it
-//!   intake::accept            documents sealed and synced, row committed; only then "250", "moved", "closed", "claimed"
-//! prepare                     one accepted Submission becomes Jobs, or an answer to its sender:
-//!   packet                      documents to pages (in a child process), every part accounted for
-//!   addressing, routing         what the sender asked for; which rule takes it, with the trace
-//!   register                    the verified recipient behind a key or number, or why not
-//!   cover                       the sheet in front
-//! delivery::worker            claim a Job, commit an Attempt, then call the Provider; bring home its Outcome
-//! delivery::{webhook,media}   what providers call: news of a Job, its document where they take no upload
-//!   job::state                  the only place where a Job's state changes
-//!   job::retry                  when to try again
-//! receipt                     one final answer per Submission: mail in the thread, result file beside the drop
-//! retention                   key destroyed, files removed, 30 minutes after the final state
+//! intake/smtp/session/content.rs   data               DATA: the bytes go into a draft, sealed as they come
+//! intake/proof.rs                  prove              who sent it, and what proves that
+//! intake/accept.rs                 accept             document synced, then
+//! store/accept.rs                  insert_submission_with   a row in submission, committed; only then "250"; wakes
+//! prepare.rs                       try_to_prepare     one Submission becomes Jobs, or an answer to its sender:
+//!   prepare/packets.rs             open               its documents are opened in a child process (packet/worker.rs)
+//!   prepare/plan.rs                plan               what was asked for (addressing), which rule takes it (routing),
+//!                                                     the verified recipient (register), or why it is held
+//!   prepare/packets.rs             make               cover (cover.rs) and pages become sealed packets
+//! store/jobs.rs                    record_prepared    rows in job, one per recipient, committed; wakes
+//! delivery/worker.rs               run                claims the Jobs that are due (store/queue.rs), and for each
+//!   delivery/worker/carry.rs       carry_on           does what its state asks for; of one that is queued,
+//!   delivery/worker/carry.rs       send               asks once more whether it may leave
+//!   delivery/worker/carry.rs       apply              decides by the state machine (job/state.rs) and saves:
+//! store/steps.rs                   save_opening       a row in attempt, committed before the request leaves
+//!   delivery/worker/carry.rs       submit             the Provider is called (delivery/sinch.rs and its neighbours)
+//!   delivery/worker/ask.rs         inquire            and later asked, or its webhook tells (store/news.rs), how it ended
+//! store/steps.rs                   save_step          the Outcome in attempt, the new state in job, and in the same commit
+//! store/jobs.rs                    finish_if_complete when it was the Submission's last open Job:
+//! store/outbox.rs                  tell_final         a row in outbox for each way, mail or result file; wakes
+//! receipt/outbox.rs                compose_all        claims the row and
+//!   receipt/account.rs             account            reads what happened,
+//!   receipt.rs                     compose            finds the words (receipt/letter.rs, receipt/words.rs), signs,
+//! store/outbox.rs                  record_composed    and keeps the sealed answer in the row, committed
+//! receipt/outbox.rs                send               it leaves: by the relay (receipt/relay.rs), or as a file
+//! store/outbox.rs                  record_sent        the row is done; the signed receipt stays
+//! retention.rs                     destroy            key destroyed, files removed, 30 minutes after the final state
 //! ```
 //!
-//! [`commands`] is the way back: a receipt that is answered with `cancel`, `release` or `status`.
+//! A wake is a notice within the process (`daemon/ground.rs`); who misses it looks by himself soon after. A refused or held fax
+//! takes the same way from `record_prepared` on: its row in outbox is made there (`tell_final`, `tell_held`).
 //!
-//! Beside the way: [`store`] (the queries by name), [`spool`] (sealed documents), [`config`], [`clock`] (the only place
-//! that asks what time it is), [`alarm`] (what is wrong now and wants a person), [`log`] (writes lines so that nobody waits for it),
-//! [`listener`] (a socket that outlives want, and that one configuration hands to the next), [`process`] (what keeps memory
-//! private), [`text`] (counts and sizes in sentences), [`crash`] (the named steps at which tests kill the process), [`daemon`] (the
-//! only wiring). [`simulator`] is the fax provider of the demo and the tests; only they import it.
+//! The other ways in are [`intake::imap`], [`intake::sftp`] and [`intake::folder`], and all of them end in `accept`. A receipt that
+//! is answered with `cancel`, `release` or `status` comes in as a mail too; [`commands`] carries it out.
+//!
+//! Beside the way: [`config`]; [`vault`] (keys, marks, sealed values), [`spool`] (sealed documents), [`store`] (the queries by
+//! name); [`sealed`] (the facts that several wings read), [`replies`] (addresses for answers to receipts), [`shared_folder`];
+//! [`oauth`] (tokens for mailboxes and relay); [`clock`] (the only place that asks what time it is), [`alarm`] (what is wrong now
+//! and wants a person), [`log`] (writes lines so that nobody waits for it), [`listener`] (a socket that one configuration hands to
+//! the next), [`process`] (what keeps memory private), [`text`] (counts and sizes in sentences), [`crash`] (the named steps at
+//! which tests kill the process); [`daemon`] (the only wiring). [`simulator`] is the fax provider of the demo and the tests; only
+//! they import it. Which module may import which, `layers.rs` says, and tests.
 //!
 //! The nine promises this code keeps, each with a test that fails if it breaks, stand in `README.md`.
 

@@ -101,7 +101,7 @@ impl Default for Rules {
 pub struct Contents {
     /// Facts from the header, for a mail.
     pub mail: Option<MailFacts>,
-    /// What the sender typed, whole (quotes and signature too, see [`message::own_words`]), at most 64 KiB: lines end in
+    /// What the sender typed, whole (quotes and signature too, see [`own_words`](crate::addressing::message::own_words)), at most 64 KiB: lines end in
     /// `\n`, no blank lines at either end, flowed lines (RFC 3676) joined. From the HTML form where there is no plain one.
     pub text: Option<String>,
     /// There was more text than that; then it cannot become pages.

@@ -1,7 +1,7 @@
 //! Folders that other programs use too: how files get in and out of them without harm, and what others call their files.
 //!
 //! Watched folders (`intake/folder.rs`) take files from there, receipts put result files there, and the SFTP server shows
-//! names of the same kind. Every step goes through descriptors ([`Dir`]), a folder that strangers could exchange is not used
+//! names of the same kind. Every step goes through descriptors (`dir.rs`), a folder that strangers could exchange is not used
 //! ([`trusted`]), and a file system that hangs keeps one thread of its own ([`FileThread`]).
 
 mod dir;

@@ -1,4 +1,4 @@
-//! Counts, sizes and foreign words as sentences have them; the nearest of several words ([`nearest`]).
+//! Counts, sizes and foreign words as sentences have them; the nearest of several words (`text/nearest.rs`).
 
 use std::fmt;
 

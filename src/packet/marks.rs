@@ -32,6 +32,7 @@ pub(super) enum Fate<'a> {
 }
 
 /// What the annotation draws, as far as it says so.
+#[derive(Clone, Copy)]
 enum Appearance<'a> {
     /// This drawing.
     Drawing(&'a Object),

@@ -382,7 +382,7 @@ fn a_flipped_bit_never_costs_a_page_in_silence() {
                     match opened.make([Some(pdf(&["cover"])), None], None) {
                         Ok((made, _)) => assert_eq!(made.pages, 4, "bit {bit} at {place}"),
                         Err(sentence) => {
-                            assert!(sentence.starts_with("Page "), "bit {bit} at {place}: {sentence}")
+                            assert!(sentence.starts_with("Page "), "bit {bit} at {place}: {sentence}");
                         }
                     }
                 }
