@@ -149,8 +149,8 @@ impl Store {
         .await
     }
 
-    /// Forgets source keys that were recorded before `before`: what comes with them again is new. Returns how many; not
-    /// all at once, so that nobody waits for it long.
+    /// Forgets source keys, and marks of faxes, that were recorded before `before`: what comes with them again is new. Returns how
+    /// many; not all at once, so that nobody waits for it long.
     ///
     /// # Errors
     /// Where the database fails.
@@ -164,7 +164,14 @@ impl Store {
                 .bind(FORGOTTEN_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
-                Ok(done.rows_affected())
+                let marks = sqlx::query(
+                    "DELETE FROM fax_mark WHERE key IN (SELECT key FROM fax_mark WHERE accepted_at < $1 LIMIT $2) AND accepted_at < $1",
+                )
+                .bind(millis(before))
+                .bind(FORGOTTEN_AT_ONCE)
+                .execute(&mut *tx)
+                .await?;
+                Ok(done.rows_affected().saturating_add(marks.rows_affected()))
             })
         })
         .await
