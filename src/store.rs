@@ -34,7 +34,7 @@ mod submissions;
 mod tokens;
 mod turned_away;
 
-pub use accept::{Repeat, SourceKeys, Synced};
+pub use accept::{Repeat, SourceKey, SourceKeys, Spent, Synced};
 pub use alarms::{AlarmRow, Backlog, Backlogs};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;

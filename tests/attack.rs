@@ -10,6 +10,8 @@ mod dns;
 #[path = "proof/sign.rs"]
 mod sign;
 
+#[path = "attack/copies.rs"]
+mod copies;
 #[path = "attack/disk.rs"]
 mod disk;
 #[path = "attack/folder.rs"]
