@@ -216,7 +216,7 @@ mod tests {
         for line in header.split("\r\n") {
             match line.split_once(':') {
                 Some((name, value)) if !line.starts_with(' ') => {
-                    fields.begin(name.as_bytes(), value.as_bytes())
+                    fields.begin(name.as_bytes(), value.as_bytes());
                 }
                 _ => fields.go_on(line.as_bytes()),
             }
