@@ -51,6 +51,7 @@ use header::Seen;
 use proof::Resolver;
 use proof::copy::Budget;
 pub use refusal::Refusal;
+pub use source_keys::fax_mark;
 pub use turned_away::TurnedAway;
 
 /// Where a Submission came from.

@@ -10,6 +10,9 @@
 //! itself. So whatever could be otherwise in the copy is in the key, and must be covered by the signature; where it is not, there is
 //! a [`Doubt`](super::proof::Doubt), and the copy has a key among the doubtful, by which no mail without doubt is known.
 //!
+//! A number can be written in many ways, and may have a name in the register besides. So a mail has a mark without its recipients too,
+//! and each of its faxes one of that and the number ([`fax_mark`]), made when it is prepared.
+//!
 //! A file has one key: its way, sender, name and content. A mail without Message-ID is known by every byte of it
 //! ([`Arrival::identity`]), over SMTP for a few hours; what a person sends by hand is new each time.
 //!
@@ -24,6 +27,7 @@ use aws_lc_rs::digest;
 use super::accept::MailContent;
 use super::proof::Doubt;
 use super::{Arrival, Source};
+use crate::job::FaxNumber;
 use crate::store::{SourceKey, SourceKeys, Spent};
 use crate::text::hex;
 use crate::vault::Marker;
@@ -82,6 +86,21 @@ fn spent(arrival: &Arrival) -> Spent {
         Source::Smtp | Source::Imap(_) if arrival.message_id.is_some() => Spent::Failed,
         _ => Spent::Ended,
     }
+}
+
+/// The mark of `arrival` as a mail, whichever way it came and whomever it is addressed to; none where it is no mail, or there is
+/// nothing to know it by.
+pub(super) fn mail_mark(arrival: &Arrival, marker: &Marker) -> Option<String> {
+    let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
+    let (Source::Smtp | Source::Imap(_), Some(named)) = (&arrival.source, named) else { return None };
+    let content = arrival.content.as_ref().map(|content| content.sha256.as_str()).unwrap_or_default();
+    Some(marker.mark(&fingerprint(&["mail to anybody", &arrival.sender, named, content])))
+}
+
+/// The mark of a fax: of a mail ([`crate::sealed::MailMark`]) to a number.
+#[must_use]
+pub fn fax_mark(mail: &str, number: &FaxNumber, marker: &Marker) -> String {
+    marker.mark(&fingerprint(&["fax", mail, number.as_str()]))
 }
 
 /// What recognises a file that was turned away, in this `version` of it.
@@ -231,6 +250,31 @@ mod tests {
         assert_ne!(each(other, "d1"), each(unnamed, "d1"), "another mail without a Message-ID");
         let nobody = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &[]) };
         assert_eq!(each(nobody, "d1").len(), 1, "a mailbox without recipients");
+    }
+
+    #[test]
+    fn a_fax_is_known_by_its_mail_and_number() {
+        let number = |text| FaxNumber::from_e164(text).unwrap();
+        let known = |arrival: &Arrival, text| {
+            Some(fax_mark(&mail_mark(arrival, &marker(7))?, &number(text), &marker(7)))
+        };
+        let first = mail(Some("<1@x>"), &["mercy@f"]);
+        let here = known(&first, "+12125550199");
+        assert!(here.is_some());
+        let fetched = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &[]) };
+        for same in [&mail(Some("<1@x>"), &["+1-212-555-0199@f", "x@f"]), &fetched] {
+            assert_eq!(known(same, "+12125550199"), here);
+        }
+        for (other, number) in [
+            (first.clone(), "+12125550198"),
+            (mail(Some("<2@x>"), &["mercy@f"]), "+12125550199"),
+            (Arrival { content: Some(content("c2")), ..first.clone() }, "+12125550199"),
+            (Arrival { sender: "billing".into(), ..first.clone() }, "+12125550199"),
+        ] {
+            assert_ne!(known(&other, number), here, "{other:?}");
+        }
+        assert_eq!(mail_mark(&file("x.pdf"), &marker(7)), None, "each file is one");
+        assert_eq!(mail_mark(&mail(None, &["a@f"]), &marker(7)), None, "nothing to know it by");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
+use super::fax_marks::Spent;
 use super::ledger::{self, Link};
 use super::submissions::NewSubmission;
 use super::{Store, StoreError, millis};
@@ -41,37 +42,6 @@ pub struct SourceKey {
 impl From<String> for SourceKey {
     fn from(key: String) -> Self {
         SourceKey { key, also: Vec::new() }
-    }
-}
-
-/// After which end of a Submission its source keys no longer stand in the way of the same mail or file. In each case nothing of it
-/// arrived, nothing of it may have arrived, and its sender was told so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Spent {
-    /// After any: what comes after that answer is a wish to try anew.
-    #[default]
-    Ended,
-    /// After one that nobody decided: what was cancelled stays so.
-    Failed,
-    /// After none, unless there was no answer.
-    Never,
-}
-
-impl Spent {
-    /// The condition under which the Submission of a source key is spent.
-    fn condition(self) -> String {
-        let (verdicts, states) = match self {
-            Spent::Ended => ("'jobs', 'refused', 'ignored'", "'failed', 'cancelled'"),
-            Spent::Failed => ("'jobs', 'refused', 'ignored'", "'failed'"),
-            Spent::Never => ("'ignored'", "'failed'"),
-        };
-        format!(
-            "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = source_key.submission_id \
-               AND first.final_at IS NOT NULL AND first.verdict IN ({verdicts}) \
-               AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN ({states}) \
-                 OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
-               AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))"
-        )
     }
 }
 
@@ -121,7 +91,7 @@ impl Store {
                 let keys = &new.source_keys;
                 let each = keys.each.iter().flat_map(|key| std::iter::once(&key.key).chain(&key.also));
                 let asked: Vec<&String> = each.chain(&keys.former).collect();
-                let spent = keys.spent.condition();
+                let spent = keys.spent.condition("source_key");
                 let sql = format!(
                     "SELECT seq, hash, '' FROM (SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1) AS head \
                      UNION ALL SELECT 0, key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ({}) AND NOT {spent}",
@@ -191,8 +161,8 @@ impl Store {
         .await
     }
 
-    /// Forgets source keys that were recorded before `before`: what comes with them again is new. Returns how many; not
-    /// all at once, so that nobody waits for it long.
+    /// Forgets source keys, and marks of faxes, that were recorded before `before`: what comes with them again is new. Returns how
+    /// many; not all at once, so that nobody waits for it long.
     ///
     /// # Errors
     /// Where the database fails.
@@ -206,7 +176,14 @@ impl Store {
                 .bind(FORGOTTEN_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
-                Ok(done.rows_affected())
+                let marks = sqlx::query(
+                    "DELETE FROM fax_mark WHERE key IN (SELECT key FROM fax_mark WHERE accepted_at < $1 LIMIT $2) AND accepted_at < $1",
+                )
+                .bind(millis(before))
+                .bind(FORGOTTEN_AT_ONCE)
+                .execute(&mut *tx)
+                .await?;
+                Ok(done.rows_affected().saturating_add(marks.rows_affected()))
             })
         })
         .await

@@ -7,3 +7,4 @@ mod secrets;
 mod sessions;
 mod signatures;
 mod starvation;
+mod twice;
