@@ -36,7 +36,7 @@ mod tokens;
 mod turned_away;
 mod turns;
 
-pub use accept::{Repeat, SourceKeys, Synced};
+pub use accept::{Repeat, SourceKey, SourceKeys, Synced};
 pub use alarms::{AlarmRow, Backlog, Backlogs};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;

@@ -9,19 +9,12 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
+use super::fax_marks::Spent;
 use super::ledger::{self, Link};
 use super::submissions::NewSubmission;
 use super::{Store, StoreError, millis};
 use crate::job::SubmissionId;
 use crate::vault::Marker;
-
-/// Whether the Submission of a source key no longer stands in the way of the same mail or file: nothing of it arrived, nothing of it may
-/// have arrived, and its sender was told so. What comes after that answer is a wish to try anew.
-const SPENT: &str = "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = source_key.submission_id \
-     AND first.final_at IS NOT NULL AND first.verdict IN ('jobs', 'refused', 'ignored') \
-     AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN ('failed', 'cancelled') \
-       OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
-     AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))";
 
 /// Keys that are forgotten in one go.
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
@@ -30,9 +23,26 @@ const FORGOTTEN_AT_ONCE: i64 = 10_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceKeys {
     /// One for each recipient of a mail; one for a file; none where everything is new each time.
-    pub each: Vec<String>,
+    pub each: Vec<SourceKey>,
     /// Recognises a mail as a whole, as version 0.1 recorded it; only looked for.
     pub former: Option<String>,
+    /// When what is known is new all the same.
+    pub spent: Spent,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceKey {
+    /// What is recorded, and looked for.
+    pub key: String,
+    /// By these it is known too; only looked for.
+    pub also: Vec<String>,
+}
+
+impl From<String> for SourceKey {
+    fn from(key: String) -> Self {
+        SourceKey { key, also: Vec::new() }
+    }
 }
 
 /// Ends when a document is on disk.
@@ -43,7 +53,7 @@ pub type Synced = BoxFuture<'static, Result<(), StoreError>>;
 pub struct Repeat {
     /// The Submission in which it came: that of the first key that is known.
     pub first: SubmissionId,
-    /// Which of [`SourceKeys::each`] are known; all, or the rest is new.
+    /// Which of [`SourceKeys::each`] are known, as they would be recorded; all, or the rest is new.
     pub known: Vec<String>,
 }
 
@@ -79,10 +89,12 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let keys = &new.source_keys;
-                let asked: Vec<&String> = keys.each.iter().chain(&keys.former).collect();
+                let each = keys.each.iter().flat_map(|key| std::iter::once(&key.key).chain(&key.also));
+                let asked: Vec<&String> = each.chain(&keys.former).collect();
+                let spent = keys.spent.condition("source_key");
                 let sql = format!(
                     "SELECT seq, hash, '' FROM (SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1) AS head \
-                     UNION ALL SELECT 0, key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ({}) AND NOT {SPENT}",
+                     UNION ALL SELECT 0, key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ({}) AND NOT {spent}",
                     places(2, asked.len())
                 );
                 let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(millis(repeats_since));
@@ -138,7 +150,7 @@ impl Store {
                     .bind(&entry.detail)
                     .bind(&link.hash);
                 for key in &keys.each {
-                    query = query.bind(key);
+                    query = query.bind(&key.key);
                 }
                 query.execute(&mut *tx).await?;
                 // Other requests of this commit wait with this one. They have syncs of their own to wait for, which run already.
@@ -218,14 +230,12 @@ impl Store {
 /// What of `keys` is among the `known`, which name their Submissions.
 fn repeat(keys: &SourceKeys, known: &HashMap<String, String>) -> Result<Option<Repeat>, StoreError> {
     let whole = keys.former.as_ref().and_then(|key| known.get(key));
-    let first = keys.each.iter().find_map(|key| known.get(key)).or(whole);
+    let found = |key: &SourceKey| std::iter::once(&key.key).chain(&key.also).find_map(|key| known.get(key));
+    let first = keys.each.iter().find_map(found).or(whole);
     let Some(first) = first else { return Ok(None) };
     let first = first.parse().map_err(|e| StoreError::unreadable("source_key.submission_id", e))?;
-    let mut each = keys.each.clone();
-    if whole.is_none() {
-        each.retain(|key| known.contains_key(key));
-    }
-    Ok(Some(Repeat { first, known: each }))
+    let each = keys.each.iter().filter(|key| whole.is_some() || found(key).is_some());
+    Ok(Some(Repeat { first, known: each.map(|key| key.key.clone()).collect() }))
 }
 
 /// `count` numbered parameters from `first` on; for none, what no key is equal to.

@@ -62,6 +62,7 @@ impl Spent {
         };
         format!(
             "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = {table}.submission_id AND first.final_at IS NOT NULL \
+               AND first.verdict IN ('jobs', 'refused', 'ignored') \
                AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN ({states}) \
                  OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
                AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))"
