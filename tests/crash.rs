@@ -41,36 +41,20 @@ use std::time::Duration;
 
 use faxbridge::job;
 use faxbridge::simulator::server::Chaos;
-use support::Stage;
+use support::{Clinic, Stage};
 
 use load::{Clients, Submission};
 use providers::Outside;
 use weather::Sky;
 
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[sftp]
-listen = ["127.0.0.1:0"]
-
+fn clinic() -> Clinic {
+    Clinic::new().mail().sftp().with(
+        r#"
 [folder.scans]
 path = "DIR/scans"
 sender = "scans"
 scan = "1 s"
 settle = "300 ms"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[sender]]
-name = "billing"
-sftp_user = "billing"
-sftp_keys = ["SFTP_KEY"]
-receipts_to = "billing@clinic.example"
 
 [[sender]]
 name = "scans"
@@ -89,7 +73,9 @@ ask_at_most = "1 s"
 silent_after = "6 s"
 quiet = "2 s"
 unclear_at_most = "8 s"
-"#;
+"#,
+    )
+}
 
 /// Chance that can be had again: splitmix64.
 pub(crate) struct Chance(u64);
@@ -120,15 +106,15 @@ async fn nothing_is_lost_and_nothing_is_sent_twice_however_often_it_is_killed() 
     println!("FAXBRIDGE_CRASH_SEED={seed}: {kills} kills over {count} submissions");
 
     let mut chance = Chance(seed);
-    let outside = Outside::choose(&mut chance);
-    let mut stage = Stage::with(&outside.config(CONFIG).replace("DIR/data", "DIR/room/data"), |simulator| {
+    let outside = Outside::choose();
+    let (mut stage, disk) = Stage::on_small_disk(&outside.serve(clinic()), weather::ROOM, |simulator| {
         simulator.call_time = Duration::from_millis(5);
         simulator.late_by = Duration::from_secs(2);
         simulator.chaos = Some(Chaos::new(seed));
         simulator.interfax_callback = Some(outside.hook("interfax"));
     })
     .await;
-    let sky = Sky::over(&mut stage).await;
+    let sky = Sky::over(&stage, disk);
     outside.enrol(&stage).await;
     let submissions: Vec<Submission> = (0..count).map(|n| Submission::draw(n, &mut chance)).collect();
     load::register(&stage, &submissions).await;

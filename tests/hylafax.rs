@@ -27,59 +27,31 @@ use faxbridge::job::{Cause, Outcome};
 use faxbridge::store::{AttemptRow, Job};
 use serde_json::Value;
 use support::sink::Letter;
-use support::{Stage, documents, smtp};
+use support::{Clinic, JANE, Stage, documents, smtp};
 
 use adapter::{adapter, find, submit};
 use cutter::Cut;
 use letter::letter;
 use rig::Rig;
 
-const CONFIG: &str = r#"
-[organization]
-name = "Lakeside Family Clinic"
-country = "US"
-time_zone = "America/New_York"
-phone = "+1 212 555 0100"
-fax = "+12125550180"
-
-[store]
-data_dir = "DIR/data"
-master_key = "file:DIR/master.key"
-
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "number in the address"
-to = "{number}@fax.clinic.example"
-
-[policy]
-calls = 2
-hurry = 600
-ask_first = "300 ms"
-ask_at_most = "1 s"
-quiet = "1 s"
-
+/// One whose only provider is the HylaFAX at this address.
+fn clinic(address: &str) -> Clinic {
+    let office = format!(
+        "organization.fax = \"+12125550180\"\nprovider.office.url = \"hylafax://{address}\"\n\
+         [policy]\ncalls = 2\nask_first = \"300 ms\"\nask_at_most = \"1 s\""
+    );
+    let clinic = Clinic::new().without("provider.simulator").without("webhook").mail().by_number().brisk();
+    clinic.with(&office).with(
+        r#"
 [provider.office]
 kind = "hylafax"
-url = "hylafax://HYLAFAX"
 login = "faxbridge"
 password = "file:DIR/hylafax.password"
 timeout = "30 s"
+"#,
+    )
+}
 
-[receipt]
-relay = "RELAY"
-tls = "none"
-from = "fax@clinic.example"
-"#;
-
-const JANE: &str = "jane@clinic.example";
 /// A call takes half a minute here, and may wait for a line.
 const PATIENCE: Duration = Duration::from_secs(170);
 /// Between two looks.
@@ -93,10 +65,10 @@ fn office() -> &'static Rig {
 
 /// A stage whose daemon faxes over the HylaFAX at `address`; it is not started yet.
 async fn stage(address: &str, password: &[u8], numbers: &[&str]) -> Stage {
-    let stage = Stage::with(&CONFIG.replace("HYLAFAX", address), |_| {}).await;
+    let stage = Stage::new(&clinic(address)).await;
     stage.secret("hylafax.password", password);
     let keys: Vec<String> = numbers.iter().map(|number| format!("office-{}", &number[8..])).collect();
-    let entries: Vec<(&str, &str)> = keys.iter().map(String::as_str).zip(numbers.iter().copied()).collect();
+    let entries: Vec<(&String, &&str)> = keys.iter().zip(numbers).collect();
     stage.verified(&entries).await;
     stage
 }

@@ -28,8 +28,7 @@ use faxbridge::store::{Document, JobFilter, NewJob, NewSubmission, PacketRow, So
 use faxbridge::text::hex;
 use faxbridge::vault::{MasterKey, WrappedKey};
 use jiff::SignedDuration;
-use support::Stage;
-use support::stage::BASE;
+use support::{Clinic, Stage};
 
 /// The number that a twentieth of the jobs go to.
 const CROWDED: &str = "+12122220190";
@@ -102,21 +101,11 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
     }
 }
 
-/// Resident memory of a process in MiB: now, and at most so far.
-fn memory(pid: u32) -> (u64, u64) {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let kib = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
-    };
-    (kib("VmRSS:") / 1024, kib("VmHWM:") / 1024)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_for_one_number_delays_nobody_and_no_number_has_two_calls_at_once() {
     let jobs = u64::from(setting("FAXBRIDGE_LOAD_JOBS").unwrap_or(1000));
     let per_second = setting("FAXBRIDGE_LOAD_PER_SECOND");
-    let mut stage = Stage::with(BASE, |simulator| {
+    let mut stage = Stage::with(&Clinic::new(), |simulator| {
         // The queue of the one number takes longer than all others, unless those wait for it.
         simulator.call_time = Duration::from_millis(400);
         simulator.per_second = per_second;
@@ -130,15 +119,13 @@ async fn a_queue_for_one_number_delays_nobody_and_no_number_has_two_calls_at_onc
         .iter()
         .map(|number| (format!("office{}", number.trim_start_matches('+')), number.as_str()))
         .collect();
-    let entries: Vec<(&str, &str)> = entries.iter().map(|(key, number)| (key.as_str(), *number)).collect();
     stage.verified(&entries).await;
     let packet = support::documents::pdf("load", 3);
     fill(&stage, jobs, &packet).await;
 
     stage.start().await;
     let began = Instant::now();
-    let pid = stage.daemon().pid();
-    let (idle, _) = memory(pid);
+    let idle = stage.daemon().memory("VmRSS");
     let open = JobFilter { open: true, ..JobFilter::default() };
     stage
         .until_in(
@@ -149,7 +136,7 @@ async fn a_queue_for_one_number_delays_nobody_and_no_number_has_two_calls_at_onc
         )
         .await;
     let took = began.elapsed();
-    let (_, peak) = memory(pid);
+    let peak = stage.daemon().memory("VmHWM");
 
     let faxes = stage.simulator.faxes();
     let mut calls: HashMap<&str, u32> = HashMap::new();

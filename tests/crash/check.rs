@@ -263,7 +263,7 @@ async fn fetched(stage: &Stage) -> std::path::PathBuf {
 fn gone_when_done(stage: &Stage) {
     let mut left = Vec::new();
     let mut folders =
-        vec![stage.path("room/data/spool"), stage.path("room/data/claims"), stage.path("scans/.faxbridge")];
+        vec![stage.path("small/data/spool"), stage.path("small/data/claims"), stage.path("scans/.faxbridge")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

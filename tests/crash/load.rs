@@ -136,7 +136,6 @@ pub(crate) async fn register(stage: &Stage, submissions: &[Submission]) {
             entries.push((format!("office{}", number.trim_start_matches('+')), number.clone()));
         }
     }
-    let entries: Vec<(&str, &str)> = entries.iter().map(|(k, n)| (k.as_str(), n.as_str())).collect();
     stage.verified(&entries).await;
 }
 

@@ -1,20 +1,17 @@
 //! The providers of the daemon: one of each kind that speaks HTTP, all of them faces of the one simulator.
 
-use std::net::TcpListener;
-
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::simulator::server::{Face, Fax};
 use faxbridge::simulator::telnyx_public_key;
 
-use super::Chance;
-use super::support::Stage;
-use super::support::stage::{BASE, MASTER_KEY, WEBHOOK_KEY};
+use super::support::stage::{MASTER_KEY, WEBHOOK_KEY};
+use super::support::{Clinic, Stage, port};
 use faxbridge::vault::{MasterKey, Purpose};
 
 /// A request is given up after this; the simulator's late answers come later.
 const TIMEOUT: &str = "1 s";
 
-/// What each provider's section holds beside `url` and `timeout`. The simulator's own API stands in [`BASE`].
+/// What each provider's section holds beside `url` and `timeout`. The simulator's own API is in every [`Clinic`].
 const SECTIONS: &[(&str, &str)] = &[
     ("sinch", "account = \"project\"\nlogin = \"key\"\npassword = \"file:DIR/provider.token\""),
     (
@@ -106,9 +103,8 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    pub(crate) fn choose(chance: &mut Chance) -> Outside {
-        let webhook = free_port(chance);
-        let media = free_port(chance);
+    pub(crate) fn choose() -> Outside {
+        let (webhook, media) = (port::free(), port::free());
         let marker = MasterKey::from_bytes(&MASTER_KEY).unwrap().marker(Purpose::Webhook).unwrap();
         let hooks = Hooks::new(&format!("http://127.0.0.1:{webhook}"), marker);
         Outside { webhook, media, hooks }
@@ -119,28 +115,20 @@ impl Outside {
         self.hooks.url_for(provider, None)
     }
 
-    /// The whole configuration, with `more` that has nothing to do with providers.
-    pub(crate) fn config(&self, more: &str) -> String {
-        let mut config = BASE.replace("timeout = \"3 s\"", &format!("timeout = \"{TIMEOUT}\""));
-        config = config.replace("country = \"US\"", "country = \"US\"\nfax = \"+12125550101\"");
-        config = config.replace(
-            "[webhook]\nlisten = \"127.0.0.1:0\"",
-            &format!("[webhook]\nlisten = \"127.0.0.1:{}\"", self.webhook),
-        );
-        let media = self.media;
-        config.push_str(&format!(
-            "\n[media]\nlisten = \"127.0.0.1:{media}\"\npublic_url = \"http://127.0.0.1:{media}\"\n\n"
+    /// What reaches the `clinic` from outside, its providers, and its routes to them.
+    pub(crate) fn serve(&self, clinic: Clinic) -> Clinic {
+        let Outside { webhook, media, .. } = self;
+        let mut clinic = clinic.with(&format!(
+            "organization.fax = \"+12125550101\"\nprovider.simulator.timeout = \"{TIMEOUT}\"\n\
+             webhook.listen = \"127.0.0.1:{webhook}\"\n\
+             [media]\nlisten = \"127.0.0.1:{media}\"\npublic_url = \"http://127.0.0.1:{media}\""
         ));
         for (name, keys) in SECTIONS {
-            config.push_str(&format!(
-                "[provider.{name}]\nkind = \"{name}\"\nurl = \"PROVIDER/{name}\"\ntimeout = \"{TIMEOUT}\"\n{keys}\n\n"
+            clinic = clinic.with(&format!(
+                "[provider.{name}]\nkind = \"{name}\"\nurl = \"PROVIDER/{name}\"\ntimeout = \"{TIMEOUT}\"\n{keys}"
             ));
         }
-        config.push_str(more);
-        for route in ROUTES {
-            config.push_str(&route.config());
-        }
-        config
+        ROUTES.iter().fold(clinic, |clinic, route| clinic.with(&route.config()))
     }
 
     /// Does what an operator does at the providers before the first start.
@@ -156,16 +144,5 @@ impl Outside {
             .await
             .unwrap();
         assert_eq!(made.status(), 201);
-    }
-}
-
-/// A port that nobody listens on, below those that the system gives to outgoing connections: one of these must not take it
-/// while the daemon is dead.
-fn free_port(chance: &mut Chance) -> u16 {
-    loop {
-        let port = u16::try_from(20_000 + chance.below(12_000)).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }

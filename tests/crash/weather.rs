@@ -13,7 +13,7 @@ use super::support::clock::Clock;
 use super::support::disk::SmallDisk;
 
 /// Size of the disk that holds the data folder: the spool of some hundred submissions and the database fit well.
-const ROOM: &str = "192m";
+pub(crate) const ROOM: &str = "192m";
 /// How far the clock jumps.
 const JUMPS: [&str; 5] = ["+8d", "-8d", "+400d", "-1h", "+90"];
 
@@ -45,10 +45,8 @@ pub(crate) struct Sky {
 }
 
 impl Sky {
-    /// Puts the data folder of `stage` on a small disk, and a clock of its own over its daemon.
-    pub(crate) async fn over(stage: &mut Stage) -> Sky {
-        let disk = SmallDisk::mount(stage.path("room"), ROOM);
-        stage.data_at("room/data").await;
+    /// Over the `disk` with the data of `stage`, with a clock of its own for the daemon.
+    pub(crate) fn over(stage: &Stage, disk: SmallDisk) -> Sky {
         Sky { disk, clock: Clock::at(stage.path("clock")) }
     }
 

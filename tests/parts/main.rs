@@ -1,4 +1,5 @@
-//! Parts of the program without its daemon, each against programs that nobody here wrote, or against a peer that misbehaves.
+//! Parts of the program without its daemon, each against programs that nobody here wrote, or against
+//! a peer that misbehaves.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the test")]
 

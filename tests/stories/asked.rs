@@ -4,22 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Stage, documents, smtp};
+use crate::support::{Clinic, JANE, Stage, documents, smtp};
 use base64::Engine;
 use faxbridge::job::Priority;
 use faxbridge::store::Job;
 use serde_json::Value;
 
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
+/// Who may write what in a mail, and what the rules make of it.
+fn clinic() -> Clinic {
+    let special = r#"
 [[sender]]
 name = "records"
 addresses = ["records@clinic.example"]
@@ -58,19 +51,11 @@ pages = "1-2"
 name = "number in the address"
 to = "{number}@fax.clinic.example"
 subject_on_cover = true
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
 "#;
+    let clinic = Clinic::new().mail().with(special).by_name().brisk();
+    [MERCY, LAKESHORE].into_iter().fold(clinic, |clinic, (key, number)| clinic.recipient(key, number))
+}
 
-const JANE: &str = "jane@clinic.example";
 const RECORDS: &str = "records@clinic.example";
 const PLAIN: &str = "plain@clinic.example";
 const MERCY: (&str, &str) = ("mercy", "+12125550199");
@@ -402,8 +387,7 @@ fn mail(case: &Case) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_for_is_what_is_faxed_or_nothing_with_a_reason() {
-    let stage = Stage::new(CONFIG).await;
-    stage.verified(&[MERCY, LAKESHORE, CODE]).await;
+    let stage = Stage::new(&clinic().recipient(CODE.0, CODE.1)).await;
     let (out, mut inputs): (PathBuf, Vec<String>) = (stage.path("out"), Vec::new());
     for (n, case) in CASES.iter().enumerate() {
         let path = stage.path(&format!("{n:02}.eml"));
@@ -469,9 +453,7 @@ fn judge(case: &Case, line: &Value, out: &Path) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_addresses_make_two_faxes_and_one_receipt_and_a_later_time_is_kept() {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.verified(&[MERCY, LAKESHORE]).await;
-    stage.start().await;
+    let stage = clinic().open().await;
     let send = async |id: &str, from: &'static str, to: &[&str], text: &'static str| {
         let whole = String::from_utf8(mail(&Case { from, text, pdf: 2, ..NONE })).unwrap();
         smtp::send(stage.smtp(), from, to, whole.replace("<1@clinic.example>", id).as_bytes()).await
@@ -491,7 +473,7 @@ async fn two_addresses_make_two_faxes_and_one_receipt_and_a_later_time_is_kept()
     let same = ["mercy@fax.clinic.example", "2125550199@fax.clinic.example"];
     send("<6@clinic.example>", JANE, &same, "Dear").await.unwrap();
     let receipt = stage.final_receipt("<6@clinic.example>").await;
-    let words = receipt.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = receipt.words();
     assert!(words.contains("2 of your mail's mean this number; it is faxed there once"), "{words}");
     assert_eq!(stage.delivered(MERCY.1).len(), 2);
 
@@ -505,7 +487,7 @@ async fn two_addresses_make_two_faxes_and_one_receipt_and_a_later_time_is_kept()
     // A mistake is answered, and nothing is faxed.
     send("<4@clinic.example>", JANE, &to, "Pages: all\n\nDear").await.unwrap();
     let refusal = stage.final_receipt("<4@clinic.example>").await;
-    let words = refusal.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = refusal.words();
     assert!(words.contains("write them in rising order, as Pages: 1-3,7"), "{words}");
 
     // Put off, and lying in its queue until then.

@@ -3,61 +3,25 @@
 
 use std::time::Duration;
 
-use crate::support::disk::SmallDisk;
 use crate::support::smtp::{Refused, Session};
-use crate::support::stage::BASE;
-use crate::support::{Stage, documents, smtp};
-use faxbridge::simulator::server::Options;
+use crate::support::{Clinic, JANE, NUMBER, RADIOLOGY, Stage, documents, smtp};
 use sqlx::{Connection, Executor, SqliteConnection};
 
-const WAYS: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "number in the address"
-to = "{number}@fax.clinic.example"
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-const JANE: &str = "jane@clinic.example";
-const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
-const NUMBER: &str = "+12125550199";
-
-async fn stage() -> Stage {
-    stage_with(&format!("{BASE}{WAYS}")).await
-}
-
-async fn stage_with(config: &str) -> Stage {
-    let mut stage = Stage::with(config, |_: &mut Options| {}).await;
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
-    stage.start().await;
-    stage
-}
-
-fn good_mail(id: &str) -> Vec<u8> {
-    documents::mail(JANE, RADIOLOGY, id, "Good", &[("good.pdf", &documents::pdf("good", 1))])
+fn clinic() -> Clinic {
+    Clinic::new().mail().by_number().by_name().brisk().radiology()
 }
 
 /// The daemon is the same process as before, and serves.
 async fn a_good_mail_goes_through(stage: &mut Stage) {
     let before = stage.delivered(NUMBER).len();
-    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &good_mail("<good@clinic.example>")).await.unwrap();
+    smtp::send(
+        stage.smtp(),
+        JANE,
+        &[RADIOLOGY],
+        &documents::letter(JANE, RADIOLOGY, "<good@clinic.example>"),
+    )
+    .await
+    .unwrap();
     let receipt = stage.final_receipt("<good@clinic.example>").await;
     assert!(receipt.text.contains("Delivered"), "{}", receipt.text);
     assert_eq!(stage.delivered(NUMBER).len(), before + 1);
@@ -69,13 +33,12 @@ async fn held(stage: &Stage, id: &str, mail: &[u8]) -> String {
     smtp::send(stage.smtp(), JANE, &[RADIOLOGY], mail).await.unwrap();
     let notice = stage.notice(id).await;
     assert!(notice.text.contains("Held"), "{}", notice.text);
-    // Whatever way the lines were folded.
-    notice.text.split_whitespace().collect::<Vec<_>>().join(" ")
+    notice.words()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_that_cannot_become_pages_hold_the_mail_and_say_why() {
-    let mut stage = stage().await;
+    let mut stage = clinic().open().await;
     let table = [
         ("empty.pdf", "empty.pdf is empty. Send it again."),
         (
@@ -106,7 +69,7 @@ async fn documents_that_cannot_become_pages_hold_the_mail_and_say_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_that_are_traps_hold_or_are_refused_and_say_why() {
-    let mut stage = stage().await;
+    let mut stage = clinic().open().await;
     let head = |id: &str| {
         format!("From: <{JANE}>\r\nTo: <{RADIOLOGY}>\r\nMessage-ID: {id}\r\nMIME-Version: 1.0\r\n")
     };
@@ -144,8 +107,8 @@ async fn mails_that_are_traps_hold_or_are_refused_and_say_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_and_unverified_numbers() {
-    let mut stage = stage().await;
-    let mail = good_mail("<stranger@elsewhere.example>");
+    let mut stage = clinic().open().await;
+    let mail = documents::letter(JANE, RADIOLOGY, "<stranger@elsewhere.example>");
     match smtp::send(stage.smtp(), "mallory@elsewhere.example", &[RADIOLOGY], &mail).await {
         Err(Refused::Reply(550, reply)) => assert!(
             reply.contains("5.7.1 mallory@elsewhere.example is not known here as a sender of faxes"),
@@ -173,14 +136,14 @@ async fn refuses_to_start(stage: &mut Stage, code: i32) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_is_wrong_is_told_with_its_line() {
-    let config = format!("{BASE}{WAYS}").replace("quiet = \"1 s\"", "quite = \"1 s\"");
-    let line = config.lines().position(|line| line.starts_with("quite")).unwrap() + 1;
-    let mut stage = Stage::with(&config, |_| {}).await;
+    let config = clinic().without("policy.quiet").with("policy.quite = \"1 s\"");
+    let line = config.to_string().lines().position(|line| line.starts_with("quite")).unwrap() + 1;
+    let mut stage = Stage::new(&config).await;
     let said = refuses_to_start(&mut stage, 2).await;
     assert!(said.contains(&format!("faxbridge.toml:{line}: ")), "{said}");
     assert!(said.contains("policy.quite") && said.contains("quiet"), "the key, and what was meant: {said}");
 
-    stage.configure(&format!("{BASE}{WAYS}"));
+    stage.configure(clinic());
     std::fs::remove_file(stage.path("master.key")).unwrap();
     std::fs::remove_file(stage.path("daemon.log")).unwrap();
     let said = refuses_to_start(&mut stage, 2).await;
@@ -192,10 +155,7 @@ async fn a_configuration_that_is_wrong_is_told_with_its_line() {
 async fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let config =
-        format!("{BASE}{}", WAYS.replace("listen = [\"127.0.0.1:0\"]", &format!("listen = [{address:?}]")));
-    let mut stage = Stage::with(&config, |_| {}).await;
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
+    let mut stage = Stage::new(&clinic().with(&format!("smtp.listen = [{address:?}]"))).await;
     let said = refuses_to_start(&mut stage, 1).await;
     assert!(said.contains("smtp.listen") && said.contains(&address), "{said}");
     assert!(said.contains("another program listens there: stop it or choose another port"), "{said}");
@@ -206,12 +166,8 @@ async fn a_port_in_use_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_for_now_and_loses_nothing() {
-    let config = format!("{BASE}{WAYS}\n[limits]\ndisk_reserve = 0\n");
-    let config = config.replace("DIR/data", "DIR/small/data");
-    let mut stage = Stage::with(&config, |_| {}).await;
-    let disk = SmallDisk::mount(stage.path("small"), "8m");
-    stage.data_at("small/data").await;
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
+    let (mut stage, disk) =
+        Stage::on_small_disk(&clinic().with("limits.disk_reserve = 0"), "8m", |_| {}).await;
     stage.start().await;
     a_good_mail_goes_through(&mut stage).await;
 
@@ -219,7 +175,10 @@ async fn a_full_disk_refuses_for_now_and_loses_nothing() {
     disk.fill();
     for n in 0..3 {
         let mut session = Session::connect(stage.smtp()).await.unwrap();
-        match session.send(JANE, &[RADIOLOGY], &good_mail(&format!("<full{n}@x>"))).await {
+        match session
+            .send(JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, &format!("<full{n}@x>")))
+            .await
+        {
             Err(Refused::Reply(code, reply)) => {
                 assert_eq!(code / 100, 4, "for now only: {reply}");
                 assert!(
@@ -231,7 +190,9 @@ async fn a_full_disk_refuses_for_now_and_loses_nothing() {
         }
     }
     disk.empty();
-    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &good_mail("<full0@x>")).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, "<full0@x>"))
+        .await
+        .unwrap();
     stage.final_receipt("<full0@x>").await;
     assert_eq!(stage.submissions().await.len(), 2);
     assert!(stage.daemon().stop().await.success());
@@ -240,11 +201,13 @@ async fn a_full_disk_refuses_for_now_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_database_refuses_for_now_and_loses_nothing() {
-    let mut stage = stage().await;
+    let mut stage = clinic().open().await;
     let url = format!("sqlite://{}", stage.path("data/faxbridge.db").display());
     let mut other = SqliteConnection::connect(&url).await.unwrap();
     other.execute("BEGIN EXCLUSIVE").await.unwrap();
-    match smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &good_mail("<locked@x>")).await {
+    match smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, "<locked@x>"))
+        .await
+    {
         Err(Refused::Reply(code, reply)) => {
             assert_eq!(code / 100, 4, "for now only: {reply}");
             assert!(reply.contains("The document could not be recorded; try again later."), "{reply}");
@@ -253,7 +216,9 @@ async fn a_locked_database_refuses_for_now_and_loses_nothing() {
     }
     assert!(stage.log().contains("the database is locked by another process"), "{}", stage.log_tail());
     other.execute("COMMIT").await.unwrap();
-    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &good_mail("<locked@x>")).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, "<locked@x>"))
+        .await
+        .unwrap();
     stage.final_receipt("<locked@x>").await;
     assert_eq!(stage.submissions().await.len(), 1);
     a_good_mail_goes_through(&mut stage).await;
@@ -262,9 +227,11 @@ async fn a_locked_database_refuses_for_now_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_is_down_for_ten_minutes_costs_nobody_a_fax() {
     // The pauses of the ladder, 1 + 2 + 5 + 10 minutes, in seconds.
-    let mut stage = stage_with(&format!("{BASE}{WAYS}").replace("hurry = 600", "hurry = 300")).await;
+    let mut stage = clinic().with("policy.hurry = 300").open().await;
     stage.simulator.close().await;
-    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &good_mail("<down@x>")).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, "<down@x>"))
+        .await
+        .unwrap();
     let id = stage
         .until("four tries, over eight minutes of the ladder", async || {
             let job = stage.jobs().await.into_iter().next()?;

@@ -2,8 +2,8 @@
 
 use crate::support::sink::Letter;
 use crate::support::smtp::Refused;
-use crate::support::stage::{BASE, MASTER_KEY};
-use crate::support::{Stage, documents, smtp};
+use crate::support::stage::MASTER_KEY;
+use crate::support::{Clinic, JANE, RADIOLOGY, Stage, documents, port, smtp};
 use faxbridge::config::Config;
 use faxbridge::job::SubmissionId;
 use faxbridge::replies::Replies;
@@ -12,13 +12,14 @@ use faxbridge::store::Verdict;
 use faxbridge::vault::MasterKey;
 use jiff::{SignedDuration, Timestamp};
 
-const CONFIG: &str = r#"
+fn clinic() -> Clinic {
+    Clinic::new()
+        .smtp()
+        .with(
+            r#"
+[receipt]
 reply_to = "reply@fax.clinic.example"
 refusals_per_hour = 5
-
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
 
 [[sender]]
 name = "front desk"
@@ -37,40 +38,19 @@ to = "filed@file.clinic.example"
 subject = "File {reference}"
 require_sender = ["front desk"]
 recipient = "mercy-radiology"
+"#,
+        )
+        .by_number()
+        .by_name()
+        .brisk()
+        .radiology()
+        .recipient("breaks", "+12125550116")
+}
 
-[[rule]]
-name = "number in the address"
-to = "{number}@fax.clinic.example"
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-const JANE: &str = "jane@clinic.example";
 const BOB: &str = "bob@claims.example";
-const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
-const NUMBER: &str = "+12125550199";
 const UNVERIFIED: &str = "+12125550177@fax.clinic.example";
 /// After its first page the line breaks.
 const BREAKS: &str = "breaks@fax.clinic.example";
-
-async fn stage() -> Stage {
-    let mut stage = Stage::with(&format!("{BASE}{CONFIG}"), |_| {}).await;
-    stage.verified(&[("mercy-radiology", NUMBER), ("breaks", "+12125550116")]).await;
-    stage.start().await;
-    stage
-}
-
-fn fax(from: &str, to: &str, id: &str) -> Vec<u8> {
-    documents::mail(from, to, id, "Referral", &[("r.pdf", &documents::pdf("r", 1))])
-}
 
 /// An answer, as a mail program writes it: the words above what is answered.
 fn answer(from: &str, to: &str, id: &str, words: &str) -> Vec<u8> {
@@ -84,7 +64,7 @@ fn answer(from: &str, to: &str, id: &str, words: &str) -> Vec<u8> {
 
 /// Sends a fax that is held, and waits for the notice; returns it and where it can be answered.
 async fn held(stage: &Stage, to: &str, id: &str) -> (Letter, String) {
-    smtp::send(stage.smtp(), JANE, &[to], &fax(JANE, to, id)).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[to], &documents::letter(JANE, to, id)).await.unwrap();
     let notice = stage.notice(id).await;
     assert!(notice.text.contains("Held"), "{}", notice.text);
     let reply_to = notice.reply_to.clone().expect("a notice can be answered");
@@ -98,20 +78,15 @@ async fn say(stage: &Stage, from: &str, to: &str, id: &str, words: &str) -> Lett
     stage.until(&format!("an answer to {id}"), async || stage.answers(id).pop()).await
 }
 
-/// However it is broken into lines.
-fn in_a_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 async fn states(stage: &Stage) -> Vec<String> {
     stage.jobs().await.iter().map(|job| job.state.as_str().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_fax_is_asked_about_and_cancelled_by_answers() {
-    let stage = stage().await;
+    let stage = clinic().open().await;
     let (notice, reply_to) = held(&stage, UNVERIFIED, "<1@clinic.example>").await;
-    assert!(in_a_line(&notice.text).contains("answer this mail with: cancel"), "{}", notice.text);
+    assert!(notice.words().contains("answer this mail with: cancel"), "{}", notice.text);
     let status = say(&stage, JANE, &reply_to, "<2@clinic.example>", "Status").await;
     assert!(status.text.starts_with("This is how it stands."), "{}", status.text);
     assert!(status.text.contains("Held: the fax"), "{}", status.text);
@@ -145,9 +120,9 @@ async fn a_held_fax_is_asked_about_and_cancelled_by_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fax_that_broke_off_is_sent_again_on_its_sender_s_word_only() {
-    let stage = stage().await;
+    let stage = clinic().open().await;
     let (notice, reply_to) = held(&stage, BREAKS, "<10@clinic.example>").await;
-    assert!(in_a_line(&notice.text).contains("release sends it again"), "{}", notice.text);
+    assert!(notice.words().contains("release sends it again"), "{}", notice.text);
     assert_eq!(stage.simulator.faxes().len(), 1);
     let done = say(&stage, JANE, &reply_to, "<11@clinic.example>", "release").await;
     assert!(done.text.starts_with("Done: the fax is released"), "{}", done.text);
@@ -156,7 +131,7 @@ async fn a_fax_that_broke_off_is_sent_again_on_its_sender_s_word_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_else_commands() {
-    let stage = stage().await;
+    let stage = clinic().open().await;
     let (_, reply_to) = held(&stage, UNVERIFIED, "<20@clinic.example>").await;
     let send = async |from: &str, to: &[&str], mail: &[u8]| smtp::send(stage.smtp(), from, to, mail).await;
     let mallory = "mallory@elsewhere.example";
@@ -186,12 +161,12 @@ async fn nobody_else_commands() {
         );
     }
     // A fax address beside it.
-    let both = fax(JANE, RADIOLOGY, "<25@clinic.example>");
+    let both = documents::letter(JANE, RADIOLOGY, "<25@clinic.example>");
     send(JANE, &[RADIOLOGY, &reply_to], &both).await.unwrap();
     let said = stage.until("an answer", async || stage.answers("<25@clinic.example>").pop()).await;
     assert!(said.text.contains("in mails of their own"), "{}", said.text);
     // A document.
-    let with = fax(JANE, &reply_to, "<26@clinic.example>");
+    let with = documents::letter(JANE, &reply_to, "<26@clinic.example>");
     send(JANE, &[&reply_to], &with).await.unwrap();
     stage
         .until("it to be looked at", async || {
@@ -205,7 +180,7 @@ async fn nobody_else_commands() {
 
 /// An address for answers that was good some days ago.
 fn expired(stage: &Stage) -> String {
-    let text = format!("{BASE}{CONFIG}").replace("DIR", "/x").replace("PROVIDER", "http://127.0.0.1:1");
+    let text = clinic().to_string().replace("DIR", "/x").replace("PROVIDER", "http://127.0.0.1:1");
     let config: Config = toml::from_str(&text.replace("RELAY", "127.0.0.1:1")).unwrap();
     let spool = Spool::open(stage.path("data/spool"), MasterKey::from_bytes(&MASTER_KEY).unwrap()).unwrap();
     let then = faxbridge::clock::Clock::now(&faxbridge::clock::SystemClock)
@@ -216,7 +191,7 @@ fn expired(stage: &Stage) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_are_not_answered_and_two_bridges_fall_silent() {
-    let stage = stage().await;
+    let stage = clinic().open().await;
     let (notice, reply_to) = held(&stage, UNVERIFIED, "<30@clinic.example>").await;
     let with = |field: &str, id: &str| {
         let mail = String::from_utf8(answer(JANE, &reply_to, id, "I am out of the office. cancel")).unwrap();
@@ -250,12 +225,12 @@ async fn machines_are_not_answered_and_two_bridges_fall_silent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_to_one_address_are_braked_and_faxes_are_answered_all_the_same() {
-    let stage = stage().await;
+    let stage = clinic().open().await;
     let filed = "filed@file.clinic.example";
     let answered = async || stage.sink.letters().len();
     for n in 40..48 {
         let id = format!("<{n}@clinic.example>");
-        smtp::send(stage.smtp(), JANE, &[filed], &fax(JANE, filed, &id)).await.unwrap();
+        smtp::send(stage.smtp(), JANE, &[filed], &documents::letter(JANE, filed, &id)).await.unwrap();
     }
     stage
         .until("eight verdicts", async || {
@@ -276,14 +251,18 @@ async fn refusals_to_one_address_are_braked_and_faxes_are_answered_all_the_same(
     }
     assert_eq!(unsaid, 3);
     assert_eq!(stage.log().matches("two machines may be writing").count(), 1, "told once");
-    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &fax(JANE, RADIOLOGY, "<50@clinic.example>")).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, "<50@clinic.example>"))
+        .await
+        .unwrap();
     assert!(stage.final_receipt("<50@clinic.example>").await.text.starts_with("Delivered"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_it_is_told_at_once_what_was_understood() {
-    let stage = stage().await;
-    smtp::send(stage.smtp(), BOB, &[RADIOLOGY], &fax(BOB, RADIOLOGY, "<60@claims.example>")).await.unwrap();
+    let stage = clinic().open().await;
+    smtp::send(stage.smtp(), BOB, &[RADIOLOGY], &documents::letter(BOB, RADIOLOGY, "<60@claims.example>"))
+        .await
+        .unwrap();
     stage.final_receipt("<60@claims.example>").await;
     let answers = stage.until("both answers", async || {
         let answers = stage.answers("<60@claims.example>");
@@ -292,19 +271,22 @@ async fn who_wants_it_is_told_at_once_what_was_understood() {
     let answers = answers.await;
     let accepted = answers.iter().find(|letter| !letter.is_final()).unwrap();
     assert_eq!(accepted.subject, "Fax accepted: number ending in 0199");
-    let text = &accepted.text;
-    let said = in_a_line(text);
+    let said = accepted.words();
     assert!(
         said.starts_with("Accepted: 2 pages for Office of mercy-radiology at +1 212-555-0199. "),
-        "{text}"
+        "{said}"
     );
-    assert!(!text.contains("no delivery was reported"), "{text}");
-    assert!(text.contains("It goes out now."), "{text}");
+    assert!(!said.contains("no delivery was reported"), "{said}");
+    assert!(said.contains("It goes out now."), "{said}");
     assert!(accepted.reply_to.is_some());
     // Held, there is only the notice; and who did not ask for it gets none.
-    smtp::send(stage.smtp(), BOB, &[UNVERIFIED], &fax(BOB, UNVERIFIED, "<61@claims.example>")).await.unwrap();
+    smtp::send(stage.smtp(), BOB, &[UNVERIFIED], &documents::letter(BOB, UNVERIFIED, "<61@claims.example>"))
+        .await
+        .unwrap();
     stage.notice("<61@claims.example>").await;
-    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &fax(JANE, RADIOLOGY, "<62@clinic.example>")).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, "<62@clinic.example>"))
+        .await
+        .unwrap();
     stage.final_receipt("<62@clinic.example>").await;
     assert_eq!(stage.answers("<61@claims.example>").len(), 1);
     assert_eq!(stage.answers("<62@clinic.example>").len(), 1);
@@ -313,15 +295,13 @@ async fn who_wants_it_is_told_at_once_what_was_understood() {
 /// Its relay is the bridge itself, as where a mail system sends all mail of the domain to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_answers_to_itself_falls_silent() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let own = format!("127.0.0.1:{port}");
-    let smtp_at = format!("[smtp]\nlisten = [\"{own}\"]");
-    let config = format!("{BASE}{CONFIG}").replace("RELAY", &own);
-    let config = config.replace("[smtp]\nlisten = [\"127.0.0.1:0\"]", &smtp_at);
-    let mut stage = Stage::with(&config, |_| {}).await;
-    stage.start().await;
+    let own = format!("127.0.0.1:{}", port::free());
+    let itself = format!("smtp.listen = [{own:?}]\nreceipt.relay = {own:?}");
+    let stage = clinic().with(&itself).open().await;
     let filed = "filed@file.clinic.example";
-    smtp::send(stage.smtp(), JANE, &[filed], &fax(JANE, filed, "<70@clinic.example>")).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[filed], &documents::letter(JANE, filed, "<70@clinic.example>"))
+        .await
+        .unwrap();
     let answer = stage
         .until("an answer that is given up", async || {
             let submission = stage.submissions().await.into_iter().next()?;

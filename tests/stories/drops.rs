@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::support::{Stage, clients, documents};
+use crate::support::{Clinic, NUMBER, Stage, clients, documents};
 use serde_json::Value;
 
-const CONFIG: &str = r#"
-[sftp]
-listen = ["127.0.0.1:0"]
+const STATEMENT: &str = "483920_+12125550199.pdf";
 
+async fn stage() -> Stage {
+    let clinic = Clinic::new().sftp().statements().brisk().radiology().with(
+        r#"
 [folder.scans]
 path = "DIR/scans"
 sender = "scans"
@@ -17,39 +18,16 @@ scan = "100 ms"
 settle = "500 ms"
 
 [[sender]]
-name = "billing"
-sftp_user = "billing"
-sftp_keys = ["SFTP_KEY"]
-receipts_to = "billing@clinic.example"
-
-[[sender]]
 name = "scans"
-
-[[rule]]
-name = "billing statements"
-source = "sftp:billing"
-file = "{account}_{number}.pdf"
-reference = "{account}"
 
 [[rule]]
 name = "scanned referrals"
 source = "folder:scans"
 file = "{recipient}.pdf"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-const NUMBER: &str = "+12125550199";
-const STATEMENT: &str = "483920_+12125550199.pdf";
-
-async fn stage() -> Stage {
-    let mut stage = Stage::new(CONFIG).await;
+"#,
+    );
+    let mut stage = Stage::new(&clinic).await;
     std::fs::create_dir(stage.path("scans")).unwrap();
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
     stage.start().await;
     stage
 }

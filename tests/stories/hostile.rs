@@ -6,37 +6,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::smtp::{Refused, Session};
-use crate::support::stage::BASE;
-use crate::support::{Stage, documents, smtp};
+use crate::support::{Clinic, JANE, NUMBER, RADIOLOGY, Stage, documents, smtp};
 use shapes::Shape;
 use tokio::sync::Barrier;
 
 mod shapes;
 
-const WAYS: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-const JANE: &str = "jane@clinic.example";
-const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
-const NUMBER: &str = "+12125550199";
+fn clinic() -> Clinic {
+    Clinic::new().mail().by_name().brisk()
+}
 
 /// From the end of a hostile mail to what becomes of it. A healthy machine takes a second or two.
 const BOUND: Duration = Duration::from_secs(60);
@@ -45,35 +23,17 @@ const MEMORY_MIB: u64 = 128;
 /// Recipients of one mail, where the configuration does not say.
 const MOST_RECIPIENTS: usize = 100;
 
-async fn stage(config: &str) -> Stage {
-    let mut stage = Stage::with(&format!("{BASE}{WAYS}{config}"), |_| {}).await;
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
-    stage.start().await;
-    stage
-}
-
-fn good_mail(id: &str) -> Vec<u8> {
-    documents::mail(JANE, RADIOLOGY, id, "Good", &[("good.pdf", &documents::pdf("good", 1))])
-}
-
 /// The daemon is the same process as before, serves, and has not grown beyond its bound.
 async fn a_good_mail_goes_through(stage: &mut Stage, behind: &str) {
     let before = stage.delivered(NUMBER).len();
     let id = format!("<good-behind-{behind}@clinic.example>");
-    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &good_mail(&id)).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, &id)).await.unwrap();
     let receipt = stage.final_receipt(&id).await;
     assert!(receipt.text.contains("Delivered"), "behind {behind}: {}", receipt.text);
     assert_eq!(stage.delivered(NUMBER).len(), before + 1, "behind {behind}");
     assert!(stage.daemon().runs(), "it still runs behind {behind}");
-    let peak = peak_mib(stage.daemon().pid());
+    let peak = stage.daemon().memory("VmHWM");
     assert!(peak <= MEMORY_MIB, "behind {behind} the daemon's peak is {peak} MiB");
-}
-
-/// The most memory that a process ever had resident.
-fn peak_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux tells the peak");
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
 }
 
 /// Waits until everything that was accepted has its verdict.
@@ -117,7 +77,7 @@ fn no_receipt_has_more_fields(stage: &Stage) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_is_refused_or_accounted_for_and_a_good_mail_behind_it_is_faxed() {
-    let mut stage = stage("").await;
+    let mut stage = clinic().radiology().open().await;
     for shape in shapes::all() {
         let before = stage.simulator.faxes().len();
         let began = Instant::now();
@@ -141,7 +101,7 @@ async fn each_is_refused_or_accounted_for_and_a_good_mail_behind_it_is_faxed() {
         if !shape.may_be_faxed {
             assert_eq!(stage.simulator.faxes().len(), before, "{}: nothing of it is faxed", shape.name);
         }
-        println!("{:>8} ms, peak {} MiB  {}", took.as_millis(), peak_mib(stage.daemon().pid()), shape.name);
+        println!("{:>8} ms, peak {} MiB  {}", took.as_millis(), stage.daemon().memory("VmHWM"), shape.name);
         a_good_mail_goes_through(&mut stage, shape.name).await;
     }
     the_log_is_its_own(&stage);
@@ -154,7 +114,7 @@ async fn each_is_refused_or_accounted_for_and_a_good_mail_behind_it_is_faxed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn preview_has_a_verdict_on_each_and_accounts_for_its_parts() {
-    let stage = stage("").await;
+    let stage = clinic().radiology().open().await;
     let shapes = shapes::all();
     let file = |shape: &Shape| stage.path(&format!("{}.eml", shape.name)).display().to_string();
     for shape in &shapes {
@@ -222,7 +182,7 @@ async fn say_long_mail(session: &mut Session, bytes: usize) -> Result<String, Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_beyond_the_limit_is_refused_and_a_large_one_within_it_accounted_for() {
-    let mut stage = stage("\n[limits]\nsubmission = \"64 MiB\"\n").await;
+    let mut stage = clinic().radiology().with("limits.submission = \"64 MiB\"").open().await;
     let mut session = Session::connect(stage.smtp()).await.unwrap();
     match session.command(&format!("MAIL FROM:<{JANE}> SIZE=100000000"), 250).await {
         Err(Refused::Reply(552, reply)) => assert!(reply.contains("5.3.4 A mail has at most"), "{reply}"),
@@ -263,15 +223,13 @@ async fn many_recipients(stage: &Stage, count: usize) -> Vec<(String, String)> {
     let many: Vec<(String, String)> = (0..count)
         .map(|n| (format!("r{n:03}"), format!("+1{}5550{}", 212 + 100 * (n / 50), 140 + n % 50)))
         .collect();
-    let borrowed: Vec<(&str, &str)> =
-        many.iter().map(|(key, number)| (key.as_str(), number.as_str())).collect();
-    stage.verified(&borrowed).await;
+    stage.verified(&many).await;
     many
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_5000_recipients_those_within_the_limit_get_their_fax_and_the_rest_is_refused() {
-    let mut stage = Stage::with(&format!("{BASE}{WAYS}"), |_| {}).await;
+    let mut stage = Stage::new(&clinic()).await;
     let many = many_recipients(&stage, MOST_RECIPIENTS).await;
     stage.start().await;
     let mut session = Session::connect(stage.smtp()).await.unwrap();
@@ -311,13 +269,13 @@ async fn of_5000_recipients_those_within_the_limit_get_their_fax_and_the_rest_is
         assert_eq!(stage.delivered(number).len(), 1, "{key}");
     }
     assert_eq!(stage.simulator.faxes().len(), MOST_RECIPIENTS);
-    assert!(peak_mib(stage.daemon().pid()) <= MEMORY_MIB);
+    assert!(stage.daemon().memory("VmHWM") <= MEMORY_MIB);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_drops_in_mid_mail_leaves_nothing() {
-    let mut stage = stage("").await;
-    let mail = good_mail("<dropped@clinic.example>");
+    let mut stage = clinic().radiology().open().await;
+    let mail = documents::letter(JANE, RADIOLOGY, "<dropped@clinic.example>");
     for n in 0..50 {
         let mut session = Session::connect(stage.smtp()).await.unwrap();
         session.command(&format!("MAIL FROM:<{JANE}>"), 250).await.unwrap();
@@ -347,8 +305,8 @@ async fn a_connection_that_drops_in_mid_mail_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_message_id_three_times_is_one_fax_and_the_same_answer() {
-    let stage = stage("").await;
-    let mail = good_mail("<three@clinic.example>");
+    let stage = clinic().radiology().open().await;
+    let mail = documents::letter(JANE, RADIOLOGY, "<three@clinic.example>");
     // As three servers hand it over that do not know of each other, all at once.
     let send = || async { smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &mail).await.unwrap() };
     let said = [send(), send(), send()];
@@ -378,7 +336,7 @@ fn faxed_text(stage: &Stage, id: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_mails_at_the_same_moment_are_two_faxes_and_never_mixed() {
     const PAIRS: usize = 50;
-    let mut stage = Stage::with(&format!("{BASE}{WAYS}"), |_| {}).await;
+    let mut stage = Stage::new(&clinic()).await;
     let many = many_recipients(&stage, 2 * PAIRS).await;
     stage.start().await;
     let moment = Barrier::new(2);

@@ -8,46 +8,25 @@ mod dovecot;
 mod provider;
 mod tokens;
 
-use crate::support::{Stage, documents, smtp};
+use crate::support::{Clinic, JANE, NUMBER, RADIOLOGY, Stage, clients, documents, smtp};
 use dovecot::{Dovecot, PASSWORD, USER};
 
-/// Nothing is polled within any story: what comes in while the daemon waits is told by the server (IDLE).
-pub(crate) const CONFIG: &str = r#"
+/// One whose mailbox is at this port. Nothing is polled within any story: the server tells what comes
+/// in while the daemon waits (IDLE).
+pub(crate) fn clinic(port: u16) -> Clinic {
+    let clinic = Clinic::new().mail().by_number().by_name().brisk();
+    let clinic = clinic.radiology().recipient("county-labs", "+12125550110");
+    clinic.with(&format!("imap.office.server = \"127.0.0.1:{port}\"")).with(
+        r#"
 [imap.office]
-server = "127.0.0.1:PORT"
 tls = "none"
 login = "fax@clinic.example"
 password = "file:DIR/imap.password"
 poll = "10 min"
 sender = "front desk"
-
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "number in the address"
-to = "{number}@fax.clinic.example"
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-pub(crate) const JANE: &str = "jane@clinic.example";
-pub(crate) const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
-pub(crate) const NUMBER: &str = "+12125550199";
+"#,
+    )
+}
 
 /// A mail to `to` with one page, named by `n`.
 pub(crate) fn mail(to: &str, n: &str) -> Vec<u8> {
@@ -59,10 +38,9 @@ pub(crate) fn id(n: &str) -> String {
     format!("<{n}@clinic.example>")
 }
 
-pub(crate) async fn stage(config: &str, port: u16) -> Stage {
-    let stage = Stage::new(&config.replace("PORT", &port.to_string())).await;
+pub(crate) async fn stage(clinic: &Clinic) -> Stage {
+    let stage = Stage::new(clinic).await;
     stage.secret("imap.password", PASSWORD.as_bytes());
-    stage.verified(&[("mercy-radiology", NUMBER), ("county-labs", "+12125550110")]).await;
     stage
 }
 
@@ -87,7 +65,7 @@ pub(crate) async fn lies(stage: &Stage, dovecot: &Dovecot, folder: &str, expecte
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_in_the_mailbox_and_what_comes_becomes_faxes_and_lies_in_faxed() {
     let dovecot = Dovecot::start("", "").await;
-    let mut stage = stage(CONFIG, dovecot.port).await;
+    let mut stage = stage(&clinic(dovecot.port)).await;
     dovecot.deliver("INBOX", &mail(RADIOLOGY, "before")).await;
     stage.start().await;
     stage.final_receipt(&id("before")).await;
@@ -107,8 +85,7 @@ async fn what_lies_in_the_mailbox_and_what_comes_becomes_faxes_and_lies_in_faxed
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_person_lies_in_held_and_what_is_not_faxed_in_refused() {
     let dovecot = Dovecot::start("", "").await;
-    let config = format!("{CONFIG}\n[limits]\nsubmission = \"200 kB\"\n");
-    let mut stage = stage(&config, dovecot.port).await;
+    let mut stage = stage(&clinic(dovecot.port).with("limits.submission = \"200 kB\"")).await;
     stage.start().await;
     let nowhere = mail("somebody@elsewhere.example", "nowhere");
     let large = documents::mail(JANE, RADIOLOGY, &id("large"), "x", &[("a.pdf", &vec![b'x'; 200_000])]);
@@ -135,7 +112,7 @@ async fn what_waits_for_a_person_lies_in_held_and_what_is_not_faxed_in_refused()
         let word = if number.ends_with("77") { "cancel" } else { "release" };
         let arguments = [word, job.id.as_str()];
         let done = stage.command("job", &arguments).await;
-        assert!(done.status.success(), "{}", crate::support::clients::said(&done));
+        assert!(done.status.success(), "{}", clients::said(&done));
     }
     lies(&stage, &dovecot, "Faxed", &["released"]).await;
     lies(&stage, &dovecot, "Refused", &["nowhere", "large", "cancelled"]).await;
@@ -146,10 +123,10 @@ async fn what_waits_for_a_person_lies_in_held_and_what_is_not_faxed_in_refused()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_its_server_vouches_for_is_taken_and_no_other() {
     let dovecot = Dovecot::start("", "").await;
-    let config = CONFIG
-        .replace("sender = \"front desk\"\n\n[smtp]", "authserv_id = \"mx.clinic.example\"\n\n[smtp]")
-        .replace("networks = [\"127.0.0.0/8\"]", "proof = [\"upstream\"]");
-    let mut stage = stage(&config, dovecot.port).await;
+    let upstream = "imap.office.authserv_id = \"mx.clinic.example\"\n[[sender]]\nname = \"front desk\"\n\
+                    addresses = [\"jane@clinic.example\"]\nproof = [\"upstream\"]";
+    let clinic = clinic(dovecot.port).without("imap.office.sender").without("sender").with(upstream);
+    let mut stage = stage(&clinic).await;
     stage.start().await;
     let pass = "Authentication-Results: mx.clinic.example; dmarc=pass header.from=clinic.example\r\n";
     let fail = "Authentication-Results: mx.clinic.example; dmarc=fail header.from=clinic.example\r\n";
@@ -172,7 +149,7 @@ async fn a_daemon_that_is_killed_at_any_step_faxes_once_and_leaves_no_mail_behin
     let none = "imap_capability = IMAP4rev1 IDLE UIDPLUS\n";
     for capability in ["", none] {
         let dovecot = Dovecot::start(capability, "").await;
-        let mut stage = stage(CONFIG, dovecot.port).await;
+        let mut stage = stage(&clinic(dovecot.port)).await;
         let steps = ["imap.accepted", "imap.recorded", "imap.moving", "imap.copied", "imap.moved"];
         for (at, step) in steps.iter().enumerate() {
             dovecot.deliver("INBOX", &mail(RADIOLOGY, &step.replace('.', "-"))).await;
@@ -196,7 +173,7 @@ async fn a_daemon_that_is_killed_at_any_step_faxes_once_and_leaves_no_mail_behin
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_with_a_new_uidvalidity_is_read_anew_and_nothing_faxed_twice() {
     let dovecot = Dovecot::start("", "").await;
-    let mut stage = stage(CONFIG, dovecot.port).await;
+    let mut stage = stage(&clinic(dovecot.port)).await;
     let unnamed = {
         let text = String::from_utf8(mail(RADIOLOGY, "unnamed")).unwrap();
         text.replace("Message-ID: <unnamed@clinic.example>\r\n", "")
@@ -217,7 +194,7 @@ async fn a_folder_with_a_new_uidvalidity_is_read_anew_and_nothing_faxed_twice() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_mail_over_smtp_and_twice_in_the_mailbox_is_one_fax() {
     let dovecot = Dovecot::start("", "").await;
-    let mut stage = stage(CONFIG, dovecot.port).await;
+    let mut stage = stage(&clinic(dovecot.port)).await;
     stage.start().await;
     let mail = mail(RADIOLOGY, "same");
     smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &mail).await.unwrap();
@@ -233,7 +210,7 @@ async fn the_same_mail_over_smtp_and_twice_in_the_mailbox_is_one_fax() {
 async fn a_connection_that_breaks_in_the_middle_of_a_mail_is_begun_anew() {
     let dovecot = Dovecot::start("", "").await;
     let (port, cuts) = cutter::cutter(dovecot.port, 100_000, 1).await;
-    let mut stage = stage(CONFIG, port).await;
+    let mut stage = stage(&clinic(port)).await;
     let pages = documents::pdf(&"many words ".repeat(30_000), 1);
     dovecot.deliver("INBOX", &documents::mail(JANE, RADIOLOGY, &id("cut"), "x", &[("a.pdf", &pages)])).await;
     stage.start().await;
@@ -251,9 +228,8 @@ async fn retention_deletes_what_was_moved_from_here_and_nothing_else() {
         dovecot.make("Faxed").await;
         dovecot.deliver("Faxed", &mail(RADIOLOGY, "of-a-person")).await;
         let poll = if capability.is_empty() { "10 min" } else { "1 s" };
-        let config = format!("{CONFIG}\n[retention]\nmailboxes = \"1 s\"\n");
-        let config = config.replace("poll = \"10 min\"", &format!("poll = \"{poll}\""));
-        let mut stage = stage(&config, dovecot.port).await;
+        let often = format!("retention.mailboxes = \"1 s\"\nimap.office.poll = \"{poll}\"");
+        let mut stage = stage(&clinic(dovecot.port).with(&often)).await;
         stage.start().await;
         dovecot.deliver("INBOX", &mail(RADIOLOGY, "ours")).await;
         dovecot.deliver("INBOX", &mail("+12125550177@fax.clinic.example", "held")).await;
@@ -274,24 +250,21 @@ async fn retention_deletes_what_was_moved_from_here_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn check_says_which_setting_of_a_mailbox_is_wrong() {
     let dovecot = Dovecot::start("", "").await;
-    let stage = stage(CONFIG, dovecot.port).await;
+    let stage = stage(&clinic(dovecot.port)).await;
     let authorities = format!("authorities = \"{}\"\n", dovecot.authority().display());
-    let base = format!("{}{CONFIG}", crate::support::stage::BASE);
-    let port = dovecot.port.to_string();
-    let plain = base.replace("PORT", &port);
+    let plain = |lines: &str| clinic(dovecot.port).with(&format!("[imap.office]\n{lines}"));
     let secure = |tls: &str, port: u16, more: &str| {
-        base.replace("PORT", &port.to_string())
-            .replace("tls = \"none\"\n", &format!("tls = \"{tls}\"\n{more}"))
+        clinic(port).with(&format!("[imap.office]\ntls = \"{tls}\"\n{more}"))
     };
     let good = [
-        plain.clone(),
+        plain(""),
         secure("implicit", dovecot.tls_port, &authorities),
         secure("starttls", dovecot.port, &authorities),
     ];
     for config in &good {
         stage.configure(config);
         let checked = stage.command("check", &[]).await;
-        let said = crate::support::clients::said(&checked);
+        let said = clients::said(&checked);
         assert!(said.contains("the mailbox office lets us in; the daemon will make the missing folders \"Faxed\", \"Held\", \"Refused\""), "{said}");
     }
     std::fs::write(stage.path("wrong"), "close sesame").unwrap();
@@ -303,22 +276,18 @@ async fn check_says_which_setting_of_a_mailbox_is_wrong() {
             "imap.office.tls",
             "does not speak TLS on this port",
         ),
-        (plain.replace(&format!(":{port}\""), ":1\""), "imap.office.server", "cannot be reached"),
+        (plain("server = \"127.0.0.1:1\""), "imap.office.server", "cannot be reached"),
         (
-            plain.replace("DIR/imap.password", "DIR/wrong"),
+            plain("password = \"file:DIR/wrong\""),
             "imap.office.password",
             "does not take this login and password",
         ),
-        (
-            plain.replace("poll = ", "folder = \"Nowhere\"\npoll = "),
-            "imap.office.folder",
-            "no folder \"Nowhere\"",
-        ),
+        (plain("folder = \"Nowhere\""), "imap.office.folder", "no folder \"Nowhere\""),
     ];
     for (config, key, says) in cases {
-        stage.configure(&config);
+        stage.configure(config);
         let checked = stage.command("check", &[]).await;
-        let said = crate::support::clients::said(&checked);
+        let said = clients::said(&checked);
         let line = said
             .lines()
             .find(|line| line.starts_with("FAULT") && line.contains(key))

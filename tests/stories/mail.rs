@@ -1,52 +1,17 @@
 //! Story: offices mail documents, with the programs they have, and read one answer in the same thread.
 
-use crate::support::{Stage, clients, documents, smtp};
+use crate::support::{Clinic, JANE, NUMBER, RADIOLOGY, Stage, clients, documents, smtp};
 
 mod hostile;
 mod renewal;
 
 /// Mail from this machine in Jane's name, or in anybody's of the claims department who signs in.
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-tls_certificate = "FIXTURES/tls/fax.example.com.pem"
-tls_key = "FIXTURES/tls/fax.example.com.key"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[sender]]
-name = "claims"
-addresses = ["@claims.clinic.example"]
-login = "claims"
-password = "file:DIR/claims.password"
-
-[[rule]]
-name = "number in the address"
-to = "{number}@fax.clinic.example"
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-const JANE: &str = "jane@clinic.example";
-const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
-const NUMBER: &str = "+12125550199";
-
 async fn stage() -> Stage {
-    let mut stage = Stage::new(CONFIG).await;
+    let claims = "[[sender]]\nname = \"claims\"\naddresses = [\"@claims.clinic.example\"]\nlogin = \"claims\"\n\
+                  password = \"file:DIR/claims.password\"";
+    let clinic = Clinic::new().mail().tls().with(claims).by_number().by_name().brisk();
+    let mut stage = Stage::new(&clinic.radiology().recipient("county-labs", "+12125550110")).await;
     stage.secret("claims.password", b"correct horse");
-    stage.verified(&[("mercy-radiology", NUMBER), ("county-labs", "+12125550110")]).await;
     stage.start().await;
     stage
 }

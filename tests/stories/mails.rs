@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::support::smtp::Refused;
-use crate::support::stage::BASE;
-use crate::support::{Stage, smtp};
+use crate::support::{Clinic, Stage, smtp};
 use expected::{Job, Said, Shown, differences, expected, folder};
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::job::{FaxNumber, JobState, SubmissionId};
@@ -22,14 +21,12 @@ mod expected;
 
 /// The senders differ in what of their mail is read as options; the rules in what they do with the text and the cover.
 const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.example.com"
+# Not the brake on answers to one address, which all these mails would wear out.
+[receipt]
+refusals_per_hour = 10000
 
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
+[smtp]
+hostname = "fax.example.com"
 
 [[sender]]
 name = "scanners"
@@ -92,12 +89,6 @@ require_sender = ["front desk", "scanners", "legacy"]
 to = "{number}@open.example.com"
 body_on_cover = true
 cover_may_be_left_out = true
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
 "#;
 
 /// Asked for by the issue that brought these mails.
@@ -106,16 +97,9 @@ const AT_LEAST: usize = 60;
 const AT_ONCE: usize = 2;
 
 async fn stage() -> Stage {
-    // Not the brake on answers to one address, which all these mails would wear out.
-    let base = BASE.replace("[receipt]\n", "[receipt]\nrefusals_per_hour = 10000\n");
-    let stage = Stage::with(&format!("{base}{CONFIG}"), |_| {}).await;
-    stage
-        .verified(&[
-            ("mercy-radiology", "+12125550199"),
-            ("county-labs", "+12125550110"),
-            ("lakeshore-insurance", "+12125550142"),
-        ])
-        .await;
+    let clinic = Clinic::new().mail().with(CONFIG).brisk().radiology();
+    let clinic = clinic.recipient("county-labs", "+12125550110");
+    let stage = Stage::new(&clinic.recipient("lakeshore-insurance", "+12125550142")).await;
     // Nobody has vouched for this one yet.
     let now = SystemClock.now();
     let template: Entry = stage.store.recipient("county-labs").await.unwrap().unwrap();

@@ -1,9 +1,10 @@
-//! The stories: the real program between real peers, from the outside. One binary, for 20 links cost more than 20 stories.
+//! The stories: the real program between real peers, from the outside. They are one binary, since
+//! twenty links of the library cost more than one.
 //!
-//! Tests of one binary share its process and run side by side. A story touches nothing that others share: it has a folder,
-//! ports, a daemon and a clock of its own, and gives environment and working folder to its children only. What wants the
-//! machine for itself is a binary of its own: `crash` (it kills for minutes), `load` (its figures), `hylafax` (one server
-//! for all its tests).
+//! Tests of a binary share its process and run side by side. So a story touches nothing that others
+//! share: it has a folder, ports, a daemon and a clock of its own, and it sets environment and working
+//! folder of its children only. Three tests are binaries of their own: `crash` kills for minutes, `load`
+//! measures, and both want the machine for themselves; `hylafax` has one server for all its tests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fault ends the story")]
 

@@ -14,12 +14,12 @@ use faxbridge::delivery::webhook::Hooks;
 use faxbridge::job::{self, JobState};
 use faxbridge::store::Job;
 use jiff::SignedDuration;
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::{Stage, clients, documents};
+use crate::support::stage::WEBHOOK_KEY;
+use crate::support::{Clinic, Stage, clients, documents};
 use faxbridge::text::hex;
 use faxbridge::vault::{Marker, MasterKey, Purpose};
 
@@ -28,13 +28,14 @@ const CONFIG: &str = r#"
 [[sender]]
 name = "desk"
 
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
 [policy]
 ask_first = "1 h"
 ask_at_most = "1 h"
+
+[webhook]
+public_url = "https://fax.example.com/hook"
+tls_certificate = "DIR/certificate.pem"
+tls_key = "DIR/certificate.key"
 
 [media]
 listen = "127.0.0.1:0"
@@ -42,27 +43,18 @@ public_url = "https://fax.example.com/documents"
 tls_certificate = "DIR/certificate.pem"
 tls_key = "DIR/certificate.key"
 "#;
-const TLS: &str = "listen = \"127.0.0.1:0\"\npublic_url = \"https://fax.example.com/hook\"\n\
-    tls_certificate = \"DIR/certificate.pem\"\ntls_key = \"DIR/certificate.key\"\n";
-const NUMBER: &str = "+12125550199";
 const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tls/authority.pem");
-/// What [`Stage`] gives the daemon.
-const WEBHOOK_KEY: &[u8] = b"webhook-key-of-the-tests";
 
 /// A stage whose calls last for ever, as far as the story goes, with a fax in the provider's hands.
 async fn stage() -> (Stage, Job) {
-    let base = crate::support::stage::BASE
-        .replace("[webhook]\nlisten = \"127.0.0.1:0\"\n", &format!("[webhook]\n{TLS}"));
-    assert!(base.contains("tls_key"), "the stage has another [webhook] than this story thinks");
     let change = |options: &mut faxbridge::simulator::server::Options| {
         options.call_time = Duration::from_secs(3600);
     };
-    let mut stage = Stage::with(&format!("{base}{CONFIG}"), change).await;
+    let mut stage = Stage::with(&Clinic::new().with(CONFIG).by_name().radiology(), change).await;
     for (from, to) in [("fax.example.com.pem", "certificate.pem"), ("fax.example.com.key", "certificate.key")]
     {
         stage.secret(to, &documents::fixture(&format!("tls/{from}")));
     }
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
     stage.start().await;
     std::fs::write(stage.path("paper.pdf"), documents::pdf("A report", 2)).unwrap();
     let paper = stage.path("paper.pdf");
@@ -179,12 +171,10 @@ async fn a_provider_reports_over_tls_to_the_url_that_check_shows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_shows_where_providers_report_and_tokens_only_to_who_asks() {
-    let stage = Stage::new("").await;
-    let base = crate::support::stage::BASE
-        .replace("[webhook]\n", "[webhook]\npublic_url = \"https://fax.example.com/\"\n");
-    let interfax = "[provider.panel]\nkind = \"interfax\"\nurl = \"http://127.0.0.1:9\"\nlogin = \"x\"\n\
+    let interfax = "webhook.public_url = \"https://fax.example.com/\"\n\
+                    [provider.panel]\nkind = \"interfax\"\nurl = \"http://127.0.0.1:9\"\nlogin = \"x\"\n\
                     password = \"file:DIR/provider.token\"\n";
-    stage.configure(&format!("{base}{interfax}"));
+    let stage = Stage::new(&Clinic::new().with(interfax)).await;
     let hooks = Hooks::new("https://fax.example.com", marker(Purpose::Webhook));
     let (typed_in, told) = (hooks.url_for("panel", None), hooks.url_for("simulator", None));
     let typed_in = format!("in its control panel, tell InterFAX to post to {typed_in}");
@@ -201,15 +191,10 @@ async fn check_shows_where_providers_report_and_tokens_only_to_who_asks() {
 async fn a_renewed_certificate_is_taken_at_a_reload_and_a_bad_one_is_not() {
     let (mut stage, job) = stage().await;
     let address = stage.addresses().media.unwrap();
-    let hang_up = |stage: &mut Stage| {
-        let pid = Pid::from_raw(stage.daemon().pid().cast_signed()).unwrap();
-        kill_process(pid, Signal::HUP).unwrap();
-    };
     let certificate = stage.path("certificate.pem");
     std::fs::write(&certificate, "no certificate").unwrap();
-    hang_up(&mut stage);
-    let refused = async || stage.log().contains("certificate.pem").then_some(());
-    stage.until("the bad certificate is refused", refused).await;
+    stage.daemon().hang_up();
+    stage.logged("certificate.pem").await;
     let url = document_at(address, &job, SignedDuration::from_mins(30));
     assert!(status(&["--head", &url]).await.ends_with("200"), "the old one stays in force");
 
@@ -239,7 +224,7 @@ async fn a_renewed_certificate_is_taken_at_a_reload_and_a_bad_one_is_not() {
     let (before, section) = text.split_once("[media]").unwrap();
     let section = section.replacen("127.0.0.1:0", &address.to_string(), 1);
     std::fs::write(stage.path("faxbridge.toml"), format!("{before}[media]{section}")).unwrap();
-    hang_up(&mut stage);
+    stage.daemon().hang_up();
     let renewed =
         async || clients::said(&curl(&certificate, &["--head", &url]).await).ends_with("200").then_some(());
     stage.until("the new certificate is taken", renewed).await;

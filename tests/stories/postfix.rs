@@ -5,22 +5,22 @@
 
 mod mta;
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::support::documents::letter;
 use crate::support::sink::Letter;
-use crate::support::{Stage, documents, smtp};
-use mta::{Postfix, free_address};
+use crate::support::{Clinic, JANE, NUMBER, RADIOLOGY, Stage, port, smtp};
+use mta::Postfix;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-const CONFIG: &str = r#"
+/// What comes in at these addresses, over SMTP and over LMTP.
+fn clinic(smtp: SocketAddr, lmtp: SocketAddr) -> Clinic {
+    let listen = format!("[smtp]\nlisten = [\"{smtp}\"]\nlisten_lmtp = [\"{lmtp}\"]");
+    let others = r#"
 [smtp]
-listen = ["SMTP"]
-listen_lmtp = ["LMTP"]
-hostname = "fax.clinic.example"
-tls_certificate = "FIXTURES/tls/fax.example.com.pem"
-tls_key = "FIXTURES/tls/fax.example.com.key"
 client_authorities = "FIXTURES/tls/partners.pem"
 
 [[sender]]
@@ -36,48 +36,29 @@ addresses = ["@partner.example"]
 receipts_to = "partner@clinic.example"
 
 [[rule]]
-name = "number in the address"
-to = "{number}@fax.clinic.example"
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[[rule]]
 name = "named recipient, over LMTP"
 to = "{recipient}@lmtp.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
 "#;
+    let clinic = Clinic::new().smtp().tls().with(&listen).by_number().by_name().with(others).brisk();
+    clinic.radiology().recipient("county-labs", LABS)
+}
 
-/// Postfix: where what goes.
 const ROUTES: &str = "
 transport_maps = inline:{ {fax.clinic.example = smtp:[127.0.0.1]:SMTP} {lmtp.clinic.example = lmtp:inet:127.0.0.1:LMTP} \
     {other.clinic.example = smtp:[127.0.0.1]:SMTP} {other-lmtp.clinic.example = lmtp:inet:127.0.0.1:LMTP} \
     {clinic.example = smtp:[127.0.0.1]:SINK} }
 ";
 
-const JANE: &str = "jane@clinic.example";
-const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
 const RADIOLOGY_LMTP: &str = "mercy-radiology@lmtp.clinic.example";
-const NUMBER: &str = "+12125550199";
 const LABS: &str = "+12125550110";
-/// Postfix tries again after a second, and looks once a second; this machine may be busy.
+/// Postfix tries again after two seconds, and looks once a second; this machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A stage whose daemon listens at the same addresses after each start, and the Postfix in front of it.
 async fn stage(more: &str) -> (Stage, Postfix) {
-    let (ours, lmtp) = (free_address(), free_address());
-    let config =
-        CONFIG.replace("\"SMTP\"", &format!("\"{ours}\"")).replace("\"LMTP\"", &format!("\"{lmtp}\""));
-    let mut stage = Stage::new(&config).await;
-    stage.verified(&[("mercy-radiology", NUMBER), ("county-labs", LABS)]).await;
-    stage.start().await;
+    let (ours, lmtp) = (port::free_address(), port::free_address());
+    let stage = clinic(ours, lmtp).open().await;
     let sink = stage.sink.address();
     let routes = ROUTES
         .replace("SMTP", &ours.port().to_string())
@@ -85,10 +66,6 @@ async fn stage(more: &str) -> (Stage, Postfix) {
         .replace("SINK", sink.rsplit(':').next().unwrap());
     let postfix = Postfix::start(&format!("{routes}{more}")).await;
     (stage, postfix)
-}
-
-fn mail(from: &str, to: &str, message_id: &str) -> Vec<u8> {
-    documents::mail(from, to, message_id, "Referral", &[("r.pdf", &documents::pdf("referral", 1))])
 }
 
 /// Waits until Postfix has nothing left to do.
@@ -104,7 +81,7 @@ async fn all_gone(stage: &Stage, postfix: &Postfix) {
 async fn what_postfix_hands_over_by_smtp_and_by_lmtp_is_faxed() {
     let (stage, postfix) = stage("").await;
     for (to, id) in [(RADIOLOGY, "<1@clinic.example>"), (RADIOLOGY_LMTP, "<2@clinic.example>")] {
-        smtp::send(postfix.address, JANE, &[to], &mail(JANE, to, id)).await.unwrap();
+        smtp::send(postfix.address, JANE, &[to], &letter(JANE, to, id)).await.unwrap();
         let receipt = stage.final_receipt(id).await;
         assert!(receipt.text.contains("Delivered: all 2 pages"), "{}\n{}", receipt.text, postfix.log());
     }
@@ -129,7 +106,7 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1])) as s:
 "#;
     let (stage, postfix) = stage("").await;
     for (to, id) in [(RADIOLOGY, "<1@clinic.example>"), (RADIOLOGY_LMTP, "<2@clinic.example>")] {
-        let text = String::from_utf8(mail("jürgen@clinic.example", to, id)).unwrap();
+        let text = String::from_utf8(letter("jürgen@clinic.example", to, id)).unwrap();
         let text = text
             .replace("Subject: Referral", "Subject: Überweisung")
             .replace("Please see", "Bitte schön, see");
@@ -158,7 +135,7 @@ async fn of_two_recipients_one_is_refused_and_its_sender_hears_it_from_postfix()
             .enumerate()
     {
         let id = format!("<{n}@clinic.example>");
-        smtp::send(postfix.address, JANE, &[good, bad], &mail(JANE, good, &id)).await.unwrap();
+        smtp::send(postfix.address, JANE, &[good, bad], &letter(JANE, good, &id)).await.unwrap();
         stage.final_receipt(&id).await;
         let sentence = format!("{bad} is not an address that is faxed here");
         stage
@@ -187,7 +164,7 @@ async fn killed_before_its_answer_it_gets_the_mail_again_and_faxes_it_once() {
         stage.spawn(&[("FAXBRIDGE_CRASH_AT", step.to_owned())]);
         stage.daemon().listening().await.unwrap();
         let id = format!("<{n}@clinic.example>");
-        smtp::send(postfix.address, JANE, &[to], &mail(JANE, to, &id)).await.unwrap();
+        smtp::send(postfix.address, JANE, &[to], &letter(JANE, to, &id)).await.unwrap();
         let status = stage.daemon().ended().await;
         assert!(!status.success(), "{step}: it was to be killed");
         stage.start().await;
@@ -218,7 +195,7 @@ async fn a_partners_server_is_known_by_its_certificate() {
     let (stage, postfix) = stage(&tls).await;
     let from = "scanner@partner.example";
     for (to, id) in [(RADIOLOGY, "<1@partner.example>"), (RADIOLOGY_LMTP, "<2@partner.example>")] {
-        smtp::send(postfix.address, from, &[to], &mail(from, to, id)).await.unwrap();
+        smtp::send(postfix.address, from, &[to], &letter(from, to, id)).await.unwrap();
         stage.final_receipt(id).await;
     }
     assert_eq!(stage.delivered(NUMBER).len(), 2);
@@ -229,6 +206,6 @@ async fn a_partners_server_is_known_by_its_certificate() {
 
     // The same without the certificate, from the same address: a stranger.
     let sent =
-        smtp::send(stage.smtp(), from, &[RADIOLOGY], &mail(from, RADIOLOGY, "<3@partner.example>")).await;
+        smtp::send(stage.smtp(), from, &[RADIOLOGY], &letter(from, RADIOLOGY, "<3@partner.example>")).await;
     assert!(matches!(&sent, Err(smtp::Refused::Reply(550, text)) if text.contains("5.7.1")), "{sent:?}");
 }

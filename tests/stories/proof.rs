@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::smtp::{Refused, Session};
-use crate::support::{Stage, documents};
+use crate::support::{Clinic, Stage, documents};
 use dns::Dns;
 use mail_auth::dkim::Canonicalization;
 use sign::{FIELDS, Keys};
@@ -15,17 +15,7 @@ use sign::{FIELDS, Keys};
 pub(crate) mod dns;
 pub(crate) mod sign;
 
-const CONFIG: &str = r#"
-[dns]
-servers = ["NAMESERVER"]
-timeout = "2 s"
-
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.bridge.example"
-upstream_from = ["127.0.0.9"]
-upstream_id = "mx.clinic.example"
-
+const SENDERS: &str = r#"
 [[sender]]
 name = "clinic"
 addresses = ["@clinic.example"]
@@ -51,18 +41,9 @@ name = "desk"
 addresses = ["@desk.example"]
 networks = ["192.0.2.0/24"]
 proof = ["network"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.bridge.example"
-
-[policy]
-ask_first = "200 ms"
-ask_at_most = "500 ms"
 "#;
 
-const TO: &str = "mercy-radiology@fax.bridge.example";
-const NUMBER: &str = "+12125550199";
+pub(crate) const TO: &str = "mercy-radiology@fax.bridge.example";
 
 /// Somebody's machine.
 const ANYWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
@@ -113,7 +94,7 @@ fn with(line: &str, mail: &[u8]) -> Vec<u8> {
     [line.as_bytes(), b"\r\n", mail].concat()
 }
 
-fn changed(mail: &[u8], from: &str, to: &str) -> Vec<u8> {
+pub(crate) fn changed(mail: &[u8], from: &str, to: &str) -> Vec<u8> {
     let text = String::from_utf8(mail.to_vec()).unwrap();
     assert!(text.contains(from), "{from:?} is in the mail");
     text.replace(from, to).into_bytes()
@@ -464,17 +445,43 @@ fn forged_words() -> Vec<Row> {
     ]
 }
 
+/// One that asks this name server, and believes the server in front of it.
+pub(crate) fn clinic(dns: &str) -> Clinic {
+    Clinic::new().with(&format!("dns.servers = [{dns:?}]")).radiology().with(
+        r#"
+[dns]
+timeout = "2 s"
+
+[smtp]
+listen = ["127.0.0.1:0"]
+hostname = "fax.bridge.example"
+upstream_from = ["127.0.0.9"]
+upstream_id = "mx.clinic.example"
+
+[[rule]]
+name = "named recipient"
+to = "{recipient}@fax.bridge.example"
+
+[policy]
+ask_first = "200 ms"
+ask_at_most = "500 ms"
+"#,
+    )
+}
+
 async fn stage(dns: &str) -> Stage {
-    let mut stage = Stage::new(&CONFIG.replace("NAMESERVER", dns)).await;
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
-    stage.start().await;
-    stage
+    clinic(dns).with(SENDERS).open().await
 }
 
 /// Hands over one mail from `own`; the reply, whatever it is.
 async fn hand_over(stage: &Stage, own: Ipv4Addr, from: &str, mail: &[u8]) -> String {
+    hand_over_to(stage, own, from, TO, mail).await
+}
+
+/// The same to anybody.
+pub(crate) async fn hand_over_to(stage: &Stage, own: Ipv4Addr, from: &str, to: &str, mail: &[u8]) -> String {
     let mut session = Session::connect_from(stage.smtp(), own).await.unwrap();
-    match session.send(from, &[TO], mail).await {
+    match session.send(from, &[to], mail).await {
         Ok(reply) | Err(Refused::Reply(_, reply)) => reply,
         Err(Refused::Broken(error)) => panic!("the session broke: {error}"),
     }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::stage::BASE;
-use crate::support::{Stage, clients, documents, smtp};
+use crate::support::{Clinic, JANE, Stage, clients, documents, smtp};
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::job::JobState;
 use faxbridge::register::QuietHours;
@@ -37,15 +36,6 @@ login = "key"
 password = "file:DIR/provider.token"
 timeout = "3 s"
 
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
 [[rule]]
 name = "route"
 to = "{number}@route.example"
@@ -65,21 +55,12 @@ providers = ["interfax"]
 name = "simulator"
 to = "{number}@fax.example"
 providers = ["simulator"]
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
 "#;
 
-const JANE: &str = "jane@clinic.example";
-
 async fn stage(numbers: &[&str], change: impl FnOnce(&mut Options)) -> Stage {
-    let mut stage = Stage::with(&format!("{BASE}{CONFIG}"), change).await;
+    let mut stage = Stage::with(&Clinic::new().mail().with(CONFIG).brisk(), change).await;
     stage.secret("sinch.password", b"token-of-the-tests");
     let named: Vec<(String, &str)> = numbers.iter().map(|n| (format!("office{}", &n[1..]), *n)).collect();
-    let named: Vec<(&str, &str)> = named.iter().map(|(key, number)| (key.as_str(), *number)).collect();
     stage.verified(&named).await;
     stage.start().await;
     stage
@@ -88,19 +69,12 @@ async fn stage(numbers: &[&str], change: impl FnOnce(&mut Options)) -> Stage {
 /// Sends a mail of one page, with this Message-ID.
 async fn mail(stage: &Stage, id: &str, to: &str) {
     let mut session = smtp::Session::connect(stage.smtp()).await.unwrap();
-    let pdf = documents::pdf("a page", 1);
-    let mail = documents::mail(JANE, to, id, "Referral", &[("a.pdf", &pdf)]);
-    session.send(JANE, &[to], &mail).await.unwrap();
+    session.send(JANE, &[to], &documents::letter(JANE, to, id)).await.unwrap();
 }
 
 /// The text of a receipt with its lines joined again.
 async fn receipt(stage: &Stage, id: &str) -> String {
-    stage.final_receipt(id).await.text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The one Job, once `look` finds it to be as it must.
-async fn job(stage: &Stage, what: &str, look: impl Fn(&Job) -> bool) -> Job {
-    stage.until(what, async || stage.jobs().await.into_iter().find(|job| look(job))).await
+    stage.final_receipt(id).await.words()
 }
 
 /// What `faxbridge job show --json` says of a Job.
@@ -125,7 +99,7 @@ async fn where_the_first_provider_is_down_the_second_sends_it_and_the_receipt_na
     assert!(receipt.contains("Delivered: all 2 pages"), "{receipt}");
     assert!(receipt.contains("dead: provider out of order, nothing sent"), "{receipt}");
     assert!(receipt.contains("The copy at the fax provider (sinch) was deleted"), "{receipt}");
-    let job = job(&stage, "a delivered job", |job| job.state == JobState::Delivered).await;
+    let job = stage.job("a delivered job", |job| job.state == JobState::Delivered).await;
     let attempts = shown(&stage, &job).await["attempts"].clone();
     let seen: Vec<(&str, &str)> = attempts
         .as_array()
@@ -174,13 +148,13 @@ async fn a_fax_that_waits_at_its_provider_is_stopped_there() {
     // Ending 35 stays in the provider's queue until it is cancelled.
     let stage = stage(&["+12125550135"], |_| {}).await;
     mail(&stage, "<3@clinic.example>", "+12125550135@fax.example").await;
-    let sent = job(&stage, "a job at the provider", |job| job.state.as_str() == "in_transit").await;
+    let sent = stage.job("a job at the provider", |job| job.state.as_str() == "in_transit").await;
     let said = stage.command("job", &["cancel", sent.id.as_str()]).await;
     assert!(clients::said(&said).contains("the provider is told to stop it"), "{}", clients::said(&said));
     let receipt = receipt(&stage, "<3@clinic.example>").await;
     assert!(receipt.contains("Cancelled"), "{receipt}");
     assert!(receipt.contains("the fax provider stopped it in time"), "{receipt}");
-    let ended = job(&stage, "a cancelled job", |job| job.state == JobState::Cancelled).await;
+    let ended = stage.job("a cancelled job", |job| job.state == JobState::Cancelled).await;
     assert_eq!(shown(&stage, &ended).await["cancel"], "stopped");
     assert_eq!(stage.delivered("+12125550135").len(), 0);
 }
@@ -197,10 +171,12 @@ async fn a_wish_to_cancel_that_comes_too_late_is_told_as_what_it_was() {
         ("<5@clinic.example>", "+12125550196", "sinch.example", "cannot", "cannot take back what it has"),
     ] {
         mail(&stage, id, &format!("{number}@{domain}")).await;
-        let calling = job(&stage, "a job that is being sent", |job| {
-            job.state.as_str() == "in_transit" && job.number.as_ref().is_some_and(|n| n.as_str() == number)
-        })
-        .await;
+        let calling = stage
+            .job("a job that is being sent", |job| {
+                job.state.as_str() == "in_transit"
+                    && job.number.as_ref().is_some_and(|n| n.as_str() == number)
+            })
+            .await;
         stage
             .until("the call has begun", async || {
                 stage.simulator.faxes().into_iter().find(|fax| fax.number == number && fax.dialled.is_some())
@@ -222,7 +198,7 @@ async fn what_is_to_be_cancelled_is_not_tried_again() {
     // Busy for ever, with pauses that are long enough for a person.
     let stage = stage(&["+12125550112"], |simulator| simulator.call_time = Duration::from_secs(2)).await;
     mail(&stage, "<6@clinic.example>", "+12125550112@fax.example").await;
-    let calling = job(&stage, "a job at the provider", |job| job.state.as_str() == "in_transit").await;
+    let calling = stage.job("a job at the provider", |job| job.state.as_str() == "in_transit").await;
     let said = stage.command("job", &["cancel", calling.id.as_str()]).await;
     assert!(said.status.success(), "{}", clients::said(&said));
     let receipt = receipt(&stage, "<6@clinic.example>").await;
@@ -253,12 +229,8 @@ async fn nobody_is_called_in_quiet_hours() {
     stage.store.put_recipient(entry, "the tests", "recipient changed", now).await.unwrap();
     stage.start().await;
     mail(&stage, "<8@clinic.example>", "+12125550194@fax.example").await;
-    let waits = job(
-        &stage,
-        "a job that waits",
-        |job| matches!(job.state, JobState::Queued { due } if due > job.made_at),
-    )
-    .await;
+    let after_its_making = |job: &Job| matches!(job.state, JobState::Queued { due } if due > job.made_at);
+    let waits = stage.job("a job that waits", after_its_making).await;
     assert_eq!(waits.state.as_str(), "queued");
     assert_eq!(stage.simulator.faxes().len(), 0, "nobody was called");
     let said = stage.command("job", &["cancel", waits.id.as_str()]).await;
@@ -271,7 +243,7 @@ async fn what_nobody_can_tell_is_shown_to_a_person_and_closed_on_that_word() {
     // Ending 37: the provider takes it, and then says that it has no such fax.
     let stage = stage(&["+12125550137"], |_| {}).await;
     mail(&stage, "<9@clinic.example>", "+12125550137@fax.example").await;
-    let doubtful = job(&stage, "an unclear job", |job| job.state.as_str() == "unclear").await;
+    let doubtful = stage.job("an unclear job", |job| job.state.as_str() == "unclear").await;
     let said = stage.command("job", &["resolve", doubtful.id.as_str()]).await;
     let said = clients::said(&said);
     for known in ["unclear     since", "try 1", "simulator", "--not-delivered"] {

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::support::sink::Sink;
-use crate::support::stage::BASE;
-use crate::support::{Stage, documents, smtp};
+use crate::support::{Clinic, JANE, RADIOLOGY, Stage, documents, smtp};
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::config::{self, Proof, RelayTls};
 use faxbridge::daemon;
@@ -22,43 +21,13 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tls");
-const JANE: &str = "jane@clinic.example";
-const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
 /// Busy, always.
 const BUSY: &str = "busy@fax.clinic.example";
 
-/// All behind `[receipt]`'s relay.
-const REST: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-calls = 2
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-/// The usual configuration with other lines for the relay, and more behind them.
-fn config(relay: &str, more: &str) -> String {
-    format!("{}{more}{REST}", BASE.replace("relay = \"RELAY\"\ntls = \"none\"\n", relay))
-}
-
-async fn staged(config: &str) -> Stage {
-    let stage = Stage::with(config, |_| {}).await;
-    stage.verified(&[("mercy-radiology", "+12125550199"), ("busy", "+12125550112")]).await;
-    stage
+/// One with more lines for its receipts.
+async fn staged(receipt: &str) -> Stage {
+    let clinic = Clinic::new().mail().by_name().brisk().with("policy.calls = 2").with(receipt);
+    Stage::new(&clinic.radiology().recipient("busy", "+12125550112")).await
 }
 
 /// A relay of Python's aiosmtpd, with the certificate of the fixtures.
@@ -201,7 +170,8 @@ async fn a_token_that_the_relay_refuses_is_renewed_once_and_the_mail_signed() {
     std::fs::write(&secret, "t2").unwrap();
     let relay = relay(&at, "starttls", Some(("fax@clinic.example", &secret))).await;
     let lines = format!(
-        "relay = \"{}\"\nlogin = \"fax@clinic.example\"\noauth = \"office\"\nauthorities = \"FIXTURES/tls/authority.pem\"\n",
+        "[receipt]\nrelay = \"{}\"\ntls = \"starttls\"\nlogin = \"fax@clinic.example\"\noauth = \"office\"\n\
+         authorities = \"FIXTURES/tls/authority.pem\"\n",
         relay.address()
     );
     let more = format!(
@@ -210,7 +180,7 @@ async fn a_token_that_the_relay_refuses_is_renewed_once_and_the_mail_signed() {
          client_secret = \"file:DIR/client.secret\"\nscope = \"s\"\ntoken_url = \"{}\"\n",
         token_endpoint().await
     );
-    let mut stage = staged(&config(&lines, &more)).await;
+    let mut stage = staged(&(lines + &more)).await;
     stage.secret("client.secret", b"hush");
     let pem = output("openssl", &["genrsa", "2048"]).await;
     stage.secret("dkim.key", pem.as_bytes());
@@ -274,9 +244,9 @@ async fn dkim_signs_with_every_kind_of_key_and_says_which_is_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_cannot_sign_keeps_the_daemon_from_starting() {
-    let more =
-        "dkim_domain = \"clinic.example\"\ndkim_selector = \"fax\"\ndkim_key = \"file:DIR/dkim.key\"\n";
-    let mut stage = staged(&config("relay = \"RELAY\"\ntls = \"none\"\n", more)).await;
+    let more = "[receipt]\ndkim_domain = \"clinic.example\"\ndkim_selector = \"fax\"\n\
+                dkim_key = \"file:DIR/dkim.key\"\n";
+    let mut stage = staged(more).await;
     stage.secret("dkim.key", b"nothing of the kind");
     let failed = stage.try_start(&[]).await.unwrap_err();
     assert_eq!(failed.status.code(), Some(2));
@@ -319,7 +289,7 @@ async fn parsed(mail: &Path) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asked_for_delivery_notices_gets_the_receipt_in_that_shape() {
-    let mut stage = staged(&config("relay = \"RELAY\"\ntls = \"none\"\n", "")).await;
+    let mut stage = staged("").await;
     accepted(&stage, "<1@clinic.example>", &[(BUSY, true, false, false), (RADIOLOGY, true, false, false)])
         .await;
     stage.start().await;
@@ -383,7 +353,7 @@ async fn who_asked_for_delivery_notices_gets_the_receipt_in_that_shape() {
 /// As a mail program asks for it in MAIL and RCPT.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_asks_for_over_smtp_comes_back() {
-    let mut stage = staged(&config("relay = \"RELAY\"\ntls = \"none\"\n", "")).await;
+    let mut stage = staged("").await;
     stage.start().await;
     let mail = documents::mail(JANE, BUSY, "<9@clinic.example>", "R", &[("r.pdf", &documents::pdf("r", 1))]);
     std::fs::write(stage.path("mail.eml"), mail).unwrap();

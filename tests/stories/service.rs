@@ -2,26 +2,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpStream, UnixDatagram};
 
-use crate::support::Stage;
+use crate::support::{Clinic, Stage};
 
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "first.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-"#;
+fn clinic() -> Clinic {
+    Clinic::new().mail().with("smtp.hostname = \"first.clinic.example\"").by_name()
+}
 
 /// What the daemon says to systemd next, of what begins with `wanted`.
 async fn said(systemd: &UnixDatagram, wanted: &str) -> bool {
@@ -43,14 +31,9 @@ async fn greeting(address: SocketAddr) -> Option<String> {
     Some(line)
 }
 
-fn hang_up(stage: &mut Stage) {
-    let pid = Pid::from_raw(stage.daemon().pid().cast_signed()).unwrap();
-    kill_process(pid, Signal::HUP).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_is_told_when_it_is_ready_that_it_lives_and_when_it_stops() {
-    let mut stage = Stage::new(CONFIG).await;
+    let mut stage = Stage::new(&clinic()).await;
     let socket = stage.path("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();
     let environment = [
@@ -73,21 +56,18 @@ async fn systemd_is_told_when_it_is_ready_that_it_lives_and_when_it_stops() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_configuration_is_taken_while_it_runs_and_a_bad_one_changes_nothing() {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.start().await;
+    let mut stage = clinic().open().await;
     let first = stage.smtp();
-    let base = crate::support::stage::BASE;
 
-    stage.configure(&format!("{base}{}", CONFIG.replace("hostname", "hostnam")));
-    hang_up(&mut stage);
-    let refused = async || stage.log().contains("hostnam: unknown key").then_some(());
-    stage.until("the bad configuration is refused", refused).await;
+    stage.configure(clinic().without("smtp.hostname").with("smtp.hostnam = \"first.clinic.example\""));
+    stage.daemon().hang_up();
+    stage.logged("hostnam: unknown key").await;
     assert!(greeting(first).await.unwrap().contains("first.clinic.example"));
 
     // The port stays the same, so that the new daemon is found where the old one was.
-    let good = CONFIG.replace("first.clinic", "second.clinic").replace("127.0.0.1:0", &first.to_string());
-    stage.configure(&format!("{base}{good}"));
-    hang_up(&mut stage);
+    let good = format!("[smtp]\nhostname = \"second.clinic.example\"\nlisten = [\"{first}\"]");
+    stage.configure(clinic().with(&good));
+    stage.daemon().hang_up();
     let taken = async || greeting(first).await.filter(|line| line.contains("second.clinic.example"));
     stage.until("the good configuration is taken", taken).await;
     assert!(stage.daemon().stop().await.success());

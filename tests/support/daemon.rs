@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use faxbridge::daemon::Addresses;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -101,8 +102,8 @@ impl Daemon {
 
     /// Asks it to stop, as systemd does, and waits.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
-        if let Some(pid) = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        if self.child.id().is_some() {
+            self.signal(Signal::TERM);
         }
         self.child.wait().await.unwrap()
     }
@@ -115,6 +116,23 @@ impl Daemon {
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Asks it to take its configuration anew.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.pid().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// MiB of its memory, by their name in Linux's account: `VmRSS` is what is resident now, `VmHWM` is
+    /// the most that ever was.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() >> 10
     }
 
     /// Its process.

@@ -50,6 +50,11 @@ pub(crate) fn pdf(text: &str, pages: u32) -> Vec<u8> {
     bytes
 }
 
+/// A mail with one page, where nothing depends on what stands on it.
+pub(crate) fn letter(from: &str, to: &str, message_id: &str) -> Vec<u8> {
+    mail(from, to, message_id, "Referral", &[("referral.pdf", &pdf("A referral", 1))])
+}
+
 /// A mail as a mail program writes it: a line of text and `attachments` (name, bytes). Lines end in CR LF.
 pub(crate) fn mail(
     from: &str,

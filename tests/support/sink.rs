@@ -49,6 +49,11 @@ impl Letter {
         }
     }
 
+    /// The plain text in one line, however it was folded.
+    pub(crate) fn words(&self) -> String {
+        self.text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// Whether this is the last word on a submission, not a notice on the way.
     pub(crate) fn is_final(&self) -> bool {
         self.message_id.split('@').next().is_some_and(|stem| stem.ends_with(".final"))

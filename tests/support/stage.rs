@@ -1,5 +1,6 @@
 //! One story's stage: a temporary folder with configuration and keys, simulator, sink, daemon.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -18,38 +19,13 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::Instant;
 
+use super::clinic::Clinic;
 use super::daemon::{Daemon, Failed, PROGRAM};
+use super::disk::SmallDisk;
 use super::sink::{Letter, Sink};
+use super::turnstile::{self, Pass};
 use faxbridge::sealed::SubmissionFacts;
 use faxbridge::vault::{MasterKey, WrappedKey};
-
-/// What is the same in every story. Words in capitals are replaced: DIR, FIXTURES, PROVIDER, RELAY, SFTP_KEY.
-pub(crate) const BASE: &str = r#"
-[organization]
-name = "Lakeside Family Clinic"
-country = "US"
-time_zone = "America/New_York"
-phone = "+1 212 555 0100"
-
-[store]
-data_dir = "DIR/data"
-master_key = "file:DIR/master.key"
-
-[provider.simulator]
-kind = "simulator"
-url = "PROVIDER"
-token = "file:DIR/provider.token"
-webhook_key = "file:DIR/webhook.key"
-timeout = "3 s"
-
-[webhook]
-listen = "127.0.0.1:0"
-
-[receipt]
-relay = "RELAY"
-tls = "none"
-from = "fax@clinic.example"
-"#;
 
 /// The master key of every stage.
 pub(crate) const MASTER_KEY: [u8; 32] = [7; 32];
@@ -70,18 +46,46 @@ pub(crate) struct Stage {
     pub(crate) store: Store,
     daemon: Option<Daemon>,
     data: PathBuf,
-    // Last: the folder goes when everything that uses it is gone.
+    // Behind them: the folder goes when everything that uses it is gone, and then the next story may come.
     dir: TempDir,
+    _pass: Pass,
 }
 
 impl Stage {
-    /// Sets a stage with `config` behind [`BASE`] and a simulator that behaves. The daemon is not started yet.
-    pub(crate) async fn new(config: &str) -> Stage {
-        Stage::with(&format!("{BASE}{config}"), |_| {}).await
+    /// Sets a stage with this clinic and a simulator that behaves. The daemon is not started yet.
+    pub(crate) async fn new(clinic: &Clinic) -> Stage {
+        Stage::with(clinic, |_| {}).await
     }
 
-    /// The same with a configuration of its own from the first line, and a simulator as `change` makes it.
-    pub(crate) async fn with(config: &str, change: impl FnOnce(&mut simulator::Options)) -> Stage {
+    /// The same with a simulator as `change` makes it.
+    pub(crate) async fn with(clinic: &Clinic, change: impl FnOnce(&mut simulator::Options)) -> Stage {
+        let stage = Stage::set(clinic, turnstile::beside().await, change).await;
+        stage.verified(&clinic.recipients).await;
+        stage
+    }
+
+    /// The same with no other stage beside it.
+    pub(crate) async fn alone(clinic: &Clinic) -> Stage {
+        let stage = Stage::set(clinic, turnstile::alone().await, |_| {}).await;
+        stage.verified(&clinic.recipients).await;
+        stage
+    }
+
+    /// The same with its data on a disk of `size` that it fills.
+    pub(crate) async fn on_small_disk(
+        clinic: &Clinic,
+        size: &str,
+        change: impl FnOnce(&mut simulator::Options),
+    ) -> (Stage, SmallDisk) {
+        let there = clinic.clone().with("store.data_dir = \"DIR/small/data\"");
+        let mut stage = Stage::set(&there, turnstile::beside().await, change).await;
+        let disk = SmallDisk::mount(stage.path("small"), size);
+        stage.data_at("small/data").await;
+        stage.verified(&clinic.recipients).await;
+        (stage, disk)
+    }
+
+    async fn set(clinic: &Clinic, pass: Pass, change: impl FnOnce(&mut simulator::Options)) -> Stage {
         let dir = tempfile::Builder::new().prefix("faxbridge-story-").tempdir().unwrap();
         let at = dir.path();
         std::fs::DirBuilder::new().mode(0o700).create(at.join("data")).unwrap();
@@ -97,15 +101,17 @@ impl Stage {
         let simulator = simulator::serve(options).await.unwrap();
         let sink = Sink::open(&at.join("mails")).await;
         let store = Store::open(&at.join("data"), "the tests").await.unwrap();
-        let stage = Stage { simulator, sink, store, daemon: None, data: at.join("data"), dir };
-        stage.configure(config);
+        let stage = Stage { simulator, sink, store, daemon: None, data: at.join("data"), dir, _pass: pass };
+        stage.configure(clinic);
         stage
     }
 
-    /// Replaces the configuration; the daemon reads it at its next start.
-    pub(crate) fn configure(&self, config: &str) {
+    /// Replaces the configuration, a [`Clinic`] or a text; the daemon reads it at its next start.
+    /// Words in capitals are replaced: DIR, FIXTURES, PROVIDER, RELAY, SFTP_KEY.
+    pub(crate) fn configure(&self, config: impl Display) {
         let key = std::fs::read_to_string(self.path("sftp.pub")).unwrap();
         let text = config
+            .to_string()
             .replace("SFTP_KEY", key.trim())
             .replace("FIXTURES", concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"))
             .replace("DIR", self.dir.path().to_str().unwrap())
@@ -142,7 +148,10 @@ impl Stage {
         // Nobody else can reach into the folder that this was built in.
         let program = self.path("faxbridge");
         if !program.exists() {
-            std::fs::copy(PROGRAM, &program).unwrap();
+            // Another process copies it. This one would have it open for writing, and so would a child
+            // that another story forks meanwhile; a file that is open for writing cannot be run.
+            let copied = Command::new("cp").arg(PROGRAM).arg(&program).status().await.unwrap();
+            assert!(copied.success());
         }
         self.let_through();
         let (config, log) = (self.path("faxbridge.toml"), self.path("daemon.log"));
@@ -233,16 +242,16 @@ impl Stage {
     }
 
     /// Enters verified recipients: key and number.
-    pub(crate) async fn verified(&self, recipients: &[(&str, &str)]) {
+    pub(crate) async fn verified(&self, recipients: &[(impl AsRef<str>, impl AsRef<str>)]) {
         let now = SystemClock.now();
-        let entry = |(key, number): &(&str, &str)| Entry {
-            key: (*key).to_owned(),
+        let entry = |(key, number): (&str, &str)| Entry {
+            key: key.to_owned(),
             name: format!("Office of {key}"),
             organization: None,
             department: None,
             attention: None,
             number: FaxNumber::from_e164(number).unwrap(),
-            typed: (*number).to_owned(),
+            typed: number.to_owned(),
             csid: None,
             state: EntryState::Verified,
             state_reason: None,
@@ -260,7 +269,7 @@ impl Stage {
             created_at: now,
             updated_at: now,
         };
-        let entries = recipients.iter().map(entry).collect();
+        let entries = recipients.iter().map(|(key, number)| entry((key.as_ref(), number.as_ref()))).collect();
         assert_eq!(self.store.add_recipients(entries, "the tests", now).await.unwrap(), None);
     }
 
@@ -303,6 +312,16 @@ impl Stage {
             );
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Waits until the daemon has logged `words`.
+    pub(crate) async fn logged(&self, words: &str) {
+        self.until(&format!("{words:?} in the log"), async || self.log().contains(words).then_some(())).await;
+    }
+
+    /// Waits until there is a Job as `look` wants it.
+    pub(crate) async fn job(&self, what: &str, look: impl Fn(&Job) -> bool) -> Job {
+        self.until(what, async || self.jobs().await.into_iter().find(|job| look(job))).await
     }
 
     /// Waits for the final receipt that answers `message_id`.

@@ -6,12 +6,13 @@
 
 use faxbridge::job::{Hold, JobState};
 
-use super::signatures::{ALL, ANYWHERE, BOUNCES, GOOGLE, JANE, OWN, Rig, TO, changed, letter, rig_with};
+use super::signatures::{ALL, ANYWHERE, BOUNCES, GOOGLE, OWN, Rig, letter, rig_with};
+use crate::proof::{TO, changed};
 use crate::support::smtp::Session;
+use crate::support::{JANE, NUMBER};
 
 /// As Microsoft 365 signs: no To.
 const MICROSOFT: [&str; 6] = ["From", "Date", "Subject", "Message-ID", "Content-Type", "MIME-Version"];
-const NUMBER: &str = "+12125550199";
 const HARBOR: &str = "+12125550155";
 /// What answers a mail that is new, and one that is not.
 const NEW: &str = "250 2.0.0 accepted as";
@@ -131,7 +132,7 @@ async fn a_copy_goes_where_and_when_its_author_sent_it() {
     let elsewhere = rig.hand_over_to(ANYWHERE, BOUNCES, "harbor@fax.bridge.example", &real).await;
     assert_eq!(rig.held(&elsewhere).await, Some(Hold::Proof));
     let told = rig.stage.notice("<1@clinic.example>").await;
-    let text = told.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = told.words();
     assert!(text.contains("does not cover a To or Cc with harbor@fax.bridge.example"), "{text}");
     // Its own server may send it to whomever it likes, as blind copies.
     let blind = rig.hand_over_to(OWN, JANE, "harbor@fax.bridge.example", &real).await;

@@ -5,36 +5,10 @@ use std::time::{Duration, Instant};
 use faxbridge::job::FaxNumber;
 use lopdf::{Document, Object, Stream, dictionary};
 
-use crate::support::disk::{SmallDisk, sealed_files};
-use crate::support::stage::{BASE, Came};
-use crate::support::{Stage, documents, smtp};
+use crate::support::disk::sealed_files;
+use crate::support::stage::Came;
+use crate::support::{Clinic, JANE, Stage, documents, smtp};
 
-const WAYS: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "number in the address"
-to = "{number}@fax.clinic.example"
-
-[policy]
-ask_first = "200 ms"
-ask_at_most = "1 s"
-
-[retention]
-documents = "2 s"
-
-[limits]
-disk_reserve = "8 MiB"
-"#;
-
-const JANE: &str = "jane@clinic.example";
 const RECIPIENTS: u32 = 60;
 
 /// The last two digits say what the simulator makes of a call.
@@ -76,16 +50,20 @@ fn large(bytes: usize) -> Vec<u8> {
 /// It was 250, and then the disk was full for ever: a packet of 30 MB for each recipient.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_large_mail_to_sixty_recipients_is_faxed_from_a_small_disk() {
-    let config = format!("{BASE}{WAYS}").replace("DIR/data", "DIR/small/data");
-    let config = config.replace("timeout = \"3 s\"", "timeout = \"60 s\"");
+    let clinic = Clinic::new().mail().by_number().with(
+        r#"
+provider.simulator.timeout = "60 s"
+retention.documents = "2 s"
+limits.disk_reserve = "8 MiB"
+[policy]
+ask_first = "200 ms"
+ask_at_most = "1 s"
+"#,
+    );
     // The far end throws away what it has printed.
-    let mut stage = Stage::with(&config, |options| options.keep = false).await;
-    let disk = SmallDisk::mount(stage.path("small"), "112m");
-    stage.data_at("small/data").await;
+    let (mut stage, disk) = Stage::on_small_disk(&clinic, "112m", |options| options.keep = false).await;
     let numbers: Vec<(String, String)> = (0..RECIPIENTS).map(|n| (format!("r{n}"), number(n))).collect();
-    let entries: Vec<(&str, &str)> =
-        numbers.iter().map(|(key, number)| (key.as_str(), number.as_str())).collect();
-    stage.verified(&entries).await;
+    stage.verified(&numbers).await;
     stage.start().await;
     let before = disk.free();
 

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Stage, clients, documents};
+use crate::support::{Clinic, NUMBER, Stage, clients, documents};
 
-const NUMBER: &str = "+12125550199";
 const NOBODY: u32 = 65534;
 /// The user that the daemon is in one of the stories, and the group of those who scan.
 const DAEMON: u32 = 64_701;
 
-const CONFIG: &str = r#"
+const SCANS: &str = r#"
 [folder.scans]
 path = "DIR/drop/scans"
 sender = "scans"
@@ -32,20 +31,13 @@ receipts_to = "desk@clinic.example"
 name = "scans by number"
 source = "folder:scans"
 file = "{serial}_{number}.pdf"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
 "#;
 
 /// The stage with the watched folder in this mode, root's as the daemon is.
 async fn stage(mode: u32) -> Stage {
-    let stage = Stage::new(CONFIG).await;
+    let stage = Stage::new(&Clinic::new().brisk().radiology().with(SCANS)).await;
     std::fs::create_dir_all(stage.path("drop/scans")).unwrap();
     allow(&stage.path("drop/scans"), mode);
-    stage.verified(&[("mercy", NUMBER)]).await;
     stage
 }
 

@@ -9,48 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::support::smtp::Session;
-use crate::support::{Stage, documents};
-
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[sftp]
-listen = ["127.0.0.1:0"]
-
-[[sender]]
-name = "front desk"
-addresses = ["@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[sender]]
-name = "billing"
-sftp_user = "billing"
-sftp_keys = ["SFTP_KEY"]
-
-[[rule]]
-name = "statements"
-source = "sftp:billing"
-file = "{account}_{number}.pdf"
-reference = "{account}"
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[retention]
-documents = "2 s"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
-const NUMBER: &str = "+12125550199";
+use crate::support::{Clinic, NUMBER, RADIOLOGY, Stage, documents};
 
 /// What only the mail and the file held, each where it stood.
 const MARKS: [(&str, &str); 8] = [
@@ -78,10 +37,10 @@ fn marked_mail() -> Vec<u8> {
 }
 
 async fn stage() -> Stage {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
-    stage.start().await;
-    stage
+    let clinic = Clinic::new().smtp().sftp().statements().by_name().brisk().radiology();
+    let anybody = "retention.documents = \"2 s\"\n[[sender]]\nname = \"front desk\"\n\
+                   addresses = [\"@clinic.example\"]\nnetworks = [\"127.0.0.0/8\"]";
+    clinic.with(anybody).open().await
 }
 
 /// OpenSSH's sftp, which uploads `local` as `name` and then stays signed in for as long as it is held.

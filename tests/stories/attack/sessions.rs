@@ -7,12 +7,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::smtp::Session;
-use crate::support::{Stage, documents};
+use crate::support::{Clinic, JANE, RADIOLOGY, Stage, documents};
 
-const SMTP: &str = r#"
+/// Little room, and few seconds.
+const LIMITS: &str = r#"
 [smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
 max_sessions = 40
 max_sessions_per_address = 5
 max_sessions_per_relay = 20
@@ -28,22 +27,13 @@ networks = ["127.0.0.1", "127.0.0.9"]
 name = "remote"
 addresses = ["@remote.example"]
 proof = ["dmarc"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
 "#;
 
-const JANE: &str = "jane@clinic.example";
-const TO: &str = "mercy-radiology@fax.clinic.example";
 /// Named in the configuration.
 const RELAY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
 async fn stage() -> Stage {
-    let mut stage = Stage::new(SMTP).await;
-    stage.verified(&[("mercy-radiology", "+12125550199")]).await;
-    stage.start().await;
-    stage
+    Clinic::new().smtp().with(LIMITS).by_name().radiology().open().await
 }
 
 /// A machine that the configuration does not name.
@@ -93,9 +83,8 @@ async fn fill(to: SocketAddr, from: Ipv4Addr) -> (Vec<Peer>, String) {
 
 async fn faxed(stage: &Stage, from: Ipv4Addr, n: u32) {
     let id = format!("<{n}@clinic.example>");
-    let mail = documents::mail(JANE, TO, &id, "Labs", &[("l.pdf", &documents::pdf("l", 1))]);
     let mut session = Session::connect_from(stage.smtp(), from).await.unwrap();
-    session.send(JANE, &[TO], &mail).await.unwrap();
+    session.send(JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, &id)).await.unwrap();
     stage.final_receipt(&id).await;
 }
 
@@ -242,12 +231,8 @@ async fn refusals_do_not_fill_the_log() {
     assert!(!log.contains("evil.example"), "no address in the log");
 }
 
-const WITH_PASSWORDS: &str = r#"
+const PASSWORDS: &str = r#"
 [smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-tls_certificate = "FIXTURES/tls/fax.example.com.pem"
-tls_key = "FIXTURES/tls/fax.example.com.key"
 tarpit = "10 ms"
 failed_logins = 3
 
@@ -255,16 +240,12 @@ failed_logins = 3
 name = "claims"
 login = "claims"
 password = "file:DIR/claims.password"
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
 "#;
 
 /// Whoever looks for guessed passwords finds user, address and reason; and never a password that was typed as a name.
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_sign_ins_are_log_lines() {
-    let mut stage = Stage::new(WITH_PASSWORDS).await;
+    let mut stage = Stage::new(&Clinic::new().smtp().tls().with(PASSWORDS).by_name()).await;
     stage.secret("claims.password", b"the right one");
     stage.start().await;
     let server = stage.smtp().to_string();
@@ -291,7 +272,7 @@ async fn failed_sign_ins_are_log_lines() {
             .await
             .expect("swaks is installed");
         assert!(!output.status.success());
-        stage.until(told, async || stage.log().contains(told).then_some(())).await;
+        stage.logged(told).await;
     }
     assert!(!stage.log().contains("hunter2"), "what is no account may be a password");
     assert!(!stage.log().contains("guess"));

@@ -11,42 +11,14 @@ use faxbridge::store::{JobFilter, Verdict};
 
 use crate::proof::dns::Dns;
 use crate::proof::sign::{FIELDS, Keys};
-use crate::support::smtp::{Refused, Session};
-use crate::support::{Stage, documents};
+use crate::proof::{self, TO, changed};
+use crate::support::{JANE, Stage, documents};
 
-const CONFIG: &str = r#"
-[dns]
-servers = ["NAMESERVER"]
-timeout = "2 s"
-
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.bridge.example"
-upstream_from = ["127.0.0.9"]
-upstream_id = "mx.clinic.example"
-
-[[sender]]
-name = "clinic"
-addresses = ["@clinic.example", "@bare.example"]
-proof = ["dmarc"]
-acceptance = true
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.bridge.example"
-
-[policy]
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-"#;
-
-pub(super) const TO: &str = "mercy-radiology@fax.bridge.example";
 pub(super) const ANYWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 /// The server in the SPF record.
 pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// The mail server in front.
 const FRONT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
-pub(super) const JANE: &str = "jane@clinic.example";
 pub(super) const BOUNCES: &str = "bounces+17@mailer.example";
 /// As Google signs: no Content-Type.
 pub(super) const GOOGLE: [&str; 6] = ["To", "Subject", "Message-ID", "Date", "From", "MIME-Version"];
@@ -65,7 +37,7 @@ async fn rig() -> Rig {
     rig_with("").await
 }
 
-/// With `more` behind the configuration.
+/// With `more` in the configuration.
 pub(super) async fn rig_with(more: &str) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let keys = Keys::make(folder.path());
@@ -84,9 +56,10 @@ pub(super) async fn rig_with(more: &str) -> Rig {
         ("mail.bare.example", "v=spf1 ip4:127.0.0.2 -all".to_owned()),
     ];
     let dns = Dns::start(folder.path(), &records);
-    let mut stage = Stage::new(&format!("{}{more}", CONFIG.replace("NAMESERVER", &dns.address()))).await;
-    stage.verified(&[("mercy-radiology", "+12125550199"), ("harbor", "+12125550155")]).await;
-    stage.start().await;
+    let sender = "[[sender]]\nname = \"clinic\"\naddresses = [\"@clinic.example\", \"@bare.example\"]\n\
+                  proof = [\"dmarc\"]\nacceptance = true";
+    let clinic = proof::clinic(&dns.address()).with(sender).with(more);
+    let stage = clinic.recipient("harbor", "+12125550155").open().await;
     Rig { stage, keys, _dns: dns, _folder: folder }
 }
 
@@ -100,11 +73,7 @@ impl Rig {
     }
 
     pub(super) async fn hand_over_to(&self, own: Ipv4Addr, from: &str, to: &str, mail: &[u8]) -> String {
-        let mut session = Session::connect_from(self.stage.smtp(), own).await.unwrap();
-        match session.send(from, &[to], mail).await {
-            Ok(reply) | Err(Refused::Reply(_, reply)) => reply,
-            Err(Refused::Broken(error)) => panic!("the session broke: {error}"),
-        }
+        proof::hand_over_to(&self.stage, own, from, to, mail).await
     }
 
     /// Why the mail of that reply is held; none where it is not.
@@ -129,12 +98,6 @@ impl Rig {
 pub(super) fn letter(n: u32, from: &str) -> Vec<u8> {
     let pdf = documents::pdf(&format!("referral {n}"), 1);
     documents::mail(from, TO, &format!("<{n}@clinic.example>"), "A referral", &[("a.pdf", &pdf)])
-}
-
-pub(super) fn changed(mail: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let text = String::from_utf8(mail.to_vec()).unwrap();
-    assert!(text.contains(from), "{from:?} is in the mail");
-    text.replacen(from, to, 1).into_bytes()
 }
 
 /// What a signature must cover, or what must stand beside it.
@@ -272,7 +235,7 @@ async fn a_signature_that_leaves_out_how_a_mail_is_read_holds_it() {
     );
     let told =
         rig.stage.until("a notice", async || rig.stage.answers("2@clinic.example").into_iter().next()).await;
-    let text = told.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = told.words();
     for words in ["does not cover Content-Type", "may have been changed on its way", "release job"] {
         assert!(text.contains(words), "{words}: {text}");
     }

@@ -9,36 +9,9 @@ mod preparing {
     use tokio::time::MissedTickBehavior;
 
     use crate::support::smtp::Session;
-    use crate::support::stage::BASE;
-    use crate::support::{Stage, documents, smtp};
+    use crate::support::{Clinic, JANE, RADIOLOGY, Stage, documents, smtp};
 
-    const WAYS: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "somebody"
-addresses = ["mallory@elsewhere.example"]
-networks = ["127.0.0.0/8"]
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[limits]
-workers = 2
-worker_time = "20 s"
-"#;
-
-    const JANE: &str = "jane@clinic.example";
     const MALLORY: &str = "mallory@elsewhere.example";
-    const TO: &str = "mercy-radiology@fax.clinic.example";
 
     /// A small PDF that keeps its reader busy: each of its pages unfolds the same stream to 60 MB of blanks.
     fn bomb() -> Vec<u8> {
@@ -67,22 +40,31 @@ worker_time = "20 s"
         bytes
     }
 
-    async fn stage() -> Stage {
+    fn clinic() -> Clinic {
         // Nobody is in the register, so that nothing is sent: how long preparing takes is the question.
-        let mut stage = Stage::with(&format!("{BASE}{WAYS}"), |_| {}).await;
-        stage.start().await;
-        stage
+        let limits = r#"
+[[sender]]
+name = "somebody"
+addresses = ["mallory@elsewhere.example"]
+networks = ["127.0.0.0/8"]
+
+[limits]
+workers = 2
+worker_time = "20 s"
+"#;
+        Clinic::new().mail().with(limits).by_name()
     }
 
     /// Six of them delayed the next mail by three minutes.
     #[tokio::test(flavor = "multi_thread")]
     async fn slow_documents_of_one_sender_delay_nobody_else() {
-        let mut stage = stage().await;
+        let mut stage = clinic().open().await;
         let bomb = bomb();
         assert!(bomb.len() < 200_000, "{} bytes", bomb.len());
         for n in 0..6 {
-            let mail = documents::mail(MALLORY, TO, &format!("<bomb{n}@x>"), "Bomb", &[("bomb.pdf", &bomb)]);
-            smtp::send(stage.smtp(), MALLORY, &[TO], &mail).await.unwrap();
+            let mail =
+                documents::mail(MALLORY, RADIOLOGY, &format!("<bomb{n}@x>"), "Bomb", &[("bomb.pdf", &bomb)]);
+            smtp::send(stage.smtp(), MALLORY, &[RADIOLOGY], &mail).await.unwrap();
         }
         stage
             .until("two workers at it", async || {
@@ -92,9 +74,10 @@ worker_time = "20 s"
             .await;
         for n in 0..3 {
             let id = format!("<good{n}@x>");
-            let good = documents::mail(JANE, TO, &id, "Good", &[("good.pdf", &documents::pdf("good", 1))]);
+            let good =
+                documents::mail(JANE, RADIOLOGY, &id, "Good", &[("good.pdf", &documents::pdf("good", 1))]);
             let began = Instant::now();
-            smtp::send(stage.smtp(), JANE, &[TO], &good).await.unwrap();
+            smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &good).await.unwrap();
             stage
                 .until("the other sender's job", async || {
                     let all = stage.submissions().await;
@@ -130,15 +113,18 @@ worker_time = "20 s"
     /// At a steady 33 a second half were unprepared after 24 s, because there was never a quiet period.
     #[tokio::test(flavor = "multi_thread")]
     async fn preparing_keeps_pace_with_arriving() {
-        let mut stage = stage().await;
+        // It compares what the machine does now with what it does then.
+        let mut stage = Stage::alone(&clinic()).await;
+        stage.start().await;
         let pdf = documents::pdf("good", 1);
-        let mail =
-            |n: usize| documents::mail(JANE, TO, &format!("<pace{n}@x>"), "Good", &[("good.pdf", &pdf)]);
+        let mail = |n: usize| {
+            documents::mail(JANE, RADIOLOGY, &format!("<pace{n}@x>"), "Good", &[("good.pdf", &pdf)])
+        };
         let mut session = Session::connect(stage.smtp()).await.unwrap();
         // What the machine can do while nothing arrives.
         const FIRST: usize = 40;
         for n in 0..FIRST {
-            session.send(JANE, &[TO], &mail(n)).await.unwrap();
+            session.send(JANE, &[RADIOLOGY], &mail(n)).await.unwrap();
         }
         let (left, began) = (behind(&stage).await.0, Instant::now());
         stage.until("all prepared", async || (behind(&stage).await.0 == 0).then_some(())).await;
@@ -152,7 +138,7 @@ worker_time = "20 s"
         let until = Instant::now() + Duration::from_secs(12);
         while Instant::now() < until {
             ticks.tick().await;
-            session.send(JANE, &[TO], &mail(n)).await.unwrap();
+            session.send(JANE, &[RADIOLOGY], &mail(n)).await.unwrap();
             n += 1;
             if n % 16 == 0 {
                 let (count, age) = behind(&stage).await;
@@ -182,29 +168,11 @@ mod sftp {
     use tokio::time::Instant;
 
     use crate::support::clients::said;
-    use crate::support::{Stage, documents};
-
-    const CONFIG: &str = r#"
-[sftp]
-listen = ["127.0.0.1:0"]
-max_sessions = 12
-max_sessions_per_address = 4
-
-[[sender]]
-name = "billing"
-sftp_user = "billing"
-sftp_keys = ["SFTP_KEY"]
-
-[[rule]]
-name = "by number"
-source = "sftp"
-file = "{account}_{number}.pdf"
-"#;
+    use crate::support::{Clinic, Stage, documents};
 
     async fn stage() -> Stage {
-        let mut stage = Stage::new(CONFIG).await;
-        stage.start().await;
-        stage
+        let few = "[sftp]\nmax_sessions = 12\nmax_sessions_per_address = 4";
+        Clinic::new().sftp().with(few).statements().open().await
     }
 
     /// A connection from another address of this machine.

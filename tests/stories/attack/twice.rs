@@ -3,61 +3,30 @@
 
 use faxbridge::store::{JobFilter, Verdict};
 
-use crate::support::{Stage, documents, smtp};
+use crate::support::{Clinic, JANE, NUMBER, Stage, documents, smtp};
 
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[sender]]
-name = "partner"
-addresses = ["b@partner.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "number"
-to = "{number}@fax.clinic.example"
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-"#;
-
-const JANE: &str = "jane@clinic.example";
 const MERCY: &str = "mercy@fax.clinic.example";
-const NUMBER: &str = "+12125550199";
 
 async fn stage() -> Stage {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.verified(&[("mercy", NUMBER), ("mercy-er", NUMBER), ("labs", "+12125550142")]).await;
-    stage.start().await;
-    stage
+    let partner =
+        "[[sender]]\nname = \"partner\"\naddresses = [\"b@partner.example\"]\nnetworks = [\"127.0.0.0/8\"]";
+    let clinic = Clinic::new().mail().with(partner).by_number().by_name().brisk();
+    clinic
+        .recipient("mercy", NUMBER)
+        .recipient("mercy-er", NUMBER)
+        .recipient("labs", "+12125550142")
+        .open()
+        .await
 }
 
 fn letter(id: &str) -> Vec<u8> {
-    let pdf = documents::pdf("referral", 1);
-    documents::mail(JANE, MERCY, id, "A referral", &[("a.pdf", &pdf)])
+    documents::letter(JANE, MERCY, id)
 }
 
 async fn send(stage: &Stage, to: &[&str], mail: &[u8]) -> String {
     let to: Vec<String> = to.iter().map(|to| format!("{to}@fax.clinic.example")).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).collect();
     smtp::send(stage.smtp(), JANE, &to, mail).await.unwrap()
-}
-
-/// Without the line breaks that a mail has.
-fn unfolded(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// When everything that came has been prepared, and every fax has ended.
@@ -99,11 +68,11 @@ async fn a_mail_to_many_spellings_of_one_telephone_is_faxed_once() {
             (letters.len() == spellings.len()).then_some(letters)
         })
         .await;
-    let again = letters.iter().filter(|letter| unfolded(&letter.text).contains("is not faxed a second time"));
+    let again = letters.iter().filter(|letter| letter.words().contains("is not faxed a second time"));
     let again: Vec<_> = again.collect();
     assert_eq!(again.len(), spellings.len() - 1);
     for letter in again {
-        let text = unfolded(&letter.text);
+        let text = letter.words();
         for words in [job.id.as_str(), job.submission.as_str(), "this number gets it once"] {
             assert!(text.contains(words), "{words}: {text}");
         }
@@ -134,7 +103,7 @@ async fn what_is_new_of_a_mail_goes_and_what_is_known_is_told_beside_it() {
         .await;
     let both = letters.iter().find(|letter| letter.text.contains("2 faxes: 2 delivered"));
     let both = both.unwrap_or_else(|| panic!("a receipt of two: {}", letters[1].text));
-    assert!(unfolded(&both.text).contains("this number gets it once"), "{}", both.text);
+    assert!(both.words().contains("this number gets it once"), "{}", both.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +115,7 @@ async fn whoever_may_send_faxes_sends_none_in_the_name_of_another() {
         .unwrap();
     smtp::send(stage.smtp(), JANE, &[MERCY], &letter("<own@clinic.example>")).await.unwrap();
     settled(&stage).await;
-    let told = async |id: &str| unfolded(&stage.final_receipt(id).await.text);
+    let told = async |id: &str| stage.final_receipt(id).await.words();
     let sentence =
         "The address in From is not one that you may send faxes from, so the cover does not show it";
     assert!(told("<forged@clinic.example>").await.contains(sentence));

@@ -3,8 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{JANE, RADIOLOGY};
-use crate::support::documents;
+use crate::support::{JANE, RADIOLOGY, documents};
 
 /// A mail that is made to hurt.
 pub(crate) struct Shape {

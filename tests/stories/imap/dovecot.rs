@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
+use crate::support::port;
+
 /// The one mailbox.
 pub(crate) const USER: &str = "fax@clinic.example";
 /// Its password, and everybody else's.
@@ -76,7 +78,7 @@ impl Dovecot {
         std::fs::create_dir(&mail).unwrap();
         std::fs::set_permissions(&mail, std::fs::Permissions::from_mode(0o777)).unwrap();
         make_certificate(&dir).await;
-        let (port, tls_port) = (free_port(), free_port());
+        let (port, tls_port) = (port::free(), port::free());
         let at = dir.path().to_str().unwrap();
         let text = format!("{CONFIG}{more}")
             .replace("PASSWORD", PASSWORD)
@@ -200,9 +202,4 @@ async fn make_certificate(dir: &TempDir) {
         .await
         .expect("openssl is installed");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
-
-/// Somebody else may take it before Dovecot does; the story fails then, and says so.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

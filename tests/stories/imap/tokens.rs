@@ -2,23 +2,21 @@
 
 use super::dovecot::Dovecot;
 use super::provider::Provider;
-use super::{CONFIG, RADIOLOGY, id, lies, mail};
-use crate::support::{self, Stage};
+use super::{id, lies, mail};
+use crate::support::{Clinic, RADIOLOGY, Stage, clients};
 
-fn config(provider: &Provider, flow: &str, mechanism: &str) -> String {
+fn clinic(provider: &Provider, dovecot: &Dovecot, flow: &str, mechanism: &str) -> Clinic {
     let oauth = format!(
-        "\n[oauth.office]\nprovider = \"other\"\nflow = \"{flow}\"\nclient_id = \"app\"\nscope = \"mail\"\n\
+        "imap.office.oauth = \"office\"\nimap.office.mechanism = \"{mechanism}\"\n\
+         [oauth.office]\nprovider = \"other\"\nflow = \"{flow}\"\nclient_id = \"app\"\nscope = \"mail\"\n\
          token_url = \"{}\"\nclient_secret = \"file:DIR/client.secret\"\nrefresh_token = \"file:DIR/refresh.token\"\n",
         provider.token_url()
     );
-    CONFIG.replace(
-        "password = \"file:DIR/imap.password\"",
-        &format!("oauth = \"office\"\nmechanism = \"{mechanism}\""),
-    ) + &oauth
+    super::clinic(dovecot.port).without("imap.office.password").with(&oauth)
 }
 
 async fn stage(provider: &Provider, dovecot: &Dovecot, flow: &str, mechanism: &str) -> Stage {
-    let stage = super::stage(&config(provider, flow, mechanism), dovecot.port).await;
+    let stage = super::stage(&clinic(provider, dovecot, flow, mechanism)).await;
     stage.secret("client.secret", b"of the app");
     stage.secret("refresh.token", b"refresh-0");
     stage
@@ -56,7 +54,7 @@ async fn refresh_tokens_that_are_good_once_survive_a_restart_and_a_check() {
         stage.final_receipt(&id(n)).await;
         stage.daemon().kill().await;
         let checked = stage.command("check", &[]).await;
-        let said = support::clients::said(&checked);
+        let said = clients::said(&checked);
         assert!(
             said.contains("oauth.office gives an access token")
                 && said.contains("the mailbox office lets us in"),
@@ -75,7 +73,7 @@ async fn check_says_which_setting_of_a_token_is_wrong() {
     let stage = stage(&provider, &dovecot, "client-credentials", "xoauth2").await;
     let fault = async |key: &str, says: &str| {
         let checked = stage.command("check", &[]).await;
-        let said = support::clients::said(&checked);
+        let said = clients::said(&checked);
         let line = said
             .lines()
             .find(|line| line.starts_with("FAULT") && line.contains(key))
@@ -109,9 +107,7 @@ async fn check_says_which_setting_of_a_token_is_wrong() {
     fault("oauth.office.token_url", "trouble of its own").await;
     provider.refuse(None);
     // A good token that is somebody else's.
-    let config = format!("{}{}", support::stage::BASE, config(&provider, "client-credentials", "xoauth2"))
-        .replace("PORT", &dovecot.port.to_string())
-        .replace("login = \"fax@clinic.example\"", "login = \"other@clinic.example\"");
-    stage.configure(&config);
+    let clinic = clinic(&provider, &dovecot, "client-credentials", "xoauth2");
+    stage.configure(clinic.with("imap.office.login = \"other@clinic.example\""));
     fault("imap.office.login", "does not take a fresh access token").await;
 }

@@ -6,40 +6,24 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::{JANE, NUMBER, RADIOLOGY};
-use crate::support::{Stage, documents, smtp};
+use crate::support::{Clinic, JANE, RADIOLOGY, Stage, documents, smtp};
 
-const CONFIG: &str = r#"
+fn clinic() -> Clinic {
+    Clinic::new().mail().tls().by_name().brisk().radiology().with(
+        r#"
 [limits]
 submission = "20 MiB"
 
 [smtp]
-listen = ["127.0.0.1:0"]
 listen_tls = ["127.0.0.1:0"]
 listen_lmtp = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-tls_certificate = "FIXTURES/tls/fax.example.com.pem"
-tls_key = "FIXTURES/tls/fax.example.com.key"
 idle = "3 s"
 session_time = "60 s"
 max_sessions = 1500
 max_sessions_per_relay = 1500
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
+"#,
+    )
+}
 
 /// What all of them together may add to the daemon's memory, in MB. A mail of 100 MB, 1,000 sessions: neither shows in it.
 const ROOM: u64 = 80;
@@ -100,13 +84,6 @@ impl Peer {
     }
 }
 
-/// Resident memory of the daemon, in MB.
-fn memory(stage: &mut Stage) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", stage.daemon().pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
 fn documents_in_spool(stage: &Stage) -> usize {
     let folders = std::fs::read_dir(stage.path("data/spool")).unwrap();
     folders.filter_map(|folder| std::fs::read_dir(folder.unwrap().path()).ok()).map(Iterator::count).sum()
@@ -114,12 +91,10 @@ fn documents_in_spool(stage: &Stage) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_and_slow_clients_end_soon_cost_little_and_leave_nothing() {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
-    stage.start().await;
+    let mut stage = clinic().open().await;
     let (address, addresses) = (stage.smtp(), stage.addresses());
     let begun = Instant::now();
-    let before = memory(&mut stage);
+    let before = stage.daemon().memory("VmRSS");
 
     // Slow ones, all at once: commands, a mail's header, its body, a chunk.
     let slow = [
@@ -153,7 +128,7 @@ async fn hostile_and_slow_clients_end_soon_cost_little_and_leave_nothing() {
     for _ in 0..1000 {
         idle.push(TcpStream::connect(address).await.unwrap());
     }
-    let crowd = memory(&mut stage);
+    let crowd = stage.daemon().memory("VmRSS");
     assert!(crowd < before + ROOM, "1,000 idle sessions took {before} to {crowd} MB");
 
     // 5,000 recipients: one mail has no more than it may, and each of the others hears it.
@@ -235,7 +210,7 @@ async fn hostile_and_slow_clients_end_soon_cost_little_and_leave_nothing() {
         assert!(heard.contains("421 4.4.2"), "{heard:?}");
     }
     assert!(begun.elapsed() < Duration::from_secs(120), "all that took {:?}", begun.elapsed());
-    let after = memory(&mut stage);
+    let after = stage.daemon().memory("VmRSS");
     assert!(after < before + ROOM, "{before} MB became {after} MB");
 
     // Nothing of all that is left, and it works as before.

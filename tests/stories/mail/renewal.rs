@@ -11,24 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::Stage;
-
-const CONFIG: &str = r#"
-[smtp]
-listen_tls = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-tls_certificate = "DIR/chain.pem"
-tls_key = "DIR/key.pem"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-"#;
+use crate::support::{Clinic, Stage};
 
 /// Makes a certificate and puts it in place as renewals do: new files under the old names, one after the other.
 fn renew(stage: &Stage) -> CertificateDer<'static> {
@@ -86,7 +69,10 @@ async fn greeted(session: &mut BufReader<TlsStream<TcpStream>>, word: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_is_shown_and_no_session_is_lost() {
-    let mut stage = Stage::new(CONFIG).await;
+    let certificate = "[smtp]\nlisten_tls = [\"127.0.0.1:0\"]\ntls_certificate = \"DIR/chain.pem\"\n\
+                       tls_key = \"DIR/key.pem\"";
+    let clinic = Clinic::new().mail().without("smtp.listen").with(certificate).by_name();
+    let mut stage = Stage::new(&clinic).await;
     let old = renew(&stage);
     stage.start().await;
     let mut session = connect(&stage, &old).await.unwrap();

@@ -1,6 +1,6 @@
 //! A Postfix as the stories see it: started from a folder of its own, on loopback and a free port.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,12 +11,15 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use crate::support::port;
+
 const PROGRAMS: &str = "/usr/lib/postfix/sbin";
 /// How long its start may take.
 const START: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is the same in each. It tries again every second.
+/// What is the same in each. It tries again after two seconds. After one, its queue manager may meet the
+/// file while its client still holds it, and then leaves that mail alone for five minutes.
 const MAIN: &str = "
 compatibility_level = 3.6
 queue_directory = DIR/queue
@@ -37,8 +40,8 @@ mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 relayhost =
 default_transport = error:nowhere else
-minimal_backoff_time = 1s
-maximal_backoff_time = 1s
+minimal_backoff_time = 2s
+maximal_backoff_time = 2s
 queue_run_delay = 1s
 smtp_destination_concurrency_failed_cohort_limit = 0
 lmtp_destination_concurrency_failed_cohort_limit = 0
@@ -86,7 +89,7 @@ impl Postfix {
         for folder in ["queue", "data", "config"] {
             std::fs::create_dir(at.join(folder)).unwrap();
         }
-        let address = free_address();
+        let address = port::free_address();
         let main = format!("{MAIN}{config}").replace("DIR", at.to_str().unwrap());
         std::fs::write(at.join("config/main.cf"), main).unwrap();
         std::fs::write(at.join("config/master.cf"), MASTER.replace("PORT", &address.port().to_string()))
@@ -143,7 +146,10 @@ impl Postfix {
     }
 }
 
-/// An address where nobody listens at present.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("Postfix's log:\n{}", self.log());
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::port;
+
 /// A name server at work; it ends when dropped.
 pub(crate) struct Dns {
     child: Child,
@@ -27,7 +29,7 @@ impl Dns {
             zone.push_str(&format!("{name}. TXT {}\n", strings.join(" ")));
         }
         std::fs::write(folder.join("root.zone"), zone).unwrap();
-        let port = free_port();
+        let port = port::free();
         let at = folder.display();
         let config = format!(
             "server:\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{at}\"\n  database: \"\"\n  \
@@ -80,15 +82,5 @@ impl Drop for Dns {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = udp.local_addr().unwrap().port();
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }

@@ -7,28 +7,13 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::support::Stage;
 use crate::support::clients::said;
-use crate::support::documents::{mail, pdf};
-use crate::support::smtp;
+use crate::support::{Clinic, JANE, RADIOLOGY, Stage, documents, smtp};
 
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[alarm]
-mail_to = ["admin@clinic.example", "night@clinic.example"]
-
-[[sender]]
-name = "clinic"
-addresses = ["@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-"#;
+fn clinic() -> Clinic {
+    let alarm = "alarm.mail_to = [\"admin@clinic.example\", \"night@clinic.example\"]";
+    Clinic::new().mail().by_name().with(alarm).radiology()
+}
 
 /// Nobody listens on port 9 of this machine.
 const MAILBOX: &str = r#"
@@ -37,7 +22,7 @@ server = "127.0.0.1:9"
 tls = "none"
 login = "records"
 password = "file:DIR/provider.token"
-sender = "clinic"
+sender = "front desk"
 "#;
 
 async fn status(stage: &Stage) -> (Option<i32>, Value) {
@@ -47,7 +32,7 @@ async fn status(stage: &Stage) -> (Option<i32>, Value) {
 
 #[tokio::test]
 async fn an_alarm_is_mailed_once_to_each_and_shown_until_it_is_over() {
-    let mut stage = Stage::new(&format!("{CONFIG}{MAILBOX}")).await;
+    let mut stage = Stage::new(&clinic().with(MAILBOX)).await;
     let (code, before) = status(&stage).await;
     assert_eq!((code, &before["running"]), (Some(1), &Value::Bool(false)), "no daemon is running");
     stage.start().await;
@@ -78,7 +63,7 @@ async fn an_alarm_is_mailed_once_to_each_and_shown_until_it_is_over() {
     assert_eq!(stage.sink.letters().len(), 2);
     // Without the mailbox it is over, after what a new process has to look around.
     assert!(stage.daemon().stop().await.success());
-    stage.configure(&format!("{}{CONFIG}", crate::support::stage::BASE));
+    stage.configure(clinic());
     stage.start().await;
     assert_eq!(status(&stage).await.0, Some(1), "until then it counts as open");
     let text = said(&stage.command("status", &[]).await);
@@ -87,15 +72,9 @@ async fn an_alarm_is_mailed_once_to_each_and_shown_until_it_is_over() {
 
 #[tokio::test]
 async fn the_relay_is_down() {
-    let mut stage = Stage::new("").await;
-    let config = format!("{}{CONFIG}", crate::support::stage::BASE)
-        .replace("relay = \"RELAY\"", "relay = \"127.0.0.1:9\"");
-    stage.configure(&config);
-    stage.verified(&[("mercy", "+12125550199")]).await;
-    stage.start().await;
-    let (to, id) = ("mercy@fax.clinic.example", "<1@clinic.example>");
-    let mail = mail("jane@clinic.example", to, id, "Results", &[("scan.pdf", &pdf("Report", 1))]);
-    smtp::send(stage.smtp(), "jane@clinic.example", &[to], &mail).await.unwrap();
+    let mut stage = clinic().with("receipt.relay = \"127.0.0.1:9\"").open().await;
+    let id = "<1@clinic.example>";
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, id)).await.unwrap();
     let cause = stage.until("the alarm", async || stage.alarm("relay").await).await;
     assert!(cause.contains("could not be reached") && !cause.contains("jane"), "{cause}");
     let (_, now) = status(&stage).await;
@@ -103,16 +82,14 @@ async fn the_relay_is_down() {
     assert!(now["queues"]["outbox"]["oldest"].is_string());
     // The receipt waits 15 seconds; then the relay is back.
     assert!(stage.daemon().stop().await.success());
-    stage.configure(&format!("{}{CONFIG}", crate::support::stage::BASE));
+    stage.configure(clinic());
     stage.start().await;
     stage.final_receipt(id).await;
 }
 
 #[tokio::test]
 async fn no_descriptor_is_left() {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.verified(&[("mercy", "+12125550199")]).await;
-    stage.start().await;
+    let mut stage = clinic().open().await;
     let pid = stage.daemon().pid();
     let process = Pid::from_raw(pid.cast_signed());
     let limit = |most: u64| {
@@ -136,9 +113,8 @@ async fn no_descriptor_is_left() {
         assert_eq!(&greeting, b"220 ");
     }
     drop(clients);
-    let (to, id) = ("mercy@fax.clinic.example", "<1@clinic.example>");
-    let mail = mail("jane@clinic.example", to, id, "Results", &[("scan.pdf", &pdf("Report", 1))]);
-    smtp::send(stage.smtp(), "jane@clinic.example", &[to], &mail).await.unwrap();
+    let id = "<1@clinic.example>";
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, id)).await.unwrap();
     stage.final_receipt(id).await;
     let over = async || stage.alarm("listener.smtp.listen").await.is_none().then_some(());
     stage.until_in(Duration::from_secs(60), Duration::from_millis(100), "its end", over).await;

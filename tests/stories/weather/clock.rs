@@ -6,59 +6,27 @@ use faxbridge::job::JobState;
 use faxbridge::store::{Job, Submission};
 
 use crate::support::clock::Clock;
-use crate::support::{Stage, documents, smtp};
+use crate::support::{Clinic, JANE, NUMBER, RADIOLOGY, Stage, documents, smtp};
 
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[retention]
-documents = "5 s"
-
-[policy]
-hurry = 60
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-const NUMBER: &str = "+12125550199";
-const TO: &str = "mercy@fax.clinic.example";
 const AHEAD: &str = "alarm clock: the machine's clock was set ahead";
 const BACK: &str = "alarm clock: the machine's clock was set back";
 const OVER: &str = "alarm clock is over";
 
 async fn stage() -> (Stage, Clock) {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.verified(&[("mercy", NUMBER)]).await;
+    let clinic = Clinic::new().mail().by_name().brisk().radiology();
+    let mut stage = Stage::new(&clinic.with("policy.hurry = 60\nretention.documents = \"5 s\"")).await;
     let clock = Clock::at(stage.path("clock"));
     stage.start_with(&clock.environment()).await;
     (stage, clock)
 }
 
 async fn send(stage: &Stage, id: &str) {
-    let pdf = documents::pdf("a page", 1);
-    let mail = documents::mail("jane@clinic.example", TO, id, "Records", &[("records.pdf", &pdf)]);
-    smtp::send(stage.smtp(), "jane@clinic.example", &[TO], &mail).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, id)).await.unwrap();
 }
 
 async fn logged(stage: &Stage, sentence: &str, times: usize) {
     let told = async || (stage.log().matches(sentence).count() == times).then_some(());
     stage.until(&format!("{times} times {sentence:?} in the log"), told).await;
-}
-
-async fn job(stage: &Stage, what: &str, is: impl Fn(&Job) -> bool) -> Job {
-    stage.until(what, async || stage.jobs().await.into_iter().find(|job| is(job))).await
 }
 
 async fn destroyed(stage: &Stage, what: &str) -> Vec<Submission> {
@@ -75,7 +43,7 @@ async fn eight_days_ahead_for_some_seconds_fail_no_fax_and_destroy_no_key() {
     stage.simulator.close().await;
     send(&stage, "<waits@clinic.example>").await;
     let waits = |job: &Job| matches!(job.state, JobState::Queued { .. }) && job.deadline > job.made_at;
-    let before = job(&stage, "a fax that waits for its provider", waits).await;
+    let before = stage.job("a fax that waits for its provider", waits).await;
     clock.step("+8d");
     logged(&stage, AHEAD, 1).await;
     // Mail is taken meanwhile, and the fax tried again.

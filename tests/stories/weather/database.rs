@@ -7,46 +7,14 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::support::Stage;
 use crate::support::clients::{said, sftp};
-use crate::support::documents::{mail, pdf};
+use crate::support::documents::{letter, pdf};
 use crate::support::smtp::{self, Refused};
-
-const CONFIG: &str = r#"
-[retention]
-documents = "1 s"
-
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[sftp]
-listen = ["127.0.0.1:0"]
-
-[[sender]]
-name = "clinic"
-addresses = ["@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[sender]]
-name = "billing"
-sftp_user = "billing"
-sftp_keys = ["SFTP_KEY"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[[rule]]
-name = "numbers in file names"
-source = "sftp:billing"
-file = "{reference}_{number}.pdf"
-"#;
+use crate::support::{Clinic, JANE, RADIOLOGY, Stage};
 
 async fn stage() -> Stage {
-    let stage = Stage::new(CONFIG).await;
-    stage.verified(&[("mercy", "+12125550199")]).await;
-    stage
+    let clinic = Clinic::new().mail().sftp().by_name().statements().radiology();
+    Stage::new(&clinic.with("retention.documents = \"1 s\"")).await
 }
 
 /// Another program that has opened the stage's database, until its standard input ends.
@@ -81,9 +49,8 @@ impl Neighbour {
 }
 
 async fn handed_in(stage: &Stage, n: u32) -> Result<String, Refused> {
-    let (to, id) = ("mercy@fax.clinic.example", format!("<{n}@clinic.example>"));
-    let mail = mail("jane@clinic.example", to, &id, "Results", &[("scan.pdf", &pdf("Report", 1))]);
-    smtp::send(stage.smtp(), "jane@clinic.example", &[to], &mail).await.map(|_| id)
+    let id = format!("<{n}@clinic.example>");
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &letter(JANE, RADIOLOGY, &id)).await.map(|_| id)
 }
 
 fn log_bytes(stage: &Stage) -> u64 {
@@ -176,14 +143,13 @@ async fn the_command_line_changes_no_schema_beside_a_daemon() {
 
 #[tokio::test]
 async fn a_damaged_database_is_no_empty_register() {
-    let stage = Stage::new(CONFIG).await;
+    let stage = stage().await;
     let path = stage.path("data/faxbridge.db");
     std::fs::write(&path, [b'x'; 8192]).unwrap();
     let _ = std::fs::remove_file(stage.path("data/faxbridge.db-wal"));
     std::fs::write(stage.path("scan.pdf"), pdf("Report", 1)).unwrap();
     let (document, out) = (stage.path("scan.pdf"), stage.path("out"));
-    let preview =
-        ["--out", out.to_str().unwrap(), "--to", "mercy@fax.clinic.example", document.to_str().unwrap()];
+    let preview = ["--out", out.to_str().unwrap(), "--to", RADIOLOGY, document.to_str().unwrap()];
     for (command, arguments) in
         [("status", &[][..]), ("check", &[]), ("recipient", &["list"]), ("preview", &preview[..])]
     {

@@ -2,33 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::disk::{SmallDisk, sealed_files};
+use crate::support::disk::sealed_files;
 use crate::support::smtp::Refused;
-use crate::support::stage::BASE;
-use crate::support::{Stage, documents, smtp};
-
-const WAYS: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-"#;
-
-const JANE: &str = "jane@clinic.example";
-const RADIOLOGY: &str = "mercy-radiology@fax.clinic.example";
-const NUMBER: &str = "+12125550199";
+use crate::support::{Clinic, JANE, NUMBER, RADIOLOGY, Stage, documents, smtp};
 
 /// A PDF of about so many bytes that no compression makes smaller.
 fn pdf(bytes: usize) -> Vec<u8> {
@@ -40,12 +16,10 @@ fn pdf(bytes: usize) -> Vec<u8> {
 
 /// Accepted, and then there is no room for its pages: it waits, leaves nothing, and goes on by itself.
 async fn what_waits_for_room_goes_on_by_itself(reserve: &str, free_for_the_mail: u64) {
-    let limits = format!("[limits]\ndisk_reserve = {reserve}\n");
-    let config = format!("{BASE}{WAYS}{limits}").replace("DIR/data", "DIR/small/data");
-    let mut stage = Stage::with(&config, |_| {}).await;
-    let disk = SmallDisk::mount(stage.path("small"), "24m");
-    stage.data_at("small/data").await;
-    stage.verified(&[("mercy-radiology", NUMBER)]).await;
+    let clinic = Clinic::new().mail().by_name().radiology().with(&format!(
+        "limits.disk_reserve = {reserve}\n[policy]\nask_first = \"200 ms\"\nask_at_most = \"500 ms\""
+    ));
+    let (mut stage, disk) = Stage::on_small_disk(&clinic, "24m", |_| {}).await;
     stage.start().await;
     let mail = |id: &str| documents::mail(JANE, RADIOLOGY, id, "Good", &[("good.pdf", &pdf(1_500_000))]);
 
@@ -62,7 +36,7 @@ async fn what_waits_for_room_goes_on_by_itself(reserve: &str, free_for_the_mail:
     assert!(stage.jobs().await.is_empty());
     // Now other programs take the rest: that is told, and the door says so.
     disk.leave(300 << 10);
-    stage.until("an alarm", async || stage.log().contains("alarm disk: ").then_some(())).await;
+    stage.logged("alarm disk: ").await;
     match smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &mail("<refused@x>")).await {
         Err(Refused::Reply(code, reply)) => {
             assert!(code / 100 == 4 && reply.contains("no room for documents"), "{code} {reply}");

@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::support::stage::BASE;
-use crate::support::{Stage, documents};
+use crate::support::{Clinic, NUMBER, Stage, documents};
 
-const NUMBER: &str = "+12125550199";
-
-const CONFIG: &str = r#"
+const SCANS: &str = r#"
 [folder.scans]
 path = "DIR/scans"
 sender = "scans"
@@ -29,23 +26,20 @@ receipts_to = "desk@clinic.example"
 name = "scans by number"
 source = "folder:scans"
 file = "{serial}_{number}.pdf"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
 "#;
 
-async fn stage(folder: impl FnOnce(&Path)) -> Stage {
-    stage_with(CONFIG, folder).await
+fn clinic() -> Clinic {
+    Clinic::new().brisk().radiology().with(SCANS)
 }
 
-async fn stage_with(config: &str, folder: impl FnOnce(&Path)) -> Stage {
-    let mut stage = Stage::new(config).await;
+async fn stage(folder: impl FnOnce(&Path)) -> Stage {
+    stage_with(&clinic(), folder).await
+}
+
+async fn stage_with(clinic: &Clinic, folder: impl FnOnce(&Path)) -> Stage {
+    let mut stage = Stage::new(clinic).await;
     std::fs::create_dir(stage.path("scans")).unwrap();
     folder(&stage.path("scans"));
-    stage.verified(&[("mercy", NUMBER)]).await;
     stage.start().await;
     stage
 }
@@ -116,7 +110,7 @@ fn revisions() -> (Vec<u8>, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_that_close_a_file_several_times_make_one_fax() {
-    let stage = stage_with(&CONFIG.replace("settle = \"3 s\"", "settle = \"10 s\""), |_| {}).await;
+    let stage = stage_with(&clinic().with("folder.scans.settle = \"10 s\""), |_| {}).await;
     let scans = stage.path("scans");
     let pause = || tokio::time::sleep(Duration::from_secs(1));
     let append = |name: &str, bytes: &[u8]| {
@@ -329,9 +323,8 @@ impl Drop for Mount {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_system_without_notices_is_looked_through() {
-    let mut stage = Stage::new(CONFIG).await;
+    let mut stage = Stage::new(&clinic()).await;
     let mount = Mount::new(&stage, "scans").await;
-    stage.verified(&[("mercy", NUMBER)]).await;
     stage.start().await;
     let (below, pdf) = (&mount.below, documents::pdf("two pages", 2));
     let half = pdf.len() / 2;
@@ -372,15 +365,12 @@ async fn a_file_system_without_notices_is_looked_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_system_that_hangs_stops_nothing_else() {
-    let config = format!(
-        "{CONFIG}\n[folder.archive]\npath = \"DIR/archive\"\nsender = \"scans\"\nscan = \"300 ms\"\nquiet = \"100 ms\"\n\
-         [[rule]]\nname = \"archive\"\nsource = \"folder:archive\"\nfile = \"{{serial}}_{{number}}.pdf\"\n"
-    );
-    let mut stage =
-        Stage::with(&format!("{BASE}{config}"), |options| options.call_time = Duration::from_secs(2)).await;
+    let archive = "[folder.archive]\npath = \"DIR/archive\"\nsender = \"scans\"\nscan = \"300 ms\"\nquiet = \"100 ms\"\n\
+                   [[rule]]\nname = \"archive\"\nsource = \"folder:archive\"\nfile = \"{serial}_{number}.pdf\"";
+    let clinic = clinic().with(archive).recipient("harbor", "+12125550155");
+    let mut stage = Stage::with(&clinic, |options| options.call_time = Duration::from_secs(2)).await;
     std::fs::create_dir(stage.path("scans")).unwrap();
     let mount = Mount::new(&stage, "archive").await;
-    stage.verified(&[("mercy", NUMBER), ("harbor", "+12125550155")]).await;
     stage.start().await;
     std::fs::write(mount.below.join("1_+12125550155.pdf"), documents::pdf("archive", 1)).unwrap();
     // It hangs while its fax is under way.
@@ -390,7 +380,7 @@ async fn a_file_system_that_hangs_stops_nothing_else() {
     let scans = stage.path("scans");
     std::fs::write(scans.join(name(1)), documents::pdf("scan", 1)).unwrap();
     assert_eq!(result(&stage, &scans, &name(1)).await["state"], "delivered");
-    stage.until("the alarm", async || stage.log().contains("results.archive").then_some(())).await;
+    stage.logged("results.archive").await;
     let began = Instant::now();
     stage.daemon().stop().await;
     assert!(began.elapsed() < Duration::from_secs(30), "the end waits for it no longer than that");
@@ -404,15 +394,16 @@ async fn a_file_system_that_hangs_stops_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_notices_of_the_system_the_folder_is_served_and_that_is_said() {
-    const NOBODY: u32 = 65534;
-    let mut stage = Stage::new(CONFIG).await;
+    // A user of this story alone: it takes all notices from every program of that user, and the
+    // Dovecot of another story is `nobody`.
+    const OWN: u32 = 64_702;
+    let mut stage = Stage::new(&clinic()).await;
     std::fs::create_dir(stage.path("scans")).unwrap();
-    stage.verified(&[("mercy", NUMBER)]).await;
     // Another program of the same user has taken all of them.
     let greedy = "import ctypes, sys\nlibc = ctypes.CDLL(None)\nwhile libc.inotify_init1(0) >= 0: pass\n\
                   print('full', flush=True)\nsys.stdin.read()";
     let mut hoarder = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", greedy])
+        .args(["--reuid=64702", "--regid=64702", "--clear-groups", "/usr/bin/python3", "-c", greedy])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -420,13 +411,11 @@ async fn without_notices_of_the_system_the_folder_is_served_and_that_is_said() {
         .unwrap();
     let mut said = [0; 5];
     tokio::io::AsyncReadExt::read_exact(hoarder.stdout.as_mut().unwrap(), &mut said).await.unwrap();
-    stage.start_as(NOBODY).await;
-    stage.until("the alarm", async || stage.log().contains("alarm folder.scans").then_some(())).await;
+    stage.start_as(OWN).await;
+    stage.logged("alarm folder.scans").await;
     std::fs::write(stage.path("scans").join(name(1)), documents::pdf("scan", 1)).unwrap();
-    stage.hand_over(NOBODY, &["scans"]);
+    stage.hand_over(OWN, &["scans"]);
     assert_eq!(result(&stage, &stage.path("scans"), &name(1)).await["state"], "delivered");
     hoarder.kill().await.unwrap();
-    stage
-        .until("it is over", async || stage.log().contains("alarm folder.scans is over").then_some(()))
-        .await;
+    stage.logged("alarm folder.scans is over").await;
 }

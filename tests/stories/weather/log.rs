@@ -6,42 +6,18 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::Stage;
 use crate::support::daemon::Daemon;
-use crate::support::documents::{mail, pdf};
-use crate::support::smtp;
-
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-mails_per_minute = 100000
-
-[[sender]]
-name = "clinic"
-addresses = ["@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[telemetry]
-log = "LEVEL"
-"#;
+use crate::support::{Clinic, JANE, RADIOLOGY, Stage, clients, documents, smtp};
 
 async fn stage(level: &str) -> Stage {
-    let stage = Stage::new(&CONFIG.replace("LEVEL", level)).await;
-    stage.verified(&[("mercy", "+12125550199")]).await;
-    stage
+    let lines = format!("smtp.mails_per_minute = 100000\ntelemetry.log = {level:?}");
+    Stage::new(&Clinic::new().mail().by_name().with(&lines).radiology()).await
 }
 
 /// A mail goes all its way to the receipt.
 async fn faxed(stage: &Stage, n: u32) {
     let id = format!("<{n}@clinic.example>");
-    let to = "mercy@fax.clinic.example";
-    let mail = mail("jane@clinic.example", to, &id, "Results", &[("scan.pdf", &pdf("Report", 1))]);
-    smtp::send(stage.smtp(), "jane@clinic.example", &[to], &mail).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &documents::letter(JANE, RADIOLOGY, &id)).await.unwrap();
     stage.final_receipt(&id).await;
 }
 
@@ -112,7 +88,7 @@ async fn a_daemon_that_cannot_start_ends_with_its_status_though_nobody_hears_why
     let mut daemon = Daemon::spawn_logging_to(&stage.path("faxbridge.toml"), &stage.path("data"), log, &[]);
     assert_eq!(daemon.ended().await.code(), Some(2), "a level that is none is a fault of the configuration");
     let checked = stage.command("check", &[]).await;
-    let said = crate::support::clients::said(&checked);
+    let said = clients::said(&checked);
     assert_eq!(checked.status.code(), Some(2));
     assert!(said.contains("telemetry.log") && said.contains("did you mean \"info\""), "{said}");
 }

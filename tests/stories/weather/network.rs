@@ -4,43 +4,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::support::sink::Sink;
 use crate::support::smtp::{self, Session};
-use crate::support::stage::BASE;
-use crate::support::{Stage, documents};
+use crate::support::{Clinic, JANE, RADIOLOGY, Stage, documents, port};
 
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "fax.clinic.example"
-
-[[sender]]
-name = "front desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.1", "::1"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-"#;
-
-const JANE: &str = "jane@clinic.example";
-const TO: &str = "mercy-radiology@fax.clinic.example";
+fn clinic() -> Clinic {
+    let desk = "[[sender]]\nname = \"front desk\"\naddresses = [\"jane@clinic.example\"]\n\
+                networks = [\"127.0.0.1\", \"::1\"]";
+    Clinic::new().smtp().with(desk).by_name().brisk().without("policy.quiet").radiology()
+}
 
 fn letter(n: u32) -> Vec<u8> {
-    let id = format!("<{n}@clinic.example>");
-    documents::mail(JANE, TO, &id, "Labs", &[("l.pdf", &documents::pdf("l", 1))])
+    documents::letter(JANE, RADIOLOGY, &format!("<{n}@clinic.example>"))
 }
 
 /// A stage whose relay has moods.
 async fn stage() -> Stage {
-    let mut stage = Stage::new(CONFIG).await;
+    let mut stage = Stage::new(&clinic()).await;
     stage.sink = Sink::of("tests/stories/weather/relay.py", &stage.path("relay"), &[]).await;
-    stage.configure(&format!("{BASE}{CONFIG}"));
-    stage.verified(&[("mercy-radiology", "+12125550199")]).await;
+    stage.configure(clinic());
     stage
 }
 
@@ -61,8 +41,8 @@ async fn a_relay_that_turns_everybody_away_is_tried_again() {
         if n == 1 {
             stage.start().await;
         }
-        smtp::send(stage.smtp(), JANE, &[TO], &letter(n)).await.unwrap();
-        stage.until(told, async || stage.log().contains(told).then_some(())).await;
+        smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &letter(n)).await.unwrap();
+        stage.logged(told).await;
         assert!(stage.answers(&format!("{n}@clinic.example")).is_empty());
         mood(&stage, "good");
         let receipt = stage.final_receipt(&format!("<{n}@clinic.example>")).await;
@@ -83,19 +63,14 @@ async fn a_relay_without_null_senders_is_told_by_check_and_gets_a_bounce_address
     {
         assert!(said.contains(part), "{part}: {said}");
     }
-    let base = BASE.replace("[receipt]\n", "[receipt]\nbounce_from = \"fax-bounces@clinic.example\"\n");
-    stage.configure(&format!("{base}{CONFIG}"));
+    stage.configure(clinic().with("receipt.bounce_from = \"fax-bounces@clinic.example\""));
     let checked = stage.command("check", &[]).await;
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(!said.contains("envelope sender"), "{said}");
     stage.start().await;
-    smtp::send(stage.smtp(), JANE, &[TO], &letter(1)).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &letter(1)).await.unwrap();
     let receipt = stage.final_receipt("<1@clinic.example>").await;
     assert_eq!(receipt.envelope_from, "fax-bounces@clinic.example");
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Both families on one port, each by a socket of its own or both by one; and IPv6 in what the configuration names.
@@ -107,20 +82,18 @@ async fn both_families_are_served_however_they_are_written() {
         (1, ["\"[::]:PORT\", \"0.0.0.0:PORT\"", "\"0.0.0.0:SFTP_PORT\", \"[::]:SFTP_PORT\""]),
         (3, ["\"[::]:PORT\"", "\"[::]:SFTP_PORT\""]),
     ] {
-        let (port, sftp) = (free_port(), free_port());
-        let config = CONFIG.replace("listen = [\"127.0.0.1:0\"]", &format!("listen = [{}]", lists[0]));
-        let config = format!("{config}\n[sftp]\nlisten = [{}]\n", lists[1])
+        let (port, sftp) = (port::free(), port::free());
+        let listen = format!("smtp.listen = [{}]\nsftp.listen = [{}]", lists[0], lists[1])
             .replace("SFTP_PORT", &sftp.to_string())
             .replace("PORT", &port.to_string());
-        let mut stage = Stage::new(&config).await;
-        stage.verified(&[("mercy-radiology", "+12125550199")]).await;
+        let mut stage = Stage::new(&clinic().with(&listen)).await;
         let checked = stage.command("check", &[]).await;
         let said = String::from_utf8_lossy(&checked.stdout).into_owned();
         assert!(!said.contains("in use"), "{said}");
         stage.start().await;
         for (offset, address) in [(0, v4), (1, v6)] {
             let mut session = Session::connect(SocketAddr::new(address, port)).await.unwrap();
-            session.send(JANE, &[TO], &letter(n + offset)).await.unwrap();
+            session.send(JANE, &[RADIOLOGY], &letter(n + offset)).await.unwrap();
             stage.final_receipt(&format!("<{}@clinic.example>", n + offset)).await;
             let greeted = tokio::net::TcpStream::connect(SocketAddr::new(address, sftp)).await;
             assert!(greeted.is_ok(), "SFTP over {address}");

@@ -10,59 +10,21 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpStream, UnixDatagram};
 use tokio::time::Instant;
 
-use crate::support::stage::{BASE, MASTER_KEY};
-use crate::support::{Stage, clients, documents, smtp};
+use crate::support::stage::MASTER_KEY;
+use crate::support::{Clinic, JANE, NUMBER, RADIOLOGY, Stage, clients, documents, smtp};
 
-const CONFIG: &str = r#"
-[smtp]
-listen = ["127.0.0.1:0"]
-hostname = "first.clinic.example"
+fn clinic() -> Clinic {
+    let clinic = Clinic::new().mail().sftp().by_name().statements().brisk().radiology();
+    clinic.with(&hostname("first"))
+}
 
-[sftp]
-listen = ["127.0.0.1:0"]
+/// What a session with the next configuration begins with.
+fn hostname(name: &str) -> String {
+    format!("smtp.hostname = \"{name}.clinic.example\"")
+}
 
-[[sender]]
-name = "desk"
-addresses = ["jane@clinic.example"]
-networks = ["127.0.0.0/8"]
-
-[[sender]]
-name = "billing"
-sftp_user = "billing"
-sftp_keys = ["SFTP_KEY"]
-
-[[rule]]
-name = "named recipient"
-to = "{recipient}@fax.clinic.example"
-
-[[rule]]
-name = "statements"
-source = "sftp:billing"
-file = "{account}_{number}.pdf"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
-
-const NUMBER: &str = "+12125550199";
-const TO: &str = "mercy@fax.clinic.example";
 const REFUSED: &str = "the new configuration is not taken";
 const TAKEN: &str = "the configuration is taken";
-
-async fn stage() -> Stage {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.verified(&[("mercy", NUMBER)]).await;
-    stage.start().await;
-    stage
-}
-
-fn hang_up(stage: &mut Stage) {
-    let pid = Pid::from_raw(stage.daemon().pid().cast_signed()).unwrap();
-    kill_process(pid, Signal::HUP).unwrap();
-}
 
 fn count(stage: &Stage, sentence: &str) -> usize {
     stage.log().matches(sentence).count()
@@ -71,7 +33,7 @@ fn count(stage: &Stage, sentence: &str) -> usize {
 /// Asks for a reload and waits until it was taken or refused, as it should be; what was logged of it.
 async fn reload(stage: &mut Stage, what: &str, expected: &str) -> String {
     let before = stage.log().len();
-    hang_up(stage);
+    stage.daemon().hang_up();
     let logged = async || {
         let log = stage.log().get(before..).unwrap_or_default().to_owned();
         (log.contains(REFUSED) || log.contains(TAKEN)).then_some(log)
@@ -96,93 +58,73 @@ async fn serves(stage: &mut Stage, what: &str) {
     assert!(files.is_some_and(|line| line.starts_with("SSH-2.0")), "{what}: no files are taken");
 }
 
-/// Changes of the configuration's text that must be refused: what it is, what is replaced by what, and words of the refusal.
-fn changes(taken: &str) -> Vec<(&'static str, &'static str, String, &'static str)> {
-    let at = |what, from, to: &str, words| (what, from, to.to_owned(), words);
+/// Lines that must be refused: what is wrong with them, and words of the refusal.
+fn faults(taken: &str) -> Vec<(&'static str, String, &'static str)> {
+    let at = |what, lines: &str, words| (what, lines.to_owned(), words);
+    let dkim = |key: &str| {
+        format!(
+            "[receipt]\ndkim_domain = \"clinic.example\"\ndkim_selector = \"fax\"\ndkim_key = \"file:DIR/{key}\""
+        )
+    };
+    let mailbox = |more: &str| {
+        format!(
+            "[imap.office]\nserver = \"127.0.0.1:1\"\nsender = \"front desk\"\nlogin = \"office\"\n{more}"
+        )
+    };
     vec![
-        at("no TOML", "[policy]", "[[[bad\n[policy]", "not TOML"),
-        at("an unknown key", "hurry =", "hurrry =", "hurrry"),
-        at("a mistyped log level", "[policy]", "[telemetry]\nlog = \"inof\"\n[policy]", "telemetry.log"),
+        at("an unknown key", "policy.hurrry = 600", "hurrry"),
+        at("a mistyped log level", "telemetry.log = \"inof\"", "telemetry.log"),
         at(
             "a sender's password is missing",
-            "name = \"desk\"",
-            "name = \"desk\"\nlogin = \"desk\"\npassword = \"file:DIR/none\"",
-            "sender[1].password",
+            "[[sender]]\nname = \"guard\"\nlogin = \"guard\"\npassword = \"file:DIR/none\"",
+            "sender[3].password",
         ),
-        at(
-            "the DKIM key is missing",
-            "from = \"fax@clinic.example\"",
-            "from = \"fax@clinic.example\"\ndkim_domain = \"clinic.example\"\ndkim_selector = \"fax\"\ndkim_key = \"file:DIR/none\"",
-            "receipt.dkim_key",
-        ),
-        at(
-            "the DKIM key is no key",
-            "from = \"fax@clinic.example\"",
-            "from = \"fax@clinic.example\"\ndkim_domain = \"clinic.example\"\ndkim_selector = \"fax\"\ndkim_key = \"file:DIR/provider.token\"",
-            "receipt.dkim_key",
-        ),
-        at(
-            "a port is taken",
-            "listen = [\"127.0.0.1:0\"]\nhostname",
-            &format!("listen = [\"{taken}\"]\nhostname"),
-            "another program listens there",
-        ),
+        at("the DKIM key is missing", &dkim("none"), "receipt.dkim_key"),
+        at("the DKIM key is no key", &dkim("provider.token"), "receipt.dkim_key"),
+        at("a port is taken", &format!("smtp.listen = [{taken:?}]"), "another program listens there"),
         at(
             "an address of another machine",
-            "listen = [\"127.0.0.1:0\"]\nhostname",
-            "listen = [\"192.0.2.77:2525\"]\nhostname",
+            "smtp.listen = [\"192.0.2.77:2525\"]",
             "this machine has no such address",
         ),
-        at("a host key that is none", "[sftp]", "[sftp]\nhost_key = \"DIR/garbage\"", "sftp.host_key"),
-        at("a font is missing", "[policy]", "[cover]\nfonts = [\"DIR/none.ttf\"]\n[policy]", "cover.fonts"),
+        at("a host key that is none", "sftp.host_key = \"DIR/garbage\"", "sftp.host_key"),
+        at("a font is missing", "cover.fonts = [\"DIR/none.ttf\"]", "cover.fonts"),
         at(
             "client authorities are missing",
-            "hostname",
-            "client_authorities = \"DIR/none.pem\"\nhostname",
+            "smtp.client_authorities = \"DIR/none.pem\"",
             "smtp.client_authorities",
         ),
         at(
             "the relay's authorities are missing",
-            "tls = \"none\"",
-            "tls = \"starttls\"\nauthorities = \"DIR/none.pem\"",
+            "[receipt]\ntls = \"starttls\"\nauthorities = \"DIR/none.pem\"",
             "receipt.authorities",
         ),
         at(
             "a certificate that is none",
-            "hostname",
-            "tls_certificate = \"DIR/garbage\"\ntls_key = \"DIR/garbage\"\nhostname",
+            "[smtp]\ntls_certificate = \"DIR/garbage\"\ntls_key = \"DIR/garbage\"",
             "smtp.tls_certificate",
         ),
         at(
             "the webhook's certificate is missing",
-            "[webhook]",
             "[webhook]\ntls_certificate = \"DIR/none\"\ntls_key = \"DIR/none\"",
             "webhook.tls_certificate",
         ),
-        at(
-            "the data folder cannot be",
-            "data_dir = \"DIR/data\"",
-            "data_dir = \"/proc/nowhere\"",
-            "store.data_dir",
-        ),
-        at("another data folder", "data_dir = \"DIR/data\"", "data_dir = \"DIR/data2\"", "store.data_dir"),
-        at("another master key", "DIR/master.key", "DIR/other.key", "store.master_key"),
+        at("the data folder cannot be", "store.data_dir = \"/proc/nowhere\"", "store.data_dir"),
+        at("another data folder", "store.data_dir = \"DIR/data2\"", "store.data_dir"),
+        at("another master key", "store.master_key = \"file:DIR/other.key\"", "store.master_key"),
         at(
             "a folder that is not there",
-            "[policy]",
-            "[folder.scans]\npath = \"DIR/none\"\nsender = \"desk\"\n[policy]",
+            "[folder.scans]\npath = \"DIR/none\"\nsender = \"front desk\"",
             "folder.scans.path",
         ),
         at(
             "a mailbox's password is missing",
-            "[policy]",
-            "[imap.office]\nserver = \"127.0.0.1:1\"\nsender = \"desk\"\nlogin = \"office\"\npassword = \"file:DIR/none\"\n[policy]",
+            &mailbox("password = \"file:DIR/none\""),
             "imap.office.password",
         ),
         at(
             "a mailbox's authorities are missing",
-            "[policy]",
-            "[imap.office]\nserver = \"127.0.0.1:1\"\nsender = \"desk\"\nlogin = \"office\"\npassword = \"file:DIR/provider.token\"\nauthorities = \"DIR/none\"\n[policy]",
+            &mailbox("password = \"file:DIR/provider.token\"\nauthorities = \"DIR/none\""),
             "imap.office.authorities",
         ),
     ]
@@ -190,20 +132,22 @@ fn changes(taken: &str) -> Vec<(&'static str, &'static str, String, &'static str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_faulty_is_refused_with_its_sentence_and_the_old_one_serves_on() {
-    let mut stage = stage().await;
+    let mut stage = clinic().open().await;
     stage.secret("garbage", b"garbage");
     stage.secret("other.key", &[8; 32]);
     std::fs::create_dir(stage.path("data2")).unwrap();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
-    let whole = format!("{BASE}{CONFIG}");
-    for (what, from, to, words) in changes(&other.local_addr().unwrap().to_string()) {
-        assert!(whole.contains(from), "{what}: nothing to replace");
-        stage.configure(&whole.replacen(from, &to, 1));
+    let faults = faults(&other.local_addr().unwrap().to_string());
+    let faults =
+        faults.into_iter().map(|(what, lines, words)| (what, clinic().with(&lines).to_string(), words));
+    let no_toml = format!("{}[[[bad\n", clinic());
+    for (what, text, words) in faults.chain([("no TOML", no_toml, "not TOML")]) {
+        stage.configure(text);
         let log = reload(&mut stage, what, REFUSED).await;
         assert!(log.contains(words), "{what}: the refusal does not say {words:?}: {log}");
         serves(&mut stage, what).await;
     }
-    stage.configure(&whole);
+    stage.configure(clinic());
     // What lies beside the configuration.
     let file = |name: &str| stage.path(name);
     for (what, path, words) in [
@@ -228,32 +172,31 @@ async fn whatever_is_faulty_is_refused_with_its_sentence_and_the_old_one_serves_
     reload(&mut stage, "an empty file", REFUSED).await;
     serves(&mut stage, "an empty file").await;
     // None of that has left anything behind: it still works, and a good one is taken.
-    stage.configure(&whole.replacen("hurry = 600", "hurry = 500", 1));
+    stage.configure(clinic().with("policy.hurry = 500"));
     reload(&mut stage, "a good change", TAKEN).await;
     serves(&mut stage, "a good change").await;
     let log = stage.log();
     assert!(log.contains("alarm reload: ") && log.contains("alarm reload is over"), "{log}");
     let mail = mail("<after@clinic.example>");
-    smtp::send(stage.smtp(), "jane@clinic.example", &[TO], &mail).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &mail).await.unwrap();
     assert!(stage.final_receipt("<after@clinic.example>").await.is_final());
     assert_eq!(MASTER_KEY, [7; 32]);
 }
 
 fn mail(id: &str) -> Vec<u8> {
-    let pdf = documents::pdf("reload", 1);
-    documents::mail("jane@clinic.example", TO, id, "Records", &[("records.pdf", &pdf)])
+    documents::letter(JANE, RADIOLOGY, id)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_uploads_and_files_that_wait_for_their_name_live_through_a_reload() {
-    let mut stage = stage().await;
+    let mut stage = clinic().open().await;
     let (smtp_at, sftp_at) = (stage.smtp(), stage.sftp());
     // A session in the middle of a mail, and one between two commands.
     let message = mail("<through@clinic.example>");
     let (head, tail) = message.split_at(message.len() / 2);
     let mut session = smtp::Session::connect(smtp_at).await.unwrap();
     session.command("MAIL FROM:<jane@clinic.example>", 250).await.unwrap();
-    session.command(&format!("RCPT TO:<{TO}>"), 250).await.unwrap();
+    session.command(&format!("RCPT TO:<{RADIOLOGY}>"), 250).await.unwrap();
     session.command("DATA", 354).await.unwrap();
     session.say(head).await.unwrap();
     let mut quiet = smtp::Session::connect(smtp_at).await.unwrap();
@@ -269,8 +212,7 @@ async fn sessions_uploads_and_files_that_wait_for_their_name_live_through_a_relo
     let begun = async || (spooled(&stage.path("data/spool")) > before).then_some(());
     stage.until("the upload has begun", begun).await;
 
-    let second = format!("{BASE}{CONFIG}").replacen("first.clinic", "second.clinic", 1);
-    stage.configure(&second);
+    stage.configure(clinic().with(&hostname("second")));
     let asked = Instant::now();
     reload(&mut stage, "another name", TAKEN).await;
     assert!(asked.elapsed() < Duration::from_secs(5), "it waited for somebody: {:?}", asked.elapsed());
@@ -281,10 +223,7 @@ async fn sessions_uploads_and_files_that_wait_for_their_name_live_through_a_relo
     session.say(tail).await.unwrap();
     session.say(b".\r\n").await.unwrap();
     session.expect(250).await.expect("the mail that was under way is taken");
-    quiet
-        .send("jane@clinic.example", &[TO], &mail("<later@clinic.example>"))
-        .await
-        .expect("the session goes on");
+    quiet.send(JANE, &[RADIOLOGY], &mail("<later@clinic.example>")).await.expect("the session goes on");
     let uploaded = upload.wait_with_output().await.unwrap();
     assert!(uploaded.status.success(), "{}", clients::said(&uploaded));
     assert_eq!(stage.sftp(), sftp_at);
@@ -318,22 +257,20 @@ async fn listen(systemd: UnixDatagram, until: Instant) -> (Duration, usize) {
 async fn a_provider_that_hangs_delays_no_reload_and_the_watchdog_is_fed() {
     // Takes connections and never answers.
     let hole = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = format!("{BASE}{CONFIG}")
-        .replacen("PROVIDER", &format!("http://{}", hole.local_addr().unwrap()), 1)
-        .replacen("timeout = \"3 s\"", "timeout = \"60 s\"", 1);
-    let mut stage = Stage::with(&config, |_| {}).await;
-    stage.verified(&[("mercy", NUMBER)]).await;
+    let at = hole.local_addr().unwrap();
+    let clinic = clinic().with(&format!("[provider.simulator]\nurl = \"http://{at}\"\ntimeout = \"60 s\""));
+    let mut stage = Stage::new(&clinic).await;
     let socket = stage.path("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();
     let environment =
         [("NOTIFY_SOCKET", socket.to_str().unwrap().to_owned()), ("WATCHDOG_USEC", "1000000".to_owned())];
     stage.start_with(&environment).await;
-    smtp::send(stage.smtp(), "jane@clinic.example", &[TO], &mail("<hangs@clinic.example>")).await.unwrap();
+    smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &mail("<hangs@clinic.example>")).await.unwrap();
     let sending = async || stage.jobs().await.iter().any(|job| job.state.as_str() == "sending").then_some(());
     stage.until("the request is under way", sending).await;
     let heard = tokio::spawn(listen(systemd, Instant::now() + Duration::from_secs(6)));
     for n in 0..3 {
-        stage.configure(&config.replacen("hurry = 600", &format!("hurry = {}", 500 + n), 1));
+        stage.configure(clinic.clone().with(&format!("policy.hurry = {}", 500 + n)));
         let asked = Instant::now();
         reload(&mut stage, "beside a request that hangs", TAKEN).await;
         assert!(asked.elapsed() < Duration::from_secs(3), "it waited: {:?}", asked.elapsed());
@@ -349,8 +286,7 @@ async fn a_provider_that_hangs_delays_no_reload_and_the_watchdog_is_fed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_hangups_is_harmless_at_any_moment() {
-    let mut stage = Stage::new(CONFIG).await;
-    stage.verified(&[("mercy", NUMBER)]).await;
+    let mut stage = Stage::new(&clinic()).await;
     // From the first moment at which the process is the one that serves.
     stage.spawn(&[]);
     let pid = stage.daemon().pid();
@@ -364,7 +300,7 @@ async fn a_storm_of_hangups_is_harmless_at_any_moment() {
         tokio::task::yield_now().await;
     }
     while !stage.path("data/addresses.json").exists() {
-        hang_up(&mut stage);
+        stage.daemon().hang_up();
         assert!(stage.daemon().runs(), "a hangup during the start ended it");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -372,16 +308,16 @@ async fn a_storm_of_hangups_is_harmless_at_any_moment() {
     // While it serves: two hundred of them, in four seconds.
     let before = count(&stage, TAKEN);
     for _ in 0..200 {
-        hang_up(&mut stage);
+        stage.daemon().hang_up();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    stage.configure(&format!("{BASE}{CONFIG}").replacen("first.clinic", "last.clinic", 1));
-    hang_up(&mut stage);
+    stage.configure(clinic().with(&hostname("last")));
+    stage.daemon().hang_up();
     let address = stage.smtp();
     let last = async || greeting(address).await.filter(|line| line.contains("last.clinic.example"));
     stage.until("the last one counts", last).await;
     assert!(count(&stage, TAKEN) > before);
-    smtp::send(address, "jane@clinic.example", &[TO], &mail("<storm@clinic.example>")).await.unwrap();
+    smtp::send(address, JANE, &[RADIOLOGY], &mail("<storm@clinic.example>")).await.unwrap();
     stage.final_receipt("<storm@clinic.example>").await;
     // While it stops.
     let pid = Pid::from_raw(pid.cast_signed()).unwrap();
@@ -398,13 +334,13 @@ async fn a_storm_of_hangups_is_harmless_at_any_moment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_never_end_pile_up_no_former_configurations() {
-    let mut stage = stage().await;
+    let mut stage = clinic().open().await;
     let address = stage.smtp();
     let mut quiet = Vec::new();
     for n in 0..6 {
         quiet.push(smtp::Session::connect(address).await.unwrap());
-        stage.configure(&format!("{BASE}{CONFIG}").replacen("first.clinic", &format!("n{n}.clinic"), 1));
-        hang_up(&mut stage);
+        stage.configure(clinic().with(&hostname(&format!("n{n}"))));
+        stage.daemon().hang_up();
         let taken = async || greeting(address).await.filter(|line| line.contains(&format!("n{n}.clinic")));
         stage.until("the next one is taken", taken).await;
     }

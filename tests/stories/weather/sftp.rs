@@ -7,47 +7,24 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::clients::{self, said};
-use crate::support::{Stage, documents};
+use crate::support::{Clinic, NUMBER, Stage, documents};
 
-const NUMBER: &str = "+12125550199";
 /// Nobody has verified this one, so its faxes are held.
 const UNVERIFIED: &str = "+12125550188";
 
-const CONFIG: &str = r#"
-[sftp]
-listen = ["127.0.0.1:0"]
-listen_legacy = ["127.0.0.1:0"]
-
-[[sender]]
-name = "billing"
-sftp_user = "billing"
-sftp_keys = ["SFTP_KEY"]
-receipts_to = "billing@clinic.example"
-
-[[sender]]
-name = "ledger"
-sftp_user = "ledger"
-sftp_legacy = true
-sftp_keys = ["OLD_KEY"]
-
-[[rule]]
-name = "by number"
-source = "sftp"
-file = "{account}_{number}.pdf"
-reference = "{account}"
-
-[policy]
-hurry = 600
-ask_first = "200 ms"
-ask_at_most = "500 ms"
-quiet = "1 s"
-"#;
+/// With a user whose program is old; `key` is that one's.
+fn clinic(key: &str) -> Clinic {
+    let old = format!(
+        "[[sender]]\nname = \"ledger\"\nsftp_user = \"ledger\"\nsftp_legacy = true\nsftp_keys = [{key:?}]"
+    );
+    let clinic = Clinic::new().sftp().with("sftp.listen_legacy = [\"127.0.0.1:0\"]").with(&old);
+    let rule = "[[rule]]\nname = \"by number\"\nsource = \"sftp\"\nfile = \"{account}_{number}.pdf\"\n\
+                reference = \"{account}\"";
+    clinic.with(rule).brisk()
+}
 
 async fn stage() -> Stage {
-    let mut stage = Stage::new(&CONFIG.replace("OLD_KEY", "SFTP_KEY")).await;
-    stage.verified(&[("mercy", NUMBER)]).await;
-    stage.start().await;
-    stage
+    clinic("SFTP_KEY").radiology().open().await
 }
 
 fn name(account: u32) -> String {
@@ -303,7 +280,7 @@ async fn what_is_refused_for_now_is_kept_and_faxed_after_all() {
     let lock = lock_database(&stage.path("data/faxbridge.db")).await;
     // It says success: for it, the file is handed over.
     good(&curl(&stage, &name, &name, &[]).await);
-    stage.until("the refusal", async || stage.log().contains("for now, it is kept").then_some(())).await;
+    stage.logged("for now, it is kept").await;
     assert_eq!(stage.submissions().await.len(), 0);
     drop(lock);
     delivered(&stage, 1).await;
@@ -352,12 +329,11 @@ async fn half_a_file_is_never_faxed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_clients_stand_in_the_log_and_have_a_way_in() {
-    let mut stage = Stage::new("").await;
+    let mut stage = Stage::new(&Clinic::new()).await;
     let made = run(&stage, "ssh-keygen", &["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "old"]).await;
     good(&made);
     let old = std::fs::read_to_string(stage.path("old.pub")).unwrap();
-    let base = crate::support::stage::BASE;
-    stage.configure(&format!("{base}{}", CONFIG.replace("OLD_KEY", old.trim())));
+    stage.configure(clinic(old.trim()));
     stage.start().await;
     let sha1 = [
         "-o",
