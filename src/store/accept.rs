@@ -7,21 +7,24 @@ use std::collections::HashMap;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use sqlx::AssertSqlSafe;
 
-use super::ledger::{self, Link};
-use super::submissions::NewSubmission;
-use super::{Store, StoreError, millis};
+use super::sql::{self, Connection};
+use super::submissions::{NewSubmission, document_row};
+use super::{Store, StoreError, ledger, millis};
 use crate::job::SubmissionId;
 use crate::vault::Marker;
 
 /// Whether the Submission of a source key no longer stands in the way of the same mail or file: nothing of it arrived, nothing of it may
 /// have arrived, and its sender was told so. What comes after that answer is a wish to try anew.
-const SPENT: &str = "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = source_key.submission_id \
-     AND first.final_at IS NOT NULL AND first.verdict IN ('jobs', 'refused', 'ignored') \
-     AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN ('failed', 'cancelled') \
-       OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
-     AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))";
+macro_rules! spent {
+    () => {
+        "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = source_key.submission_id \
+         AND first.final_at IS NOT NULL AND first.verdict IN ('jobs', 'refused', 'ignored') \
+         AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN ('failed', 'cancelled') \
+           OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))"
+    };
+}
 
 /// Keys that are forgotten in one go.
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
@@ -79,68 +82,21 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let keys = &new.source_keys;
-                let asked: Vec<&String> = keys.each.iter().chain(&keys.former).collect();
-                let sql = format!(
-                    "SELECT seq, hash, '' FROM (SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1) AS head \
-                     UNION ALL SELECT 0, key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ({}) AND NOT {SPENT}",
-                    places(2, asked.len())
-                );
-                let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(millis(repeats_since));
-                for key in asked {
-                    query = query.bind(key);
-                }
-                let rows: Vec<(i64, String, String)> = query.fetch_all(&mut *tx).await?;
-                let mut last = None;
-                let mut known = HashMap::new();
-                for (seq, text, submission) in rows {
-                    if seq > 0 {
-                        last = Some((seq, text));
-                    } else {
-                        known.insert(text, submission);
-                    }
-                }
+                let known: HashMap<String, String> = sql::query(concat!(
+                    "SELECT key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ($2..) AND NOT ",
+                    spent!(),
+                ))
+                .bind(millis(repeats_since))
+                .each(keys.each.iter().chain(&keys.former))
+                .fetch_all(&mut *tx)
+                .await?
+                .into_iter()
+                .collect();
                 if let Some(repeat) = repeat(keys, &known)? {
                     return Ok(Err((repeat, synced)));
                 }
-                let link = Link::after(last, new.accepted_at, &entry);
-                // Several statements in one: SQLite's driver runs them one after the other, with parameters in common.
-                let mut sql = String::from(
-                    "INSERT INTO submission (id, source, sender, answer_to, answer_mark, bytes, accepted_at, wrapped_key, \
-                       facts, prepare_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7); \
-                     INSERT INTO document (name, submission_id, bytes, sha256) VALUES ($10, $1, $6, $11); \
-                     INSERT INTO ledger (seq, at, actor, submission_id, event, detail, hash) \
-                       VALUES ($12, $7, $2, $1, $13, $14, $15)",
-                );
-                if !keys.each.is_empty() {
-                    let rows: Vec<String> =
-                        (0..keys.each.len()).map(|n| format!("(${}, $1, $7)", n.saturating_add(16))).collect();
-                    // One that is there already is older than what counts as a repeat.
-                    sql.push_str(&format!(
-                        "; INSERT INTO source_key (key, submission_id, accepted_at) VALUES {} ON CONFLICT (key) DO UPDATE \
-                           SET submission_id = excluded.submission_id, accepted_at = excluded.accepted_at",
-                        rows.join(", ")
-                    ));
-                }
-                let mut query = sqlx::query(AssertSqlSafe(sql))
-                    .bind(new.id.as_str())
-                    .bind(&new.source)
-                    .bind(&new.sender)
-                    .bind(new.receipt_to.as_ref().map(|address| address.sealed.as_slice()))
-                    .bind(new.receipt_to.as_ref().map(|address| address.mark.as_str()))
-                    .bind(new.document.bytes.cast_signed())
-                    .bind(millis(new.accepted_at))
-                    .bind(&new.wrapped_key)
-                    .bind(&new.facts)
-                    .bind(&new.document.name)
-                    .bind(&new.document.sha256)
-                    .bind(link.seq)
-                    .bind(&entry.event)
-                    .bind(&entry.detail)
-                    .bind(&link.hash);
-                for key in &keys.each {
-                    query = query.bind(key);
-                }
-                query.execute(&mut *tx).await?;
+                insert(tx, &new).await?;
+                ledger::write(tx, new.accepted_at, entry);
                 // Other requests of this commit wait with this one. They have syncs of their own to wait for, which run already.
                 synced.await?;
                 Ok(Ok(new.id))
@@ -157,14 +113,14 @@ impl Store {
     pub async fn forget_source_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query(
+                let done = sql::query(
                     "DELETE FROM source_key WHERE key IN (SELECT key FROM source_key WHERE accepted_at < $1 LIMIT $2)",
                 )
                 .bind(millis(before))
                 .bind(FORGOTTEN_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
-                Ok(done.rows_affected())
+                Ok(done)
             })
         })
         .await
@@ -185,12 +141,12 @@ impl Store {
                 .write(move |tx| {
                     Box::pin(async move {
                         let plain: Vec<String> =
-                            sqlx::query_scalar("SELECT key FROM source_key WHERE keyed = 0 LIMIT $1")
+                            sql::query("SELECT key FROM source_key WHERE keyed = 0 LIMIT $1")
                                 .bind(FORGOTTEN_AT_ONCE)
-                                .fetch_all(&mut *tx)
+                                .scalars(&mut *tx)
                                 .await?;
                         for key in &plain {
-                            sqlx::query("UPDATE source_key SET key = $1, keyed = 1 WHERE key = $2")
+                            sql::query("UPDATE source_key SET key = $1, keyed = 1 WHERE key = $2")
                                 .bind(marker.mark(key))
                                 .bind(key)
                                 .execute(&mut *tx)
@@ -208,6 +164,34 @@ impl Store {
     }
 }
 
+/// The rows of `new`, in one go: a client waits for each.
+async fn insert(tx: &mut Connection, new: &NewSubmission) -> Result<(), StoreError> {
+    let submission = sql::query(
+        "INSERT INTO submission (id, source, sender, answer_to, answer_mark, bytes, accepted_at, wrapped_key, facts, prepare_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)",
+    )
+    .bind(new.id.as_str())
+    .bind(&new.source)
+    .bind(&new.sender)
+    .bind(new.receipt_to.as_ref().map(|address| address.sealed.as_slice()))
+    .bind(new.receipt_to.as_ref().map(|address| address.mark.as_str()))
+    .bind(new.document.bytes.cast_signed())
+    .bind(millis(new.accepted_at))
+    .bind(&new.wrapped_key)
+    .bind(&new.facts);
+    let document = document_row(new.id, None, &new.document);
+    // A key that is there already is older than what counts as a repeat, or spent.
+    let keys = sql::query(
+        "INSERT INTO source_key (key, submission_id, accepted_at) SELECT column1, $1, $2 FROM (VALUES ($3)..) AS keys WHERE true \
+         ON CONFLICT (key) DO UPDATE SET submission_id = excluded.submission_id, accepted_at = excluded.accepted_at",
+    )
+    .bind(new.id.as_str())
+    .bind(millis(new.accepted_at));
+    let each = &new.source_keys.each;
+    let keys = (!each.is_empty()).then(|| keys.each(each));
+    tx.execute_all([submission, document].into_iter().chain(keys).collect()).await
+}
+
 /// What of `keys` is among the `known`, which name their Submissions.
 fn repeat(keys: &SourceKeys, known: &HashMap<String, String>) -> Result<Option<Repeat>, StoreError> {
     let whole = keys.former.as_ref().and_then(|key| known.get(key));
@@ -219,13 +203,4 @@ fn repeat(keys: &SourceKeys, known: &HashMap<String, String>) -> Result<Option<R
         each.retain(|key| known.contains_key(key));
     }
     Ok(Some(Repeat { first, known: each }))
-}
-
-/// `count` numbered parameters from `first` on; for none, what no key is equal to.
-fn places(first: usize, count: usize) -> String {
-    if count == 0 {
-        return "NULL".to_owned();
-    }
-    let places: Vec<String> = (0..count).map(|n| format!("${}", n.saturating_add(first))).collect();
-    places.join(", ")
 }

@@ -402,9 +402,9 @@ async fn a_submission_is_answered_once_when_its_last_job_ends() {
     store.record_composed(mail, b"sealed".to_vec(), None, at(5)).await.unwrap();
     for (next, kept) in [(Some(at(9)), true), (None, false)] {
         store.record_unsent(mail, "the relay said no", next).await.unwrap();
-        let body: Option<Vec<u8>> = sqlx::query_scalar("SELECT body FROM outbox WHERE id = $1")
+        let body: Option<Vec<u8>> = sql::query("SELECT body FROM outbox WHERE id = $1")
             .bind(mail)
-            .fetch_one(store.readers())
+            .scalar(store.readers())
             .await
             .unwrap();
         assert_eq!(body.is_some(), kept);
@@ -491,22 +491,17 @@ async fn destruction_takes_key_facts_and_file_names_and_leaves_the_rest() {
     assert_eq!(after.document.sha256, Document::mark("bb", &digests()));
     assert_eq!((after.pages, after.cover_pages), (3, 1));
     let address: (Option<Vec<u8>>, Option<String>) =
-        sqlx::query_as("SELECT answer_to, answer_mark FROM submission")
-            .fetch_one(store.readers())
-            .await
-            .unwrap();
+        sql::query("SELECT answer_to, answer_mark FROM submission").fetch_one(store.readers()).await.unwrap();
     assert_eq!(address, (None, Some("billing".into())));
     let answers: Vec<(String, Option<Vec<u8>>)> =
-        sqlx::query_as("SELECT target, address FROM outbox WHERE way = 'mail'")
+        sql::query("SELECT target, address FROM outbox WHERE way = 'mail'")
             .fetch_all(store.readers())
             .await
             .unwrap();
     assert_eq!(answers, [("billing".into(), Some(vec![9]))], "the answer has its own, until it has left");
     store.record_sent(&format!("final:{id}:mail"), None, at(5)).await.unwrap();
-    let left: Option<Vec<u8>> = sqlx::query_scalar("SELECT address FROM outbox WHERE way = 'mail'")
-        .fetch_one(store.readers())
-        .await
-        .unwrap();
+    let left: Option<Vec<u8>> =
+        sql::query("SELECT address FROM outbox WHERE way = 'mail'").scalar(store.readers()).await.unwrap();
     assert_eq!(left, None);
     let kept = store.submission(id).await.unwrap().unwrap();
     assert_eq!((kept.wrapped_key, kept.facts.len(), kept.destroyed_at), (None, 0, Some(at(4))));
@@ -554,7 +549,7 @@ async fn rows_go_when_their_time_is_over_and_the_proof_stays() {
     assert!(store.submission(open).await.unwrap().is_some());
 
     let ledger = async || -> Vec<i64> {
-        sqlx::query_scalar("SELECT seq FROM ledger ORDER BY seq").fetch_all(store.readers()).await.unwrap()
+        sql::query("SELECT seq FROM ledger ORDER BY seq").scalars(store.readers()).await.unwrap()
     };
     let before = ledger().await;
     assert_eq!(store.forget_proofs(at(0)).await.unwrap(), 0);
@@ -651,7 +646,7 @@ async fn what_an_earlier_version_kept_in_clear_is_sealed_or_marked() {
     store.seal_former_submissions(vec![sealed(one), sealed(two)]).await.unwrap();
     assert_eq!(store.former_submissions().await.unwrap().len(), 0);
     type Kept = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
-    let rows: Vec<Kept> = sqlx::query_as("SELECT answer_mark, answer_to, facts FROM submission ORDER BY id")
+    let rows: Vec<Kept> = sql::query("SELECT answer_mark, answer_to, facts FROM submission ORDER BY id")
         .fetch_all(store.readers())
         .await
         .unwrap();
@@ -660,7 +655,7 @@ async fn what_an_earlier_version_kept_in_clear_is_sealed_or_marked() {
         [(Some("jane".into()), Some(vec![8]), Some(vec![7])), (Some("jane".into()), None, None)]
     );
     let answers: Vec<(String, Option<Vec<u8>>)> =
-        sqlx::query_as("SELECT target, address FROM outbox ORDER BY kind, submission_id")
+        sql::query("SELECT target, address FROM outbox ORDER BY kind, submission_id")
             .fetch_all(store.readers())
             .await
             .unwrap();
@@ -668,8 +663,7 @@ async fn what_an_earlier_version_kept_in_clear_is_sealed_or_marked() {
     let (left, waits) = ((mark.clone(), None), (mark, Some(vec![8])));
     assert_eq!(answers, [waits.clone(), waits, left.clone(), left], "the address only where it is needed");
     assert_eq!(store.attempts(job).await.unwrap()[0].raw_text, None);
-    let digest: String =
-        sqlx::query_scalar("SELECT sha256 FROM job").fetch_one(store.readers()).await.unwrap();
+    let digest: String = sql::query("SELECT sha256 FROM job").scalar(store.readers()).await.unwrap();
     assert_eq!(digest, Document::mark("digest", &digests()));
     assert_eq!(store.receipt(two).await.unwrap().as_deref(), Some("signed"));
     assert!(store.scrub().await.unwrap());
@@ -686,7 +680,7 @@ async fn the_ledger_is_a_chain() {
     with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
     let job = claim(&store, 2).await.remove(0);
     advance(&store, &job, Event::Cancel, 3).await;
-    let rows: Vec<(i64, String, String)> = sqlx::query_as("SELECT seq, event, hash FROM ledger ORDER BY seq")
+    let rows: Vec<(i64, String, String)> = sql::query("SELECT seq, event, hash FROM ledger ORDER BY seq")
         .fetch_all(store.readers())
         .await
         .unwrap();
@@ -780,7 +774,7 @@ async fn one_unreadable_row_stops_nobody_else() {
         .write(move |tx| {
             Box::pin(async move {
                 let sql = "UPDATE job SET detail = '{\"state\":\"of a newer version\"}' WHERE id = $1";
-                sqlx::query(sql).bind(broken.as_str()).execute(&mut *tx).await?;
+                sql::query(sql).bind(broken.as_str()).execute(&mut *tx).await?;
                 Ok(())
             })
         })
@@ -1037,7 +1031,7 @@ async fn quiet_hours_are_kept_and_a_row_that_cannot_be_read_says_which() {
     store
         .write(|tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE recipient SET quiet_hours = 'at night' WHERE key = 'mercy'")
+                sql::query("UPDATE recipient SET quiet_hours = 'at night' WHERE key = 'mercy'")
                     .execute(&mut *tx)
                     .await?;
                 Ok(())
@@ -1121,10 +1115,7 @@ async fn no_question_of_a_claim_walks_over_waiting_jobs() {
         ),
     ] {
         let plan: Vec<(i64, i64, i64, String)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
-                .fetch_all(store.readers())
-                .await
-                .unwrap();
+            sql::query(format!("EXPLAIN QUERY PLAN {sql}").leak()).fetch_all(store.readers()).await.unwrap();
         let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
         assert!(steps.len() == 1 && steps[0].contains(index), "{steps:?}");
     }
@@ -1207,13 +1198,13 @@ async fn a_repeat_of_what_came_to_nothing_is_new() {
             store
                 .write(move |tx| {
                     Box::pin(async move {
-                        sqlx::query("UPDATE job SET state = $1, detail = $2 WHERE id = $3")
+                        sql::query("UPDATE job SET state = $1, detail = $2 WHERE id = $3")
                             .bind(state.as_str())
                             .bind(serde_json::to_string(&state).unwrap_or_default())
                             .bind(job.as_str())
                             .execute(&mut *tx)
                             .await?;
-                        sqlx::query("UPDATE submission SET final_at = 2").execute(&mut *tx).await?;
+                        sql::query("UPDATE submission SET final_at = 2").execute(&mut *tx).await?;
                         Ok(())
                     })
                 })
@@ -1224,7 +1215,7 @@ async fn a_repeat_of_what_came_to_nothing_is_new() {
             store
                 .write(move |tx| {
                     Box::pin(async move {
-                        sqlx::query(
+                        sql::query(
                             "INSERT INTO outbox (id, submission_id, kind, way, target, made_at, next_at) \
                              VALUES ('x', $1, 'final', 'mail', 'a@b.example', 2, 2)",
                         )
@@ -1241,7 +1232,7 @@ async fn a_repeat_of_what_came_to_nothing_is_new() {
             store
                 .write(|tx| {
                     Box::pin(async move {
-                        sqlx::query("UPDATE outbox SET next_at = NULL").execute(&mut *tx).await?;
+                        sql::query("UPDATE outbox SET next_at = NULL").execute(&mut *tx).await?;
                         Ok(())
                     })
                 })
