@@ -35,6 +35,7 @@ mod steps;
 mod submissions;
 mod tokens;
 mod turned_away;
+mod wake;
 
 pub use accept::{Repeat, SourceKeys, Synced};
 pub use alarms::{AlarmRow, Backlog, Backlogs};
@@ -52,6 +53,7 @@ pub use records::Former;
 pub use steps::{Opening, Saved};
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict, is_mark};
 pub use turned_away::RefusedAtOnce;
+pub use wake::{Wake, within_process};
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]

@@ -149,7 +149,7 @@ impl Intake {
                 Ok(id) => {
                     reached("intake.committed");
                     tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
-                    inner.arrived.notify_one();
+                    inner.arrived.wake();
                     return Ok(Accepted::New(id));
                 }
                 Err((Repeat { first, known }, again)) => {
