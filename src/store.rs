@@ -246,6 +246,12 @@ impl Store {
         Ok(Store { engine, node: "onlooker".to_owned(), origin: origin::Origin::default() })
     }
 
+    /// The name of this process's leases.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     fn readers(&self) -> &Readers {
         self.engine.readers()
     }

@@ -69,7 +69,8 @@ impl Ground {
         let spool = open_spool(loaded).map_err(StartError::configuration)?;
         let dir = &loaded.config.store.data_dir;
         let lock = lock_data_dir(dir).await?;
-        let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
+        let node = &loaded.config.store.node;
+        let store = Store::open(dir, node).await.map_err(|e| StartError::new("database", e))?;
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
         upgrade::seal(&store, spool.vault()).await.map_err(|e| StartError::new("database", e))?;
