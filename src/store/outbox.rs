@@ -303,7 +303,8 @@ impl Store {
         .await
     }
 
-    /// The answer could not leave; it is tried again at `next_at`, or given up where that is `None`.
+    /// The answer could not leave; it is tried again at `next_at`, or given up where that is `None`. Where another node has it by
+    /// now, that one says what becomes of it.
     ///
     /// # Errors
     /// Where the database fails.
@@ -313,7 +314,7 @@ impl Store {
         error: &str,
         next_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let (id, error) = (id.to_owned(), error.to_owned());
+        let (id, error, node) = (id.to_owned(), error.to_owned(), self.node.clone());
         self.write(move |tx| {
             Box::pin(async move {
                 sql::query(
@@ -321,11 +322,13 @@ impl Store {
                     "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL, \
                      body = CASE WHEN $2 IS NULL THEN NULL ELSE body END, \
                      note = CASE WHEN $2 IS NULL THEN NULL ELSE note END, \
-                     address = CASE WHEN $2 IS NULL THEN NULL ELSE address END WHERE id = $3",
+                     address = CASE WHEN $2 IS NULL THEN NULL ELSE address END \
+                     WHERE id = $3 AND (lease_by IS NULL OR lease_by = $4)",
                 )
                 .bind(error)
                 .bind(next_at.map(millis))
                 .bind(id)
+                .bind(node)
                 .execute(&mut *tx)
                 .await?;
                 Ok(())

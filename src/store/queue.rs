@@ -217,19 +217,22 @@ impl Store {
         .await
     }
 
-    /// Gives up the lease on `job`, to be looked at again not before `at`.
+    /// Gives up the lease on `job`, to be looked at again not before `at`. Where another node has it by now, that keeps it.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn release_job(&self, id: JobId, at: Timestamp) -> Result<(), StoreError> {
+        let node = self.node.clone();
         self.write(move |tx| {
             Box::pin(async move {
                 sql::query(
                     "UPDATE job SET lease_by = NULL, lease_until = NULL, \
-                     wake_at = CASE WHEN wake_at < $1 THEN $1 ELSE wake_at END WHERE id = $2",
+                     wake_at = CASE WHEN wake_at < $1 THEN $1 ELSE wake_at END \
+                     WHERE id = $2 AND (lease_by IS NULL OR lease_by = $3)",
                 )
                 .bind(millis(at))
                 .bind(id.as_str())
+                .bind(node)
                 .execute(&mut *tx)
                 .await?;
                 Ok(())

@@ -263,19 +263,21 @@ impl Store {
     }
 
     /// Gives a Submission back to be prepared again at `at`, as after trouble that was not its own. One that was prepared
-    /// meanwhile, by a run that outlived its lease, stays so.
+    /// meanwhile, by a run that outlived its lease, stays so, and one that another node has by now stays with that.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn postpone_prepare(&self, id: SubmissionId, at: Timestamp) -> Result<(), StoreError> {
+        let node = self.node.clone();
         self.write(move |tx| {
             Box::pin(async move {
                 sql::query(
                     "UPDATE submission SET prepare_at = $1, lease_by = NULL, lease_until = NULL \
-                     WHERE id = $2 AND prepare_at IS NOT NULL",
+                     WHERE id = $2 AND prepare_at IS NOT NULL AND (lease_by IS NULL OR lease_by = $3)",
                 )
                 .bind(millis(at))
                 .bind(id.as_str())
+                .bind(node)
                 .execute(&mut *tx)
                 .await?;
                 Ok(())

@@ -7,6 +7,7 @@ use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
 use crate::vault::{Marker, MasterKey, Purpose, SealedAddress};
 
+mod nodes;
 mod provider;
 
 fn at(second: i64) -> Timestamp {
