@@ -1,14 +1,15 @@
 //! Recording what was accepted, once: the keys by which a mail or file is known again, and the Submission's first rows.
 //!
 //! A client waits for this transaction, and each statement costs it a change of threads and back. So it is two: what is known
-//! already, and everything that is new. They run while the document is still being synced; only the commit waits for that.
+//! already, and everything that is new. It begins when the document is on disk: others commit meanwhile, and wait for no
+//! document but their own.
 
 use std::collections::HashMap;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::sql::{self, Connection};
+use super::sql::{self, Asked, Connection};
 use super::submissions::{NewSubmission, document_row};
 use super::{Store, StoreError, ledger, millis};
 use crate::job::SubmissionId;
@@ -65,8 +66,8 @@ impl Store {
         Ok(self.insert_submission_with(new, repeats_since, there).await?.map_err(|(repeat, _)| repeat))
     }
 
-    /// The same for one whose document is still on its way: the row is written meanwhile, and committed only when `synced` has
-    /// ended well, which is handed back where nothing is recorded.
+    /// The same for one whose document is still on its way: nothing is recorded before `synced` has ended well. That is waited for
+    /// here, outside of the transaction, which others share. It is handed back where the repeat was seen before that.
     ///
     /// # Errors
     /// Where the database or `synced` fails; then nothing is recorded.
@@ -75,34 +76,26 @@ impl Store {
         new: NewSubmission,
         repeats_since: Timestamp,
         synced: Synced,
-    ) -> Result<Result<SubmissionId, (Repeat, Synced)>, StoreError> {
-        let entry = ledger::Entry::new(&new.source, "accepted")
-            .detail(format!("from {}, {} bytes, {}", new.sender, new.document.bytes, new.document.sha256))
-            .submission(new.id);
-        self.write(move |tx| {
+    ) -> Result<Result<SubmissionId, (Repeat, Option<Synced>)>, StoreError> {
+        if let Some(repeat) = known(self.readers().into(), &new.source_keys, repeats_since).await? {
+            return Ok(Err((repeat, Some(synced))));
+        }
+        synced.await?;
+        let recorded = self.write(move |tx| {
             Box::pin(async move {
-                let keys = &new.source_keys;
-                let known: HashMap<String, String> = sql::query(concat!(
-                    "SELECT key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ($2..) AND NOT ",
-                    spent!(),
-                ))
-                .bind(millis(repeats_since))
-                .each(keys.each.iter().chain(&keys.former))
-                .fetch_all(&mut *tx)
-                .await?
-                .into_iter()
-                .collect();
-                if let Some(repeat) = repeat(keys, &known)? {
-                    return Ok(Err((repeat, synced)));
+                // Its like may have been faster, while this one came to the disk.
+                if let Some(repeat) = known((&mut *tx).into(), &new.source_keys, repeats_since).await? {
+                    return Ok(Err(repeat));
                 }
                 insert(tx, &new).await?;
-                ledger::write(tx, new.accepted_at, entry);
-                // Other requests of this commit wait with this one. They have syncs of their own to wait for, which run already.
-                synced.await?;
+                let NewSubmission { sender, document, .. } = &new;
+                let entry = ledger::Entry::new(&new.source, "accepted")
+                    .detail(format!("from {sender}, {} bytes, {}", document.bytes, document.sha256));
+                ledger::write(tx, new.accepted_at, entry.submission(new.id));
                 Ok(Ok(new.id))
             })
-        })
-        .await
+        });
+        Ok(recorded.await?.map_err(|repeat| (repeat, None)))
     }
 
     /// Forgets source keys that were recorded before `before`: what comes with them again is new. Returns how many; not
@@ -190,6 +183,19 @@ async fn insert(tx: &mut Connection, new: &NewSubmission) -> Result<(), StoreErr
     let each = &new.source_keys.each;
     let keys = (!each.is_empty()).then(|| keys.each(each));
     tx.execute_all([submission, document].into_iter().chain(keys).collect()).await
+}
+
+/// What of `keys` was recorded since `since`, and is not spent.
+async fn known(on: Asked<'_>, keys: &SourceKeys, since: Timestamp) -> Result<Option<Repeat>, StoreError> {
+    let rows: Vec<(String, String)> = sql::query(concat!(
+        "SELECT key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ($2..) AND NOT ",
+        spent!(),
+    ))
+    .bind(millis(since))
+    .each(keys.each.iter().chain(&keys.former))
+    .fetch_all(on)
+    .await?;
+    repeat(keys, &rows.into_iter().collect())
 }
 
 /// What of `keys` is among the `known`, which name their Submissions.
