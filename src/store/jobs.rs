@@ -285,10 +285,10 @@ impl Store {
     /// Where the database fails.
     pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, StoreError> {
         // A Submission's Jobs are asked for with every receipt: those must not cost a walk over all there ever were.
-        let of_one = "SELECT * FROM job WHERE ($1 IS NULL OR state = $1) AND submission_id = $2 \
-             AND ($3 IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT $5";
-        let of_all = "SELECT * FROM job WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR submission_id = $2) \
-             AND ($3 IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) \
+        let of_one = "SELECT * FROM job WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND submission_id = $2 \
+             AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT $5";
+        let of_all = "SELECT * FROM job WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND (CAST($2 AS TEXT) IS NULL OR submission_id = $2) \
+             AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) \
              ORDER BY submission_id DESC, n LIMIT $5";
         let rows: Vec<Row> = sql::query(if filter.submission.is_some() { of_one } else { of_all })
             .bind(filter.state.as_deref())

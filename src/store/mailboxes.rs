@@ -258,7 +258,7 @@ impl Store {
     ) -> Result<Vec<RefusedMail>, StoreError> {
         let rows: Vec<(String, String, i64, i64, i64, String)> = sql::query(
             "SELECT mailbox, folder, uidvalidity, uid, fetched_at, reason FROM fetched \
-             WHERE reason IS NOT NULL AND ($1 IS NULL OR mailbox = $1) ORDER BY fetched_at DESC, id DESC LIMIT $2",
+             WHERE reason IS NOT NULL AND (CAST($1 AS TEXT) IS NULL OR mailbox = $1) ORDER BY fetched_at DESC, id DESC LIMIT $2",
         )
         .bind(mailbox)
         .bind(i64::from(most))

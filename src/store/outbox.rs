@@ -320,9 +320,9 @@ impl Store {
                 sql::query(
                     // What is given up keeps no mail: it is under a key that outlives the Submission's.
                     "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL, \
-                     body = CASE WHEN $2 IS NULL THEN NULL ELSE body END, \
-                     note = CASE WHEN $2 IS NULL THEN NULL ELSE note END, \
-                     address = CASE WHEN $2 IS NULL THEN NULL ELSE address END \
+                     body = CASE WHEN CAST($2 AS BIGINT) IS NULL THEN NULL ELSE body END, \
+                     note = CASE WHEN CAST($2 AS BIGINT) IS NULL THEN NULL ELSE note END, \
+                     address = CASE WHEN CAST($2 AS BIGINT) IS NULL THEN NULL ELSE address END \
                      WHERE id = $3 AND (lease_by IS NULL OR lease_by = $4)",
                 )
                 .bind(error)

@@ -77,7 +77,7 @@ impl Store {
             .await?;
         let old = oldest.iter().take_while(|(_, at)| *at < millis(before)).count();
         let last = oldest.get(..old.min(oldest.len().saturating_sub(1))).and_then(<[_]>::last).copied();
-        let receipts: Option<i64> = sql::query("SELECT 1 FROM receipt WHERE made_at < $1 LIMIT 1")
+        let receipts: Option<i64> = sql::query("SELECT made_at FROM receipt WHERE made_at < $1 LIMIT 1")
             .bind(millis(before))
             .scalar_optional(self.readers())
             .await?;
@@ -134,7 +134,7 @@ impl Store {
                     // Of a destroyed one only the mark stays.
                     sql::query(
                         "UPDATE submission SET receipt_to = NULL, message_id = NULL, facts = COALESCE($1, facts), \
-                         answer_mark = $2, answer_to = CASE WHEN wrapped_key IS NULL THEN NULL ELSE $3 END WHERE id = $4",
+                         answer_mark = $2, answer_to = CASE WHEN wrapped_key IS NULL THEN answer_to ELSE $3 END WHERE id = $4",
                     )
                     .bind(facts)
                     .bind(&mark)
@@ -206,7 +206,7 @@ impl Store {
                 for (id, sealed) in sealed {
                     sql::query(
                         "UPDATE fetched SET message_id = NULL, \
-                         sealed_message_id = CASE WHEN settled = 1 THEN NULL ELSE $1 END WHERE id = $2",
+                         sealed_message_id = CASE WHEN settled = 1 THEN sealed_message_id ELSE $1 END WHERE id = $2",
                     )
                     .bind(sealed)
                     .bind(id)
@@ -227,9 +227,10 @@ async fn seal_answers(
     address: Option<Vec<u8>>,
     mark: Option<String>,
 ) -> Result<(), StoreError> {
+    let Some(mark) = mark else { return Ok(()) };
     sql::query(
-        "UPDATE outbox SET target = $1, address = CASE WHEN next_at IS NULL THEN NULL ELSE $2 END \
-         WHERE submission_id = $3 AND way = 'mail' AND $1 IS NOT NULL",
+        "UPDATE outbox SET target = $1, address = CASE WHEN next_at IS NULL THEN address ELSE $2 END \
+         WHERE submission_id = $3 AND way = 'mail'",
     )
     .bind(mark)
     .bind(address)

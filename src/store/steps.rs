@@ -234,7 +234,7 @@ async fn update_state(
     // News that came while the request was under way is looked at as soon as its answer is recorded.
     let done = sql::query(
         "UPDATE job SET state = $1, detail = $2, version = version + 1, \
-         wake_at = CASE WHEN $1 = 'in_transit' AND news_at IS NOT NULL THEN $3 ELSE $4 END, news_at = NULL, parked = 0, \
+         wake_at = CASE WHEN $1 = 'in_transit' AND news_at IS NOT NULL THEN CAST($3 AS BIGINT) ELSE $4 END, news_at = NULL, parked = 0, \
          final_at = CASE WHEN $5 = 1 THEN $3 ELSE NULL END, \
          lease_by = CASE WHEN $6 = 1 THEN lease_by ELSE NULL END, \
          lease_until = CASE WHEN $6 = 1 THEN lease_until ELSE NULL END \

@@ -308,7 +308,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Submission>, StoreError> {
         let rows: Vec<Row> = sql::query(
-            "SELECT * FROM submission WHERE ($1 IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
+            "SELECT * FROM submission WHERE (CAST($1 AS TEXT) IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
              ORDER BY id DESC LIMIT $3",
         )
         .bind(filter.source.as_deref())

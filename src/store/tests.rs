@@ -8,6 +8,7 @@ use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Rep
 use crate::vault::{Marker, MasterKey, Purpose, SealedAddress};
 
 mod nodes;
+mod postgres;
 mod provider;
 
 fn at(second: i64) -> Timestamp {
