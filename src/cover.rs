@@ -5,6 +5,7 @@
 //! and a warning; the fields that make a fax arrive at the right desk never push each other off the page. A character
 //! that no font can draw is an error that names it, because an empty box on paper in another office helps nobody.
 
+pub mod author;
 pub mod body;
 mod clinical;
 mod content;

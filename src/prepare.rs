@@ -33,6 +33,7 @@ use crate::vault::{SealKey, VaultError, WrappedKey};
 mod again;
 mod disk;
 pub mod front;
+pub mod holds;
 mod packets;
 pub mod plan;
 #[cfg(test)]
@@ -290,6 +291,8 @@ impl Preparer {
             to: facts.envelope_to.clone(),
             file: facts.file.clone(),
             recipient: None,
+            envelope_from: facts.envelope_from.clone(),
+            proof: facts.proof,
             doubt: facts.doubt.clone(),
             accepted_at: Some(submission.accepted_at),
             former: self.former(submission, &key).await?,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use faxbridge::job::number_words;
-use faxbridge::job::{Hold, JobId, JobState, SubmissionId};
+use faxbridge::job::{JobId, JobState, SubmissionId};
 use faxbridge::receipt::hold_sentence;
 use faxbridge::store::{Job, JobFilter, Submission};
 use jiff::Timestamp;
@@ -155,21 +155,12 @@ impl Desk {
         self.unseal(submission).submission(submission)?.refusal
     }
 
-    /// Why `job` is held, as its sender was told; a general sentence where a person or a provider is the reason.
+    /// Why `job` is held, every reason, as its sender was told; a general sentence where a person or a provider is the reason.
     pub(super) fn hold_words(&self, job: &Job, submission: &Submission) -> Option<String> {
         let JobState::Held { hold, .. } = &job.state else { return None };
-        // What preparing wrote down is about the hold that it made, not about one that came later.
-        let prepared = matches!(
-            hold,
-            Hold::Unverified
-                | Hold::ExpiredEntry
-                | Hold::Suspended
-                | Hold::UnknownRecipient
-                | Hold::BadNumber
-                | Hold::Part
-                | Hold::Cover
-        );
-        let sentence = self.unseal(submission).job(job).and_then(|facts| facts.hold).filter(|_| prepared);
+        let facts = self.unseal(submission).job(job);
+        let sentence =
+            facts.and_then(|facts| facts.hold_sentence(&job.state, job.version).map(str::to_owned));
         Some(sentence.unwrap_or_else(|| hold_sentence(*hold).to_owned()))
     }
 

@@ -235,7 +235,8 @@ impl Desk {
         }
         let recipient = self.arguments.recipient.clone();
         let to = if recipient.is_some() { Vec::new() } else { to };
-        let request = Request { source, sender, to, recipient, ..Request::default() };
+        let envelope_from = from.clone();
+        let request = Request { source, sender, to, recipient, envelope_from, ..Request::default() };
         Opened { request, contents, bench: None, from, notes }
     }
 
@@ -358,7 +359,7 @@ impl Desk {
         if planned.priority != Priority::Normal {
             notes.push(format!("its priority is {}", planned.priority));
         }
-        let mut held = planned.held.as_ref().map(|(_, sentence)| sentence.clone());
+        let mut held = planned.holds.told().map(|(_, sentence)| sentence);
         let mut made = None;
         // A list of the rule that is none was dropped by the plan, and must not show all pages in its place.
         let wrong_pages = planned.route.pages.is_some() && planned.selection.is_none();
@@ -454,10 +455,11 @@ impl Desk {
             providers: Vec::new(),
         };
         let chance = job::chance().map_err(|_| anyhow::anyhow!("no randomness"))?;
+        let sender = self.config.sender.iter().find(|sender| sender.name == request.sender);
         let sheet = cover::fill::sheet(&cover::fill::Known {
             config: &self.config,
-            sender: self.config.sender.iter().find(|sender| sender.name == request.sender),
-            mail: contents.mail.as_ref(),
+            sender,
+            author: request.claim(contents, sender).author(&self.config).0,
             subject: contents.mail.as_ref().and_then(|mail| mail.subject.as_deref()),
             message: None,
             attention: None,

@@ -3,7 +3,7 @@
 use jiff::Zoned;
 
 use super::Sheet;
-use crate::addressing::MailFacts;
+use super::author::Author;
 use crate::config::{Config, Sender};
 use crate::job::{FaxNumber, JobId};
 use crate::register::Entry;
@@ -16,8 +16,8 @@ pub struct Known<'a> {
     pub config: &'a Config,
     /// The sender's entry in the configuration.
     pub sender: Option<&'a Sender>,
-    /// The mail, if it is one.
-    pub mail: Option<&'a MailFacts>,
+    /// Who wrote the mail, if it is one.
+    pub author: Author<'a>,
     /// The subject, where the cover shows one.
     pub subject: Option<&'a str>,
     /// The message to the recipient.
@@ -49,7 +49,7 @@ pub fn sheet(known: &Known<'_>) -> Sheet {
     let text = |value: Option<&String>| value.cloned().unwrap_or_default();
     let from_mail = sender
         .and_then(|sender| sender.mail.clone())
-        .or_else(|| known.mail.and_then(|mail| mail.from_address.clone()))
+        .or_else(|| known.author.address.map(str::to_owned))
         .or_else(|| organization.mail.clone());
     Sheet {
         paper: known.config.cover.paper,
@@ -69,7 +69,7 @@ pub fn sheet(known: &Known<'_>) -> Sheet {
         from_name: sender
             .and_then(|sender| sender.cover_name.clone())
             .or_else(|| known.from.map(str::to_owned))
-            .or_else(|| known.mail.and_then(|mail| mail.from_name.clone()))
+            .or_else(|| known.author.name.map(str::to_owned))
             .unwrap_or_default(),
         from_organization: sender
             .and_then(|sender| sender.organization.clone())

@@ -150,8 +150,8 @@ impl<'a> Folder<'a> {
                 clear_temporaries(&root)?;
                 if root.facts()?.mode & 0o022 != 0 {
                     // Before somebody else makes them; where he has, it is told when they are needed.
-                    let _ = root.shared(OsStr::new(RESULTS));
-                    let _ = root.shared(OsStr::new(claim::REFUSED));
+                    let _ = root.read_only(OsStr::new(RESULTS));
+                    let _ = root.returned(OsStr::new(claim::REFUSED));
                 }
                 Ok((root, Arc::new(claims)))
             })

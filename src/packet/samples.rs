@@ -1,4 +1,4 @@
-//! Small PDFs and mails for tests; also taken in by `tests/packet.rs`.
+//! Small PDFs and mails for tests; also taken in by `tests/parts/packet.rs`.
 #![allow(
     dead_code,
     unreachable_pub,

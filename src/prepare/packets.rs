@@ -251,7 +251,7 @@ impl<'a> Packets<'a> {
 
     fn job(&self, job: PlannedJob, packet: Packet, now: Timestamp) -> Result<NewJob, Trouble> {
         let config = &self.preparer.config;
-        let (mut held, mut warnings) = (job.held, job.warnings);
+        let (mut holds, mut warnings) = (job.holds, job.warnings);
         let (mut part_pages, mut body_pages) = (Vec::new(), None);
         let packet = match packet {
             Ok(None) => None,
@@ -260,15 +260,12 @@ impl<'a> Packets<'a> {
                 (part_pages, body_pages) = (packed.parts, packed.body);
                 Some(packed.row)
             }
-            Err((Hold::Part, sentence)) => {
-                held = Some((Hold::Part, sentence));
-                None
-            }
-            Err(why) => {
-                held.get_or_insert(why);
+            Err((hold, sentence)) => {
+                holds.add(hold, sentence);
                 None
             }
         };
+        let held = holds.told();
         // Released by a person after that, it goes at once; until then the state machine knows it too.
         let due = job.send_at.unwrap_or(now).max(now);
         let state = match &held {
@@ -311,7 +308,7 @@ impl<'a> Packets<'a> {
 fn groups(planned: &[PlannedJob]) -> Vec<Vec<usize>> {
     let mut groups: Vec<(Option<&Selection>, Vec<usize>)> = Vec::new();
     for (place, job) in planned.iter().enumerate() {
-        if matches!(job.held, Some((Hold::Part, _))) {
+        if job.holds.has(Hold::Part) {
             continue;
         }
         let selection = job.selection.as_ref();

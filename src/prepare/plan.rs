@@ -11,7 +11,8 @@ use crate::addressing::directive::{Asked, Said, Stop, Target};
 use crate::addressing::letter::{Dialect, Letter};
 use crate::addressing::readers::{self, Addressed, Reader};
 use crate::addressing::{Facts, Moment, Selection};
-use crate::config::{Config, ProviderKind, Sender};
+use crate::config::{Config, Proof, ProviderKind, Sender};
+use crate::cover::author::Claim;
 use crate::cover::{self, Sheet};
 use crate::intake::not_faxed;
 use crate::job::{self, FaxNumber, Hold, JobId, Priority};
@@ -21,6 +22,7 @@ use crate::register::{self, Entry, Wanted};
 use crate::routing::{Ask, Route, Routed, Rules, Trace};
 use crate::store::{Store, StoreError};
 
+use super::holds::Holds;
 use super::wishes::{self, Bounds, Granted};
 
 /// What is known of a Submission before its documents are opened.
@@ -36,12 +38,29 @@ pub struct Request {
     pub file: Option<String>,
     /// The register's key that `preview --recipient` puts in the place of what rules would say.
     pub recipient: Option<String>,
+    /// Envelope sender of a mail.
+    pub envelope_from: Option<String>,
+    /// What proved that a mail is its sender's.
+    pub proof: Option<Proof>,
     /// What the proof of its sender leaves open.
     pub doubt: Option<String>,
     /// When it was accepted: what times of day in it are counted from. Left out, now.
     pub accepted_at: Option<Timestamp>,
     /// Its Jobs so far, where it is prepared anew: what takes the place of one keeps its name.
     pub former: Vec<Former>,
+}
+
+impl Request {
+    /// What the mail says of its author, and what that is worth.
+    #[must_use]
+    pub fn claim<'a>(&'a self, contents: &'a Contents, sender: Option<&'a Sender>) -> Claim<'a> {
+        Claim {
+            sender,
+            proof: self.proof,
+            envelope_from: self.envelope_from.as_deref(),
+            mail: contents.mail.as_ref(),
+        }
+    }
 }
 
 /// A Job that stands until its Submission has been prepared anew.
@@ -91,8 +110,8 @@ pub struct PlannedJob {
     pub route: Route,
     /// What each rule said.
     pub trace: Vec<Trace>,
-    /// Why it is held, and the sentence for its sender.
-    pub held: Option<(Hold, String)>,
+    /// Why it is held.
+    pub holds: Holds,
     /// Pages of the documents to send; all where it is `None`.
     pub selection: Option<Selection>,
     /// Its cover. The pages on it do not count those of `body` yet.
@@ -259,7 +278,9 @@ impl Planner {
             Ok(both) => both,
             Err(stop) => return Ok(Err((stop, trace))),
         };
-        let (entry, number, mut held) = self.look_up(&route.ask, now).await?;
+        let (entry, number, unknown) = self.look_up(&route.ask, now).await?;
+        let mut holds = Holds::default();
+        holds.extend(unknown);
         if let Err(stop) = self.same_target(&asked, &route.ask, entry.as_ref(), number.as_ref()) {
             return Ok(Err((stop, trace)));
         }
@@ -267,7 +288,7 @@ impl Planner {
         let (id, version) =
             case.former.map_or((JobId::new(now, chance), 1), |(id, version)| (id, version + 1));
         let mut chosen = |fault: crate::addressing::selection::SelectionError| {
-            held.get_or_insert((Hold::Part, fault.to_string()));
+            holds.add(Hold::Part, fault.to_string());
         };
         // A rule's list that is none was reported when the configuration was loaded.
         if let Some(Err(fault)) = route.pages.as_deref().map(str::parse::<Selection>) {
@@ -282,11 +303,13 @@ impl Planner {
                 (contents.pages, granted.selection.clone())
             }
         };
-        let Granted { cover, body, send_at, priority, warnings, .. } = granted.clone();
+        let Granted { cover, body, send_at, priority, mut warnings, .. } = granted.clone();
+        let (author, told) = request.claim(contents, sender).author(&self.config);
+        warnings.extend(told.filter(|_| cover).map(str::to_owned));
         let sheet = cover::fill::sheet(&cover::fill::Known {
             config: &self.config,
             sender,
-            mail: contents.mail.as_ref(),
+            author,
             subject: granted.subject.as_deref(),
             message: granted.message.as_deref(),
             attention: granted.attention.as_deref(),
@@ -298,14 +321,10 @@ impl Planner {
             pages: pages.saturating_add(u32::from(cover)),
             at: now.to_zoned(self.zone.clone()),
         });
-        if let Some(sentence) = contents.hold.as_ref().filter(|_| !(contents.nothing && body.is_some())) {
-            held = Some((Hold::Part, sentence.clone()));
-        } else if let Some(sentence) = cover::clinical(&sheet).filter(|_| cover) {
-            // Goes before what the register says: once the number is verified, nobody would look at the cover again.
-            held = Some((Hold::Cover, sentence));
-        } else if let Some(sentence) = &request.doubt {
-            held = Some((Hold::Proof, sentence.clone()));
-        }
+        let part = contents.hold.clone().filter(|_| !(contents.nothing && body.is_some()));
+        holds.extend(part.map(|sentence| (Hold::Part, sentence)));
+        holds.extend(cover::clinical(&sheet).filter(|_| cover).map(|sentence| (Hold::Cover, sentence)));
+        holds.extend(request.doubt.clone().map(|sentence| (Hold::Proof, sentence)));
         Ok(Ok(PlannedJob {
             id,
             version,
@@ -314,7 +333,7 @@ impl Planner {
             number,
             route,
             trace,
-            held,
+            holds,
             selection,
             sheet,
             cover,

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
 use crate::config::{Config, Proof};
-use crate::job::{Cause, Hold, JobState, SubmissionId};
+use crate::job::{Hold, JobState, SubmissionId};
 use crate::register::{self, Entry};
 use crate::sealed::{Carried, JobFacts, Outcome, Part, SubmissionFacts};
 use crate::spool::{Spool, SpoolError};
@@ -164,6 +164,7 @@ impl Accounts {
         let parts = parts(&sealed.parts, &facts);
         let warnings = facts.warnings.iter().map(|warning| without_names(warning, &sealed.parts)).collect();
         let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
+        let hold_sentence = facts.hold_sentence(&job.state, job.version).map(str::to_owned);
         Ok(JobAccount {
             job: job.id,
             to: facts.to,
@@ -176,7 +177,7 @@ impl Accounts {
             reference: facts.reference,
             recipient: entry.map(|entry| (entry.key, entry.name)),
             number: job.number,
-            hold_sentence: facts.hold.filter(|_| is_first_hold(&job.state, job.version, facts.version)),
+            hold_sentence,
             state: job.state,
             pages: packet.map(|packet| packet.pages),
             cover_pages: packet.map_or(0, |packet| packet.cover_pages),
@@ -265,16 +266,6 @@ fn parts(parts: &[Part], job: &JobFacts) -> Vec<PartAccount> {
         }
     };
     parts.iter().take(MOST_PARTS).enumerate().map(of_part).collect()
-}
-
-/// Whether the sentence that was written when the Job was made is about the hold it is in, or expired in. A Job that was
-/// released since, and is held or ended for another reason, must not be told with the old one.
-fn is_first_hold(state: &JobState, version: i64, made: i64) -> bool {
-    match state {
-        JobState::Held { .. } => version == made,
-        JobState::Failed { cause: Cause::Expired } => version == made.saturating_add(1),
-        _ => false,
-    }
 }
 
 fn attempt(row: AttemptRow) -> AttemptAccount {
@@ -367,26 +358,4 @@ fn register_says(
 fn authorization(submission: &Submission, by: Option<Proof>) -> String {
     let sent = format!("sent by {} over {}", submission.sender, submission.source);
     by.map_or(sent.clone(), |proof| format!("{sent}: {}", proof.words()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_sentence_is_told_of_the_first_hold_only() {
-        let held = JobState::Held { hold: Hold::Suspended, until: Timestamp::UNIX_EPOCH };
-        let expired = JobState::Failed { cause: Cause::Expired };
-        for (state, version, made, told) in [
-            (&held, 1, 1, true),
-            (&held, 3, 1, false),
-            (&held, 3, 3, true),
-            (&expired, 2, 1, true),
-            (&expired, 4, 1, false),
-            (&expired, 4, 3, true),
-            (&JobState::Delivered, 2, 1, false),
-        ] {
-            assert_eq!(is_first_hold(state, version, made), told, "{state:?} {version} {made}");
-        }
-    }
 }

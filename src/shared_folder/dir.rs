@@ -104,15 +104,32 @@ impl Dir {
         }
     }
 
-    /// The folder `name` in it, made where it is missing: for what we put there, for the readers of this folder's group.
-    pub(crate) fn shared(&self, name: &OsStr) -> io::Result<Dir> {
+    /// The folder `name` in it, made where it is missing: for what we put there, for the readers of this folder's group. Others
+    /// put nothing there, or they would answer in our name.
+    pub(crate) fn read_only(&self, name: &OsStr) -> io::Result<Dir> {
+        self.shared(name, |mode| mode & !0o022)
+    }
+
+    /// The same for what its group may take out again: each takes what is his own.
+    pub(crate) fn returned(&self, name: &OsStr) -> io::Result<Dir> {
+        self.shared(name, |mode| if mode & 0o022 == 0 { mode } else { mode | 0o1000 })
+    }
+
+    /// One made by an earlier version, or opened wider since, gets the `bits` that it has to have. What root owns is the
+    /// administrator's affair.
+    fn shared(&self, name: &OsStr, bits: fn(u32) -> u32) -> io::Result<Dir> {
         let here = self.facts()?;
         let made = self.make(name)?;
-        let folder = self.folder(name)?;
+        let folder = self.folder(name)?.owned(name)?;
         if made {
-            folder.share(&here)?;
+            folder.share(&here, bits)?;
+        } else {
+            let facts = folder.facts()?;
+            if facts.owner == geteuid().as_raw() && facts.mode != bits(facts.mode) {
+                folder.allow(bits(facts.mode & 0o1777), facts.mode)?;
+            }
         }
-        folder.owned(name)
+        Ok(folder)
     }
 
     /// The folder `name` in it, made where it is missing: for us alone.
@@ -147,7 +164,7 @@ impl Dir {
 
     /// Gives a new folder the group of `above`, and that group what it may do there. The system may forbid a daemon to change
     /// groups; then the folder above hands its own down where it has the setgid bit.
-    fn share(&self, above: &Facts) -> io::Result<()> {
+    fn share(&self, above: &Facts, bits: fn(u32) -> u32) -> io::Result<()> {
         let facts = self.facts()?;
         let allowed = match above.mode & 0o070 {
             group if group & 0o020 != 0 => 0o770,
@@ -157,9 +174,13 @@ impl Dir {
         if !in_group(&*self.descriptor, &facts, above.group) {
             return Ok(());
         }
-        let inherited = facts.mode & 0o2000;
+        self.allow(bits(allowed), facts.mode)
+    }
+
+    /// Gives it the mode `allowed`, beside the setgid bit of the one it has.
+    fn allow(&self, allowed: u32, mode: u32) -> io::Result<()> {
         // systemd's RestrictSUIDSGID= forbids to set that bit, even where it is set.
-        fchmod(&self.descriptor, Mode::from_raw_mode(allowed | inherited))
+        fchmod(&self.descriptor, Mode::from_raw_mode(allowed | mode & 0o2000))
             .or_else(|_| fchmod(&self.descriptor, Mode::from_raw_mode(allowed)))?;
         Ok(())
     }

@@ -40,7 +40,7 @@ pub fn write_result(folder: &Path, name: &str, body: &[u8]) -> io::Result<PathBu
 
 fn write(root: &Dir, name: &OsStr, body: &[u8]) -> io::Result<OsString> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let results = root.shared(OsStr::new(RESULTS))?;
+    let results = root.read_only(OsStr::new(RESULTS))?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let temporary = OsString::from(format!("{TEMPORARY}{}-{count}.tmp", std::process::id()));
     // In the folder itself, not in results/: there it gets the group that the folder hands down.
@@ -157,13 +157,47 @@ mod tests {
     #[test]
     fn the_folders_group_reads_results_and_nobody_else_does() {
         let folder = tempfile::tempdir().unwrap();
-        for (mode, place, file) in [(0o3770, 0o770, 0o640), (0o750, 0o750, 0o640), (0o700, 0o700, 0o600)] {
+        let results = folder.path().join("results");
+        for (mode, place, file) in [(0o3770, 0o750, 0o640), (0o750, 0o750, 0o640), (0o700, 0o700, 0o600)] {
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
             let written = write_result(folder.path(), "a.json", b"one").unwrap();
-            let results = folder.path().join("results");
-            assert_eq!(results.metadata().unwrap().mode() & 0o777, place);
+            assert_eq!(results.metadata().unwrap().mode() & 0o1777, place);
             assert_eq!(written.metadata().unwrap().mode() & 0o777, file);
             fs::remove_dir_all(&results).unwrap();
+        }
+    }
+
+    /// Whoever may write there may put his own answer in the place of ours.
+    #[test]
+    fn an_open_results_folder_of_before_is_closed_to_its_writers() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = folder.path().join("results");
+        fs::create_dir(&results).unwrap();
+        for (before, after) in
+            [(0o770, 0o750), (0o777, 0o755), (0o1770, 0o1750), (0o750, 0o750), (0o700, 0o700)]
+        {
+            fs::set_permissions(&results, fs::Permissions::from_mode(before)).unwrap();
+            write_result(folder.path(), "a.json", b"one").unwrap();
+            assert_eq!(results.metadata().unwrap().mode() & 0o1777, after, "{before:o}");
+        }
+    }
+
+    #[test]
+    fn from_a_folder_of_refused_files_each_takes_his_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Dir::open(folder.path()).unwrap();
+        for (mode, refused) in [(0o3770, 0o1770), (0o750, 0o750), (0o700, 0o700)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let place = folder.path().join("refused");
+            for before in [None, Some(0o770)] {
+                let wanted = before.map_or(refused, |_| 0o1770);
+                if let Some(before) = before {
+                    fs::set_permissions(&place, fs::Permissions::from_mode(before)).unwrap();
+                }
+                root.returned(OsStr::new("refused")).unwrap();
+                assert_eq!(place.metadata().unwrap().mode() & 0o1777, wanted, "{mode:o} {before:?}");
+            }
+            fs::remove_dir_all(&place).unwrap();
         }
     }
 }

@@ -19,8 +19,8 @@ const STEP_AT_MOST: Duration = Duration::from_secs(4);
 /// Longest life that ends by chance, in milliseconds; starting takes a part of it.
 const LIFE: u64 = 1600;
 
-/// The steps that a mail over SMTP passes to a fax over HTTP: only HylaFAX names a fax before anything is sent, and `tests/imap.rs`
-/// has those of a mailbox.
+/// The steps that a mail over SMTP passes to a fax over HTTP: only HylaFAX names a fax before anything is sent, and
+/// `tests/stories/imap.rs` has those of a mailbox.
 fn steps() -> Vec<&'static str> {
     STEPS.iter().copied().filter(|step| *step != "handle.kept" && !step.starts_with("imap.")).collect()
 }

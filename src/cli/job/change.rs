@@ -101,9 +101,14 @@ impl Desk {
             Way::Stop(sentence) => Err(Misuse(sentence).into()),
             Way::Anew => self.prepare_anew(&job).await,
             Way::On => {
+                let submission = self.submission(job.submission).await?;
+                let lifted = self.hold_words(&job, &submission);
                 let job = self.apply(job, &Event::Release).await?;
                 let whom = job.number.as_ref().map_or("its recipient".to_owned(), number_words);
                 say(format_args!("Job {} is released; it is sent to {whom}.", job.id))?;
+                if let Some(sentences) = lifted {
+                    say(format_args!("With that you lift: {sentences}"))?;
+                }
                 self.warn_without_daemon()
             }
         }

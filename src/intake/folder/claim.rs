@@ -205,7 +205,7 @@ impl Claim {
     }
 
     fn refuse(self, folder: &Dir, sentence: &str) -> io::Result<()> {
-        let refused = folder.shared(OsStr::new(REFUSED))?;
+        let refused = folder.returned(OsStr::new(REFUSED))?;
         let numbers = (1..=u64::from(TRIES)).chain([self.facts.inode.saturating_add(u64::from(TRIES))]);
         for number in numbers {
             let name = if number == 1 { self.name.clone() } else { numbered(&self.name, number) };

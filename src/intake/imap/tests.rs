@@ -1,4 +1,4 @@
-//! What needs no server. The story with a real one is `tests/imap.rs`.
+//! What needs no server. The story with a real one is `tests/stories/imap.rs`.
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 

@@ -1,0 +1,8 @@
+//! Somebody means harm: strangers on the machine, floods, and what they could find afterwards. Each story runs the real binary.
+
+mod disk;
+mod folder;
+mod secrets;
+mod sessions;
+mod signatures;
+mod starvation;
