@@ -49,6 +49,7 @@ use proof::Resolver;
 use proof::copy::Budget;
 pub use refusal::Refusal;
 use sftp::Seen;
+pub use source_keys::fax_mark;
 pub use turned_away::TurnedAway;
 
 /// Where a Submission came from.

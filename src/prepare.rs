@@ -31,6 +31,7 @@ use crate::store::{JobFilter, Store, StoreError, Submission, Verdict, Wake};
 use crate::vault::{SealKey, VaultError, WrappedKey};
 
 mod again;
+mod before;
 mod disk;
 pub mod front;
 pub mod holds;
@@ -230,7 +231,12 @@ impl Preparer {
     async fn prepare(&self, submission: Submission) {
         let (id, tries) = (submission.id, submission.prepare_tries);
         reached("prepare.claimed");
-        let Err(trouble) = self.try_to_prepare(&submission, None).await else {
+        let mut done = self.try_to_prepare(&submission, None).await;
+        if matches!(done, Err(Trouble::Store(StoreError::FaxedBefore))) {
+            // The same mail came another way, and was prepared in this very moment. Now that is known.
+            done = self.try_to_prepare(&submission, None).await;
+        }
+        let Err(trouble) = done else {
             self.alarms.clear(&Alarm::Preparation);
             return;
         };
@@ -317,7 +323,12 @@ impl Preparer {
                 facts.refusal = Some(sentence);
                 (Verdict::Refused, Vec::new())
             }
-            Plan::Jobs(planned) => (Verdict::Jobs, planned),
+            Plan::Jobs(planned) => {
+                let (new, before) = self.new_ones(submission.id, facts.mail.as_ref(), planned).await?;
+                facts.before = before;
+                let known = new.is_empty() && !facts.before.is_empty();
+                (if known { Verdict::Known } else { Verdict::Jobs }, new)
+            }
         };
         let jobs = packets.make(planned, bytes, now).await?;
         let files = packets.finish().await?;
@@ -326,9 +337,15 @@ impl Preparer {
         let held = jobs.iter().filter(|job| matches!(job.state, JobState::Held { .. })).count();
         let sender = self.config.sender.iter().find(|sender| sender.name == submission.sender);
         let acceptance = sender.is_some_and(|sender| sender.acceptance);
+        let first =
+            facts.before.first().filter(|_| verdict == Verdict::Known).map(|before| before.submission);
         let facts = facts.seal(&key)?;
         let id = submission.id;
-        match self.store.record_prepared(id, verdict, facts, jobs, acceptance, now).await {
+        let recorded = match first {
+            Some(first) => self.store.record_known(id, first, facts, now).await,
+            None => self.store.record_prepared(id, verdict, facts, jobs, acceptance, now).await,
+        };
+        match recorded {
             Ok(true) => files.keep(),
             // Another run or a person decided first. No row refers to these files: dropped, they go.
             Ok(false) => return Ok(()),

@@ -67,6 +67,14 @@ pub struct Account {
     pub left: bool,
 }
 
+impl Account {
+    /// Whether every fax of it was made before, of the same mail.
+    #[must_use]
+    pub fn brought_nothing_new(&self) -> bool {
+        !self.jobs.is_empty() && self.jobs.iter().all(|job| job.before.is_some())
+    }
+}
+
 /// The file that a result file speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileAccount {
@@ -118,6 +126,8 @@ pub struct JobAccount {
     pub job: JobId,
     /// The envelope recipients of the mail that it stands for.
     pub to: Vec<String>,
+    /// It was made when the same mail came before, as this Submission: it stands for what is faxed once.
+    pub before: Option<SubmissionId>,
     /// The sender's own reference, where a rule found one.
     pub reference: Option<String>,
     /// The same as a mark under a key derived from the master key, which stays when the reference goes.

@@ -7,4 +7,6 @@ mod submission;
 
 pub use file::{FileNote, ResultFile};
 pub use job::JobFacts;
-pub use submission::{Carried, Dsn, DsnRecipient, Outcome, Part, PartKind, SubmissionFacts};
+pub use submission::{
+    Before, Carried, Dsn, DsnRecipient, MailMark, Outcome, Part, PartKind, SubmissionFacts,
+};

@@ -18,6 +18,7 @@ mod alarms;
 mod attempts;
 mod cancel;
 mod clock;
+mod fax_marks;
 mod jobs;
 mod ledger;
 mod mailboxes;
@@ -35,12 +36,14 @@ mod steps;
 mod submissions;
 mod tokens;
 mod turned_away;
+mod turns;
 mod wake;
 
 pub use accept::{Repeat, SourceKeys, Synced};
 pub use alarms::{AlarmRow, Backlog, Backlogs};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
+pub use fax_marks::{Counts, FaxMark, FaxedBefore, Spent};
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
 pub use ledger::LedgerRow;
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched, RefusedMail};
@@ -53,6 +56,7 @@ pub use records::Former;
 pub use steps::{Opening, Saved};
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict, is_mark};
 pub use turned_away::RefusedAtOnce;
+pub use turns::Turns;
 pub use wake::{Wake, within_process};
 
 /// Why a query failed.
@@ -104,6 +108,9 @@ pub enum StoreError {
         /// The newest that is known here.
         ours: i64,
     },
+    /// A fax was made of the same mail to the same number, while this one was being prepared.
+    #[error("the same mail is faxed to that number already")]
+    FaxedBefore,
     /// A commit that carried several requests failed; the text is the database's.
     #[error("{0}")]
     Commit(String),

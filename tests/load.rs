@@ -94,6 +94,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
                 priority: faxbridge::job::Priority::Normal,
                 packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 1 }),
                 facts: Vec::new(),
+                mark: None,
             }
         });
         let jobs = jobs.collect();

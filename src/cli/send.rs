@@ -214,7 +214,7 @@ impl Following {
         let submission = store.submission(id).await?.with_context(|| format!("submission {id} is gone"))?;
         match submission.verdict {
             None => return Ok(Stand::Moving(format!("submission {id} is being prepared"))),
-            Some(Verdict::Jobs) => {}
+            Some(Verdict::Jobs | Verdict::Known) => {}
             Some(Verdict::Refused | Verdict::Ignored | Verdict::Command) => {
                 let why = self.desk.refusal(&submission).unwrap_or_else(|| "it is not faxed.".to_owned());
                 self.tell(id.as_str(), format!("submission {id} was refused: {why}"))?;

@@ -119,6 +119,7 @@ impl Rig {
             priority: crate::job::Priority::Normal,
             packet: None,
             facts: vec![],
+            mark: None,
         });
         let jobs = jobs.collect();
         let done = self.store.record_prepared(submission.id, Verdict::Jobs, vec![], jobs, false, at(1)).await;

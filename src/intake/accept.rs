@@ -4,15 +4,15 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::draft::Draft;
-use super::source_keys::{narrow, source_keys};
+use super::source_keys::{mail_mark, narrow, source_keys};
 use super::tail::End;
 use super::{Intake, Refusal, Source};
 use crate::config::Proof;
 use crate::crash::reached;
 use crate::job::{self, SubmissionId};
-use crate::sealed::{Dsn, SubmissionFacts};
+use crate::sealed::{Dsn, MailMark, SubmissionFacts};
 use crate::spool::Sealed;
-use crate::store::{Document, NewSubmission, Repeat, Synced};
+use crate::store::{Counts, Document, NewSubmission, Repeat, Spent, Synced};
 use crate::text::hex;
 use crate::vault::{Purpose, SealKey, SealedAddress, WrappedKey};
 
@@ -131,7 +131,10 @@ impl Intake {
         let source = arrival.source.to_string();
         let receipt_to = self.sealed_receipt_address(&arrival)?;
         let mut arrival = arrival;
-        let mut keys = source_keys(&mut arrival, &sha256, &inner.spool.vault().marker(Purpose::Source));
+        let marker = inner.spool.vault().marker(Purpose::Source);
+        let mut keys = source_keys(&mut arrival, &sha256, &marker);
+        let counts = Counts { accepted_at: now, since: repeats_since, spent: Spent::default() };
+        let mail = mail_mark(&arrival, &marker).map(|mark| MailMark { mark, counts });
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
         loop {
             let new = NewSubmission {
@@ -142,7 +145,12 @@ impl Intake {
                 sender: arrival.sender.clone(),
                 accepted_at: now,
                 wrapped_key: wrapped.0.clone(),
-                facts: SubmissionFacts { sha256: Some(sha256.clone()), ..facts(&arrival, end) }.seal(key)?,
+                facts: SubmissionFacts {
+                    sha256: Some(sha256.clone()),
+                    mail: mail.clone(),
+                    ..facts(&arrival, end)
+                }
+                .seal(key)?,
                 document: document.clone(),
             };
             match inner.store.insert_submission_with(new, repeats_since, synced).await? {

@@ -7,6 +7,9 @@
 //! another mail, and so is another Content-Type: a copy in which somebody changed what no signature covers must not stand in for
 //! the mail itself. Other header lines differ with the way and do not count.
 //!
+//! A number can be written in many ways, and may have a name in the register besides. So a mail has a mark without its recipients too,
+//! and each of its faxes one of that and the number ([`fax_mark`]), made when it is prepared.
+//!
 //! A file has one key: its way, sender, name and content. A mail without Message-ID is known by every byte of it
 //! ([`Arrival::identity`]), over SMTP for a few hours; what a person sends by hand is new each time.
 //!
@@ -19,6 +22,7 @@ use std::collections::HashSet;
 use aws_lc_rs::digest;
 
 use super::{Arrival, Source};
+use crate::job::FaxNumber;
 use crate::store::SourceKeys;
 use crate::text::hex;
 use crate::vault::Marker;
@@ -60,6 +64,22 @@ pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) 
         }
         _ => SourceKeys::default(),
     }
+}
+
+/// The mark of `arrival` as a mail, whichever way it came and whomever it is addressed to; none where it is no mail, or there is
+/// nothing to know it by.
+pub(super) fn mail_mark(arrival: &Arrival, marker: &Marker) -> Option<String> {
+    let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
+    let (Source::Smtp | Source::Imap(_), Some(named)) = (&arrival.source, named) else { return None };
+    let digest = |sha256: &Option<String>| sha256.clone().unwrap_or_default();
+    let (reading, body) = (digest(&arrival.reading_sha256), digest(&arrival.body_sha256));
+    Some(marker.mark(&fingerprint(&["mail to anybody", &arrival.sender, named, &reading, &body])))
+}
+
+/// The mark of a fax: of a mail ([`crate::sealed::MailMark`]) to a number.
+#[must_use]
+pub fn fax_mark(mail: &str, number: &FaxNumber, marker: &Marker) -> String {
+    marker.mark(&fingerprint(&["fax", mail, number.as_str()]))
 }
 
 /// What recognises a file that was turned away, in this `version` of it.
@@ -187,6 +207,32 @@ mod tests {
         assert_ne!(each(other, "d1"), each(unnamed, "d1"), "another mail without a Message-ID");
         let nobody = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &[]) };
         assert_eq!(each(nobody, "d1").len(), 1, "a mailbox without recipients");
+    }
+
+    #[test]
+    fn a_fax_is_known_by_its_mail_and_number() {
+        let number = |text| FaxNumber::from_e164(text).unwrap();
+        let known = |arrival: &Arrival, text| {
+            Some(fax_mark(&mail_mark(arrival, &marker(7))?, &number(text), &marker(7)))
+        };
+        let first = mail(Some("<1@x>"), &["mercy@f"]);
+        let here = known(&first, "+12125550199");
+        assert!(here.is_some());
+        let fetched = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &[]) };
+        for same in [&mail(Some("<1@x>"), &["+1-212-555-0199@f", "x@f"]), &fetched] {
+            assert_eq!(known(same, "+12125550199"), here);
+        }
+        for (other, number) in [
+            (first.clone(), "+12125550198"),
+            (mail(Some("<2@x>"), &["mercy@f"]), "+12125550199"),
+            (Arrival { body_sha256: Some("b2".into()), ..first.clone() }, "+12125550199"),
+            (Arrival { reading_sha256: Some("r2".into()), ..first.clone() }, "+12125550199"),
+            (Arrival { sender: "billing".into(), ..first.clone() }, "+12125550199"),
+        ] {
+            assert_ne!(known(&other, number), here, "{other:?}");
+        }
+        assert_eq!(mail_mark(&file("x.pdf"), &marker(7)), None, "each file is one");
+        assert_eq!(mail_mark(&mail(None, &["a@f"]), &marker(7)), None, "nothing to know it by");
     }
 
     #[test]

@@ -300,6 +300,7 @@ impl<'a> Packets<'a> {
             priority: job.priority,
             packet,
             facts: facts.seal(self.from.key)?,
+            mark: job.mark,
         })
     }
 }

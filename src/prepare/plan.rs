@@ -20,7 +20,7 @@ use crate::packet::Contents;
 use crate::register::number::{self, NumberRules};
 use crate::register::{self, Entry, Wanted};
 use crate::routing::{Ask, Route, Routed, Rules, Trace};
-use crate::store::{Store, StoreError};
+use crate::store::{FaxMark, Store, StoreError};
 
 use super::holds::Holds;
 use super::wishes::{self, Bounds, Granted};
@@ -128,6 +128,8 @@ pub struct PlannedJob {
     pub warnings: Vec<String>,
     /// The providers that may send it, in order.
     pub providers: Vec<String>,
+    /// By which the same mail to the same number is known; made when the plan is carried out.
+    pub mark: Option<FaxMark>,
 }
 
 /// Plans Submissions. Cheap to clone.
@@ -342,6 +344,7 @@ impl Planner {
             priority,
             warnings,
             providers,
+            mark: None,
         }))
     }
 

@@ -9,7 +9,7 @@ use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, K
 use crate::config::{Config, Proof};
 use crate::job::{Hold, JobState, SubmissionId};
 use crate::register::{self, Entry};
-use crate::sealed::{Carried, JobFacts, Outcome, Part, SubmissionFacts};
+use crate::sealed::{Before, Carried, JobFacts, Outcome, Part, SubmissionFacts};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
 use crate::text::counted;
@@ -116,12 +116,17 @@ impl Accounts {
                 jobs.push(self.job((&submission, &facts), job, key, now).await?);
             }
         }
+        if only_job.is_none() {
+            jobs.extend(self.before(&facts.before, now).await?);
+        }
         let verdict = match submission.verdict {
             Some(store::Verdict::Refused | store::Verdict::Ignored) => {
                 let general = "It cannot be faxed as it is.".to_owned();
                 Verdict::Refused { sentence: facts.refusal.unwrap_or(general) }
             }
-            Some(store::Verdict::Jobs | store::Verdict::Command) | None => Verdict::Jobs,
+            Some(store::Verdict::Jobs | store::Verdict::Known | store::Verdict::Command) | None => {
+                Verdict::Jobs
+            }
         };
         Ok(Account {
             submission: id,
@@ -137,6 +142,22 @@ impl Accounts {
             left: facts.left,
             file: facts.file.map(|name| FileAccount { name, sha256: facts.sha256 }),
         })
+    }
+
+    /// The faxes that were made before, of the same mail, with the addresses for which they stand here.
+    async fn before(&self, before: &[Before], now: Timestamp) -> Result<Vec<JobAccount>, AccountError> {
+        let mut jobs = Vec::new();
+        for Before { to, job, submission } in before {
+            let (Some(job), Some(first)) =
+                (self.store.job(*job).await?, self.store.submission(*submission).await?)
+            else {
+                continue;
+            };
+            let (key, facts) = self.opened(&first)?;
+            let account = self.job((&first, &facts), job, key.as_ref(), now).await?;
+            jobs.push(JobAccount { to: to.clone(), before: Some(*submission), ..account });
+        }
+        Ok(jobs)
     }
 
     async fn job(
@@ -168,6 +189,7 @@ impl Accounts {
         Ok(JobAccount {
             job: job.id,
             to: facts.to,
+            before: None,
             quiet_until: hours.and_then(|hours| hours.until(submission.accepted_at, &zone)),
             reference_mark: facts
                 .reference

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::words::{self, Said, State, Times};
 use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Post, Verdict};
-use crate::job::{Cause, JobState, number_words};
+use crate::job::{Cause, JobState, SubmissionId, number_words};
 use crate::sealed::Outcome;
 use crate::store::ProviderCopy;
 use crate::text::counted;
@@ -16,6 +16,9 @@ const TOLD_PARTS: usize = 20;
 
 /// What is said of a file that came again.
 pub(super) const AGAIN: &str = "This file came before, and is not faxed a second time.";
+
+/// The same of a mail that came another way, or to another address of the same telephone.
+pub(super) const SAME_MAIL: &str = "This mail came before, and is not faxed a second time.";
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +60,14 @@ pub(super) struct Section {
 /// What to say, by mail where there is a `post`: only a mail can be answered.
 pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
     let letter = about(account, kind, post);
-    if kind != Kind::Again {
-        return letter;
-    }
     // The rest is what became of the first one.
-    let headline = format!("{AGAIN} {}", letter.headline);
-    Letter { subject: format!("The same file again. {}", letter.subject), headline, ..letter }
+    let (what, sentence) = match kind {
+        Kind::Again => ("file", AGAIN),
+        _ if account.brought_nothing_new() => ("mail", SAME_MAIL),
+        _ => return letter,
+    };
+    let headline = format!("{sentence} {}", letter.headline);
+    Letter { subject: format!("The same {what} again. {}", letter.subject), headline, ..letter }
 }
 
 fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
@@ -134,12 +139,13 @@ fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
             title: if alone { String::new() } else { format!("{}. {}", nth + 1, clean(&said.what)) },
             tone: tone(said.state),
             next: clean(&match words::answer(job, said.state, told.len() > 1) {
-                Some(answer) if answerable => format!("{} {answer}", said.next),
+                // An answer is about what came as this mail.
+                Some(answer) if answerable && job.before.is_none() => format!("{} {answer}", said.next),
                 _ => said.next.clone(),
             }),
             facts: facts(job),
             parts: parts(&job.parts),
-            notes: job.warnings.iter().map(|note| clean(note)).collect(),
+            notes: job.before.iter().map(before).chain(job.warnings.iter().map(|note| clean(note))).collect(),
             attempts: job.attempts.iter().map(|attempt| attempt_line(attempt, job, &times)).collect(),
             // Of a fax that has only just been accepted, half of that is still to come.
             checks: job
@@ -227,6 +233,11 @@ fn facts(job: &JobAccount) -> Vec<(&'static str, String)> {
     .into_iter()
     .filter_map(|(label, value)| Some((label, clean(&value?))))
     .collect()
+}
+
+/// Of a fax that was made before, of the same mail.
+fn before(first: &SubmissionId) -> String {
+    format!("The same mail came before, as submission {first}; this number gets it once.")
 }
 
 /// `2. PDF: pages 5-7, the same file as 1`.

@@ -507,6 +507,10 @@ impl Outbox {
         if matches!(&account.verdict, Verdict::Command { id, .. } if *id == account.submission) {
             return Ok(None);
         }
+        // What it tells of came as another mail, which is answered for itself.
+        if account.brought_nothing_new() {
+            return Ok(None);
+        }
         let Some(submission) = self.store.submission(submission).await? else { return Ok(None) };
         let sender = self.config.sender.iter().find(|sender| sender.name == submission.sender);
         let mails = sender.is_some_and(|sender| !sender.addresses.is_empty() || sender.login.is_some());

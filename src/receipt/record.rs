@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::letter::AGAIN;
+use super::letter::{AGAIN, SAME_MAIL};
 use super::words::{self, State, Times};
 use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Verdict};
 
@@ -21,7 +21,10 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
         // A batch is as good as its worst fax.
         Verdict::Jobs => (
             states.iter().max().map_or("failed", |state| state.as_str()),
-            (kind == Kind::Again).then_some(AGAIN),
+            match kind {
+                Kind::Again => Some(AGAIN),
+                _ => account.brought_nothing_new().then_some(SAME_MAIL),
+            },
         ),
     };
     let mut counts = Map::new();
@@ -72,7 +75,7 @@ fn job_record(job: &JobAccount, account: &Account, times: &Times) -> Value {
         }
         _ => Value::Null,
     };
-    json!({
+    let mut record = json!({
         "job": job.job.as_str(),
         "reference": job.reference,
         "reference_mark": job.reference_mark,
@@ -94,7 +97,11 @@ fn job_record(job: &JobAccount, account: &Account, times: &Times) -> Value {
         "checklist": job.checklist.iter().map(|check| {
             json!({"item": check.item, "ok": check.ok, "note": check.note})
         }).collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(first), Some(record)) = (job.before, record.as_object_mut()) {
+        record.insert("before".to_owned(), json!(first.as_str()));
+    }
+    record
 }
 
 fn part_record(part: &PartAccount) -> Value {

@@ -28,6 +28,7 @@ fn account(jobs: Vec<JobAccount>) -> Account {
 fn job(state: JobState, attempts: Vec<AttemptAccount>) -> JobAccount {
     JobAccount {
         job: "06d0s8mk2c0000b2".parse().unwrap(),
+        before: None,
         to: vec!["mercy-radiology@fax.example.com".into()],
         quiet_until: None,
         reference: Some("483920".into()),

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Proof;
-use crate::job::{SubmissionId, word_type};
+use crate::job::{JobId, SubmissionId, word_type};
+use crate::store::Counts;
 use crate::vault::{SealKey, VaultError};
 
 /// What a mail's client asked to be told about its fate (RFC 3461).
@@ -62,6 +63,12 @@ pub struct SubmissionFacts {
     /// What the client of a mail asked to be told.
     #[serde(default)]
     pub dsn: Option<Dsn>,
+    /// By which a mail is known whichever way it comes and whomever it is addressed to.
+    #[serde(default)]
+    pub mail: Option<MailMark>,
+    /// Its faxes that were made before, of the same mail.
+    #[serde(default)]
+    pub before: Vec<Before>,
     /// Why nothing of it is faxed, for the sender; where that is so.
     pub refusal: Option<String>,
     /// What came of the command in it; where it was an answer to a receipt.
@@ -93,6 +100,26 @@ impl SubmissionFacts {
         serde_json::from_slice(&plain)
             .map_err(|_| VaultError::Damaged { what: "the facts of a submission".into() })
     }
+}
+
+/// By which a mail is known whichever way it comes and whomever it is addressed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailMark {
+    /// The mark of all that it is.
+    pub mark: String,
+    /// Which mails of before count.
+    pub counts: Counts,
+}
+
+/// A fax that was made before, of the same mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// The envelope recipients that it stands for.
+    pub to: Vec<String>,
+    /// Which.
+    pub job: JobId,
+    /// As what its mail was accepted.
+    pub submission: SubmissionId,
 }
 
 /// One part of a mail, or the file itself.

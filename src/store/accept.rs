@@ -98,8 +98,8 @@ impl Store {
         Ok(recorded.await?.map_err(|repeat| (repeat, None)))
     }
 
-    /// Forgets source keys that were recorded before `before`: what comes with them again is new. Returns how many; not
-    /// all at once, so that nobody waits for it long.
+    /// Forgets source keys, and marks of faxes, that were recorded before `before`: what comes with them again is new. Returns how
+    /// many; not all at once, so that nobody waits for it long.
     ///
     /// # Errors
     /// Where the database fails.
@@ -113,7 +113,14 @@ impl Store {
                 .bind(FORGOTTEN_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
-                Ok(done)
+                let marks = sql::query(
+                    "DELETE FROM fax_mark WHERE key IN (SELECT key FROM fax_mark WHERE accepted_at < $1 LIMIT $2) AND accepted_at < $1",
+                )
+                .bind(millis(before))
+                .bind(FORGOTTEN_AT_ONCE)
+                .execute(&mut *tx)
+                .await?;
+                Ok(done.saturating_add(marks))
             })
         })
         .await

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::cancel::CancelWish;
+use super::fax_marks::{self, FaxMark};
 use super::sql::{self, Connection, FromRow};
 use super::submissions::{Document, Verdict, insert_document, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
@@ -51,6 +52,8 @@ pub struct NewJob {
     pub packet: Option<PacketRow>,
     /// Reference, trace, hold sentence and the like, sealed.
     pub facts: Vec<u8>,
+    /// By which the same mail to the same number is known.
+    pub mark: Option<FaxMark>,
 }
 
 /// A Job as stored.
@@ -60,6 +63,8 @@ pub struct Job {
     pub id: JobId,
     /// Its Submission.
     pub submission: SubmissionId,
+    /// The Submission's sender.
+    pub sender: String,
     /// Place within the Submission, from 1.
     pub n: u32,
     /// Key in the register.
@@ -120,6 +125,7 @@ pub(super) fn urgency(priority: Priority) -> i64 {
 pub(super) struct Row {
     id: String,
     submission_id: String,
+    sender: String,
     n: i64,
     recipient: Option<String>,
     number: Option<String>,
@@ -167,6 +173,7 @@ impl TryFrom<Row> for Job {
             cancel: row.cancel.map(|word| word.parse()).transpose().map_err(|e| bad(&e))?,
             id: id.parse().map_err(|e| bad(&e))?,
             submission: row.submission_id.parse().map_err(|e| bad(&e))?,
+            sender: row.sender,
             n: count(row.n),
             recipient: row.recipient,
             number: row.number.map(|n| FaxNumber::from_e164(&n)).transpose().map_err(|e| bad(&e))?,
@@ -195,7 +202,8 @@ impl Store {
     /// understood, once, as soon as one of its Jobs is not held.
     ///
     /// # Errors
-    /// Where the database fails; then nothing is recorded.
+    /// Where the database fails, or a fax that stands in the way of one of these was made meanwhile ([`StoreError::FaxedBefore`]);
+    /// then nothing is recorded.
     pub async fn record_prepared(
         &self,
         submission: SubmissionId,
@@ -207,44 +215,9 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sql::query(
-                    "UPDATE submission SET prepare_at = NULL, lease_by = NULL, lease_until = NULL \
-                     WHERE id = $1 AND prepare_at IS NOT NULL",
-                )
-                .bind(submission.as_str())
-                .execute(&mut *tx)
-                .await?;
-                if done == 0 {
+                let Some(made) = take_over(tx, submission, verdict, facts, now).await? else {
                     return Ok(false);
-                }
-                // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced. Not so where a
-                // person or the clock was faster and one of them went on, ended or was cancelled: that stands, the rest waits
-                // as it is. A new Job in the place of a cancelled one would be sent against a person's word.
-                if moved_on(tx, submission).await? {
-                    let entry = ledger::Entry::new("prepare", "not prepared again").detail("a job went on meanwhile");
-                    ledger::write(tx, now, entry.submission(submission));
-                    return Ok(false);
-                }
-                let made: HashMap<String, i64> =
-                    sql::query("DELETE FROM job WHERE submission_id = $1 RETURNING id, made_at")
-                        .bind(submission.as_str())
-                        .fetch_all(&mut *tx)
-                        .await?
-                        .into_iter()
-                        .collect();
-                // A notice that is not written yet would tell of a Job that is gone; the new ones bring their own.
-                sql::query(
-                    "UPDATE outbox SET next_at = NULL WHERE submission_id = $1 AND kind = 'held' AND body IS NULL",
-                )
-                .bind(submission.as_str())
-                .execute(&mut *tx)
-                .await?;
-                sql::query("UPDATE submission SET verdict = $1, facts = $2 WHERE id = $3")
-                    .bind(verdict.as_str())
-                    .bind(facts)
-                    .bind(submission.as_str())
-                    .execute(&mut *tx)
-                    .await?;
+                };
                 let moving = jobs.iter().any(|job| !matches!(job.state, JobState::Held { .. }));
                 if acceptance && moving {
                     outbox::tell_accepted(tx, submission, now).await?;
@@ -252,6 +225,9 @@ impl Store {
                 for (place, job) in jobs.iter().enumerate() {
                     let made_at = made.get(job.id.as_str()).copied().unwrap_or(millis(now));
                     insert_job(tx, submission, place + 1, job, made_at).await?;
+                    if let Some(mark) = &job.mark {
+                        fax_marks::insert(tx, mark, (job.id, submission)).await?;
+                    }
                     if let JobState::Held { hold, .. } = job.state {
                         outbox::tell_held(tx, submission, job.id, job.version, now).await?;
                         let entry = ledger::Entry::new("prepare", "held").detail(hold.as_str());
@@ -336,6 +312,55 @@ impl Store {
     }
 }
 
+/// Takes `submission` from those to be prepared, with what that came to; its Jobs from before are gone, and when each was made is
+/// returned. `None`: it was prepared already, or one of them is held no more.
+pub(super) async fn take_over(
+    tx: &mut Connection,
+    submission: SubmissionId,
+    verdict: Verdict,
+    facts: Vec<u8>,
+    now: Timestamp,
+) -> Result<Option<HashMap<String, i64>>, StoreError> {
+    let done = sql::query(
+        "UPDATE submission SET prepare_at = NULL, lease_by = NULL, lease_until = NULL \
+         WHERE id = $1 AND prepare_at IS NOT NULL",
+    )
+    .bind(submission.as_str())
+    .execute(&mut *tx)
+    .await?;
+    if done == 0 {
+        return Ok(None);
+    }
+    // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced. Not so where a
+    // person or the clock was faster and one of them went on, ended or was cancelled: that stands, the rest waits
+    // as it is. A new Job in the place of a cancelled one would be sent against a person's word.
+    if moved_on(tx, submission).await? {
+        let entry = ledger::Entry::new("prepare", "not prepared again").detail("a job went on meanwhile");
+        ledger::write(tx, now, entry.submission(submission));
+        return Ok(None);
+    }
+    let made: Vec<(String, i64)> =
+        sql::query("DELETE FROM job WHERE submission_id = $1 RETURNING id, made_at")
+            .bind(submission.as_str())
+            .fetch_all(&mut *tx)
+            .await?;
+    fax_marks::forget_of(tx, submission).await?;
+    // A notice that is not written yet would tell of a Job that is gone; the new ones bring their own.
+    sql::query(
+        "UPDATE outbox SET next_at = NULL WHERE submission_id = $1 AND kind = 'held' AND body IS NULL",
+    )
+    .bind(submission.as_str())
+    .execute(&mut *tx)
+    .await?;
+    sql::query("UPDATE submission SET verdict = $1, facts = $2 WHERE id = $3")
+        .bind(verdict.as_str())
+        .bind(facts)
+        .bind(submission.as_str())
+        .execute(&mut *tx)
+        .await?;
+    Ok(Some(made.into_iter().collect()))
+}
+
 /// Whether a Job of `submission` is held no more, or was ever tried.
 async fn moved_on(tx: &mut Connection, submission: SubmissionId) -> Result<bool, StoreError> {
     let n: i64 = sql::query(
@@ -358,8 +383,9 @@ async fn insert_job(
     let packet = job.packet.as_ref();
     sql::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
-         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
+         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version, sender) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+         (SELECT sender FROM submission WHERE id = $2))",
     )
     .bind(job.id.as_str())
     .bind(submission.as_str())

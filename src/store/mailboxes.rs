@@ -136,6 +136,8 @@ impl Row {
             }
             (Some(_), Some(Verdict::Jobs)) => MailFate::Jobs { held: self.held > 0 },
             (Some(_), Some(Verdict::Command)) => MailFate::Command,
+            // The first one is named in its place; this is what is left of it once that is forgotten.
+            (Some(_), Some(Verdict::Known)) => MailFate::Ended { delivered: false },
             (Some(_), Some(Verdict::Refused | Verdict::Ignored)) => MailFate::Refused,
         };
         let moving = match (&self.to_folder, self.to_uidvalidity, self.to_uid_from) {

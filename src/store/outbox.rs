@@ -542,7 +542,7 @@ async fn tell(
     let mail = mail.map(|(address, mark)| ("mail".to_owned(), mark, Some(address)));
     // A mailbox is answered by mail. And who drops files waits for one result; an acceptance is for people.
     let drop = drop.filter(|(way, ..)| way != "imap" && kind != "accepted");
-    let refused = matches!(ways.verdict.as_deref(), Some("refused" | "command"));
+    let refused = matches!(ways.verdict.as_deref(), Some("refused" | "known" | "command"));
     // What came again was not faxed again: a program that never tires must not write without end.
     let refusal = kind == "again" || (kind == "final" && refused);
     for (way, target, address) in drop.into_iter().chain(mail) {

@@ -1,10 +1,10 @@
 //! Who is next: Jobs leased to workers, one call at a time per number, and no Job in the way of another.
 //!
-//! A claim must cost the same whether ten Jobs wait or a million. So it looks at each provider's own queue, only as far as
-//! that provider has room, in the queue of each urgency ([`crate::job::Priority`]) and of the less urgent only what room is left;
-//! and a Job whose number is being called, or is left alone for a while, is taken out of the queue
-//! (parked) the first time a claim meets it. The next of a number's parked Jobs returns to the queue of its provider whenever
-//! a Job of that number changes and no call is under way any more ([`unpark`]). A parked Job therefore always has somebody before it who will wake it.
+//! A claim must cost the same whether ten Jobs wait or a million. So it looks at each provider's own queues, only as far as
+//! that provider has room; whose turn it is there, [`super::turns`] says. A Job whose number is being called, or is left alone for
+//! a while, is taken out of the queue (parked) the first time a claim meets it. The first of a number's parked Jobs return to the
+//! queues whenever a Job of that number changes and no call is under way any more ([`unpark`]). A parked Job therefore always has
+//! somebody before it who will wake it.
 
 use std::collections::HashSet;
 
@@ -12,12 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::jobs::{Job, Row, URGENCIES, urgency};
 use super::sql::{self, Connection};
+use super::turns::{Queues, Turns, Waiting};
 use super::{Store, StoreError, ledger, millis, told};
 use crate::job::{JobId, SubmissionId};
 
-/// A Job that has been due for so long is let go now and then, whatever more urgent ones wait: "when no other waits" must not
-/// become never.
-pub(super) const AGED: SignedDuration = SignedDuration::from_mins(60);
 /// Before a row that cannot be read is looked at again.
 const UNREADABLE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -28,8 +26,8 @@ pub struct Room {
     pub provider: String,
     /// Jobs to be sent.
     pub sends: u32,
-    /// How many of those go first to Jobs that have waited longer than an hour, however little urgent they are.
-    pub aged: u32,
+    /// Whose turn it is.
+    pub turns: Turns,
     /// Jobs to be asked about.
     pub asks: u32,
 }
@@ -53,6 +51,27 @@ macro_rules! certain {
     };
 }
 
+/// The first of each provider, urgency and sender, from one to the next by the index: the next sender's, else of the next urgency,
+/// else of the next provider.
+macro_rules! heads {
+    () => {
+        "WITH RECURSIVE heads (id) AS (\
+       SELECT (SELECT id FROM job WHERE number = $1 AND parked = 1 ORDER BY provider, priority, sender, wake_at, id LIMIT 1) \
+       UNION ALL SELECT (SELECT COALESCE(\
+           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider = head.provider AND priority = head.priority \
+              AND sender > head.sender ORDER BY sender, wake_at, id LIMIT 1), \
+           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider = head.provider AND priority > head.priority \
+              ORDER BY priority, sender, wake_at, id LIMIT 1), \
+           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider > head.provider \
+              ORDER BY provider, priority, sender, wake_at, id LIMIT 1)) \
+         FROM job AS head WHERE head.id = heads.id) \
+       FROM heads WHERE heads.id IS NOT NULL) "
+    };
+}
+
+#[cfg(test)]
+pub(super) const HEADS: &str = concat!(heads!(), "SELECT id FROM heads WHERE id IS NOT NULL");
+
 impl Store {
     /// Leases Jobs whose time has come: of each provider no more than it has room for, of each number at most one.
     ///
@@ -68,9 +87,9 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let mut claimed =
-                    Claimed { node, now, lease_until, in_hand: rooms.in_hand, jobs: Vec::new() };
+                    Claimed { node, now, lease_until, in_hand: rooms.in_hand, jobs: Vec::new(), unreadable: Vec::new() };
                 let (mut names, mut numbers) = (Vec::new(), HashSet::new());
-                for Room { provider, sends, aged, asks } in rooms.providers {
+                for Room { provider, sends, turns, asks } in rooms.providers {
                     let due: Vec<String> = sql::query(
                         "SELECT id FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' AND provider = $1 \
                          AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT $3",
@@ -81,23 +100,16 @@ impl Store {
                     .scalars(&mut *tx)
                     .await?;
                     claimed.lease(tx, due).await?;
-                    let mut room = sends;
-                    let long_ago = now.checked_sub(AGED).unwrap_or(Timestamp::MIN);
-                    // The least urgent first: nobody else lets them go.
-                    for priority in URGENCIES.into_iter().rev() {
-                        let queue = Queue { provider: &provider, priority: urgency(priority), due: long_ago };
-                        let share = aged.min(room).saturating_sub(sends - room);
-                        room -= claimed.send(tx, queue, share, &mut numbers).await?;
-                    }
-                    for priority in URGENCIES {
-                        let queue = Queue { provider: &provider, priority: urgency(priority), due: now };
-                        room -= claimed.send(tx, queue, room, &mut numbers).await?;
-                    }
+                    let queues = Queues::new(&provider, sends, turns, now);
+                    claimed.send(tx, queues, sends, &mut numbers).await?;
                     names.push(provider);
                 }
                 if rooms.others > 0 {
                     let due = without_provider(tx, &names, now, rooms.others).await?;
                     claimed.lease(tx, due).await?;
+                }
+                for id in &claimed.unreadable {
+                    set_aside(tx, id, now).await?;
                 }
                 Ok(claimed.jobs)
             })
@@ -278,24 +290,49 @@ struct Claimed {
     lease_until: Timestamp,
     in_hand: HashSet<JobId>,
     jobs: Vec<Job>,
+    /// Rows that cannot be read.
+    unreadable: Vec<String>,
 }
 
 impl Claimed {
-    /// Leases the first `room` Jobs of `queue` whose lines are free. Returns how many.
+    /// Leases the first `room` Jobs of `queues` whose lines are free; those before them whose lines are not are parked.
+    /// `numbers` are those that this claim has chosen or passed over already.
     async fn send(
         &mut self,
         tx: &mut Connection,
-        queue: Queue<'_>,
+        mut queues: Queues<'_>,
         room: u32,
         numbers: &mut HashSet<String>,
-    ) -> Result<u32, StoreError> {
-        if room == 0 {
-            return Ok(0);
+    ) -> Result<(), StoreError> {
+        // What waits long and what is due are one Job; and what the worker still has in hand keeps no turn.
+        let mut met: HashSet<String> = self.in_hand.iter().map(|id| id.as_str().to_owned()).collect();
+        let mut chosen = 0;
+        while chosen < room {
+            let Some(Waiting { id, sender, number, taken, rest }) = queues.next(tx).await? else { break };
+            if !met.insert(id.clone()) {
+                continue;
+            }
+            if let Some(number) = number {
+                if taken || numbers.contains(&number) {
+                    park(tx, &id).await?;
+                    continue;
+                }
+                numbers.insert(number);
+            }
+            if let Some(rest) = rest {
+                // This one waits for the line in the queue; those of the same number behind it wait for this one.
+                sql::query("UPDATE job SET wake_at = $1 WHERE id = $2")
+                    .bind(rest)
+                    .bind(&id)
+                    .execute(&mut *tx)
+                    .await?;
+                continue;
+            }
+            queues.turns.note(&sender);
+            chosen += 1;
+            self.lease(tx, vec![id]).await?;
         }
-        let due = next_in_queue(tx, queue, self.now, room, numbers).await?;
-        let many = u32::try_from(due.len()).unwrap_or(u32::MAX).min(room);
-        self.lease(tx, due).await?;
-        Ok(many)
+        Ok(())
     }
 
     async fn lease(&mut self, tx: &mut Connection, ids: Vec<String>) -> Result<(), StoreError> {
@@ -316,7 +353,7 @@ impl Claimed {
             let Some(row) = row else { continue };
             match told(Job::try_from(row)) {
                 Some(job) => self.jobs.push(job),
-                None => set_aside(tx, &id, self.now).await?,
+                None => self.unreadable.push(id),
             }
         }
         Ok(())
@@ -338,78 +375,6 @@ async fn set_aside(tx: &mut Connection, id: &str, now: Timestamp) -> Result<(), 
         Some(number) => unpark(tx, &number).await,
         None => Ok(()),
     }
-}
-
-/// The Jobs of one urgency that wait for one provider.
-#[derive(Clone, Copy)]
-struct Queue<'a> {
-    provider: &'a str,
-    priority: i64,
-    /// Only those that have been due since then.
-    due: Timestamp,
-}
-
-/// The first `room` Jobs in `queue` whose lines are free; those before them whose lines are not are parked.
-/// `numbers` are those that this claim has chosen or passed over already.
-async fn next_in_queue(
-    tx: &mut Connection,
-    queue: Queue<'_>,
-    now: Timestamp,
-    room: u32,
-    numbers: &mut HashSet<String>,
-) -> Result<Vec<String>, StoreError> {
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    let mut chosen: Vec<String> = Vec::new();
-    // What is parked is gone from the queue, so a second look sees what comes after it. The rest waits for the next claim.
-    for _ in 0..4 {
-        let due: Vec<(String, Option<String>, bool, Option<i64>)> = sql::query(
-            "SELECT id, number, EXISTS (SELECT 1 FROM job AS other WHERE other.number = job.number \
-               AND other.state IN ('sending', 'in_transit', 'unclear')), \
-               (SELECT rest_until FROM line WHERE line.number = job.number AND line.rest_until > $2) \
-             FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 AND priority = $4 AND wake_at <= $5 \
-             AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at, id LIMIT $3",
-        )
-        .bind(queue.provider)
-        .bind(millis(now))
-        .bind(i64::try_from(room.saturating_mul(2).saturating_add(32)).unwrap_or(i64::MAX))
-        .bind(queue.priority)
-        .bind(millis(queue.due))
-        .fetch_all(&mut *tx)
-        .await?;
-        let mut blocked = 0;
-        for (id, number, taken, rest) in due {
-            if chosen.len() >= room {
-                break;
-            }
-            if chosen.contains(&id) {
-                continue;
-            }
-            let Some(number) = number else {
-                chosen.push(id);
-                continue;
-            };
-            if taken || numbers.contains(&number) {
-                park(tx, &id).await?;
-                blocked += 1;
-            } else if let Some(rest) = rest {
-                // This one waits for the line in the queue; those of the same number behind it wait for this one.
-                numbers.insert(number);
-                sql::query("UPDATE job SET wake_at = $1 WHERE id = $2")
-                    .bind(rest)
-                    .bind(&id)
-                    .execute(&mut *tx)
-                    .await?;
-                blocked += 1;
-            } else {
-                numbers.insert(number);
-                chosen.push(id);
-            }
-        }
-        if blocked == 0 || chosen.len() >= room {
-            break;
-        }
-    }
-    Ok(chosen)
 }
 
 /// Queued Jobs whose deadline has passed, wherever they wait, and Jobs of providers that are not among `names`.
@@ -458,18 +423,14 @@ async fn park(tx: &mut Connection, id: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lets the first of the parked Jobs to `number`, the most urgent, back into the queue of each provider; called whenever a Job of that number
-/// changes and no call of it is under way. Of each provider, since one that rests must not keep the number from the
-/// others. Those that find the line taken all the same are parked again by the next claim.
+/// Lets parked Jobs to `number` back into the queues: of each provider, urgency and sender the first, so that the next claim decides
+/// whose turn it is. Called whenever a Job of that number changes and no call of it is under way. Of each provider, since one that
+/// rests must not keep the number from the others. Those that find the line taken all the same are parked again by that claim.
 pub(super) async fn unpark(tx: &mut Connection, number: &str) -> Result<(), StoreError> {
-    sql::query(
-        "WITH RECURSIVE waits (name) AS (SELECT MIN(provider) FROM job WHERE number = $1 AND parked = 1 \
-           UNION ALL SELECT (SELECT MIN(provider) FROM job WHERE number = $1 AND parked = 1 \
-             AND provider > waits.name) FROM waits WHERE waits.name IS NOT NULL) \
-         UPDATE job SET parked = 0 WHERE id IN (SELECT (SELECT id FROM job AS head WHERE head.number = $1 \
-           AND head.parked = 1 AND head.provider = waits.name ORDER BY head.priority, head.wake_at, head.id LIMIT 1) \
-           FROM waits WHERE waits.name IS NOT NULL)",
-    )
+    sql::query(concat!(
+        heads!(),
+        "UPDATE job SET parked = 0 WHERE id IN (SELECT id FROM heads WHERE id IS NOT NULL)"
+    ))
     .bind(number)
     .execute(&mut *tx)
     .await?;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::jobs::{Job, detail, finish_if_complete};
 use super::sql::{self, Connection};
 use super::submissions::Document;
-use super::{Store, StoreError, ledger, millis, origin, outbox, queue, recipients};
+use super::{Store, StoreError, fax_marks, ledger, millis, origin, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
 use crate::job::{self, Cause, FaxNumber, JobId, JobState, Report, SubmissionId};
 use crate::register;
@@ -145,6 +145,9 @@ impl Change {
                 .bind(id.as_str())
                 .execute(&mut *tx)
                 .await?;
+            if matches!(step.state, JobState::Queued { .. }) {
+                fax_marks::trust(tx, (id, submission)).await?;
+            }
         }
         for effect in &step.effects {
             self.carry_out(tx, effect, &step.state).await?;

@@ -20,6 +20,8 @@ word_type!(
         Refused = "refused",
         /// It must not be faxed and must not be answered, as an automatic reply.
         Ignored = "ignored",
+        /// Every fax of it was made before, of the same mail that had come another way or to another spelling of the number.
+        Known = "known",
         /// It was an answer to a receipt, with a command in it; its own answer says what came of that.
         Command = "command",
     }

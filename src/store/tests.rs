@@ -7,6 +7,7 @@ use crate::job::state::{Context, Effect, Event, Step, step};
 use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
 use crate::vault::{Marker, MasterKey, Purpose, SealedAddress};
 
+mod fax_marks;
 mod nodes;
 mod postgres;
 mod provider;
@@ -58,6 +59,7 @@ fn queued(n: u64, number: &str) -> NewJob {
             cover_pages: 1,
         }),
         facts: vec![3],
+        mark: None,
     }
 }
 
@@ -78,7 +80,7 @@ async fn wake(store: &Store, now: i64) -> Option<Timestamp> {
 }
 
 fn room(provider: &str, sends: u32, asks: u32) -> Room {
-    Room { provider: provider.into(), sends, aged: 0, asks }
+    Room { provider: provider.into(), sends, turns: Turns::default(), asks }
 }
 
 /// Unsigned news by our name for the Attempt, or by the provider's.
@@ -214,6 +216,7 @@ async fn a_job_from_before_pages_were_shared_has_its_packet_still() {
     let old = store.job(job).await.unwrap().unwrap();
     let document = Document { name: "packet1".into(), bytes: 20, sha256: "bb".into() };
     assert_eq!(old.packet, Some(PacketRow { document, shared: None, pages: 3, cover_pages: 1 }));
+    assert_eq!(old.sender, "s", "whose turn it is");
     // What leaves is noted with the Attempt; a provider that fetches is given the same.
     advance(&store, &old, Event::Claimed { attempt: 1 }, 1).await;
     let attempt = store.attempt(job, 1).await.unwrap().unwrap();
@@ -1106,21 +1109,134 @@ async fn of_those_that_wait_for_a_line_the_most_urgent_is_next() {
 async fn no_question_of_a_claim_walks_over_waiting_jobs() {
     let (_dir, store) = open().await;
     with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
-    for (sql, index) in [
+    for (sql, indexes) in [
         (
             "SELECT id FROM job WHERE state = 'queued' AND parked = 0 AND provider = 'sim' AND priority = 1 AND wake_at <= 5 \
              AND (lease_until IS NULL OR lease_until <= 5) ORDER BY wake_at, id LIMIT 3",
-            "job_queue (provider=? AND priority=? AND wake_at<?)",
+            &["job_queue (provider=? AND priority=? AND wake_at<?)"][..],
         ),
         (
-            "SELECT id FROM job WHERE number = 'x' AND parked = 1 AND provider = 'sim' ORDER BY priority, wake_at, id LIMIT 1",
-            "job_parked (number=? AND provider=?)",
+            turns::SENDERS,
+            &[
+                "job_turn (provider=? AND priority=?)",
+                "job_turn (provider=? AND priority=? AND sender>?)",
+                "job_turn (provider=? AND priority=? AND sender=? AND wake_at<?)",
+            ],
+        ),
+        (
+            turns::OF_SENDER,
+            &[
+                "job_turn (provider=? AND priority=? AND sender=? AND wake_at<?)",
+                "job_line (number=?)",
+                "line",
+            ],
+        ),
+        (
+            queue::HEADS,
+            &[
+                "job_parked (number=?)",
+                "(id=?)",
+                "job_parked (number=? AND provider=? AND priority=? AND sender>?)",
+                "job_parked (number=? AND provider=? AND priority>?)",
+                "job_parked (number=? AND provider>?)",
+            ],
         ),
     ] {
-        let plan: Vec<(i64, i64, i64, String)> =
-            sql::query(format!("EXPLAIN QUERY PLAN {sql}").leak()).fetch_all(store.readers()).await.unwrap();
+        let mut query = sql::query(format!("EXPLAIN QUERY PLAN {sql}").leak());
+        for _ in 0..sql.matches('$').count().min(6) {
+            query = query.bind(1);
+        }
+        let plan: Vec<(i64, i64, i64, String)> = query.fetch_all(store.readers()).await.unwrap();
         let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
-        assert!(steps.len() == 1 && steps[0].contains(index), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.contains("SCAN job") || step.contains("B-TREE")), "{steps:?}");
+        let looks: Vec<&String> = steps.iter().filter(|step| step.starts_with("SEARCH")).collect();
+        assert_eq!(looks.len(), indexes.len(), "{steps:?}");
+        for (look, index) in looks.iter().zip(indexes) {
+            assert!(look.contains(index), "{index}: {steps:?}");
+        }
+    }
+}
+
+/// One of each sender in turn, and of the urgent ones no more than three of four: nobody starves anybody.
+#[tokio::test]
+async fn senders_have_their_turns_and_the_urgent_leave_some_to_the_others() {
+    let (_dir, store) = open().await;
+    let sent_by = async |n: u64, sender: &str, jobs: Vec<NewJob>| {
+        let new = NewSubmission { sender: sender.into(), ..submission(n, None) };
+        let id = store.insert_submission(new, at(-1)).await.unwrap().unwrap();
+        assert!(store.record_prepared(id, Verdict::Jobs, vec![], jobs, false, at(1)).await.unwrap());
+    };
+    let job = |n: u64, priority| NewJob { priority, ..queued(n, &format!("+1212555{n:04}")) };
+    let many = |from: u64, priority| (from..from + 40).map(|n| job(n, priority)).collect::<Vec<_>>();
+    sent_by(1, "flood", [many(100, Priority::High), many(200, Priority::Normal)].concat()).await;
+    sent_by(
+        2,
+        "jane",
+        vec![job(300, Priority::Normal), job(301, Priority::Normal), job(302, Priority::High)],
+    )
+    .await;
+    sent_by(3, "joe", vec![job(400, Priority::Normal)]).await;
+    let mut turns = Turns::default();
+    let mut order = Vec::new();
+    // One at a time, as at a provider with a rate.
+    for now in 2..14 {
+        let room = Room { turns: turns.clone(), ..room("sim", 1, 0) };
+        let rooms = Rooms { providers: vec![room], ..Rooms::default() };
+        let claimed = store.claim_due_jobs(at(now), at(now + 1000), rooms).await.unwrap();
+        let [job] = claimed.as_slice() else { panic!("one at a time: {claimed:?}") };
+        turns.note(&job.sender);
+        order.push(format!("{} {}", job.sender, job.priority));
+    }
+    assert_eq!(
+        order,
+        [
+            "flood high",
+            "jane normal",
+            "flood high",
+            "jane high",
+            "flood high",
+            "joe normal",
+            "flood high",
+            "flood high",
+            "flood high",
+            "jane normal",
+            "flood high",
+            "flood high",
+        ]
+    );
+    // With room for many at once it is the same.
+    let rooms = Rooms { providers: vec![room("sim", 8, 0)], ..Rooms::default() };
+    let claimed = store.claim_due_jobs(at(14), at(1014), rooms).await.unwrap();
+    assert_eq!(claimed.iter().filter(|job| job.priority == Priority::Normal).count(), 2);
+}
+
+/// A flood to one number must not keep others from it.
+#[tokio::test]
+async fn senders_have_their_turns_at_a_busy_number_too() {
+    let (_dir, store) = open().await;
+    let mut n = 0;
+    for (sender, jobs) in [("flood", 12), ("jane", 1)] {
+        n += 1;
+        let new = NewSubmission { sender: sender.into(), ..submission(n, None) };
+        let id = store.insert_submission(new, at(-1)).await.unwrap().unwrap();
+        let priority = if sender == "jane" { Priority::Normal } else { Priority::High };
+        let jobs = (0..jobs).map(|k| NewJob { priority, ..queued(n * 100 + k, "+12125550101") }).collect();
+        assert!(store.record_prepared(id, Verdict::Jobs, vec![], jobs, false, at(1)).await.unwrap());
+    }
+    let mut turns = Turns::default();
+    for calls in 0.. {
+        assert!(calls < 4, "jane waits behind all of them");
+        let room = Room { turns: turns.clone(), ..room("sim", 5, 0) };
+        let rooms = Rooms { providers: vec![room], ..Rooms::default() };
+        let claimed = store.claim_due_jobs(at(calls * 10 + 2), at(calls * 10 + 60), rooms).await.unwrap();
+        let [job] = claimed.as_slice() else { panic!("one call at a time: {claimed:?}") };
+        turns.note(&job.sender);
+        if job.sender == "jane" {
+            break;
+        }
+        advance(&store, job, Event::Claimed { attempt: 1 }, calls * 10 + 2).await;
+        let done = Event::Ended { report: Report::bare(Outcome::Delivered), wait: None };
+        advance(&store, &store.job(job.id).await.unwrap().unwrap(), done, calls * 10 + 3).await;
     }
 }
 

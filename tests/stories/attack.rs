@@ -6,3 +6,4 @@ mod secrets;
 mod sessions;
 mod signatures;
 mod starvation;
+mod twice;

@@ -91,6 +91,16 @@ impl Desk {
     pub(super) async fn release(&self, id: &str, send_again: bool) -> anyhow::Result<()> {
         let job = self.job(id).await?;
         let attempts = self.bridge.store.attempts(job.id).await?;
+        if let (JobState::Held { .. }, Some(other)) =
+            (&job.state, self.bridge.store.twin(job.id, job.submission).await?)
+        {
+            return Err(Misuse(format!(
+                "Not released: the same mail came again, and is faxed to this number as job {other}. Close this one: faxbridge job \
+                 cancel {}",
+                job.id
+            ))
+            .into());
+        }
         let stopped = match &job.state {
             JobState::Held { .. } => {
                 objection(&self.bridge.store, &self.bridge.config, &job, self.now()).await?
@@ -221,6 +231,7 @@ mod tests {
         Job {
             id: JobId::new(at(0), 1),
             submission: SubmissionId::new(at(0), 2),
+            sender: "front desk".into(),
             n: 1,
             recipient: Some("mercy".into()),
             number: Some(FaxNumber::from_e164("+12125550100").unwrap()),

@@ -58,6 +58,7 @@ impl Desk {
                 format!("refused: {why}")
             }
             Some(Verdict::Command) => "an answer to a receipt, with a command in it".to_owned(),
+            Some(Verdict::Known) => self.known_words(submission),
             Some(Verdict::Jobs) => "prepared, without jobs".to_owned(),
         };
         if json {
@@ -77,6 +78,17 @@ impl Desk {
         )?;
         self.line("accepted", &self.times.full(submission.accepted_at))?;
         self.line("state", &words)
+    }
+
+    /// By which faxes a submission is known that brought nothing new.
+    fn known_words(&self, submission: &Submission) -> String {
+        let facts = self.unseal(submission).submission(submission);
+        let before = facts.map(|facts| facts.before).unwrap_or_default();
+        let jobs: Vec<String> = before.iter().map(|before| before.job.to_string()).collect();
+        match jobs.is_empty() {
+            true => "known: the same mail came before and was faxed then".to_owned(),
+            false => format!("known: the same mail came before, and is faxed as job {}", jobs.join(", ")),
+        }
     }
 
     async fn show_job(&self, job: &Job, submission: &Submission, json: bool) -> anyhow::Result<()> {

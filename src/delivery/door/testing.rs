@@ -117,6 +117,7 @@ impl Rig {
             priority: crate::job::Priority::Normal,
             packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 1 }),
             facts: vec![],
+            mark: None,
         };
         let job_id = job.id;
         assert!(self.store.record_prepared(id, Verdict::Jobs, vec![], vec![job], false, now).await.unwrap());

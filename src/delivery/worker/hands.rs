@@ -11,12 +11,10 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::delivery::health::{Change, Health, Seen};
 use crate::job::{JobId, JobState};
-use crate::store::{Job, Room, Rooms};
+use crate::store::{Job, Room, Rooms, Turns};
 
 /// Jobs in hand at once that need no provider.
 const OTHERS: u32 = 32;
-/// One in so many Jobs that are sent is one that has waited too long, where there is such a one.
-const TURN: u32 = 4;
 
 /// The Jobs in hand, and the providers as their answers show them.
 #[derive(Default)]
@@ -43,8 +41,8 @@ struct Desk {
     asking: u32,
     /// Questions at once.
     at_once: u32,
-    /// Jobs taken in hand to be sent, so far.
-    sent: u32,
+    /// Of whom Jobs were taken in hand to be sent, so far.
+    turns: Turns,
 }
 
 /// One Job in hand, until this is dropped.
@@ -79,7 +77,9 @@ impl Hands {
                 }
                 None => {
                     let health = Health::new(at_once, per_minute, hurry, now);
-                    inner.providers.insert(name.clone(), Desk { health, asking: 0, at_once, sent: 0 });
+                    inner
+                        .providers
+                        .insert(name.clone(), Desk { health, asking: 0, at_once, turns: Turns::default() });
                 }
             }
         }
@@ -99,7 +99,7 @@ impl Hands {
         let providers = inner.providers.iter_mut().map(|(name, desk)| {
             let sends = desk.health.room(now);
             let asks = desk.at_once.saturating_sub(desk.asking);
-            Room { provider: name.clone(), sends, aged: aged(desk.sent, sends), asks }
+            Room { provider: name.clone(), sends, turns: desk.turns.clone(), asks }
         });
         let providers = providers.collect();
         Rooms { providers, others: OTHERS, in_hand: inner.jobs.clone() }
@@ -120,7 +120,7 @@ impl Hands {
             match errand {
                 Errand::Send => {
                     desk.health.begin(now);
-                    desk.sent = desk.sent.wrapping_add(1);
+                    desk.turns.note(&job.sender);
                 }
                 Errand::Ask => desk.asking = desk.asking.saturating_add(1),
                 Errand::Decide => {}
@@ -153,13 +153,6 @@ impl Hands {
     }
 }
 
-/// How many of the next `room` Jobs go to those that have waited too long, when `sent` have gone: one in [`TURN`].
-fn aged(sent: u32, room: u32) -> u32 {
-    let turns = |n: u32| n / TURN;
-    let begun = sent % TURN;
-    turns(begun.saturating_add(room)).saturating_sub(turns(begun))
-}
-
 impl Drop for Held {
     fn drop(&mut self) {
         let mut inner = self.all.lock();
@@ -171,21 +164,5 @@ impl Drop for Held {
                 Errand::Decide => {}
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_in_four_is_for_those_that_have_waited_too_long() {
-        for (sent, room, turns) in
-            [(0, 0, 0), (0, 1, 0), (3, 1, 1), (4, 1, 0), (0, 4, 1), (2, 8, 2), (u32::MAX, 5, 2)]
-        {
-            assert_eq!(aged(sent, room), turns, "{sent} {room}");
-        }
-        // One at a time, it is every fourth.
-        assert_eq!((0..8).map(|sent| aged(sent, 1)).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0, 0, 1]);
     }
 }

@@ -13,6 +13,7 @@ fn recipient(to: &str, failure: bool, success: bool, never: bool) -> DsnRecipien
 fn job(to: &[&str], state: JobState) -> JobAccount {
     JobAccount {
         job: "06d0s8mk2c0000b2".parse().unwrap(),
+        before: None,
         to: to.iter().map(|to| (*to).to_owned()).collect(),
         quiet_until: None,
         reference: None,

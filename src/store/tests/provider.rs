@@ -93,7 +93,7 @@ async fn a_suspension_under_another_name_a_second_person_and_a_wish_to_cancel_st
     assert!(matches!(open_it(false).await, Saved::Done(_)));
 }
 
-async fn sql(store: &Store, sql: &'static str) {
+pub(super) async fn sql(store: &Store, sql: &'static str) {
     store
         .write(move |tx| {
             Box::pin(async move {
@@ -241,16 +241,17 @@ async fn the_least_urgent_is_let_go_now_and_then() {
     jobs.push(job(21, Priority::Low, 0));
     jobs.push(job(22, Priority::Low, 3500));
     with_jobs(&store, 1, jobs).await;
-    let claim = async |now: i64, aged: u32| {
-        let rooms = Rooms { providers: vec![Room { aged, ..room("sim", 2, 0) }], ..rooms() };
+    let claim = async |now: i64, turns: u32| {
+        let room = Room { turns: Turns::after(turns), ..room("sim", 2, 0) };
+        let rooms = Rooms { providers: vec![room], ..rooms() };
         let claimed = store.claim_due_jobs(at(now), at(now + 100_000), rooms).await.unwrap();
         claimed.into_iter().map(|job| job.priority).collect::<Vec<_>>()
     };
     use Priority::{High, Low};
-    assert_eq!(claim(3599, 1).await, [High, High], "it has not waited for an hour");
+    assert_eq!(claim(3599, 3).await, [High, High], "it has not waited for an hour");
     assert_eq!(claim(3600, 0).await, [High, High], "it is not its turn");
-    assert_eq!(claim(3600, 1).await, [Low, High]);
-    assert_eq!(claim(3601, 1).await, [High, High], "the other has not waited for an hour");
+    assert_eq!(claim(3600, 3).await, [Low, High]);
+    assert_eq!(claim(3601, 3).await, [High, High], "the other has not waited for an hour");
 }
 
 #[tokio::test]

@@ -489,6 +489,7 @@ async fn enter_job(
         priority: faxbridge::job::Priority::Normal,
         packet: Some(PacketRow { document, shared: None, pages: 3, cover_pages: 0 }),
         facts: Vec::new(),
+        mark: None,
     };
     let id = job.id;
     assert!(
