@@ -65,6 +65,7 @@
 use std::fmt;
 use std::io;
 
+use async_trait::async_trait;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -97,10 +98,8 @@ pub mod webhook;
 pub mod worker;
 
 /// A fax provider, as configured under one name. The module documentation is its contract.
+#[async_trait]
 pub trait Provider: Send + Sync {
-    /// Its name in the configuration, for logs and receipts.
-    fn name(&self) -> &str;
-
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
@@ -108,19 +107,22 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// [`SubmitError`] says whether the fax certainly did not leave. Dropping the future leaves that unknown.
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>>;
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError>;
 
     /// Asks how the fax stands that the provider calls `provider_ref`.
     ///
     /// # Errors
     /// [`AskError`] when no trustworthy answer came; nothing is known then.
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>>;
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError>;
 
     /// Asks for the fax that was submitted with our reference. Where the provider lists several, the one that went furthest.
     ///
     /// # Errors
     /// [`AskError::Unsupported`] without [`Capabilities::finds_by_reference`], others when no trustworthy answer came.
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>>;
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let _ = sought;
+        Err(AskError::Unsupported)
+    }
 
     /// Asks whether the fax that the provider calls `provider_ref` is the sought one, as an unsigned webhook says.
     /// [`Search::Undecided`] where number and time fit and nothing says whose it is, [`Search::NotListed`] where something
@@ -128,13 +130,9 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// [`AskError::Unsupported`] where no unsigned webhook brings names, others when no trustworthy answer came.
-    fn confirm<'a>(
-        &'a self,
-        provider_ref: &'a str,
-        sought: Sought<'a>,
-    ) -> BoxFuture<'a, Result<Search, AskError>> {
+    async fn confirm(&self, provider_ref: &str, sought: Sought<'_>) -> Result<Search, AskError> {
         let _ = (provider_ref, sought);
-        Box::pin(std::future::ready(Err(AskError::Unsupported)))
+        Err(AskError::Unsupported)
     }
 
     /// The faxes from our number to the sought one since then, whoever ordered them, for a person who has to decide. Only a
@@ -142,26 +140,32 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// [`AskError::Unsupported`] where it does not, others when no trustworthy answer came.
-    fn look_alikes<'a>(
-        &'a self,
-        caller: Option<&'a str>,
-        sought: Sought<'a>,
-    ) -> BoxFuture<'a, Result<Vec<LookAlike>, AskError>> {
+    async fn look_alikes(
+        &self,
+        caller: Option<&str>,
+        sought: Sought<'_>,
+    ) -> Result<Vec<LookAlike>, AskError> {
         let _ = (caller, sought);
-        Box::pin(std::future::ready(Err(AskError::Unsupported)))
+        Err(AskError::Unsupported)
     }
 
     /// Asks the provider not to send the fax.
     ///
     /// # Errors
     /// [`AskError::Unsupported`] without [`Capabilities::cancels`], others when no trustworthy answer came.
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>>;
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
+        let _ = provider_ref;
+        Err(AskError::Unsupported)
+    }
 
     /// Deletes the provider's copy of the document. Gone already is `Ok`, so it can be repeated.
     ///
     /// # Errors
     /// [`AskError::Unsupported`] without [`Capabilities::deletes`], others when the provider did not confirm it.
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>>;
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
+        let _ = provider_ref;
+        Err(AskError::Unsupported)
+    }
 
     /// Checks a webhook's signature and age, and reads its news. Does no I/O; `now` is the arrival.
     ///
@@ -173,7 +177,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// [`CheckFault`] with the setting that the operator has to mend.
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>>;
+    async fn check(&self) -> Result<(), CheckFault>;
 }
 
 /// Keeps the provider's name for a fax of which nothing has been sent yet.
@@ -208,6 +212,22 @@ pub struct Capabilities {
     pub max_pages: Option<u32>,
     /// Bytes of one document, where there is a limit.
     pub max_bytes: Option<u64>,
+}
+
+impl Capabilities {
+    /// A provider that takes uploads and can do nothing else.
+    pub const LEAST: Capabilities = Capabilities {
+        finds_by_reference: false,
+        cancels: false,
+        deletes: false,
+        reports_remote_id: false,
+        reports_pages: false,
+        header: HeaderLine::Cover,
+        fetches: false,
+        signs_webhooks: false,
+        max_pages: None,
+        max_bytes: None,
+    };
 }
 
 /// Who prints the line with date, time, sender and number that each fax must carry (47 CFR 68.318(d)): in the margin of
@@ -434,6 +454,14 @@ impl Hook<'_> {
         }
         Ok(vec![News { provider_ref, reference, status: Status::Working }])
     }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`WebhookRefusal::Malformed`] with where and how it is not what it should be.
+    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, WebhookRefusal> {
+        serde_json::from_slice(self.body).map_err(|error| WebhookRefusal::Malformed(http::place(&error)))
+    }
 }
 
 /// News of one fax, as a webhook brings them. At least one of the two names is set.
@@ -554,15 +582,15 @@ pub fn build(
     secrets: &Secrets,
 ) -> Result<Box<dyn Provider>, BuildError> {
     let made = match section.kind {
-        ProviderKind::Simulator => simulator::Simulator::new(name, section, secrets).map(boxed),
-        ProviderKind::Sinch => sinch::Sinch::new(name, section, secrets).map(boxed),
-        ProviderKind::Telnyx => telnyx::Telnyx::new(name, section, secrets).map(boxed),
-        ProviderKind::Phaxio => phaxio::Phaxio::new(name, section, secrets).map(boxed),
+        ProviderKind::Simulator => simulator::Simulator::new(section, secrets).map(boxed),
+        ProviderKind::Sinch => sinch::Sinch::new(section, secrets).map(boxed),
+        ProviderKind::Telnyx => telnyx::Telnyx::new(section, secrets).map(boxed),
+        ProviderKind::Phaxio => phaxio::Phaxio::new(section, secrets).map(boxed),
         ProviderKind::Interfax => interfax::Interfax::new(name, section, secrets).map(boxed),
-        ProviderKind::Faxplus => faxplus::Faxplus::new(name, section, secrets).map(boxed),
-        ProviderKind::Srfax => srfax::Srfax::new(name, section, secrets).map(boxed),
-        ProviderKind::Signalwire => signalwire::Signalwire::new(name, section, secrets).map(boxed),
-        ProviderKind::Hylafax => hylafax::Hylafax::new(name, section, secrets).map(boxed),
+        ProviderKind::Faxplus => faxplus::Faxplus::new(section, secrets).map(boxed),
+        ProviderKind::Srfax => srfax::Srfax::new(section, secrets).map(boxed),
+        ProviderKind::Signalwire => signalwire::Signalwire::new(section, secrets).map(boxed),
+        ProviderKind::Hylafax => hylafax::Hylafax::new(section, secrets).map(boxed),
     };
     made.map_err(|fault| BuildError { name: name.to_owned(), fault })
 }

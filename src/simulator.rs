@@ -3,6 +3,7 @@
 //! It ([`server`]) speaks real HTTP, takes real uploads, signs its webhooks and misbehaves as scripted ([`script`]); it is
 //! never called by any other way than HTTP. Only the command line and tests import it.
 
+mod api;
 mod book;
 mod face;
 mod fetch;

@@ -16,22 +16,20 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, Url, multipart};
 use serde::Deserialize;
 use serde_json::json;
-use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, Upload, after_call, cut, not_sent, place, secret_header};
+use super::http::{Dialect, Http, Upload, after_call, bearer, cut, not_sent};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Document, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Document, Hook, News, Order, Provider, Search, Secrets,
+    Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
-use answer::{describe, error_of, judge_order, judge_upload, one_of, says_not_there, upload_failed};
+use answer::{error_of, judge_order, judge_upload, upload_failed};
 
 mod answer;
 mod list;
@@ -68,12 +66,12 @@ pub(super) const CODES: &[(&str, Cause)] = &[
 /// All files of one fax together.
 const DOCUMENT_AT_MOST: u64 = 150_000_000;
 
+const DIALECT: Dialect = Dialect { word: error_of, no_such_fax: None };
+
 /// An account with Fax.Plus.
 pub struct Faxplus {
-    name: String,
     http: Http,
     timeout: Duration,
-    authorization: HeaderValue,
     /// `self`, or a member's id.
     account: String,
 }
@@ -83,13 +81,10 @@ impl Faxplus {
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        let bearer = Zeroizing::new(format!("Bearer {}", secrets.token.as_str()));
+    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         Ok(Faxplus {
-            name: name.to_owned(),
-            http: Http::new(section.url(), section.timeout.std())?,
+            http: Http::new(section, Some(bearer(&secrets.token)?), DIALECT)?,
             timeout: section.timeout.std(),
-            authorization: secret_header("token", &bearer)?,
             account: section.account.clone().unwrap_or_else(|| "self".into()),
         })
     }
@@ -100,13 +95,48 @@ impl Faxplus {
         self.http.url(&segments)
     }
 
-    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
-        let request =
-            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
-        self.http.ask(request).await
+    /// Stores the document in the account and returns the name that it got there. Nobody is called by that: no error in here
+    /// leaves anything unknown.
+    async fn upload(&self, document: Document, bytes: u64) -> Result<String, SubmitError> {
+        let (upload, part) = Upload::part(document, bytes)?;
+        let request = self
+            .http
+            .order(self.url(&["files"]))
+            // The order itself must have time to be answered.
+            .timeout(self.timeout.saturating_mul(3) / 4)
+            .multipart(multipart::Form::new().part("fax_file", part));
+        match self.http.submit(request, Some(&upload)).await {
+            Ok(answer) => judge_upload(&answer),
+            Err(SubmitError::Unknown { detail }) => Err(upload_failed(None, &detail)),
+            Err(error) => Err(error),
+        }
     }
 
-    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+    /// The entry of the outbox, or nothing where the API says that there is none.
+    async fn waiting(&self, id: &str) -> Result<Option<list::Waiting>, AskError> {
+        self.http.fax(self.url(&["outbox", id]), |entry: &list::Waiting| entry.id == id).await
+    }
+
+    /// The record of a fax that has left the outbox, or nothing where the API says that there is none.
+    async fn ended(&self, id: &str) -> Result<Option<list::Ended>, AskError> {
+        self.http.fax(self.url(&["faxes", id]), |fax: &list::Ended| fax.id == id).await
+    }
+}
+
+#[async_trait]
+impl Provider for Faxplus {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            finds_by_reference: true,
+            cancels: true,
+            deletes: true,
+            reports_pages: true,
+            max_bytes: Some(DOCUMENT_AT_MOST),
+            ..Capabilities::LEAST
+        }
+    }
+
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
         let Some(caller) = order.caller else {
             return Err(not_sent(Cause::AccountTrouble, None, "from: is missing, and Fax.Plus needs it"));
         };
@@ -125,58 +155,22 @@ impl Faxplus {
                 "retry": { "count": 0, "delay": 0 },
             },
         });
-        let request = self
-            .http
-            .submits
-            .post(self.url(&["outbox"]))
-            .header(AUTHORIZATION, self.authorization.clone())
-            .timeout(self.timeout.saturating_sub(begun.elapsed()))
-            .json(&body);
-        let answer = self.http.submit(request, None).await?;
-        judge_order(&answer, order.number.as_str())
+        let left = self.timeout.saturating_sub(begun.elapsed());
+        let request = self.http.order(self.url(&["outbox"])).timeout(left).json(&body);
+        judge_order(&self.http.submit(request, None).await?, order.number.as_str())
     }
 
-    /// Stores the document in the account and returns the name that it got there. Nobody is called by that: no error in here
-    /// leaves anything unknown.
-    async fn upload(&self, document: Document, bytes: u64) -> Result<String, SubmitError> {
-        let (upload, part) = Upload::part(document, bytes)?;
-        let request = self
-            .http
-            .submits
-            .post(self.url(&["files"]))
-            .header(AUTHORIZATION, self.authorization.clone())
-            // The order itself must have time to be answered.
-            .timeout(self.timeout.saturating_mul(3) / 4)
-            .multipart(multipart::Form::new().part("fax_file", part));
-        match self.http.submit(request, Some(&upload)).await {
-            Ok(answer) => judge_upload(&answer),
-            Err(SubmitError::Unknown { detail }) => Err(upload_failed(None, &detail)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The entry of the outbox, or nothing where the API says that there is none.
-    async fn waiting(&self, id: &str) -> Result<Option<list::Waiting>, AskError> {
-        let answer = self.ask(Method::GET, self.url(&["outbox", id])).await?;
-        one_of(&answer, id, |entry: &list::Waiting| &entry.id)
-    }
-
-    /// The record of a fax that has left the outbox, or nothing where the API says that there is none.
-    async fn ended(&self, id: &str) -> Result<Option<list::Ended>, AskError> {
-        let answer = self.ask(Method::GET, self.url(&["faxes", id])).await?;
-        one_of(&answer, id, |fax: &list::Ended| &fax.id)
-    }
-
-    async fn stands(&self, id: &str) -> Result<Status, AskError> {
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
         // In this order: between the two questions it can move only one way.
-        if self.waiting(id).await?.is_some() {
+        if self.waiting(provider_ref).await?.is_some() {
             return Ok(Status::Working);
         }
-        Ok(self.ended(id).await?.map_or(Status::NotThere, |fax| status_of(&fax)))
+        Ok(self.ended(provider_ref).await?.map_or(Status::NotThere, |fax| status_of(&fax)))
     }
 
-    async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
-        let waiting: list::WaitingList = self.ask(Method::GET, self.url(&["outbox"])).await?.understood()?;
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let waiting: list::WaitingList =
+            self.http.ask(Method::GET, self.url(&["outbox"])).await?.understood()?;
         let from = sought.earliest();
         let mut url = self.url(&["faxes"]);
         url.query_pairs_mut()
@@ -184,121 +178,67 @@ impl Faxplus {
             // All times of this API are UTC and say no zone.
             .append_pair("after", &from.strftime("%Y-%m-%d %H:%M:%S").to_string())
             .append_pair("limit", &list::AT_ONCE.to_string());
-        let ended: list::EndedList = self.ask(Method::GET, url).await?.understood()?;
+        let ended: list::EndedList = self.http.ask(Method::GET, url).await?.understood()?;
         list::judge(&waiting.records, &ended.data.records, &sought)
     }
 
-    async fn call_off(&self, id: &str) -> Result<Cancelled, AskError> {
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
         // It can be taken out while it waits; what an answer to that means during the call, the vendor does not say.
-        if self.waiting(id).await?.is_some_and(|fax| fax.status.as_deref() == Some("sending")) {
+        if self.waiting(provider_ref).await?.is_some_and(|fax| fax.status.as_deref() == Some("sending")) {
             return Ok(Cancelled::TooLate);
         }
-        let answer = self.ask(Method::DELETE, self.url(&["outbox", id])).await?;
+        let answer = self.http.ask(Method::DELETE, self.url(&["outbox", provider_ref])).await?;
         if answer.status.is_success() {
             return Ok(Cancelled::Stopped);
         }
-        if says_not_there(&answer) {
-            let ended = self.ended(id).await?;
+        if DIALECT.says_not_there(&answer) {
+            let ended = self.ended(provider_ref).await?;
             return Ok(if ended.is_some() { Cancelled::TooLate } else { Cancelled::NotThere });
         }
         // It is in the outbox and stays there: only what waits for its time can be taken out.
         if answer.status.is_client_error() && error_of(&answer).is_some() {
             return Ok(Cancelled::TooLate);
         }
-        Err(AskError::Nonsense { detail: describe(&answer) })
+        Err(DIALECT.nonsense(&answer))
     }
 
-    async fn erase(&self, id: &str) -> Result<(), AskError> {
-        let answer = self.ask(Method::DELETE, self.url(&["faxes", id])).await?;
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
+        let answer = self.http.ask(Method::DELETE, self.url(&["faxes", provider_ref])).await?;
         if answer.status.is_success() {
             return Ok(());
         }
-        if !says_not_there(&answer) {
-            return Err(AskError::Nonsense { detail: describe(&answer) });
+        if !DIALECT.says_not_there(&answer) {
+            return Err(DIALECT.nonsense(&answer));
         }
         // Not among the ended ones: gone already, unless it has not ended.
-        match self.waiting(id).await? {
+        match self.waiting(provider_ref).await? {
             None => Ok(()),
             Some(_) => Err(AskError::NoAnswer { detail: "it has not ended".into() }),
         }
     }
-}
 
-impl Provider for Faxplus {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            finds_by_reference: true,
-            cancels: true,
-            deletes: true,
-            reports_remote_id: false,
-            reports_pages: true,
-            header: HeaderLine::Cover,
-            fetches: false,
-            signs_webhooks: false,
-            max_pages: None,
-            max_bytes: Some(DOCUMENT_AT_MOST),
-        }
-    }
-
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
-    }
-
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(self.stands(provider_ref))
-    }
-
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(self.look_for(sought))
-    }
-
-    fn confirm<'a>(
-        &'a self,
-        provider_ref: &'a str,
-        sought: Sought<'a>,
-    ) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(async move {
-            let waiting: Vec<list::Waiting> = self.waiting(provider_ref).await?.into_iter().collect();
-            let ended: Vec<list::Ended> = if waiting.is_empty() {
-                self.ended(provider_ref).await?.into_iter().collect()
-            } else {
-                Vec::new()
-            };
-            list::judge(&waiting, &ended, &sought)
-        })
-    }
-
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(self.call_off(provider_ref))
-    }
-
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(self.erase(provider_ref))
+    async fn confirm(&self, provider_ref: &str, sought: Sought<'_>) -> Result<Search, AskError> {
+        let waiting: Vec<list::Waiting> = self.waiting(provider_ref).await?.into_iter().collect();
+        let ended: Vec<list::Ended> = if waiting.is_empty() {
+            self.ended(provider_ref).await?.into_iter().collect()
+        } else {
+            Vec::new()
+        };
+        list::judge(&waiting, &ended, &sought)
     }
 
     /// The hook belongs to the account, not to the fax, so its URL names none. `data.id` is the id that the order
     /// returned, except for a redial by Fax.Plus, which we turn off; an id that is not ours leads to no Job.
     fn read_webhook(&self, hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
-        let told: Told =
-            serde_json::from_slice(hook.body).map_err(|error| WebhookRefusal::Malformed(place(&error)))?;
+        let told: Told = hook.json()?;
         if told.hook.event != "fax_sent" {
             return Ok(Vec::new());
         }
         hook.hint(Some(told.data.id).filter(|id| !id.is_empty()))
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::GET, self.url(&["outbox"])).await;
-            answer
-                .and_then(|answer| answer.understood::<list::WaitingList>())
-                .map(|_| ())
-                .map_err(|error| CheckFault::of(&error, "token"))
-        })
+    async fn check(&self) -> Result<(), CheckFault> {
+        self.http.check::<list::WaitingList>(self.url(&["outbox"]), "token").await
     }
 }
 

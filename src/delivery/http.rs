@@ -1,27 +1,24 @@
-//! What the adapters that speak HTTP share: clients that never try twice, answers read whole and bounded, and the one
-//! judgement that must not differ between them: may the request have left?
+//! What the adapters that speak HTTP share: clients that never try twice, answers read whole and
+//! bounded, and the one judgement that must not differ between them: may the request have left?
 
 use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, StatusCode, Url, multipart};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, multipart};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::{AskError, Document, Sought, SubmitError};
-use crate::job::{Cause, Outcome, Report};
+use super::{AskError, CheckFault, Document, Sought, SubmitError};
+use crate::config;
+use crate::job::Cause;
 
-/// An answer longer than this is not of a fax API.
-const ANSWER_AT_MOST: usize = 4 << 20;
+mod answer;
+mod upload;
 
-/// Longest wait that a provider may ask for.
-const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+pub(super) use answer::{Answer, Dialect};
+pub(super) use upload::{Upload, exactly};
 
 /// What a provider tells in words is kept up to this length.
 const TEXT_AT_MOST: usize = 300;
@@ -29,19 +26,28 @@ const TEXT_AT_MOST: usize = 300;
 /// The base URL of an API, and how it is spoken to.
 pub(super) struct Http {
     base: Url,
-    /// For submits: a connection of its own each. On a kept connection that the far end is just closing, "never left" and
-    /// "left and lost" look the same; on a fresh one a failure to connect is certain.
-    pub(super) submits: Client,
+    /// What every request shows, unless the API wants its credentials in the body.
+    authorization: Option<HeaderValue>,
+    dialect: Dialect,
+    /// For submits: a connection of its own each. On a kept connection that the far end is just
+    /// closing, "never left" and "left and lost" look the same; on a fresh one a failure to connect
+    /// is certain.
+    submits: Client,
     /// For questions, which can be repeated.
-    pub(super) questions: Client,
+    questions: Client,
 }
 
 impl Http {
-    /// Clients for the API at `url`; a request without an answer for `timeout` is given up.
+    /// Clients for the API in `section`; a request without an answer for its `timeout` is given up.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Http, String> {
+    pub(super) fn new(
+        section: &config::Provider,
+        authorization: Option<HeaderValue>,
+        dialect: Dialect,
+    ) -> Result<Http, String> {
+        let (url, timeout) = (section.url(), section.timeout.std());
         let base = Url::parse(url).map_err(|e| format!("url: {url:?} is no URL: {e}"))?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(format!("url: {url:?} must begin with http:// or https://"));
@@ -60,7 +66,8 @@ impl Http {
         let built = |client: reqwest::ClientBuilder| {
             client.build().map_err(|e| format!("url: no HTTP client: {}", whole_story(&e)))
         };
-        Ok(Http { base, submits: built(client().pool_max_idle_per_host(0))?, questions: built(client())? })
+        let submits = built(client().pool_max_idle_per_host(0))?;
+        Ok(Http { base, authorization, dialect, submits, questions: built(client())? })
     }
 
     /// The base URL with `segments` added to its path.
@@ -72,10 +79,29 @@ impl Http {
         url
     }
 
-    /// Makes the one request that may cause a call. `document` is what it carries, if it carries one.
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
+        }
+    }
+
+    /// The request that may cause a call, for [`Http::submit`].
+    pub(super) fn order(&self, url: Url) -> RequestBuilder {
+        self.authorized(self.submits.post(url))
+    }
+
+    /// Something that can be asked again, for [`Http::ask_with`].
+    pub(super) fn question(&self, method: Method, url: Url) -> RequestBuilder {
+        self.authorized(self.questions.request(method, url))
+    }
+
+    /// Makes the one request that may cause a call. `document` is what it carries, if it carries
+    /// one.
     ///
     /// # Errors
-    /// `NotSent` only where no byte of it can have been taken for a whole request; `Unknown` otherwise.
+    /// `NotSent` only where no byte of it can have been taken for a whole request; `Unknown`
+    /// otherwise.
     pub(super) async fn submit(
         &self,
         request: RequestBuilder,
@@ -94,9 +120,31 @@ impl Http {
         }
     }
 
-    /// Asks something that can be asked again. Answers that say nothing about a fax are errors; what a 2xx, another 4xx or a
-    /// 3xx means is for the adapter to say.
-    pub(super) async fn ask(&self, request: RequestBuilder) -> Result<Answer, AskError> {
+    /// Makes the one request that may cause a call: `form`, with the document of `bytes` bytes as
+    /// its last part.
+    ///
+    /// # Errors
+    /// As [`Http::submit`].
+    pub(super) async fn submit_form(
+        &self,
+        url: Url,
+        form: multipart::Form,
+        part: &'static str,
+        document: Document,
+        bytes: u64,
+    ) -> Result<Answer, SubmitError> {
+        let (upload, body) = Upload::part(document, bytes)?;
+        self.submit(self.order(url).multipart(form.part(part, body)), Some(&upload)).await
+    }
+
+    /// Asks something that can be asked again. Answers that say nothing about a fax are errors;
+    /// what a 2xx, another 4xx or a 3xx means is for the adapter to say.
+    pub(super) async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
+        self.ask_with(self.question(method, url)).await
+    }
+
+    /// The same, with more in the request than its URL.
+    pub(super) async fn ask_with(&self, request: RequestBuilder) -> Result<Answer, AskError> {
         let response =
             request.send().await.map_err(|error| AskError::NoAnswer { detail: whole_story(&error) })?;
         let answer = Answer::read(response).await.map_err(|detail| AskError::NoAnswer { detail })?;
@@ -106,168 +154,40 @@ impl Http {
             _ => Ok(answer),
         }
     }
-}
 
-/// A document on its way out.
-pub(super) struct Upload {
-    broke: Arc<AtomicBool>,
-}
-
-impl Upload {
-    /// The document as the body of a request, which breaks off unless it has exactly `bytes` bytes.
-    pub(super) fn body(document: Document, bytes: u64) -> (Upload, reqwest::Body) {
-        let broke = Arc::new(AtomicBool::new(false));
-        let body = reqwest::Body::wrap_stream(exactly(document, bytes, Arc::clone(&broke)));
-        (Upload { broke }, body)
-    }
-
-    /// The document as a part `fax.pdf` of a form.
-    pub(super) fn part(document: Document, bytes: u64) -> Result<(Upload, multipart::Part), SubmitError> {
-        let (upload, body) = Upload::body(document, bytes);
-        let part = multipart::Part::stream_with_length(body, bytes)
-            .file_name("fax.pdf")
-            .mime_str("application/pdf")
-            .map_err(|e| unknown(whole_story(&e)))?;
-        Ok((upload, part))
-    }
-
-    /// An upload whose body an adapter makes itself from [`exactly`], with this `broke`.
-    pub(super) fn watching(broke: Arc<AtomicBool>) -> Upload {
-        Upload { broke }
-    }
-
-    /// Whether the document could not be read to its end.
-    fn broke(&self) -> bool {
-        self.broke.load(Ordering::Acquire)
-    }
-}
-
-/// The document, which fails unless it has exactly `bytes` bytes; `broke` tells afterwards that it did fail.
-///
-/// Its last piece is held back until the document has come to its end: a body whose length is announced is whole for the server
-/// with its last byte, and what goes wrong after that would come too late.
-pub(super) fn exactly(
-    document: Document,
-    bytes: u64,
-    broke: Arc<AtomicBool>,
-) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    let document = document.try_filter(|chunk| std::future::ready(!chunk.is_empty())).boxed();
-    futures_util::stream::try_unfold(Some((document, bytes)), move |rest| {
-        let broke = Arc::clone(&broke);
-        async move {
-            let Some((mut document, left)) = rest else { return Ok(None) };
-            let longer = || std::io::Error::other("the document is longer than announced");
-            let fault = match document.next().await {
-                Some(Ok(chunk)) => match left.checked_sub(chunk.len() as u64) {
-                    None => longer(),
-                    Some(0) => match document.next().await {
-                        None => return Ok(Some((chunk, None))),
-                        Some(Ok(_)) => longer(),
-                        Some(Err(fault)) => fault,
-                    },
-                    Some(left) => return Ok(Some((chunk, Some((document, left))))),
-                },
-                None if left == 0 => return Ok(None),
-                None => std::io::ErrorKind::UnexpectedEof.into(),
-                Some(Err(fault)) => fault,
-            };
-            broke.store(true, Ordering::Release);
-            Err(fault)
-        }
-    })
-}
-
-/// An answer, read whole.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
-
-impl Answer {
-    async fn read(mut response: reqwest::Response) -> Result<Answer, String> {
-        let status = response.status();
-        let headers = response.headers().clone();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| whole_story(&error))? {
-            if body.len() + chunk.len() > ANSWER_AT_MOST {
-                return Err(format!("HTTP {status} with more than {ANSWER_AT_MOST} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, headers, body })
-    }
-
-    /// How long the provider asks us to wait (Retry-After in seconds, RFC 9110 section 10.2.3); an hour at most, since who
-    /// writes a time of day there must not stop us for decades.
-    pub(super) fn wait(&self) -> Option<SignedDuration> {
-        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
-        Some(SignedDuration::from_secs(i64::from(seconds)).min(LONGEST_WAIT))
-    }
-
-    /// The body as JSON, whatever the status.
+    /// The fax that lies at `url`; `None` where the API says that it has no such fax.
     ///
     /// # Errors
-    /// Where and how it is not what it should be.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| format!("{}: {}", self.describe(None), place(&error)))
-    }
-
-    /// The body of a 2xx as JSON.
-    ///
-    /// # Errors
-    /// [`AskError::Nonsense`] for any other status, and for a body that is something else.
-    pub(super) fn understood<T: DeserializeOwned>(&self) -> Result<T, AskError> {
-        if !self.status.is_success() {
-            return Err(AskError::Nonsense { detail: self.describe(None) });
+    /// [`AskError::Nonsense`] also for one that is not the one that was asked for.
+    pub(super) async fn fax<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        is_it: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, AskError> {
+        let answer = self.ask(Method::GET, url).await?;
+        if self.dialect.says_not_there(&answer) {
+            return Ok(None);
         }
-        self.json().map_err(|detail| AskError::Nonsense { detail })
+        let fax: T = answer.understood()?;
+        if is_it(&fax) { Ok(Some(fax)) } else { Err(nonsense("the answer is about another fax")) }
     }
 
-    /// Status and the API's own code, for the log; never the body, which may repeat what we sent.
-    pub(super) fn describe(&self, code: Option<&str>) -> String {
-        match code {
-            Some(code) => format!("HTTP {} {}", self.status.as_u16(), cut(code)),
-            None if self.status.is_success() => format!("HTTP {}", self.status.as_u16()),
-            None => format!("HTTP {} without a reason of the API", self.status.as_u16()),
-        }
+    /// Deletes what lies at `url`. Gone already is well.
+    pub(super) async fn delete(&self, url: Url) -> Result<(), AskError> {
+        let answer = self.ask(Method::DELETE, url).await?;
+        let gone = answer.status == StatusCode::NO_CONTENT || self.dialect.says_not_there(&answer);
+        if gone { Ok(()) } else { Err(self.dialect.nonsense(&answer)) }
     }
 
-    /// What an answer other than 2xx says about a submit. `refusal` is the API's own code and text, where the body is of the
-    /// API: only then can a 4xx be its word that it did not take the fax.
-    ///
-    /// 402 is no balance and 429 too many requests everywhere; 5xx says nothing, since providers take faxes and then fail to
-    /// say so.
-    pub(super) fn refused(&self, refusal: Option<(String, String)>, cause: Cause) -> SubmitError {
-        let detail = self.describe(refusal.as_ref().map(|(code, _)| code.as_str()));
-        match self.status.as_u16() {
-            // The API forbids this very order, and says why.
-            403 if refusal.is_some() && cause != Cause::Unknown && cause != Cause::AccountTrouble => {
-                Self::refusal(refusal.unwrap_or_default(), cause)
-            }
-            401..=403 => not_sent(Cause::AccountTrouble, None, &detail),
-            429 => not_sent(Cause::RateLimited, self.wait(), &detail),
-            400..=499 => match refusal {
-                Some(refusal) => Self::refusal(refusal, cause),
-                None => unknown(detail),
-            },
-            _ => unknown(detail),
-        }
-    }
-
-    /// A 422 without a body, as word of the API: vendors describe it so, and nothing in between says it.
-    pub(super) fn bare_refusal(&self) -> Option<(String, String)> {
-        let bare = self.status == StatusCode::UNPROCESSABLE_ENTITY && self.body.trim_ascii().is_empty();
-        bare.then(|| ("422".to_owned(), String::new()))
-    }
-
-    fn refusal((code, text): (String, String), cause: Cause) -> SubmitError {
-        SubmitError::Refused(Report {
-            raw_code: Some(cut(&code)),
-            raw_text: Some(cut(&text)),
-            ..Report::bare(Outcome::of(cause))
-        })
+    /// Whether a `T` lies at `url`; it tells a wrong `credential` from a wrong URL.
+    pub(super) async fn check<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        credential: &'static str,
+    ) -> Result<(), CheckFault> {
+        let answer = self.ask(Method::GET, url).await;
+        let understood = answer.and_then(|answer| answer.understood::<T>());
+        understood.map(|_| ()).map_err(|error| CheckFault::of(&error, credential))
     }
 }
 
@@ -275,11 +195,19 @@ impl Answer {
 ///
 /// # Errors
 /// A sentence that begins with the key at fault.
-pub(super) fn secret_header(key: &str, value: &Zeroizing<String>) -> Result<HeaderValue, String> {
+fn secret_header(key: &str, value: &Zeroizing<String>) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::try_from(value.as_str())
         .map_err(|_| format!("{key}: contains characters that no HTTP header can carry"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// `Authorization: Bearer` of `token` (RFC 6750).
+///
+/// # Errors
+/// A sentence that begins with the key at fault.
+pub(super) fn bearer(token: &str) -> Result<HeaderValue, String> {
+    secret_header("token", &Zeroizing::new(format!("Bearer {token}")))
 }
 
 /// `Authorization: Basic` of `login` and `password` (RFC 7617).
@@ -299,6 +227,10 @@ pub(super) fn not_sent(cause: Cause, wait: Option<SignedDuration>, detail: &str)
 
 pub(super) fn unknown(detail: impl Into<String>) -> SubmitError {
     SubmitError::Unknown { detail: detail.into() }
+}
+
+pub(super) fn nonsense(detail: impl Into<String>) -> AskError {
+    AskError::Nonsense { detail: detail.into() }
 }
 
 /// The error with its causes, without the URL (which may hold a reference or a secret).
@@ -339,15 +271,17 @@ pub(super) fn same_number(one: &str, other: &str) -> bool {
     digits(one) == digits(other)
 }
 
-/// Whether a fax that shows this number and time can be the sought one. What it does not show contradicts nothing.
+/// Whether a fax that shows this number and time can be the sought one. What it does not show
+/// contradicts nothing.
 pub(super) fn could_be(sought: &Sought<'_>, number: Option<&str>, made: Option<Timestamp>) -> bool {
     number.is_none_or(|number| same_number(number, sought.number.as_str()))
         && made.is_none_or(|made| made >= sought.earliest())
 }
 
-/// What a failure of a call comes to, given the pages that the far end confirmed: may any of them lie in a tray? Only a
-/// confirmed count of none lets a transmission that broke off, or the provider's own trouble, be tried again by itself. Not
-/// for failures that certainly come before the call.
+/// What a failure of a call comes to, given the pages that the far end confirmed: may any of them
+/// lie in a tray? Only a confirmed count of none lets a transmission that broke off, or the
+/// provider's own trouble, be tried again by itself. Not for failures that certainly come before
+/// the call.
 pub(super) fn after_call(cause: Cause, pages_sent: Option<u32>) -> Cause {
     match (cause, pages_sent) {
         // Whatever the code says about the end of the call.

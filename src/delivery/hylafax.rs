@@ -43,7 +43,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 use tokio::time::Instant;
@@ -72,7 +72,6 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// A HylaFAX server.
 pub struct Hylafax {
-    name: String,
     host: String,
     port: u16,
     login: String,
@@ -94,7 +93,7 @@ impl Hylafax {
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         let (host, port) = address(section.url())?;
         let login = section.login.clone().unwrap_or_default();
         if login.is_empty() || !plain(&login) {
@@ -104,7 +103,7 @@ impl Hylafax {
             return Err("password: contains characters that hfaxd cannot read".into());
         }
         let password = section.password.is_some().then(|| secrets.password.clone());
-        Ok(Hylafax { name: name.to_owned(), host, port, login, password, timeout: section.timeout.std() })
+        Ok(Hylafax { host, port, login, password, timeout: section.timeout.std() })
     }
 
     /// A session that is signed in. It ends with the configured timeout, whatever the server does.
@@ -148,40 +147,6 @@ impl Hylafax {
         Ok((session, look))
     }
 
-    async fn stand(&self, provider_ref: &str) -> Result<Status, AskError> {
-        let (session, look) = self.look(&handle(provider_ref)?).await?;
-        session.quit().await;
-        match look {
-            Look::Ours(facts) => Ok(outcome::status(&facts)),
-            Look::Absent => Ok(Status::NotThere),
-            // hfaxd reads files that the scheduler is writing. The next look will tell.
-            Look::Blank => Err(AskError::NoAnswer { detail: "the job's file could not be read".into() }),
-        }
-    }
-
-    async fn seek(&self, sought: Sought<'_>) -> Result<Search, AskError> {
-        // A number that was kept and forgotten is no number that was never kept.
-        if sought.forgotten {
-            return Err(AskError::Unsupported);
-        }
-        let Some(kept) = sought.kept else { return Ok(Search::NeverSent) };
-        let handle = handle(kept)?;
-        if handle.reference != sought.reference {
-            return Err(AskError::Nonsense { detail: "the kept number is of another attempt".into() });
-        }
-        let (session, look) = self.look(&handle).await?;
-        session.quit().await;
-        match look {
-            Look::Ours(facts) if facts.never_dialled() => self.clear_away(&handle, kept).await,
-            Look::Ours(facts) => Ok(found(kept, &facts)),
-            Look::Blank => Ok(Search::NotListed),
-            Look::Absent if SystemClock.now().duration_since(sought.since) < LISTED => Ok(Search::NotListed),
-            Look::Absent => Err(AskError::NoAnswer {
-                detail: "HylaFAX lists no such job, but by now it may have been done and cleaned away".into(),
-            }),
-        }
-    }
-
     /// Deletes a job that rests and was never dialled, so that it certainly never will be; or finds that it went on.
     async fn clear_away(&self, handle: &Handle, kept: &str) -> Result<Search, AskError> {
         tokio::time::sleep(SETTLED).await;
@@ -208,8 +173,60 @@ impl Hylafax {
         session.quit().await;
         if reply.code == 200 { Ok(Search::NeverSent) } else { Err(refused(&reply, "JDELE")) }
     }
+}
 
-    async fn kill(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
+#[async_trait]
+impl Provider for Hylafax {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            finds_by_reference: true,
+            cancels: true,
+            deletes: true,
+            reports_pages: true,
+            header: HeaderLine::Provider,
+            ..Capabilities::LEAST
+        }
+    }
+
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+        self.hand_over(order).await
+    }
+
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
+        let (session, look) = self.look(&handle(provider_ref)?).await?;
+        session.quit().await;
+        match look {
+            Look::Ours(facts) => Ok(outcome::status(&facts)),
+            Look::Absent => Ok(Status::NotThere),
+            // hfaxd reads files that the scheduler is writing. The next look will tell.
+            Look::Blank => Err(AskError::NoAnswer { detail: "the job's file could not be read".into() }),
+        }
+    }
+
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        // A number that was kept and forgotten is no number that was never kept.
+        if sought.forgotten {
+            return Err(AskError::Unsupported);
+        }
+        let Some(kept) = sought.kept else { return Ok(Search::NeverSent) };
+        let handle = handle(kept)?;
+        if handle.reference != sought.reference {
+            return Err(AskError::Nonsense { detail: "the kept number is of another attempt".into() });
+        }
+        let (session, look) = self.look(&handle).await?;
+        session.quit().await;
+        match look {
+            Look::Ours(facts) if facts.never_dialled() => self.clear_away(&handle, kept).await,
+            Look::Ours(facts) => Ok(found(kept, &facts)),
+            Look::Blank => Ok(Search::NotListed),
+            Look::Absent if SystemClock.now().duration_since(sought.since) < LISTED => Ok(Search::NotListed),
+            Look::Absent => Err(AskError::NoAnswer {
+                detail: "HylaFAX lists no such job, but by now it may have been done and cleaned away".into(),
+            }),
+        }
+    }
+
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
         let handle = handle(provider_ref)?;
         let (mut session, look) = self.look(&handle).await?;
         match look {
@@ -236,7 +253,7 @@ impl Hylafax {
         }
     }
 
-    async fn remove(&self, provider_ref: &str) -> Result<(), AskError> {
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
         let handle = handle(provider_ref)?;
         let (mut session, look) = self.look(&handle).await?;
         match look {
@@ -254,69 +271,26 @@ impl Hylafax {
             _ => Err(refused(&reply, "JDELE")),
         }
     }
-}
-
-impl Provider for Hylafax {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            finds_by_reference: true,
-            cancels: true,
-            deletes: true,
-            reports_remote_id: false,
-            reports_pages: true,
-            header: HeaderLine::Provider,
-            fetches: false,
-            signs_webhooks: false,
-            max_pages: None,
-            max_bytes: None,
-        }
-    }
-
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
-    }
-
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(self.stand(provider_ref))
-    }
-
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(self.seek(sought))
-    }
-
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(self.kill(provider_ref))
-    }
-
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(self.remove(provider_ref))
-    }
 
     /// HylaFAX sends none.
     fn read_webhook(&self, _hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
         Err(WebhookRefusal::NoKey)
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            let mut session = self.enter().await.map_err(|outside| match outside {
-                Outside::Shut { key, detail } => {
-                    CheckFault { key, sentence: format!("HylaFAX does not let this user in: {detail}") }
-                }
-                Outside::Trouble(broken) => CheckFault { key: "url", sentence: broken.detail() },
-            })?;
-            let reply = session.command("STAT", b"STAT").await;
-            session.quit().await;
-            match reply {
-                Ok(reply) if reply.code == 211 => Ok(()),
-                Ok(reply) => Err(CheckFault { key: "url", sentence: reply.describe("STAT") }),
-                Err(broken) => Err(CheckFault { key: "url", sentence: broken.detail() }),
+    async fn check(&self) -> Result<(), CheckFault> {
+        let mut session = self.enter().await.map_err(|outside| match outside {
+            Outside::Shut { key, detail } => {
+                CheckFault { key, sentence: format!("HylaFAX does not let this user in: {detail}") }
             }
-        })
+            Outside::Trouble(broken) => CheckFault { key: "url", sentence: broken.detail() },
+        })?;
+        let reply = session.command("STAT", b"STAT").await;
+        session.quit().await;
+        match reply {
+            Ok(reply) if reply.code == 211 => Ok(()),
+            Ok(reply) => Err(CheckFault { key: "url", sentence: reply.describe("STAT") }),
+            Err(broken) => Err(CheckFault { key: "url", sentence: broken.detail() }),
+        }
     }
 }
 

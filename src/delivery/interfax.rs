@@ -15,18 +15,18 @@
 
 use std::cmp::Ordering;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use super::http::{Answer, Http, Upload, basic, could_be, cut, not_sent, unknown};
+use super::http::{Answer, Dialect, Http, Upload, basic, could_be, cut, nonsense, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Found, Hook, News, Order, Provider, Search, Secrets,
+    Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
@@ -41,16 +41,19 @@ const SENDER_AT_MOST: usize = 50;
 /// Faxes that one search finds at most.
 const FOUND_AT_MOST: usize = 100;
 
-/// What the API calls a fax that it does not know.
-const NO_SUCH_FAX: i64 = -1005;
+const DIALECT: Dialect = Dialect {
+    word: |answer| error_of(answer).map(|error| (error.code.to_string(), error.message)),
+    no_such_fax: Some("-1005"),
+};
+
 /// The account is out of credit; the fax is held for up to 24 hours.
 const OUT_OF_CREDIT: i64 = -22;
 
 /// An account with InterFAX.
 pub struct Interfax {
+    /// The provider's name in the configuration, for the log.
     name: String,
     http: Http,
-    authorization: HeaderValue,
 }
 
 impl Interfax {
@@ -60,30 +63,17 @@ impl Interfax {
     /// A sentence that begins with the key at fault.
     pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         let login = section.login.as_deref().ok_or("login: is missing")?;
-        Ok(Interfax {
-            name: name.to_owned(),
-            http: Http::new(section.url(), section.timeout.std())?,
-            authorization: basic(login, &secrets.password)?,
-        })
+        let authorization = basic(login, &secrets.password)?;
+        Ok(Interfax { name: name.to_owned(), http: Http::new(section, Some(authorization), DIALECT)? })
     }
 
-    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
-        let url = self.order_url(&order);
-        let (upload, body) = Upload::body(order.document, order.bytes);
-        let request = self
-            .http
-            .submits
-            .post(url)
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(CONTENT_TYPE, "application/pdf")
-            .header(CONTENT_LENGTH, order.bytes)
-            .body(body);
-        judge_submit(&self.http.submit(request, Some(&upload)).await?, &self.http)
+    fn url(&self, rest: &[&str]) -> Url {
+        self.http.url(&[&["outbound", "faxes"], rest].concat())
     }
 
     /// Where the order goes, with all that it says. What it leaves out, the paper's size among it, is as set in the panel.
     fn order_url(&self, order: &Order<'_>) -> Url {
-        let mut url = self.http.url(&["outbound", "faxes"]);
+        let mut url = self.url(&[]);
         let mut query = url.query_pairs_mut();
         query
             .append_pair("faxNumber", order.number.as_str())
@@ -101,18 +91,12 @@ impl Interfax {
         url
     }
 
-    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
-        let request =
-            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
-        self.http.ask(request).await
-    }
-
     async fn search(&self, wanted: &[(&str, &str)]) -> Result<Vec<Fax>, AskError> {
         let mut url = self.http.url(&["outbound", "search"]);
         url.query_pairs_mut().extend_pairs(wanted).append_pair("limit", &FOUND_AT_MOST.to_string());
-        let list: Vec<Fax> = self.ask(Method::GET, url).await?.understood()?;
+        let list: Vec<Fax> = self.http.ask(Method::GET, url).await?.understood()?;
         if list.len() >= FOUND_AT_MOST {
-            return Err(AskError::Nonsense { detail: "the list is full, and may go on".into() });
+            return Err(nonsense("the list is full, and may go on"));
         }
         Ok(list)
     }
@@ -125,113 +109,82 @@ impl Interfax {
     }
 }
 
+#[async_trait]
 impl Provider for Interfax {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             finds_by_reference: true,
             cancels: true,
-            deletes: false,
             reports_remote_id: true,
             reports_pages: true,
-            header: HeaderLine::Cover,
-            fetches: false,
-            signs_webhooks: false,
             max_pages: Some(100),
             max_bytes: Some(20_000_000),
+            ..Capabilities::LEAST
         }
     }
 
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+        let request = self.http.order(self.order_url(&order));
+        let (upload, body) = Upload::body(order.document, order.bytes);
+        let request = request.header(CONTENT_TYPE, "application/pdf").header(CONTENT_LENGTH, order.bytes);
+        judge_submit(&self.http.submit(request.body(body), Some(&upload)).await?, &self.http)
     }
 
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(async move {
-            let url = self.http.url(&["outbound", "faxes", provider_ref]);
-            let answer = self.ask(Method::GET, url).await?;
-            if says_no_such_fax(&answer) {
-                return Ok(Status::NotThere);
-            }
-            let fax: Fax = answer.understood()?;
-            if fax.id.to_string() != provider_ref {
-                return Err(AskError::Nonsense { detail: "the answer is about another fax".into() });
-            }
-            if fax.status == OUT_OF_CREDIT {
-                tracing::warn!(
-                    provider = self.name,
-                    "{} is out of credit and holds a fax for up to 24 hours",
-                    self.name
-                );
-            }
-            if fax.attempts_to_perform.is_some_and(|attempts| attempts > 1) {
-                tracing::warn!(
-                    provider = self.name,
-                    "{} means to redial by itself, although each order forbids it: nobody counts those calls",
-                    self.name
-                );
-            }
-            Ok(fax.standing())
-        })
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
+        let is_it = |fax: &Fax| fax.id.to_string() == provider_ref;
+        let Some(fax) = self.http.fax(self.url(&[provider_ref]), is_it).await? else {
+            return Ok(Status::NotThere);
+        };
+        if fax.status == OUT_OF_CREDIT {
+            tracing::warn!(
+                provider = self.name,
+                "{} is out of credit and holds a fax for up to 24 hours",
+                self.name
+            );
+        }
+        if fax.attempts_to_perform.is_some_and(|attempts| attempts > 1) {
+            tracing::warn!(
+                provider = self.name,
+                "{} means to redial by itself, although each order forbids it: nobody counts those calls",
+                self.name
+            );
+        }
+        Ok(fax.standing())
     }
 
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(async move {
-            let list = self.search(&[("reference", sought.reference)]).await?;
-            if list.iter().any(|fax| !fax.could_be(&sought)) {
-                return Err(AskError::Nonsense { detail: "the list holds what was not asked for".into() });
-            }
-            // One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
-            let furthest = list.into_iter().min_by_key(|fax| match fax.status.cmp(&0) {
-                Ordering::Equal => 0,
-                Ordering::Less => 1,
-                Ordering::Greater => 2,
-            });
-            Ok(match furthest {
-                Some(fax) => {
-                    Search::Found(Found { status: fax.standing(), provider_ref: fax.id.to_string() })
-                }
-                None => Search::unless_silent(self.to_that_number(&sought).await?),
-            })
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let list = self.search(&[("reference", sought.reference)]).await?;
+        if list.iter().any(|fax| !fax.could_be(&sought)) {
+            return Err(nonsense("the list holds what was not asked for"));
+        }
+        // One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
+        let furthest = list.into_iter().min_by_key(|fax| match fax.status.cmp(&0) {
+            Ordering::Equal => 0,
+            Ordering::Less => 1,
+            Ordering::Greater => 2,
+        });
+        Ok(match furthest {
+            Some(fax) => Search::Found(Found { status: fax.standing(), provider_ref: fax.id.to_string() }),
+            None => Search::unless_silent(self.to_that_number(&sought).await?),
         })
     }
 
     /// The fax itself does not show its reference, so number and time alone speak.
-    fn confirm<'a>(
-        &'a self,
-        provider_ref: &'a str,
-        sought: Sought<'a>,
-    ) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::GET, self.http.url(&["outbound", "faxes", provider_ref])).await?;
-            if says_no_such_fax(&answer) {
-                return Ok(Search::NotListed);
-            }
-            let fax: Fax = answer.understood()?;
-            let fits = fax.id.to_string() == provider_ref && fax.could_be(&sought);
-            Ok(Search::unless_silent(fits.then(|| provider_ref.to_owned()).into_iter().collect()))
-        })
+    async fn confirm(&self, provider_ref: &str, sought: Sought<'_>) -> Result<Search, AskError> {
+        let fax = self.http.fax::<Fax>(self.url(&[provider_ref]), |_| true).await?;
+        let fits = fax.is_some_and(|fax| fax.id.to_string() == provider_ref && fax.could_be(&sought));
+        Ok(Search::unless_silent(fits.then(|| provider_ref.to_owned()).into_iter().collect()))
     }
 
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(async move {
-            let url = self.http.url(&["outbound", "faxes", provider_ref, "cancel"]);
-            let answer = self.ask(Method::POST, url).await?;
-            match answer.status {
-                // Whether it came before the call is for the status to tell.
-                StatusCode::OK => Ok(Cancelled::Asked),
-                // The same word for a fax that has ended and for one that never was.
-                _ if says_no_such_fax(&answer) => Ok(Cancelled::TooLate),
-                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
-            }
-        })
-    }
-
-    fn delete<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(std::future::ready(Err(AskError::Unsupported)))
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
+        let answer = self.http.ask(Method::POST, self.url(&[provider_ref, "cancel"])).await?;
+        match answer.status {
+            // Whether it came before the call is for the status to tell.
+            StatusCode::OK => Ok(Cancelled::Asked),
+            // The same word for a fax that has ended and for one that never was.
+            _ if DIALECT.says_not_there(&answer) => Ok(Cancelled::TooLate),
+            _ => Err(DIALECT.nonsense(&answer)),
+        }
     }
 
     fn read_webhook(&self, hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
@@ -249,16 +202,10 @@ impl Provider for Interfax {
     }
 
     /// A search for one fax.
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            let mut url = self.http.url(&["outbound", "search"]);
-            url.query_pairs_mut().append_pair("limit", "1");
-            let answer = self.ask(Method::GET, url).await;
-            answer
-                .and_then(|answer| answer.understood::<Vec<Fax>>())
-                .map(|_| ())
-                .map_err(|error| CheckFault::of(&error, "password"))
-        })
+    async fn check(&self) -> Result<(), CheckFault> {
+        let mut url = self.http.url(&["outbound", "search"]);
+        url.query_pairs_mut().append_pair("limit", "1");
+        self.http.check::<Vec<Fax>>(url, "password").await
     }
 }
 
@@ -319,15 +266,6 @@ fn error_of(answer: &Answer) -> Option<ErrorView> {
     if answer.status.is_success() { None } else { answer.json().ok() }
 }
 
-/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-fn says_no_such_fax(answer: &Answer) -> bool {
-    answer.status == StatusCode::NOT_FOUND && error_of(answer).is_some_and(|error| error.code == NO_SUCH_FAX)
-}
-
-fn describe(answer: &Answer) -> String {
-    answer.describe(error_of(answer).map(|error| error.code.to_string()).as_deref())
-}
-
 /// InterFAX' names for faxes are numbers.
 fn is_id(text: &str) -> bool {
     (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -355,7 +293,7 @@ fn judge_submit(answer: &Answer, http: &Http) -> Result<Taken, SubmitError> {
         (_, None) => Cause::Unknown,
     };
     if cause == Cause::AccountTrouble && answer.status.is_client_error() {
-        return Err(not_sent(cause, answer.wait(), &describe(answer)));
+        return Err(not_sent(cause, answer.wait(), &DIALECT.describe(answer)));
     }
     Err(answer.refused(error.map(|error| (error.code.to_string(), error.message)), cause))
 }

@@ -11,15 +11,14 @@
 //! * **Header**: printed on every page by Phaxio.
 //! * **Webhooks** are signed; see `phaxio::webhook` for what that is worth.
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, StatusCode, Url, multipart};
+use reqwest::{Method, Url, multipart};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, Upload, after_call, basic, could_be, cut, not_sent, unknown};
+use super::http::{Answer, Dialect, Http, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
 use super::sinch::{codes, whole};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
@@ -63,11 +62,18 @@ const LABEL: &str = "job";
 const PAGE: usize = 100;
 const PAGES_AT_MOST: usize = 20;
 
+const DIALECT: Dialect = Dialect {
+    word: |answer| {
+        let refused = envelope(answer).filter(|envelope| !envelope.success)?;
+        // The API gives no codes with a refusal.
+        Some(("success: false".to_owned(), refused.message.unwrap_or_default()))
+    },
+    no_such_fax: None,
+};
+
 /// An account with Phaxio.
 pub struct Phaxio {
-    name: String,
     http: Http,
-    authorization: HeaderValue,
     webhook_key: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -76,11 +82,10 @@ impl Phaxio {
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+        let authorization = basic(section.login.as_deref().unwrap_or_default(), &secrets.password)?;
         Ok(Phaxio {
-            name: name.to_owned(),
-            http: Http::new(section.url(), section.timeout.std())?,
-            authorization: basic(section.login.as_deref().unwrap_or_default(), &secrets.password)?,
+            http: Http::new(section, Some(authorization), DIALECT)?,
             webhook_key: secrets.webhook_key.clone(),
         })
     }
@@ -90,56 +95,6 @@ impl Phaxio {
         let mut segments = vec!["v2.1", "faxes"];
         segments.extend(below);
         self.http.url(&segments)
-    }
-
-    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
-        let header: String = order.header.chars().take(HEADER_AT_MOST).collect();
-        let mut form = multipart::Form::new()
-            .text("to", order.number.as_str().to_owned())
-            .text("header_text", header)
-            .text(format!("tag[{LABEL}]"), order.reference.to_owned());
-        if let Some(caller) = order.caller {
-            form = form.text("caller_id", caller.to_owned());
-        }
-        if let Some(url) = order.webhook_url {
-            form = form.text("callback_url", url.to_owned());
-        }
-        let (upload, part) = Upload::part(order.document, order.bytes)?;
-        let request = self
-            .http
-            .submits
-            .post(self.url(&[]))
-            .header(AUTHORIZATION, self.authorization.clone())
-            .multipart(form.part("file", part));
-        let answer = self.http.submit(request, Some(&upload)).await?;
-        judge_submit(&answer)
-    }
-
-    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
-        let request =
-            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
-        self.http.ask(request).await
-    }
-
-    async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
-        let ours = self.faxes(&sought, &format!("tag[{LABEL}]"), sought.reference).await?;
-        let ours = ours.iter().filter(|fax| sought.whose(label_of(fax.get("tags"))) == Whose::Ours);
-        let ours = ours.map(FaxView::deserialize).collect::<Result<Vec<_>, _>>();
-        let ours = ours.map_err(|_| nonsense("a fax that cannot be read"))?;
-        if !ours.is_empty() {
-            return furthest(ours);
-        }
-        // Nobody promises that a tag is shown: what goes to that number without one may be ours.
-        let mut silent = Vec::new();
-        for fax in self.faxes(&sought, "phone_number", sought.number.as_str()).await? {
-            let fax = FaxView::deserialize(fax).map_err(|_| nonsense("a fax that cannot be read"))?;
-            match sought.whose(fax.label()) {
-                Whose::Ours => return furthest(vec![fax]),
-                Whose::Silent if fax.could_be(&sought) => silent.push(fax.id().unwrap_or_default()),
-                Whose::Silent | Whose::Another => {}
-            }
-        }
-        Ok(Search::unless_silent(silent))
     }
 
     /// All faxes since the sought one was ordered of which the parameter `name` is `value`.
@@ -155,9 +110,12 @@ impl Phaxio {
         for page in 1..=PAGES_AT_MOST {
             let mut url = url.clone();
             url.query_pairs_mut().append_pair("page", &page.to_string());
-            let envelope = success(&self.ask(Method::GET, url).await?)?;
-            let faxes =
-                envelope.data.as_ref().and_then(Value::as_array).ok_or_else(|| nonsense("no list"))?;
+            let envelope = success(&self.http.ask(Method::GET, url).await?)?;
+            let faxes = envelope
+                .data
+                .as_ref()
+                .and_then(Value::as_array)
+                .ok_or_else(|| nonsense("the answer holds no list"))?;
             all.extend_from_slice(faxes);
             let read = page * PAGE;
             match envelope.paging.as_ref().and_then(|paging| whole(paging.get("total")?)) {
@@ -166,85 +124,100 @@ impl Phaxio {
                 _ => {}
             }
         }
-        Err(nonsense("a list without an end"))
+        Err(nonsense("the answer holds a list without an end"))
     }
 }
 
+#[async_trait]
 impl Provider for Phaxio {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             finds_by_reference: true,
             cancels: true,
             deletes: true,
-            reports_remote_id: false,
             // Of what was delivered whole; of what was not, it does not.
             reports_pages: true,
             header: HeaderLine::Provider,
-            fetches: false,
             signs_webhooks: self.webhook_key.is_some(),
-            max_pages: None,
-            max_bytes: None,
+            ..Capabilities::LEAST
         }
     }
 
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+        let header: String = order.header.chars().take(HEADER_AT_MOST).collect();
+        let mut form = multipart::Form::new()
+            .text("to", order.number.as_str().to_owned())
+            .text("header_text", header)
+            .text(format!("tag[{LABEL}]"), order.reference.to_owned());
+        if let Some(caller) = order.caller {
+            form = form.text("caller_id", caller.to_owned());
+        }
+        if let Some(url) = order.webhook_url {
+            form = form.text("callback_url", url.to_owned());
+        }
+        judge_submit(&self.http.submit_form(self.url(&[]), form, "file", order.document, order.bytes).await?)
     }
 
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::GET, self.url(&[provider_ref])).await?;
-            if says_not_found(&answer) {
-                return Ok(Status::NotThere);
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
+        let answer = self.http.ask(Method::GET, self.url(&[provider_ref])).await?;
+        if DIALECT.says_not_there(&answer) {
+            return Ok(Status::NotThere);
+        }
+        let fax = success(&answer)?.data.and_then(|data| FaxView::deserialize(data).ok());
+        let fax = fax.ok_or_else(|| nonsense("the answer holds no fax"))?;
+        if fax.id().as_deref() != Some(provider_ref) {
+            return Err(nonsense("the answer is about another fax"));
+        }
+        status_of(&fax)
+    }
+
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let ours = self.faxes(&sought, &format!("tag[{LABEL}]"), sought.reference).await?;
+        let ours = ours.iter().filter(|fax| sought.whose(label_of(fax.get("tags"))) == Whose::Ours);
+        let ours = ours.map(FaxView::deserialize).collect::<Result<Vec<_>, _>>();
+        let ours = ours.map_err(|_| nonsense("the answer holds a fax that cannot be read"))?;
+        if !ours.is_empty() {
+            return furthest(ours);
+        }
+        // Nobody promises that a tag is shown: what goes to that number without one may be ours.
+        let mut silent = Vec::new();
+        for fax in self.faxes(&sought, "phone_number", sought.number.as_str()).await? {
+            let fax = FaxView::deserialize(fax)
+                .map_err(|_| nonsense("the answer holds a fax that cannot be read"))?;
+            match sought.whose(fax.label()) {
+                Whose::Ours => return furthest(vec![fax]),
+                Whose::Silent if fax.could_be(&sought) => silent.push(fax.id().unwrap_or_default()),
+                Whose::Silent | Whose::Another => {}
             }
-            let data = success(&answer)?.data.ok_or_else(|| nonsense("no fax"))?;
-            let fax = FaxView::deserialize(data).map_err(|_| nonsense("no fax"))?;
-            if fax.id().as_deref() != Some(provider_ref) {
-                return Err(nonsense("another fax"));
-            }
-            status_of(&fax)
-        })
+        }
+        Ok(Search::unless_silent(silent))
     }
 
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(self.look_for(sought))
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
+        let answer = self.http.ask(Method::POST, self.url(&[provider_ref, "cancel"])).await?;
+        match envelope(&answer) {
+            Some(envelope) if answer.status.is_success() && envelope.success => Ok(Cancelled::Asked),
+            Some(_) if DIALECT.says_not_there(&answer) => Ok(Cancelled::NotThere),
+            // It read the wish and will not: the fax is being sent, or has ended.
+            Some(envelope) if !envelope.success => Ok(Cancelled::TooLate),
+            _ => Err(DIALECT.nonsense(&answer)),
+        }
     }
 
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::POST, self.url(&[provider_ref, "cancel"])).await?;
-            match envelope(&answer) {
-                Some(envelope) if answer.status.is_success() && envelope.success => Ok(Cancelled::Asked),
-                Some(_) if says_not_found(&answer) => Ok(Cancelled::NotThere),
-                // It read the wish and will not: the fax is being sent, or has ended.
-                Some(envelope) if !envelope.success => Ok(Cancelled::TooLate),
-                _ => Err(AskError::Nonsense { detail: answer.describe(None) }),
-            }
-        })
-    }
-
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::DELETE, self.url(&[provider_ref, "file"])).await?;
-            if says_not_found(&answer) { Ok(()) } else { success(&answer).map(|_| ()) }
-        })
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
+        let answer = self.http.ask(Method::DELETE, self.url(&[provider_ref, "file"])).await?;
+        if DIALECT.says_not_there(&answer) { Ok(()) } else { success(&answer).map(|_| ()) }
     }
 
     fn read_webhook(&self, hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
         webhook::read(self.webhook_key.as_ref().ok_or(WebhookRefusal::NoKey)?, hook)
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            let mut url = self.url(&[]);
-            url.query_pairs_mut().append_pair("per_page", "1");
-            let listed = self.ask(Method::GET, url).await.and_then(|answer| success(&answer).map(|_| ()));
-            listed.map_err(|error| CheckFault::of(&error, "password"))
-        })
+    async fn check(&self) -> Result<(), CheckFault> {
+        let mut url = self.url(&[]);
+        url.query_pairs_mut().append_pair("per_page", "1");
+        let listed = self.http.ask(Method::GET, url).await.and_then(|answer| success(&answer).map(|_| ()));
+        listed.map_err(|error| CheckFault::of(&error, "password"))
     }
 }
 
@@ -328,31 +301,16 @@ fn envelope(answer: &Answer) -> Option<Envelope> {
 
 /// The envelope of an answer that says that all is well.
 fn success(answer: &Answer) -> Result<Envelope, AskError> {
-    match envelope(answer) {
-        Some(envelope) if envelope.success && answer.status.is_success() => Ok(envelope),
-        Some(_) => Err(AskError::Nonsense { detail: answer.describe(Some("success: false")) }),
-        None => Err(AskError::Nonsense { detail: answer.describe(None) }),
-    }
-}
-
-/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-fn says_not_found(answer: &Answer) -> bool {
-    answer.status == StatusCode::NOT_FOUND && envelope(answer).is_some_and(|envelope| !envelope.success)
-}
-
-fn nonsense(what: &str) -> AskError {
-    AskError::Nonsense { detail: format!("the answer holds {what}") }
+    let well = envelope(answer).filter(|envelope| envelope.success && answer.status.is_success());
+    well.ok_or_else(|| DIALECT.nonsense(answer))
 }
 
 /// What the answer to a submit says about the one question: may it have left?
 fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
     let status = answer.status;
-    // The API gives no codes with a refusal, so that of HTTP stands for one.
-    let refusal = envelope(answer).filter(|envelope| !envelope.success).map(|envelope| {
-        let text = envelope.message.unwrap_or_default();
-        (status.as_u16().to_string(), text)
-    });
-    let detail = answer.describe(refusal.as_ref().map(|_| "success: false"));
+    // The code of HTTP stands for the API's own.
+    let refusal = (DIALECT.word)(answer).map(|(_, text)| (status.as_u16().to_string(), text));
+    let detail = DIALECT.describe(answer);
     match (status.as_u16(), refusal) {
         (200..=299, Some((code, text))) => Err(SubmitError::Refused(Report {
             raw_code: Some(code),
@@ -386,7 +344,7 @@ fn status_of(fax: &FaxView) -> Result<Status, AskError> {
         "success" => Outcome::Delivered,
         "failure" => Outcome::of(cause_of(kind.unwrap_or_default(), code)),
         "partialsuccess" => Outcome::of(Cause::PartlySent),
-        _ => return Err(nonsense("a status that is not documented")),
+        _ => return Err(nonsense("the answer holds a status that is not documented")),
     };
     // Pages of the document; that so many arrived is certain only of a success.
     let pages = fax.num_pages.as_ref().and_then(whole).filter(|pages| *pages > 0);
@@ -425,7 +383,7 @@ fn furthest(faxes: Vec<FaxView>) -> Result<Search, AskError> {
         _ => 2,
     });
     let Some(fax) = furthest else { return Ok(Search::NotListed) };
-    let provider_ref = fax.id().ok_or_else(|| nonsense("a fax without a name"))?;
+    let provider_ref = fax.id().ok_or_else(|| nonsense("the answer holds a fax without a name"))?;
     Ok(Search::Found(Found { provider_ref, status: status_of(&fax)? }))
 }
 

@@ -1,33 +1,36 @@
-//! The adapter for SignalWire fax, Compatibility API: <https://developer.signalwire.com> (compatibility-api/rest: faxes;
-//! common-fax-errors; rate-limits).
+//! The adapter for SignalWire fax, Compatibility API: <https://developer.signalwire.com>
+//! (compatibility-api/rest: faxes; common-fax-errors; rate-limits).
 //!
-//! SignalWire takes no upload: it is given a URL and fetches the document there once it has taken the fax. There is no field
-//! in which our reference comes back; so a fax whose submit had no answer cannot be found again for certain, and is left to a
-//! person ([`Capabilities::finds_by_reference`] is false). There is a list by number and date, which helps whoever decides
-//! ([`Provider::look_alikes`]).
+//! SignalWire takes no upload: it is given a URL and fetches the document there once it has taken
+//! the fax. There is no field in which our reference comes back; so a fax whose submit had no
+//! answer cannot be found again for certain, and is left to a person
+//! ([`Capabilities::finds_by_reference`] is false). There is a list by number and date, which helps
+//! whoever decides ([`Provider::look_alikes`]).
 //!
-//! Callbacks go to the URL that comes with the order. How their signature is made is spelled out nowhere, so they are hints,
-//! and only their URL is read. Why a fax failed is told by a text alone: what is tried again by itself must be one of the
-//! known texts, word for word. Pages that arrived are known for delivered faxes alone.
+//! Callbacks go to the URL that comes with the order. How their signature is made is spelled out
+//! nowhere, so they are hints, and only their URL is read. Why a fax failed is told by a text
+//! alone: what is tried again by itself must be one of the known texts, word for word. Pages that
+//! arrived are known for delivered faxes alone.
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{Answer, Http, after_call, basic, could_be, cut, not_sent, unknown};
+use super::http::{Answer, Dialect, Http, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, LookAlike, News, Order, Provider,
-    Search, Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Hook, LookAlike, News, Order, Provider, Secrets, Sought,
+    Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
 
-/// Status and error text of an ended fax, in the bridge's words. What is not in here, nor has one of the [`T30`] words in
-/// its text, is `Cause::Unknown`. `LineTrouble` stands for every transmission that broke off; how far it came is judged
-/// apart. With a lost log entry nobody knows what was sent.
+/// Status and error text of an ended fax, in the bridge's words. What is not in here, nor has one
+/// of the [`T30`] words in its text, is `Cause::Unknown`. `LineTrouble` stands for every
+/// transmission that broke off; how far it came is judged apart. With a lost log entry nobody knows
+/// what was sent.
 pub(super) const CODES: &[((&str, &str), Cause)] = &[
     (("busy", ""), Cause::Busy),
     (("no-answer", ""), Cause::NoAnswer),
@@ -51,11 +54,11 @@ const NOT_LET_IN: &str = "20003";
 /// A fax that is hardly anybody's.
 const NOBODYS: &str = "00000000-0000-4000-8000-000000000000";
 
+const DIALECT: Dialect = Dialect { word: error_of, no_such_fax: None };
+
 /// A project with SignalWire.
 pub struct Signalwire {
-    name: String,
     http: Http,
-    authorization: HeaderValue,
     /// The project's id.
     project: String,
 }
@@ -65,15 +68,11 @@ impl Signalwire {
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         let project = section.account.clone().unwrap_or_default();
-        Ok(Signalwire {
-            name: name.to_owned(),
-            http: Http::new(section.url(), section.timeout.std())?,
-            authorization: basic(&project, &secrets.token)
-                .map_err(|fault| fault.replacen("password", "token", 1))?,
-            project,
-        })
+        let authorization =
+            basic(&project, &secrets.token).map_err(|fault| fault.replacen("password", "token", 1))?;
+        Ok(Signalwire { http: Http::new(section, Some(authorization), DIALECT)?, project })
     }
 
     fn url(&self, rest: &[&str]) -> Url {
@@ -82,32 +81,29 @@ impl Signalwire {
         self.http.url(&segments)
     }
 
-    /// These fields as a form (WHATWG URL, application/x-www-form-urlencoded), which is how a query is written too.
-    fn form(&self, fields: &[(&str, &str)]) -> String {
+    /// `request` with these fields as a form (WHATWG URL, application/x-www-form-urlencoded), which
+    /// is how a query is written too.
+    fn with_form(&self, request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
         let mut carrier = self.http.url(&[]);
         carrier.query_pairs_mut().clear().extend_pairs(fields);
-        carrier.query().unwrap_or_default().to_owned()
+        let form = carrier.query().unwrap_or_default().to_owned();
+        request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
     }
+}
 
-    async fn ask(
-        &self,
-        method: Method,
-        id: &str,
-        fields: Option<&[(&str, &str)]>,
-    ) -> Result<Answer, AskError> {
-        let mut request = self
-            .http
-            .questions
-            .request(method, self.url(&[id]))
-            .header(AUTHORIZATION, self.authorization.clone());
-        if let Some(fields) = fields {
-            request =
-                request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(self.form(fields));
+#[async_trait]
+impl Provider for Signalwire {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            cancels: true,
+            deletes: true,
+            reports_pages: true,
+            fetches: true,
+            ..Capabilities::LEAST
         }
-        self.http.ask(request).await
     }
 
-    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
         let Some(caller) = order.caller else {
             return Err(not_sent(Cause::AccountTrouble, None, "from: is missing, and SignalWire needs it"));
         };
@@ -126,31 +122,34 @@ impl Signalwire {
         if let Some(url) = order.webhook_url {
             fields.extend([("StatusCallback", url), ("StatusCallbackMethod", "POST")]);
         }
-        let request = self
-            .http
-            .submits
-            .post(self.url(&[]))
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(self.form(&fields));
+        let request = self.with_form(self.http.order(self.url(&[])), &fields);
         judge_submit(&self.http.submit(request, None).await?)
     }
 
-    async fn stands(&self, id: &str) -> Result<Status, AskError> {
-        let answer = self.ask(Method::GET, id, None).await?;
-        if says_not_there(&answer) {
-            return Ok(Status::NotThere);
-        }
-        let fax: Fax = answer.understood()?;
-        if fax.sid != id {
-            return Err(AskError::Nonsense { detail: "the answer is about another fax".into() });
-        }
-        fax.status()
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
+        let fax = self.http.fax(self.url(&[provider_ref]), |fax: &Fax| fax.sid == provider_ref).await?;
+        fax.map_or(Ok(Status::NotThere), |fax| fax.status())
     }
 
-    async fn call_off(&self, id: &str) -> Result<Cancelled, AskError> {
-        let answer = self.ask(Method::POST, id, Some(&[("Status", "canceled")])).await?;
-        if says_not_there(&answer) {
+    async fn look_alikes(
+        &self,
+        caller: Option<&str>,
+        sought: Sought<'_>,
+    ) -> Result<Vec<LookAlike>, AskError> {
+        let since = sought.earliest().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let mut url = self.url(&[]);
+        url.query_pairs_mut()
+            .append_pair("To", sought.number.as_str())
+            .append_pair("DateCreatedAfter", &since)
+            .extend_pairs(caller.map(|caller| ("From", caller)));
+        let list: FaxList = self.http.ask(Method::GET, url).await?.understood()?;
+        Ok(list.faxes.into_iter().filter(|fax| fax.could_be(&sought)).map(LookAlike::from).collect())
+    }
+
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
+        let question = self.http.question(Method::POST, self.url(&[provider_ref]));
+        let answer = self.http.ask_with(self.with_form(question, &[("Status", "canceled")])).await?;
+        if DIALECT.says_not_there(&answer) {
             return Ok(Cancelled::NotThere);
         }
         // Only what is in the queue can be taken out of it.
@@ -158,76 +157,18 @@ impl Signalwire {
             return Ok(Cancelled::TooLate);
         }
         let fax: Fax = answer.understood()?;
-        Ok(if fax.sid == id && fax.status == "canceled" { Cancelled::Stopped } else { Cancelled::Asked })
+        let stopped = fax.sid == provider_ref && fax.status == "canceled";
+        Ok(if stopped { Cancelled::Stopped } else { Cancelled::Asked })
     }
 
-    async fn erase(&self, id: &str) -> Result<(), AskError> {
-        let answer = self.ask(Method::DELETE, id, None).await?;
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
+        let answer = self.http.ask(Method::DELETE, self.url(&[provider_ref])).await?;
         match answer.status {
             status if status.is_success() => Ok(()),
-            _ if says_not_there(&answer) => Ok(()),
+            _ if DIALECT.says_not_there(&answer) => Ok(()),
             StatusCode::CONFLICT => Err(AskError::NoAnswer { detail: "it has not ended".into() }),
-            _ => Err(AskError::Nonsense { detail: describe(&answer) }),
+            _ => Err(DIALECT.nonsense(&answer)),
         }
-    }
-}
-
-impl Provider for Signalwire {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            finds_by_reference: false,
-            cancels: true,
-            deletes: true,
-            reports_remote_id: false,
-            reports_pages: true,
-            header: HeaderLine::Cover,
-            fetches: true,
-            signs_webhooks: false,
-            max_pages: None,
-            max_bytes: None,
-        }
-    }
-
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
-    }
-
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(self.stands(provider_ref))
-    }
-
-    fn find<'a>(&'a self, _sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(std::future::ready(Err(AskError::Unsupported)))
-    }
-
-    fn look_alikes<'a>(
-        &'a self,
-        caller: Option<&'a str>,
-        sought: Sought<'a>,
-    ) -> BoxFuture<'a, Result<Vec<LookAlike>, AskError>> {
-        Box::pin(async move {
-            let since = sought.earliest().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-            let mut url = self.url(&[]);
-            url.query_pairs_mut()
-                .append_pair("To", sought.number.as_str())
-                .append_pair("DateCreatedAfter", &since)
-                .extend_pairs(caller.map(|caller| ("From", caller)));
-            let request = self.http.questions.get(url).header(AUTHORIZATION, self.authorization.clone());
-            let list: FaxList = self.http.ask(request).await?.understood()?;
-            Ok(list.faxes.into_iter().filter(|fax| fax.could_be(&sought)).map(LookAlike::from).collect())
-        })
-    }
-
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(self.call_off(provider_ref))
-    }
-
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(self.erase(provider_ref))
     }
 
     /// The documented fields do not name the fax, so nothing of the body is read: the URL names it.
@@ -236,14 +177,9 @@ impl Provider for Signalwire {
     }
 
     /// Asks how a fax stands that is hardly ours: that there is none is as good an answer as any.
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            match self.ask(Method::GET, NOBODYS, None).await {
-                Ok(answer) if says_not_there(&answer) || answer.understood::<Fax>().is_ok() => Ok(()),
-                Ok(answer) => Err(CheckFault::of(&AskError::Nonsense { detail: describe(&answer) }, "token")),
-                Err(error) => Err(CheckFault::of(&error, "token")),
-            }
-        })
+    async fn check(&self) -> Result<(), CheckFault> {
+        let fax = self.http.fax::<Fax>(self.url(&[NOBODYS]), |_| true).await;
+        fax.map(|_| ()).map_err(|error| CheckFault::of(&error, "token"))
     }
 }
 
@@ -296,8 +232,7 @@ impl Fax {
             "delivered" => true,
             "busy" | "no-answer" | "canceled" | "failed" => false,
             other => {
-                let detail = format!("a status that no fax of ours can have: {}", cut(other));
-                return Err(AskError::Nonsense { detail });
+                return Err(nonsense(format!("a status that no fax of ours can have: {}", cut(other))));
             }
         };
         let message = self.error_message.as_deref().unwrap_or_default().trim();
@@ -358,15 +293,6 @@ fn error_of(answer: &Answer) -> Option<(String, String)> {
     Some((text(&error.code)?, error.message))
 }
 
-/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-fn says_not_there(answer: &Answer) -> bool {
-    answer.status == StatusCode::NOT_FOUND && error_of(answer).is_some()
-}
-
-fn describe(answer: &Answer) -> String {
-    answer.describe(error_of(answer).map(|(code, _)| code).as_deref())
-}
-
 /// What the answer to a submit says about the one question: may it have left?
 fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
@@ -379,7 +305,7 @@ fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
     }
     let error = error_of(answer);
     if answer.status.is_client_error() && error.as_ref().is_some_and(|(code, _)| code == NOT_LET_IN) {
-        return Err(not_sent(Cause::AccountTrouble, None, &describe(answer)));
+        return Err(not_sent(Cause::AccountTrouble, None, &DIALECT.describe(answer)));
     }
     Err(answer.refused(error, Cause::Unknown))
 }

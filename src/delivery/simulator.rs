@@ -3,20 +3,19 @@
 //! The adapter is written as one for a stranger's API would be: it believes nothing that it cannot read. It is also the
 //! example to copy for the next provider.
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, StatusCode, Url, multipart};
+use reqwest::{Method, StatusCode, multipart};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, Upload, cut, not_sent, place, secret_header, unknown};
+use super::http::{Answer, Dialect, Http, bearer, cut, nonsense, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
+    AskError, Cancelled, Capabilities, CheckFault, Found, Hook, News, Order, Provider, Search, Secrets,
+    Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
-use wire::{ErrorBody, ErrorView, FaxList, FaxView, Standing};
+use wire::{ErrorBody, FaxList, FaxView, Standing};
 
 pub mod signature;
 pub mod wire;
@@ -38,11 +37,11 @@ const CAUSES: &[(&str, Cause)] = &[
     ("cancelled", Cause::Cancelled),
 ];
 
+const DIALECT: Dialect = Dialect { word: error_of, no_such_fax: Some("fax.unknown") };
+
 /// A simulator somewhere.
 pub struct Simulator {
-    name: String,
     http: Http,
-    authorization: HeaderValue,
     webhook_key: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -51,17 +50,30 @@ impl Simulator {
     ///
     /// # Errors
     /// A sentence, beginning with the key at fault, when the URL is none or the token cannot travel in a header.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        let bearer = Zeroizing::new(format!("Bearer {}", secrets.token.as_str()));
+    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         Ok(Simulator {
-            name: name.to_owned(),
-            http: Http::new(section.url(), section.timeout.std())?,
-            authorization: secret_header("token", &bearer)?,
+            http: Http::new(section, Some(bearer(&secrets.token)?), DIALECT)?,
             webhook_key: secrets.webhook_key.clone(),
         })
     }
+}
 
-    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+#[async_trait]
+impl Provider for Simulator {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            finds_by_reference: true,
+            cancels: true,
+            deletes: true,
+            reports_remote_id: true,
+            reports_pages: true,
+            signs_webhooks: self.webhook_key.is_some(),
+            max_bytes: Some(wire::DOCUMENT_AT_MOST),
+            ..Capabilities::LEAST
+        }
+    }
+
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
         let mut form = multipart::Form::new()
             .text("reference", order.reference.to_owned())
             .text("to", order.number.as_str().to_owned())
@@ -73,153 +85,78 @@ impl Simulator {
         if let Some(caller) = order.caller {
             form = form.text("caller", caller.to_owned());
         }
-        let (upload, part) = Upload::part(order.document, order.bytes)?;
-        let request = self
-            .http
-            .submits
-            .post(self.http.url(&["v1", "faxes"]))
-            .header(AUTHORIZATION, self.authorization.clone())
-            .multipart(form.part("document", part));
-        let answer = self.http.submit(request, Some(&upload)).await?;
+        let url = self.http.url(&["v1", "faxes"]);
+        let answer = self.http.submit_form(url, form, "document", order.document, order.bytes).await?;
         judge_submit(&answer, order.reference)
     }
 
-    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
-        let request =
-            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
-        self.http.ask(request).await
-    }
-}
-
-impl Provider for Simulator {
-    fn name(&self) -> &str {
-        &self.name
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
+        let url = self.http.url(&["v1", "faxes", provider_ref]);
+        let fax = self.http.fax(url, |fax: &FaxView| fax.id == provider_ref).await?;
+        Ok(fax.map_or(Status::NotThere, |fax| status_of(&fax)))
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            finds_by_reference: true,
-            cancels: true,
-            deletes: true,
-            reports_remote_id: true,
-            reports_pages: true,
-            header: HeaderLine::Cover,
-            fetches: false,
-            signs_webhooks: self.webhook_key.is_some(),
-            max_pages: None,
-            max_bytes: Some(wire::DOCUMENT_AT_MOST),
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let reference = sought.reference;
+        let mut url = self.http.url(&["v1", "faxes"]);
+        url.query_pairs_mut().append_pair("reference", reference);
+        let list: FaxList = self.http.ask(Method::GET, url).await?.understood()?;
+        if list.faxes.iter().any(|fax| fax.reference != reference || fax.id.is_empty()) {
+            return Err(nonsense("the list holds what was not asked for"));
         }
-    }
-
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
-    }
-
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::GET, self.http.url(&["v1", "faxes", provider_ref])).await?;
-            if says_no_such_fax(&answer) {
-                return Ok(Status::NotThere);
-            }
-            let fax: FaxView = answer.understood()?;
-            if fax.id != provider_ref {
-                return Err(AskError::Nonsense { detail: "the answer is about another fax".into() });
-            }
-            Ok(status_of(&fax))
+        // One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
+        let furthest = list.faxes.into_iter().min_by_key(|fax| match fax.status {
+            Standing::Delivered => 0,
+            Standing::Sending => 1,
+            Standing::Queued => 2,
+            Standing::Failed => 3,
+            Standing::Cancelled => 4,
+        });
+        Ok(match furthest {
+            Some(fax) => Search::Found(Found { status: status_of(&fax), provider_ref: fax.id }),
+            None => Search::NotListed,
         })
     }
 
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(async move {
-            let reference = sought.reference;
-            let mut url = self.http.url(&["v1", "faxes"]);
-            url.query_pairs_mut().append_pair("reference", reference);
-            let list: FaxList = self.ask(Method::GET, url).await?.understood()?;
-            if list.faxes.iter().any(|fax| fax.reference != reference || fax.id.is_empty()) {
-                return Err(AskError::Nonsense { detail: "the list holds what was not asked for".into() });
-            }
-            // One Attempt is one submit, so there should be one. If not, the one that counts is what may be in a tray.
-            let furthest = list.faxes.into_iter().min_by_key(|fax| match fax.status {
-                Standing::Delivered => 0,
-                Standing::Sending => 1,
-                Standing::Queued => 2,
-                Standing::Failed => 3,
-                Standing::Cancelled => 4,
-            });
-            Ok(match furthest {
-                Some(fax) => Search::Found(Found { status: status_of(&fax), provider_ref: fax.id }),
-                None => Search::NotListed,
-            })
-        })
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
+        let url = self.http.url(&["v1", "faxes", provider_ref, "cancel"]);
+        let answer = self.http.ask(Method::POST, url).await?;
+        if DIALECT.says_not_there(&answer) {
+            return Ok(Cancelled::NotThere);
+        }
+        if answer.status == StatusCode::CONFLICT && error_of(&answer).is_some() {
+            return Ok(Cancelled::TooLate);
+        }
+        let fax: FaxView = answer.understood()?;
+        Ok(if fax.status == Standing::Cancelled { Cancelled::Stopped } else { Cancelled::Asked })
     }
 
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(async move {
-            let url = self.http.url(&["v1", "faxes", provider_ref, "cancel"]);
-            let answer = self.ask(Method::POST, url).await?;
-            if says_no_such_fax(&answer) {
-                return Ok(Cancelled::NotThere);
-            }
-            if answer.status == StatusCode::CONFLICT && error_of(&answer).is_some() {
-                return Ok(Cancelled::TooLate);
-            }
-            let fax: FaxView = answer.understood()?;
-            Ok(if fax.status == Standing::Cancelled { Cancelled::Stopped } else { Cancelled::Asked })
-        })
-    }
-
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::DELETE, self.http.url(&["v1", "faxes", provider_ref])).await?;
-            match answer.status {
-                StatusCode::NO_CONTENT => Ok(()),
-                _ if says_no_such_fax(&answer) => Ok(()),
-                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
-            }
-        })
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
+        self.http.delete(self.http.url(&["v1", "faxes", provider_ref])).await
     }
 
     fn read_webhook(&self, hook: &Hook<'_>, now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
         let key = self.webhook_key.as_ref().ok_or(WebhookRefusal::NoKey)?;
         let header = hook.headers.get(signature::HEADER).and_then(|value| value.to_str().ok());
         signature::verify(key, header, hook.body, now)?;
-        let report: wire::Report =
-            serde_json::from_slice(hook.body).map_err(|error| WebhookRefusal::Malformed(place(&error)))?;
-        if report.fax.id.is_empty() || report.fax.reference.is_empty() {
+        let wire::Report { fax, .. } = hook.json()?;
+        if fax.id.is_empty() || fax.reference.is_empty() {
             return Err(WebhookRefusal::Malformed("it names no fax".into()));
         }
-        Ok(vec![News {
-            status: status_of(&report.fax),
-            provider_ref: Some(report.fax.id),
-            reference: Some(report.fax.reference),
-        }])
+        let status = status_of(&fax);
+        Ok(vec![News { status, provider_ref: Some(fax.id), reference: Some(fax.reference) }])
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::GET, self.http.url(&["v1", "account"])).await;
-            answer
-                .and_then(|answer| answer.understood::<serde_json::Map<String, serde_json::Value>>())
-                .map(|_| ())
-                .map_err(|error| CheckFault::of(&error, "token"))
-        })
+    async fn check(&self) -> Result<(), CheckFault> {
+        let url = self.http.url(&["v1", "account"]);
+        self.http.check::<serde_json::Map<String, serde_json::Value>>(url, "token").await
     }
 }
 
 /// What the API says is wrong; `None` when it is not the API that speaks.
-fn error_of(answer: &Answer) -> Option<ErrorView> {
-    let body: ErrorBody = answer.json().ok()?;
-    (!answer.status.is_success() && !body.error.code.is_empty()).then_some(body.error)
-}
-
-/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-fn says_no_such_fax(answer: &Answer) -> bool {
-    answer.status == StatusCode::NOT_FOUND
-        && error_of(answer).is_some_and(|error| error.code == "fax.unknown")
-}
-
-fn describe(answer: &Answer) -> String {
-    answer.describe(error_of(answer).map(|error| error.code).as_deref())
+fn error_of(answer: &Answer) -> Option<(String, String)> {
+    let ErrorBody { error } = answer.json().ok()?;
+    (!answer.status.is_success() && !error.code.is_empty()).then_some((error.code, error.message))
 }
 
 /// What the answer to a submit says about the one question: may it have left?
@@ -234,9 +171,9 @@ fn judge_submit(answer: &Answer, reference: &str) -> Result<Taken, SubmitError> 
     }
     // The API says when to come again only where it took nothing; a proxy in between does not.
     if answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.wait().is_some() {
-        return Err(not_sent(Cause::ProviderTrouble, answer.wait(), &describe(answer)));
+        return Err(not_sent(Cause::ProviderTrouble, answer.wait(), &DIALECT.describe(answer)));
     }
-    let error = error_of(answer).map(|error| (error.code, error.message));
+    let error = error_of(answer);
     let cause = error.as_ref().map_or(Cause::Unknown, |(code, _)| cause_of(code));
     Err(answer.refused(error, cause))
 }

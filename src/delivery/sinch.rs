@@ -13,17 +13,16 @@
 //! * **Header**: printed on every page by Sinch. Its time is the office's, the vendor's default: an order does not say in
 //!   which zone the sender is.
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, StatusCode, Url, multipart};
+use reqwest::{Method, Url, multipart};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::http::{Answer, Http, Upload, after_call, basic, could_be, cut, not_sent, unknown};
+use super::http::{Answer, Dialect, Http, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
+    AskError, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
+    Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
 };
 use crate::config;
 use crate::job::{Cause, Outcome, Report};
@@ -43,11 +42,14 @@ const PAGES_AT_MOST: u32 = 20;
 /// A webhook longer than this is not read for the fax's name: what is long in it is the document.
 const WEBHOOK_READ: usize = 64 << 10;
 
+const DIALECT: Dialect = Dialect {
+    word: |answer| refusal_in(answer).map(|refusal| (refusal.code, refusal.text)),
+    no_such_fax: None,
+};
+
 /// An account with Sinch.
 pub struct Sinch {
-    name: String,
     http: Http,
-    authorization: HeaderValue,
     project: String,
 }
 
@@ -56,17 +58,13 @@ impl Sinch {
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         let project = section.account.as_deref().unwrap_or_default();
         if !is_name(project) {
             return Err("account: must be the id of the project, as the dashboard shows it".into());
         }
-        Ok(Sinch {
-            name: name.to_owned(),
-            http: Http::new(section.url(), section.timeout.std())?,
-            authorization: basic(section.login.as_deref().unwrap_or_default(), &secrets.password)?,
-            project: project.to_owned(),
-        })
+        let authorization = basic(section.login.as_deref().unwrap_or_default(), &secrets.password)?;
+        Ok(Sinch { http: Http::new(section, Some(authorization), DIALECT)?, project: project.to_owned() })
     }
 
     /// The URL of all faxes, or of what `below` names.
@@ -76,7 +74,29 @@ impl Sinch {
         self.http.url(&segments)
     }
 
-    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+    /// The fax of that name, by its fields; `None` where the API says that there is none.
+    async fn fax<T: serde::de::DeserializeOwned>(
+        &self,
+        provider_ref: &str,
+        id_of: fn(&T) -> Option<&str>,
+    ) -> Result<Option<T>, AskError> {
+        self.http.fax(self.url(&[provider_ref]), |fax| id_of(fax) == Some(provider_ref)).await
+    }
+}
+
+#[async_trait]
+impl Provider for Sinch {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            finds_by_reference: true,
+            deletes: true,
+            reports_pages: true,
+            header: HeaderLine::Provider,
+            ..Capabilities::LEAST
+        }
+    }
+
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
         let header: String = order.header.chars().take(HEADER_AT_MOST).collect();
         let mut form = multipart::Form::new()
             .text("to", order.number.as_str().to_owned())
@@ -93,24 +113,16 @@ impl Sinch {
             form = form.text("callbackUrl", url.to_owned());
             form = form.text("callbackUrlContentType", "application/json");
         }
-        let (upload, part) = Upload::part(order.document, order.bytes)?;
-        let request = self
-            .http
-            .submits
-            .post(self.url(&[]))
-            .header(AUTHORIZATION, self.authorization.clone())
-            .multipart(form.part("file", part));
-        let answer = self.http.submit(request, Some(&upload)).await?;
+        let answer = self.http.submit_form(self.url(&[]), form, "file", order.document, order.bytes).await?;
         judge_submit(&answer, order.reference)
     }
 
-    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
-        let request =
-            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
-        self.http.ask(request).await
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
+        let fax = self.fax(provider_ref, |fax: &FaxView| Some(&fax.id)).await?;
+        Ok(fax.map_or(Status::NotThere, |fax| status_of(&fax)))
     }
 
-    async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
         let since = sought.earliest();
         let mut url = self.url(&[]);
         url.query_pairs_mut()
@@ -126,13 +138,11 @@ impl Sinch {
             if let Some(page) = page {
                 url.query_pairs_mut().append_pair("page", &u32::to_string(&page));
             }
-            let list: FaxList = self.ask(Method::GET, url).await?.understood()?;
+            let list: FaxList = self.http.ask(Method::GET, url).await?.understood()?;
             let full = list.faxes.len() >= PAGE;
             for fax in list.faxes {
                 match whose(&fax, &sought) {
-                    Whose::Ours => ours.push(
-                        serde_json::from_value(fax).map_err(|_| nonsense("a fax that cannot be read"))?,
-                    ),
+                    Whose::Ours => ours.push(readable(fax)?),
                     Whose::Silent => silent.push(text_of(&fax, "id").unwrap_or_default().to_owned()),
                     Whose::Another => {}
                 }
@@ -142,113 +152,41 @@ impl Sinch {
                 (_, None) if !full => return furthest(ours, silent),
                 // Whether the first page is 0 or 1 is not documented, so each says where the next one begins.
                 (Some(this), _) if page.is_none_or(|page| page == this) => page = this.checked_add(1),
-                _ => return Err(nonsense("another page than was asked for")),
+                _ => return Err(nonsense("the answer holds another page than was asked for")),
             }
         }
-        Err(nonsense("a list without an end"))
-    }
-}
-
-impl Provider for Sinch {
-    fn name(&self) -> &str {
-        &self.name
+        Err(nonsense("the answer holds a list without an end"))
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            finds_by_reference: true,
-            cancels: false,
-            deletes: true,
-            reports_remote_id: false,
-            reports_pages: true,
-            header: HeaderLine::Provider,
-            fetches: false,
-            signs_webhooks: false,
-            max_pages: None,
-            max_bytes: None,
+    async fn confirm(&self, provider_ref: &str, sought: Sought<'_>) -> Result<Search, AskError> {
+        let fax = self.fax(provider_ref, |fax: &Value| text_of(fax, "id")).await?;
+        let Some(fax) = fax else { return Ok(Search::NotListed) };
+        match whose(&fax, &sought) {
+            Whose::Another => Ok(Search::NotListed),
+            Whose::Silent => Ok(Search::Undecided(vec![provider_ref.to_owned()])),
+            Whose::Ours => furthest(vec![readable(fax)?], Vec::new()),
         }
     }
 
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
-    }
-
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::GET, self.url(&[provider_ref])).await?;
-            if says_not_found(&answer) {
-                return Ok(Status::NotThere);
-            }
-            let fax: FaxView = answer.understood()?;
-            if fax.id != provider_ref {
-                return Err(nonsense("another fax"));
-            }
-            Ok(status_of(&fax))
-        })
-    }
-
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(self.look_for(sought))
-    }
-
-    fn confirm<'a>(
-        &'a self,
-        provider_ref: &'a str,
-        sought: Sought<'a>,
-    ) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::GET, self.url(&[provider_ref])).await?;
-            if says_not_found(&answer) {
-                return Ok(Search::NotListed);
-            }
-            let fax: Value = answer.understood()?;
-            if text_of(&fax, "id") != Some(provider_ref) {
-                return Err(nonsense("another fax"));
-            }
-            Ok(match whose(&fax, &sought) {
-                Whose::Another => Search::NotListed,
-                Whose::Silent => Search::Undecided(vec![provider_ref.to_owned()]),
-                Whose::Ours => {
-                    let fax =
-                        serde_json::from_value(fax).map_err(|_| nonsense("a fax that cannot be read"))?;
-                    furthest(vec![fax], Vec::new())?
-                }
-            })
-        })
-    }
-
-    fn cancel<'a>(&'a self, _provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(std::future::ready(Err(AskError::Unsupported)))
-    }
-
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::DELETE, self.url(&[provider_ref, "file"])).await?;
-            match answer.status {
-                StatusCode::NO_CONTENT => Ok(()),
-                _ if says_not_found(&answer) => Ok(()),
-                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
-            }
-        })
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
+        self.http.delete(self.url(&[provider_ref, "file"])).await
     }
 
     fn read_webhook(&self, hook: &Hook<'_>, _now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
         hook.hint(named_in(hook.body))
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            let mut url = self.url(&[]);
-            url.query_pairs_mut().append_pair("pageSize", "1");
-            let answer = self.ask(Method::GET, url).await;
-            if answer.as_ref().is_ok_and(says_not_found) {
-                let sentence = "Sinch knows no such project: put the project's id here".to_owned();
-                return Err(CheckFault { key: "account", sentence });
-            }
-            let listed = answer.and_then(|answer| answer.understood::<FaxList>());
-            // A wrong project is answered like a wrong password.
-            listed.map(|_| ()).map_err(|error| CheckFault::of(&error, "password"))
-        })
+    async fn check(&self) -> Result<(), CheckFault> {
+        let mut url = self.url(&[]);
+        url.query_pairs_mut().append_pair("pageSize", "1");
+        let answer = self.http.ask(Method::GET, url).await;
+        if answer.as_ref().is_ok_and(|answer| DIALECT.says_not_there(answer)) {
+            let sentence = "Sinch knows no such project: put the project's id here".to_owned();
+            return Err(CheckFault { key: "account", sentence });
+        }
+        let listed = answer.and_then(|answer| answer.understood::<FaxList>());
+        // A wrong project is answered like a wrong password.
+        listed.map(|_| ()).map_err(|error| CheckFault::of(&error, "password"))
     }
 }
 
@@ -313,17 +251,8 @@ fn refusal_in(answer: &Answer) -> Option<Refusal> {
     Some(Refusal { code: format!("{code} {short}").trim_end().to_owned(), text: text.to_owned(), fields })
 }
 
-/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-fn says_not_found(answer: &Answer) -> bool {
-    answer.status == StatusCode::NOT_FOUND && refusal_in(answer).is_some()
-}
-
-fn describe(answer: &Answer) -> String {
-    answer.describe(refusal_in(answer).map(|refusal| refusal.code).as_deref())
-}
-
-fn nonsense(what: &str) -> AskError {
-    AskError::Nonsense { detail: format!("the answer holds {what}") }
+fn readable(fax: Value) -> Result<FaxView, AskError> {
+    serde_json::from_value(fax).map_err(|_| nonsense("the answer holds a fax that cannot be read"))
 }
 
 /// What the answer to a submit says about the one question: may it have left?
@@ -337,9 +266,9 @@ fn judge_submit(answer: &Answer, reference: &str) -> Result<Taken, SubmitError> 
             Err(unknown("the answer is about another fax"))
         };
     }
-    if says_not_found(answer) {
+    if DIALECT.says_not_there(answer) {
         // Nothing is wrong with the order: there is no such project, or no such service.
-        return Err(not_sent(Cause::AccountTrouble, None, &describe(answer)));
+        return Err(not_sent(Cause::AccountTrouble, None, &DIALECT.describe(answer)));
     }
     let refusal = refusal_in(answer);
     let cause = refusal.as_ref().map_or(Cause::Unknown, |refusal| {
@@ -395,7 +324,7 @@ fn furthest(faxes: Vec<FaxView>, silent: Vec<String>) -> Result<Search, AskError
         Some(fax) if is_name(&fax.id) => {
             Ok(Search::Found(Found { status: status_of(&fax), provider_ref: fax.id }))
         }
-        Some(_) => Err(nonsense("a fax without a name")),
+        Some(_) => Err(nonsense("the answer holds a fax without a name")),
         None => Ok(Search::unless_silent(silent)),
     }
 }

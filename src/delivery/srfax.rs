@@ -13,15 +13,15 @@
 //! told apart, nor from an id that is not there yet. So it is [`Status::NotThere`]: the job is asked about again, and left to
 //! a person when it stays so.
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::Url;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, cut, not_sent, unknown};
+use super::http::{Answer, Dialect, Http, cut, nonsense, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal,
@@ -55,9 +55,11 @@ const REFERENCE_AT_MOST: usize = 20;
 /// The longest header text; the vendor's pages say 30 and 50.
 const HEADER_AT_MOST: usize = 30;
 
+/// It has no word in an answer that is not HTTP 200.
+const DIALECT: Dialect = Dialect { word: |_| None, no_such_fax: None };
+
 /// An account with SRFax.
 pub struct Srfax {
-    name: String,
     http: Http,
     /// The account number.
     account: String,
@@ -71,15 +73,14 @@ impl Srfax {
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         if let Some(from) = &section.from
             && ten_digits(from).is_none()
         {
             return Err("from: SRFax takes numbers of North America only, as \"+12125550101\"".into());
         }
         Ok(Srfax {
-            name: name.to_owned(),
-            http: Http::new(section.url(), section.timeout.std())?,
+            http: Http::new(section, None, DIALECT)?,
             account: section.account.clone().unwrap_or_default(),
             password: secrets.password.clone(),
             mail: section.mail.clone().unwrap_or_default(),
@@ -98,7 +99,34 @@ impl Srfax {
         fields
     }
 
-    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+    async fn ask(&self, action: &str, more: &[(&str, &str)]) -> Result<Word, AskError> {
+        let question = self.http.question(Method::POST, self.url()).header(CONTENT_TYPE, "application/json");
+        let answer = self.http.ask_with(question.body(body::object(&self.fields(action, more)))).await?;
+        match word_of(&answer) {
+            None => Err(nonsense(answer.describe(None))),
+            Some(Word::Failed(text)) if matches!(refusal(&text), Some((_, Cause::AccountTrouble))) => {
+                Err(AskError::Account { detail: failed(&text) })
+            }
+            Some(word) => Ok(word),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Srfax {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            finds_by_reference: true,
+            cancels: true,
+            deletes: true,
+            reports_remote_id: true,
+            reports_pages: true,
+            header: HeaderLine::Provider,
+            ..Capabilities::LEAST
+        }
+    }
+
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
         let Some(number) = eleven_digits(order.number.as_str()) else {
             return Err(SubmitError::Refused(Report {
                 raw_text: Some("SRFax takes numbers of North America (+1) only".into()),
@@ -127,50 +155,26 @@ impl Srfax {
         more.extend(order.webhook_url.map(|url| ("sNotifyURL", url)));
         let fields = self.fields("Queue_Fax", &more);
         let (upload, body, length) = body::with_document(&fields, order.document, order.bytes);
-        let request = self
-            .http
-            .submits
-            .post(self.url())
-            .header(CONTENT_TYPE, "application/json")
-            .header(CONTENT_LENGTH, length)
-            .body(body);
+        let request = self.http.order(self.url()).header(CONTENT_TYPE, "application/json");
+        let request = request.header(CONTENT_LENGTH, length).body(body);
         judge_submit(&self.http.submit(request, Some(&upload)).await?)
     }
 
-    async fn ask(&self, action: &str, more: &[(&str, &str)]) -> Result<Word, AskError> {
-        let request = self
-            .http
-            .questions
-            .post(self.url())
-            .header(CONTENT_TYPE, "application/json")
-            .body(body::object(&self.fields(action, more)));
-        let answer = self.http.ask(request).await?;
-        match word_of(&answer) {
-            None => Err(AskError::Nonsense { detail: answer.describe(None) }),
-            Some(Word::Failed(text)) if matches!(refusal(&text), Some((_, Cause::AccountTrouble))) => {
-                Err(AskError::Account { detail: failed(&text) })
-            }
-            Some(word) => Ok(word),
-        }
-    }
-
-    async fn stands(&self, id: &str) -> Result<Status, AskError> {
-        match self.ask("Get_FaxStatus", &[("sFaxDetailsID", id)]).await? {
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
+        match self.ask("Get_FaxStatus", &[("sFaxDetailsID", provider_ref)]).await? {
             Word::Success(result) => {
                 let fax: Record = read(one(result))?;
                 match fax.id() {
-                    Some(other) if other != id => {
-                        Err(AskError::Nonsense { detail: "the answer is about another fax".into() })
-                    }
+                    Some(other) if other != provider_ref => Err(nonsense("the answer is about another fax")),
                     _ => fax.status(),
                 }
             }
             Word::Failed(text) if says_not_there(&text) => Ok(Status::NotThere),
-            Word::Failed(text) => Err(AskError::Nonsense { detail: failed(&text) }),
+            Word::Failed(text) => Err(nonsense(failed(&text))),
         }
     }
 
-    async fn look_for(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
         // Days are those of the account's zone, which nobody tells us: it may be one day off, and the list is asked later.
         let day = |hours: i64| {
             let moved = sought.since.saturating_add(SignedDuration::from_hours(hours));
@@ -180,12 +184,12 @@ impl Srfax {
         let period = [("sPeriod", "RANGE"), ("sStartDate", first.as_str()), ("sEndDate", last.as_str())];
         match self.ask("Get_Fax_Outbox", &period).await? {
             Word::Success(result) => judge_list(read(result)?, &sought),
-            Word::Failed(text) => Err(AskError::Nonsense { detail: failed(&text) }),
+            Word::Failed(text) => Err(nonsense(failed(&text))),
         }
     }
 
-    async fn call_off(&self, id: &str) -> Result<Cancelled, AskError> {
-        let (done, text) = match self.ask("Stop_Fax", &[("sFaxDetailsID", id)]).await? {
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
+        let (done, text) = match self.ask("Stop_Fax", &[("sFaxDetailsID", provider_ref)]).await? {
             Word::Success(result) => (true, result.as_str().unwrap_or_default().to_ascii_lowercase()),
             Word::Failed(text) => (false, text.to_ascii_lowercase()),
         };
@@ -196,64 +200,23 @@ impl Srfax {
             (true, _) => Ok(Cancelled::Asked),
             (false, text) if text.contains("transmission completed") => Ok(Cancelled::TooLate),
             // "Try again", says the vendor, while it is converted or cannot be found yet.
-            (false, text) if text.contains("not found") => match self.stands(id).await? {
+            (false, text) if text.contains("not found") => match self.status(provider_ref).await? {
                 Status::NotThere => Ok(Cancelled::NotThere),
                 _ => Err(AskError::NoAnswer { detail: failed(text) }),
             },
             (false, text) if text.contains("unable to cancel") => {
                 Err(AskError::NoAnswer { detail: failed(text) })
             }
-            (false, text) => Err(AskError::Nonsense { detail: failed(text) }),
+            (false, text) => Err(nonsense(failed(text))),
         }
     }
 
-    async fn erase(&self, id: &str) -> Result<(), AskError> {
-        match self.ask("Delete_Fax", &[("sDirection", "OUT"), ("sFaxDetailsID_1", id)]).await? {
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
+        match self.ask("Delete_Fax", &[("sDirection", "OUT"), ("sFaxDetailsID_1", provider_ref)]).await? {
             Word::Success(_) => Ok(()),
             Word::Failed(text) if says_not_there(&text) => Ok(()),
-            Word::Failed(text) => Err(AskError::Nonsense { detail: failed(&text) }),
+            Word::Failed(text) => Err(nonsense(failed(&text))),
         }
-    }
-}
-
-impl Provider for Srfax {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            finds_by_reference: true,
-            cancels: true,
-            deletes: true,
-            reports_remote_id: true,
-            reports_pages: true,
-            header: HeaderLine::Provider,
-            fetches: false,
-            signs_webhooks: false,
-            max_pages: None,
-            max_bytes: None,
-        }
-    }
-
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
-    }
-
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(self.stands(provider_ref))
-    }
-
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(self.look_for(sought))
-    }
-
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(self.call_off(provider_ref))
-    }
-
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(self.erase(provider_ref))
     }
 
     /// Names and encoding of what comes are nowhere documented, so nothing of it is read: its URL names the fax.
@@ -262,17 +225,13 @@ impl Provider for Srfax {
     }
 
     /// Asks how a fax stands that is hardly ours: that there is none is as good an answer as any.
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            match self.ask("Get_FaxStatus", &[("sFaxDetailsID", "1")]).await {
-                Ok(Word::Success(_)) => Ok(()),
-                Ok(Word::Failed(text)) if says_not_there(&text) => Ok(()),
-                Ok(Word::Failed(text)) => {
-                    Err(CheckFault::of(&AskError::Nonsense { detail: failed(&text) }, "password"))
-                }
-                Err(error) => Err(CheckFault::of(&error, "password")),
-            }
-        })
+    async fn check(&self) -> Result<(), CheckFault> {
+        let word = self.ask("Get_FaxStatus", &[("sFaxDetailsID", "1")]).await;
+        let answered = word.and_then(|word| match word {
+            Word::Failed(text) if !says_not_there(&text) => Err(nonsense(failed(&text))),
+            _ => Ok(()),
+        });
+        answered.map_err(|error| CheckFault::of(&error, "password"))
     }
 }
 
@@ -302,8 +261,7 @@ fn word_of(answer: &Answer) -> Option<Word> {
 }
 
 fn read<T: serde::de::DeserializeOwned>(result: Value) -> Result<T, AskError> {
-    serde_json::from_value(result)
-        .map_err(|_| AskError::Nonsense { detail: "the result is not what was asked for".into() })
+    serde_json::from_value(result).map_err(|_| nonsense("the result is not what was asked for"))
 }
 
 /// What the answer to a submit says about the one question: may it have left?

@@ -11,24 +11,22 @@
 //! the fax itself; how far a broken transmission came stands nowhere, so none of those is tried again by itself. It prints no
 //! header line: the cover carries it. It never redials by itself.
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
-use zeroize::Zeroizing;
 
-use super::http::{Answer, Http, not_sent, secret_header, unknown};
+use super::http::{Answer, Dialect, Http, bearer, nonsense, not_sent, unknown};
 use super::{
-    AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
-    Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
+    AskError, Cancelled, Capabilities, CheckFault, Found, Hook, News, Order, Provider, Search, Secrets,
+    Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
 };
 use crate::config;
 use crate::job::Cause;
 use signature::PublicKey;
-use wire::{Fax, FaxList, FaxOne};
+use wire::{Fax, FaxList, FaxOne, error_of};
 
 mod codes;
 mod signature;
@@ -38,11 +36,12 @@ mod wire;
 const PAGE: usize = 100;
 const PAGES: usize = 10;
 
+const DIALECT: Dialect =
+    Dialect { word: |answer| error_of(answer).map(|error| (error.code(), error.text())), no_such_fax: None };
+
 /// An account with Telnyx.
 pub struct Telnyx {
-    name: String,
     http: Http,
-    authorization: HeaderValue,
     /// Id of the Fax Application, which holds the outbound voice profile.
     connection: String,
     webhook_key: Option<PublicKey>,
@@ -53,18 +52,46 @@ impl Telnyx {
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        let bearer = Zeroizing::new(format!("Bearer {}", secrets.token.as_str()));
+    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         Ok(Telnyx {
-            name: name.to_owned(),
-            http: Http::new(section.url(), section.timeout.std())?,
-            authorization: secret_header("token", &bearer)?,
+            http: Http::new(section, Some(bearer(&secrets.token)?), DIALECT)?,
             connection: section.account.clone().ok_or("account: is missing")?,
             webhook_key: secrets.webhook_key.as_ref().map(|text| PublicKey::read(text)).transpose()?,
         })
     }
 
-    async fn hand_over(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
+    /// One page of the faxes to the sought number.
+    async fn page(&self, sought: &Sought<'_>, number: usize) -> Result<FaxList, AskError> {
+        let since = sought.earliest();
+        let mut url = self.http.url(&["v2", "faxes"]);
+        url.query_pairs_mut()
+            .append_pair("filter[created_at][gte]", &since.to_string())
+            .append_pair("filter[to][eq]", sought.number.as_str())
+            .append_pair("filter[direction][eq]", "outbound")
+            .append_pair("page[size]", &PAGE.to_string())
+            .append_pair("page[number]", &number.to_string());
+        self.http.ask(Method::GET, url).await?.understood()
+    }
+}
+
+#[async_trait]
+impl Provider for Telnyx {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            finds_by_reference: true,
+            cancels: true,
+            deletes: true,
+            // By the webhook, where that can be believed.
+            reports_pages: self.webhook_key.is_some(),
+            fetches: true,
+            signs_webhooks: self.webhook_key.is_some(),
+            max_pages: Some(350),
+            max_bytes: Some(50_000_000),
+            ..Capabilities::LEAST
+        }
+    }
+
+    async fn submit(&self, order: Order<'_>) -> Result<Taken, SubmitError> {
         let Some(media_url) = order.media_url else {
             let detail = "Telnyx fetches documents: it needs a section [media] where it can";
             return Err(not_sent(Cause::ProviderTrouble, None, detail));
@@ -85,127 +112,57 @@ impl Telnyx {
         if let (Some(url), Some(body)) = (order.webhook_url, body.as_object_mut()) {
             body.insert("webhook_url".into(), json!(url));
         }
-        let request = self
-            .http
-            .submits
-            .post(self.http.url(&["v2", "faxes"]))
-            .header(AUTHORIZATION, self.authorization.clone())
-            .json(&body);
+        let request = self.http.order(self.http.url(&["v2", "faxes"])).json(&body);
         judge_submit(&self.http.submit(request, None).await?, &client_state)
     }
 
-    async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
-        let request =
-            self.http.questions.request(method, url).header(AUTHORIZATION, self.authorization.clone());
-        self.http.ask(request).await
+    async fn status(&self, provider_ref: &str) -> Result<Status, AskError> {
+        let url = self.http.url(&["v2", "faxes", provider_ref]);
+        let fax = self.http.fax(url, |one: &FaxOne| one.data.id == provider_ref).await?;
+        Ok(fax.map_or(Status::NotThere, |one| one.data.standing()))
     }
 
-    /// One page of the faxes to the sought number.
-    async fn page(&self, sought: &Sought<'_>, number: usize) -> Result<FaxList, AskError> {
-        let since = sought.earliest();
-        let mut url = self.http.url(&["v2", "faxes"]);
-        url.query_pairs_mut()
-            .append_pair("filter[created_at][gte]", &since.to_string())
-            .append_pair("filter[to][eq]", sought.number.as_str())
-            .append_pair("filter[direction][eq]", "outbound")
-            .append_pair("page[size]", &PAGE.to_string())
-            .append_pair("page[number]", &number.to_string());
-        self.ask(Method::GET, url).await?.understood()
+    async fn find(&self, sought: Sought<'_>) -> Result<Search, AskError> {
+        let (mut ours, mut silent): (Vec<Fax>, Vec<String>) = (Vec::new(), Vec::new());
+        for number in 1..=PAGES {
+            let list = self.page(&sought, number).await?;
+            let last = list.data.is_empty() || list.pages().is_some_and(|pages| pages <= number);
+            for fax in list.data {
+                match fax.whose(&sought) {
+                    Whose::Ours => ours.push(fax),
+                    Whose::Silent => silent.push(fax.id),
+                    Whose::Another => {}
+                }
+            }
+            if last {
+                return furthest(ours, silent);
+            }
+        }
+        // Ours may stand on a page that was not read.
+        if ours.is_empty() {
+            return Err(nonsense(format!("more than {PAGES} pages of faxes to one number")));
+        }
+        furthest(ours, silent)
     }
-}
 
-impl Provider for Telnyx {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            finds_by_reference: true,
-            cancels: true,
-            deletes: true,
-            reports_remote_id: false,
-            // By the webhook, where that can be believed.
-            reports_pages: self.webhook_key.is_some(),
-            header: HeaderLine::Cover,
-            fetches: true,
-            signs_webhooks: self.webhook_key.is_some(),
-            max_pages: Some(350),
-            max_bytes: Some(50_000_000),
+    async fn cancel(&self, provider_ref: &str) -> Result<Cancelled, AskError> {
+        let url = self.http.url(&["v2", "faxes", provider_ref, "actions", "cancel"]);
+        let answer = self.http.ask(Method::POST, url).await?;
+        match answer.status {
+            // "Accepted": the fax may go out all the same.
+            StatusCode::ACCEPTED => Ok(Cancelled::Asked),
+            StatusCode::UNPROCESSABLE_ENTITY
+                if error_of(&answer).is_some() || answer.bare_refusal().is_some() =>
+            {
+                Ok(Cancelled::TooLate)
+            }
+            _ if DIALECT.says_not_there(&answer) => Ok(Cancelled::NotThere),
+            _ => Err(DIALECT.nonsense(&answer)),
         }
     }
 
-    fn submit<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
-        Box::pin(self.hand_over(order))
-    }
-
-    fn status<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::GET, self.http.url(&["v2", "faxes", provider_ref])).await?;
-            if says_no_such_fax(&answer) {
-                return Ok(Status::NotThere);
-            }
-            let FaxOne { data: fax } = answer.understood()?;
-            if fax.id != provider_ref {
-                return Err(AskError::Nonsense { detail: "the answer is about another fax".into() });
-            }
-            Ok(fax.standing())
-        })
-    }
-
-    fn find<'a>(&'a self, sought: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        Box::pin(async move {
-            let (mut ours, mut silent): (Vec<Fax>, Vec<String>) = (Vec::new(), Vec::new());
-            for number in 1..=PAGES {
-                let list = self.page(&sought, number).await?;
-                let last = list.data.is_empty() || list.pages().is_some_and(|pages| pages <= number);
-                for fax in list.data {
-                    match fax.whose(&sought) {
-                        Whose::Ours => ours.push(fax),
-                        Whose::Silent => silent.push(fax.id),
-                        Whose::Another => {}
-                    }
-                }
-                if last {
-                    return furthest(ours, silent);
-                }
-            }
-            // Ours may stand on a page that was not read.
-            if ours.is_empty() {
-                let detail = format!("more than {PAGES} pages of faxes to one number");
-                return Err(AskError::Nonsense { detail });
-            }
-            furthest(ours, silent)
-        })
-    }
-
-    fn cancel<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        Box::pin(async move {
-            let url = self.http.url(&["v2", "faxes", provider_ref, "actions", "cancel"]);
-            let answer = self.ask(Method::POST, url).await?;
-            match answer.status {
-                // "Accepted": the fax may go out all the same.
-                StatusCode::ACCEPTED => Ok(Cancelled::Asked),
-                StatusCode::UNPROCESSABLE_ENTITY
-                    if wire::error_of(&answer).is_some() || answer.bare_refusal().is_some() =>
-                {
-                    Ok(Cancelled::TooLate)
-                }
-                _ if says_no_such_fax(&answer) => Ok(Cancelled::NotThere),
-                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
-            }
-        })
-    }
-
-    fn delete<'a>(&'a self, provider_ref: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
-        Box::pin(async move {
-            let answer = self.ask(Method::DELETE, self.http.url(&["v2", "faxes", provider_ref])).await?;
-            match answer.status {
-                StatusCode::NO_CONTENT => Ok(()),
-                _ if says_no_such_fax(&answer) => Ok(()),
-                _ => Err(AskError::Nonsense { detail: describe(&answer) }),
-            }
-        })
+    async fn delete(&self, provider_ref: &str) -> Result<(), AskError> {
+        self.http.delete(self.http.url(&["v2", "faxes", provider_ref])).await
     }
 
     fn read_webhook(&self, hook: &Hook<'_>, now: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
@@ -215,16 +172,10 @@ impl Provider for Telnyx {
     }
 
     /// A list of one fax. Nothing that costs nothing names the Fax Application, so a wrong `account` shows at the first fax.
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
-        Box::pin(async move {
-            let mut url = self.http.url(&["v2", "faxes"]);
-            url.query_pairs_mut().append_pair("page[size]", "1");
-            let answer = self.ask(Method::GET, url).await;
-            answer
-                .and_then(|answer| answer.understood::<FaxList>())
-                .map(|_| ())
-                .map_err(|error| CheckFault::of(&error, "token"))
-        })
+    async fn check(&self) -> Result<(), CheckFault> {
+        let mut url = self.http.url(&["v2", "faxes"]);
+        url.query_pairs_mut().append_pair("page[size]", "1");
+        self.http.check::<FaxList>(url, "token").await
     }
 }
 
@@ -235,18 +186,9 @@ fn furthest(faxes: Vec<Fax>, silent: Vec<String>) -> Result<Search, AskError> {
         return Ok(Search::unless_silent(silent));
     };
     if fax.id.is_empty() {
-        return Err(AskError::Nonsense { detail: "the list holds a fax without id".into() });
+        return Err(nonsense("the list holds a fax without id"));
     }
     Ok(Search::Found(Found { status: fax.standing(), provider_ref: fax.id }))
-}
-
-/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-fn says_no_such_fax(answer: &Answer) -> bool {
-    answer.status == StatusCode::NOT_FOUND && wire::error_of(answer).is_some()
-}
-
-fn describe(answer: &Answer) -> String {
-    answer.describe(wire::error_of(answer).map(|error| error.code()).as_deref())
 }
 
 /// What the answer to a submit says about the one question: may it have left?
@@ -259,10 +201,10 @@ fn judge_submit(answer: &Answer, client_state: &str) -> Result<Taken, SubmitErro
             Ok(Taken { provider_ref: fax.id })
         };
     }
-    let error = wire::error_of(answer);
+    let error = error_of(answer);
     let cause = error.as_ref().map_or(Cause::Unknown, |error| codes::cause_of_field(error.field()));
     if cause == Cause::AccountTrouble && answer.status.is_client_error() {
-        return Err(not_sent(cause, answer.wait(), &describe(answer)));
+        return Err(not_sent(cause, answer.wait(), &DIALECT.describe(answer)));
     }
     let word = error.map(|error| (error.code(), error.text())).or_else(|| answer.bare_refusal());
     Err(answer.refused(word, cause))

@@ -1,10 +1,11 @@
-//! What the tests of the adapters share: a living simulator with a record folder, an adapter made from a section of the
-//! configuration, a place where webhooks arrive, and words for what came of it.
+//! What the tests of the adapters share: an adapter made from a section of the configuration, a
+//! place where webhooks arrive, and words for what came of it. Beside it, in `stage`, a living
+//! simulator and the stories that every adapter goes through.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
 use axum::Router;
@@ -16,18 +17,25 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use lopdf::dictionary;
-use tempfile::TempDir;
+use reqwest::multipart;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::http::Answer;
-use super::{Found, Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken, build};
+use super::phaxio::form;
+use super::{
+    AskError, Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken,
+    WebhookRefusal, build,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
-use crate::job::{Cause, FaxNumber, Report};
-use crate::simulator::server::{Fax, Options, Running, serve};
-use crate::simulator::{script, telnyx_public_key};
+use crate::job::{Cause, FaxNumber};
+use crate::simulator::telnyx_public_key;
+
+mod stage;
+
+pub(super) use stage::{Account, Row, Stage};
 
 /// Token and password of every account at the simulator.
 pub(super) const TOKEN: &str = "token-of-the-test";
@@ -72,7 +80,8 @@ pub(super) fn section(keys: &str) -> config::Provider {
     toml::from_str(keys).unwrap()
 }
 
-/// The adapter for the account in a section of these `keys`, which shows `token` as its token and password.
+/// The adapter for the account in a section of these `keys`, which shows `token` as its token and
+/// password.
 pub(super) fn adapter(keys: &str, token: &str) -> Result<Box<dyn Provider>, super::BuildError> {
     let section = section(keys);
     let webhook_key = match section.kind {
@@ -158,11 +167,7 @@ pub(super) async fn send(
 }
 
 /// Asks for the fax with that reference.
-pub(super) async fn find(
-    adapter: &dyn Provider,
-    reference: &str,
-    number: &str,
-) -> Result<Search, super::AskError> {
+pub(super) async fn find(adapter: &dyn Provider, reference: &str, number: &str) -> Result<Search, AskError> {
     let number = FaxNumber::from_e164(number).unwrap();
     let since = SystemClock.now() - jiff::SignedDuration::from_mins(1);
     adapter.find(Sought { reference, kept: None, number: &number, since, forgotten: false }).await
@@ -216,95 +221,6 @@ pub(super) async fn receiver(refusals: u32) -> (String, Inbox) {
     (url, inbox)
 }
 
-/// A simulator and an account there.
-pub(super) struct Stage {
-    pub(super) simulator: Running,
-    pub(super) adapter: Box<dyn Provider>,
-    pub(super) folder: TempDir,
-    pub(super) hook: String,
-    pub(super) inbox: Inbox,
-}
-
-impl Stage {
-    /// Starts a simulator, changed by `change`, and makes the adapter from the section's keys, which `keys` writes for the
-    /// simulator's URL.
-    pub(super) async fn set(keys: impl Fn(&str) -> String, change: impl FnOnce(&mut Options)) -> Stage {
-        let folder = TempDir::new().unwrap();
-        let mut options = Options::new(folder.path().to_owned(), TOKEN, KEY);
-        options.call_time = Duration::from_millis(5);
-        options.late_by = Duration::from_secs(30);
-        options.webhook_pause = Duration::from_millis(5);
-        change(&mut options);
-        let simulator = serve(options).await.unwrap();
-        let adapter = adapter(&keys(&simulator.url()), TOKEN).unwrap();
-        let (hook, inbox) = receiver(0).await;
-        Stage { simulator, adapter, folder, hook, inbox }
-    }
-
-    /// Hands over a fax of three pages, with a webhook whose URL carries the reference.
-    pub(super) async fn send(&self, number: &str, reference: &str) -> Result<Taken, SubmitError> {
-        let hook = format!("{}?ref={reference}", self.hook);
-        send(self.adapter.as_ref(), number, reference, &pdf(3), Some(&hook)).await
-    }
-
-    /// How the fax with that reference ended.
-    pub(super) async fn end(&self, reference: &str, number: &str) -> Report {
-        let found = find(self.adapter.as_ref(), reference, number).await.unwrap();
-        let Search::Found(found) = found else { panic!("it is not found: {found:?}") };
-        let Status::Ended(report) = found.status.clone() else { panic!("it has not ended: {found:?}") };
-        assert_eq!(self.adapter.status(&found.provider_ref).await.unwrap(), found.status);
-        report
-    }
-
-    /// The fax with that reference, if the provider lists it.
-    pub(super) async fn listed(&self, reference: &str, number: &str) -> Option<Found> {
-        match find(self.adapter.as_ref(), reference, number).await.unwrap() {
-            Search::Found(found) => Some(found),
-            Search::NotListed => None,
-            Search::NeverSent => panic!("this provider cannot know that"),
-            Search::Undecided(silent) => panic!("undecided: {silent:?}"),
-        }
-    }
-
-    /// Sends to each ending of the simulator's table (but 20 and 26, which are about time). `expected` says for each what
-    /// the submits of one job come to, one after the other, and how each of them ends.
-    pub(super) async fn every_line_of_the_table(&self, expected: &[(&str, &[(&str, &str)])]) {
-        let endings =
-            script::TABLE.iter().map(|row| row.ending).filter(|ending| !["20", "26"].contains(ending));
-        let tested: Vec<&str> = expected.iter().map(|(ending, _)| *ending).collect();
-        assert_eq!(tested, endings.collect::<Vec<_>>(), "every line is tested");
-        for (ending, tries) in expected {
-            let number = format!("+121255501{ending}");
-            for (index, (submit, end)) in tries.iter().enumerate() {
-                let reference = format!("job{ending}-{}", index + 1);
-                let result = self.send(&number, &reference).await;
-                assert_eq!(word(&result), *submit, "{reference}: {result:?}");
-                self.simulator.idle().await;
-                let found = self.listed(&reference, &number).await;
-                let ended = found.as_ref().map_or(String::new(), |found| end_word(&found.status));
-                assert_eq!(ended, *end, "{reference}");
-                let Ok(taken) = result else { continue };
-                let status = self.adapter.status(&taken.provider_ref).await.unwrap();
-                match found {
-                    Some(found) => {
-                        assert_eq!((taken.provider_ref, status), (found.provider_ref, found.status));
-                    }
-                    None => assert_eq!(status, Status::NotThere, "{reference}"),
-                }
-            }
-        }
-        assert_eq!(self.simulator.violations(), []);
-        for fax in self.simulator.faxes() {
-            assert_eq!(self.paper(&fax), fax.printed.then(|| pdf(3)), "{fax:?}");
-            assert_eq!(fax.sha256, hex_digest(&pdf(3)), "{fax:?}");
-        }
-    }
-
-    pub(super) fn paper(&self, fax: &Fax) -> Option<Vec<u8>> {
-        std::fs::read(self.folder.path().join(format!("{}.pdf", fax.id))).ok()
-    }
-}
-
 /// What a submit came to, in a word.
 pub(super) fn word(result: &Result<Taken, SubmitError>) -> String {
     match result {
@@ -329,12 +245,31 @@ pub(super) fn end_word(status: &Status) -> String {
     }
 }
 
+/// What a search came to, in words.
+pub(super) fn searched(search: &Result<Search, AskError>) -> String {
+    match search {
+        Ok(Search::Found(found)) => format!("{} {}", found.provider_ref, end_word(&found.status)),
+        Ok(Search::NotListed) => "not listed".into(),
+        Ok(Search::NeverSent) => "never sent".into(),
+        Ok(Search::Undecided(silent)) => format!("may be {}", silent.join(" ")),
+        Err(AskError::Nonsense { .. }) => "cannot tell".into(),
+        Err(other) => format!("{other:?}"),
+    }
+}
+
 /// This moment.
 pub(super) fn now() -> Timestamp {
     SystemClock.now()
 }
 
-/// The cause that stands for a class of the fact tables (`fixtures/providers/`), before pages are looked at.
+/// The lines of a fact table (`fixtures/providers/`): two columns of the provider's own, and the
+/// class.
+pub(super) fn sheet(text: &str) -> Vec<[&str; 3]> {
+    text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>().try_into().unwrap()).collect()
+}
+
+/// The cause that stands for a class of the fact tables (`fixtures/providers/`), before pages are
+/// looked at.
 pub(super) fn cause_of_class(class: &str) -> Cause {
     match class {
         "busy" => Cause::Busy,
@@ -355,8 +290,8 @@ pub(super) fn cause_of_class(class: &str) -> Cause {
     }
 }
 
-/// A server that gives these answers in turn, the last of them for ever, and what it was asked: `METHOD PATH?QUERY`,
-/// headers, body.
+/// A server that gives these answers in turn, the last of them for ever, and what it was asked:
+/// `METHOD PATH?QUERY`, headers, body.
 pub(super) async fn tap(status: u16, bodies: &[&str]) -> (String, Inbox) {
     let (sender, inbox) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -377,11 +312,54 @@ pub(super) async fn tap(status: u16, bodies: &[&str]) -> (String, Inbox) {
     (url, inbox)
 }
 
-/// An answer as an adapter reads it, with `Retry-After` where `wait` says so.
-pub(super) fn answer(status: u16, wait: Option<i64>, body: &str) -> Answer {
-    Answer {
-        status: reqwest::StatusCode::from_u16(status).unwrap(),
-        headers: wait.map(|seconds| (reqwest::header::RETRY_AFTER, seconds.into())).into_iter().collect(),
-        body: body.as_bytes().to_vec(),
+/// Answers to a submit: status, `Retry-After`, body; and the word that `judge` has to find for
+/// each.
+pub(super) fn judged(
+    table: &[(u16, Option<i64>, &str, &str)],
+    judge: impl Fn(&Answer) -> Result<Taken, SubmitError>,
+) {
+    for (status, wait, body, expected) in table {
+        let answer = Answer {
+            status: reqwest::StatusCode::from_u16(*status).unwrap(),
+            headers: wait.map(|seconds| (reqwest::header::RETRY_AFTER, seconds.into())).into_iter().collect(),
+            body: body.as_bytes().to_vec(),
+        };
+        assert_eq!(word(&judge(&answer)), *expected, "{status} {body}");
     }
+}
+
+/// The fields of a form as it arrived, and its only file, which stands last: name and bytes.
+pub(super) fn form_of(arrived: &Arrived) -> (HashMap<&str, &str>, (&str, &[u8])) {
+    assert!(arrived.headers.contains_key("content-length"), "it is not sent in chunks");
+    let mut parts = form::parts(&arrived.headers, &arrived.body).unwrap();
+    let file = parts.pop().filter(|part| part.is_file).unwrap();
+    assert!(parts.iter().all(|part| !part.is_file));
+    let fields = parts.iter().map(|part| (part.name, std::str::from_utf8(part.value).unwrap()));
+    (fields.collect(), (file.name, file.value))
+}
+
+/// A form with these fields, posted to the face of a provider as a client of its own making.
+pub(super) fn posted<N: Into<Cow<'static, str>>>(
+    url: &str,
+    fields: Vec<(N, String)>,
+    file: Option<multipart::Part>,
+) -> reqwest::RequestBuilder {
+    let form = fields.into_iter().fold(multipart::Form::new(), |form, (name, value)| form.text(name, value));
+    let form = match file {
+        Some(file) => form.part("file", file),
+        None => form,
+    };
+    reqwest::Client::new().post(url).basic_auth("key", Some(TOKEN)).multipart(form)
+}
+
+/// A webhook whose signature has a time in it is believed unchanged and soon, and never else.
+pub(super) fn only_signed_and_soon(adapter: &dyn Provider, arrived: &Arrived, now: Timestamp) {
+    let refusal = |hook: &Hook<'_>, now| adapter.read_webhook(hook, now).unwrap_err();
+    let bare = Hook { headers: &HeaderMap::new(), ..arrived.hook() };
+    assert_eq!(refusal(&bare, now), WebhookRefusal::Unsigned);
+    let forged = [&arrived.body[..], b" "].concat();
+    let forged = Hook { body: &forged, ..arrived.hook() };
+    assert_eq!(refusal(&forged, now), WebhookRefusal::WrongSignature);
+    let later = now + jiff::SignedDuration::from_mins(6);
+    assert!(matches!(refusal(&arrived.hook(), later), WebhookRefusal::Stale { .. }));
 }

@@ -206,12 +206,6 @@ impl Book {
     }
 
     /// The fax of that name, unless it is one that the simulator forgets.
-    pub(super) fn view(&self, id: &str) -> Option<FaxView> {
-        let inner = self.lock();
-        inner.faxes.get(id).filter(|entry| !entry.plan.forgotten).map(|entry| entry.fax.view())
-    }
-
-    /// The whole fax of that name, unless it is one that the simulator forgets.
     pub(super) fn fax(&self, id: &str) -> Option<Fax> {
         let inner = self.lock();
         inner.faxes.get(id).filter(|entry| !entry.plan.forgotten).map(|entry| entry.fax.clone())

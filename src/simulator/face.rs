@@ -8,23 +8,19 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time;
 use axum::Router;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
+use super::api::{self, Api, Ending, Message};
 use super::book::Fax;
-use super::line::Cut;
 use super::office::Office;
-use super::script::Answer;
-use crate::delivery::simulator::{signature, wire};
 
 mod faxplus;
 mod form;
 mod interfax;
+mod own;
 mod phaxio;
 mod signalwire;
 mod sinch;
@@ -56,45 +52,23 @@ pub enum Face {
     Signalwire,
 }
 
-/// A webhook, ready to be sent.
-pub(super) struct Message {
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
-
 impl Face {
     /// Whether its webhooks carry the document back.
     pub(super) fn returns_documents(self) -> bool {
         matches!(self, Face::Sinch | Face::Phaxio)
     }
 
-    /// The webhook to `url` that reports how `fax` ended, signed under `key` where the provider signs. `document` is the
-    /// client's copy, where it is there, not too large, and [wanted](Face::returns_documents).
-    pub(super) fn message(
-        self,
-        fax: &Fax,
-        document: Option<&[u8]>,
-        url: &str,
-        key: &[u8],
-        now: Timestamp,
-    ) -> Option<Message> {
+    /// The webhook that reports how a fax ended.
+    pub(super) fn message(self, ending: &Ending<'_>) -> Option<Message> {
         match self {
-            Face::Own => {
-                let body =
-                    serde_json::to_vec(&wire::Report { event: "fax.ended".into(), fax: fax.view() }).ok()?;
-                let signed = HeaderValue::try_from(signature::sign(key, now, &body)).ok()?;
-                let mut headers = HeaderMap::new();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                headers.insert(signature::HEADER, signed);
-                Some(Message { headers, body })
-            }
-            Face::Sinch => sinch::message(fax, document, now),
-            Face::Telnyx => telnyx::message(fax, url, key, now),
-            Face::Phaxio => phaxio::message(fax, document, url, key),
-            Face::Interfax => interfax::message(fax, url, key, now),
-            Face::Faxplus => faxplus::message(fax, url, key, now),
-            Face::Srfax => srfax::message(fax, url, key, now),
-            Face::Signalwire => signalwire::message(fax, url),
+            Face::Own => own::Own::message(ending),
+            Face::Sinch => sinch::Sinch::message(ending),
+            Face::Telnyx => telnyx::Telnyx::message(ending),
+            Face::Phaxio => phaxio::Phaxio::message(ending),
+            Face::Interfax => interfax::Interfax::message(ending),
+            Face::Faxplus => faxplus::Faxplus::message(ending),
+            Face::Srfax => srfax::Srfax::message(ending),
+            Face::Signalwire => signalwire::Signalwire::message(ending),
         }
     }
 
@@ -115,34 +89,15 @@ impl Face {
     }
 }
 
-/// The routes of all faces but the own one.
+/// The routes of all faces.
 pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
-    Router::new()
-        .nest("/sinch", sinch::routes(office))
-        .nest("/telnyx", telnyx::routes(office))
-        .nest("/phaxio", phaxio::routes(office))
-        .nest("/interfax", interfax::routes(office))
-        .nest("/faxplus", faxplus::routes(office))
-        .nest("/srfax", srfax::routes(office))
-        .nest("/signalwire", signalwire::routes(office))
-}
-
-/// What the client of any API sees where the connection or a proxy is what fails; `None` where the API itself answers.
-pub(super) fn disturbed(answer: Answer, line: &Cut) -> Option<Response> {
-    match answer {
-        Answer::ResetTaken | Answer::ResetUntaken => {
-            line.now();
-            Some(StatusCode::IM_A_TEAPOT.into_response())
-        }
-        Answer::Garbage => Some((StatusCode::OK, "<html><title>Welcome</title>").into_response()),
-        Answer::GatewayLost => {
-            Some((StatusCode::BAD_GATEWAY, "<html><title>502 Bad Gateway</title>").into_response())
-        }
-        _ => None,
-    }
-}
-
-/// Whether `shown` is the secret `wanted`, without telling by its time how much of it was right.
-pub(super) fn is_right(shown: &[u8], wanted: &[u8]) -> bool {
-    constant_time::verify_slices_are_equal(shown, wanted).is_ok()
+    api::guarded::<own::Own>(office)
+        .nest("/sinch", api::guarded::<sinch::Sinch>(office))
+        .nest("/telnyx", api::guarded::<telnyx::Telnyx>(office))
+        .nest("/phaxio", api::guarded::<phaxio::Phaxio>(office))
+        .nest("/interfax", api::guarded::<interfax::Interfax>(office))
+        .nest("/faxplus", api::guarded::<faxplus::Faxplus>(office))
+        .nest("/srfax", api::guarded::<srfax::Srfax>(office))
+        .nest("/signalwire", api::guarded::<signalwire::Signalwire>(office))
+        .fallback(async || own::error(StatusCode::NOT_FOUND, "path.unknown", "there is nothing here"))
 }

@@ -47,8 +47,8 @@ impl Office {
         {
             document.write(&chunk).await.map_err(disk)?;
         }
-        let sha256 = document.finish().await.map_err(disk)?;
-        self.book.fetched(&fax.id, document.bytes, sha256);
+        document.finish().await.map_err(disk)?;
+        self.book.fetched(&fax.id, document.bytes, document.sha256.clone());
         document.keep();
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
-use super::book::{Book, Fax, Violation};
+use super::book::{Book, Cancel, Fax, Violation};
 use super::face::Face;
 use super::print::{Incoming, Records};
 use super::script::{self, Answer, Call, Plan, Reports};
@@ -39,10 +39,16 @@ pub(super) struct Submitted {
     pub(super) webhook_url: Option<String>,
     /// What came in.
     pub(super) document: Incoming,
-    /// Its digest, hex.
-    pub(super) sha256: String,
     /// What else the order said, in the words of its API.
     pub(super) details: BTreeMap<String, String>,
+}
+
+impl Submitted {
+    /// A fax of which no more is known.
+    pub(super) fn of(face: Face, id: String, document: Incoming, reference: String, number: String) -> Self {
+        let (pages_announced, webhook_url, details) = (None, None, BTreeMap::new());
+        Submitted { id, face, reference, number, pages_announced, webhook_url, document, details }
+    }
 }
 
 /// What came of it.
@@ -100,7 +106,7 @@ impl Office {
             pages_announced: submitted.pages_announced,
             pages: None,
             bytes: submitted.document.bytes,
-            sha256: submitted.sha256,
+            sha256: submitted.document.sha256.clone(),
             taken: now,
             dialled: None,
             ended: None,
@@ -142,6 +148,25 @@ impl Office {
             tokio::time::sleep(self.options.late_by).await;
         }
         Took::Taken(Box::new(fax), plan.answer)
+    }
+
+    /// Cancels a fax that is not dialled yet.
+    pub(super) async fn cancel(&self, id: &str) -> io::Result<Cancel> {
+        let now = self.options.clock.now();
+        let cancel = self.book.cancel(id, now);
+        if let Cancel::Done(fax) = &cancel {
+            self.log(&json!({ "at": now, "event": "cancelled", "id": id }));
+            self.records.note(fax).await?;
+        }
+        Ok(cancel)
+    }
+
+    /// Deletes the client's copy.
+    pub(super) async fn delete(&self, id: &str) -> io::Result<()> {
+        self.records.delete(id).await?;
+        let Some(fax) = self.book.delete(id) else { return Ok(()) };
+        self.log(&json!({ "at": self.options.clock.now(), "event": "deleted", "id": id }));
+        self.records.note(&fax).await
     }
 
     /// One call from the document, where it is still to be fetched, to the last webhook.

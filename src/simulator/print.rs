@@ -52,7 +52,16 @@ impl Records {
     pub(super) async fn receive(&self, id: &str) -> io::Result<Incoming> {
         let path = self.dir.join(".copies").join(format!("{id}.part"));
         let file = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
-        Ok(Incoming { file, path, digest: digest::Context::new(&digest::SHA256), bytes: 0, whole: None })
+        let digest = digest::Context::new(&digest::SHA256);
+        Ok(Incoming { file, path, digest, bytes: 0, sha256: String::new(), whole: None })
+    }
+
+    /// The document of fax `id`, which came at once; empty where it is still to come.
+    pub(super) async fn store(&self, id: &str, bytes: &[u8]) -> io::Result<Incoming> {
+        let mut document = self.receive(id).await?;
+        document.write(bytes).await?;
+        document.finish().await?;
+        Ok(document)
     }
 
     /// Pages of the document of fax `id`; `None` when it is no PDF that can be read.
@@ -132,6 +141,8 @@ pub(super) struct Incoming {
     path: PathBuf,
     digest: digest::Context,
     pub(super) bytes: u64,
+    /// Its digest in hex, once it is whole.
+    pub(super) sha256: String,
     whole: Option<PathBuf>,
 }
 
@@ -142,13 +153,14 @@ impl Incoming {
         self.file.write_all(chunk).await
     }
 
-    /// The document is whole; returns its digest in hex. It still goes with `self` unless it is [kept](Incoming::keep).
-    pub(super) async fn finish(&mut self) -> io::Result<String> {
+    /// The document is whole. It still goes with `self` unless it is [kept](Incoming::keep).
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
         self.file.flush().await?;
         let whole = self.path.with_extension("pdf");
         tokio::fs::rename(&self.path, &whole).await?;
         self.whole = Some(whole);
-        Ok(hex(self.digest.clone().finish().as_ref()))
+        self.sha256 = hex(self.digest.clone().finish().as_ref());
+        Ok(())
     }
 
     /// The fax is in the book: its document stays.

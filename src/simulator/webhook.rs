@@ -6,6 +6,7 @@ use reqwest::Client;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::api::Ending;
 use super::book::Fax;
 use crate::clock::SharedClock;
 
@@ -61,7 +62,8 @@ impl Reporter {
     async fn post(&self, url: &str, fax: &Fax, document: Option<&[u8]>) -> bool {
         let Ok(_slot) = self.slots.acquire().await else { return false };
         // Made anew each time: with an old signature a late retry would be taken for a replay.
-        let message = fax.face.message(fax, document, url, &self.key, self.clock.now());
+        let ending = Ending { fax, document, url, key: &self.key, now: self.clock.now() };
+        let message = fax.face.message(&ending);
         let Some(message) = message else { return false };
         let request = self.client.post(url).headers(message.headers).body(message.body);
         request.send().await.is_ok_and(|response| response.status().is_success())

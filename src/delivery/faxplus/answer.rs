@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::cause_of;
 use crate::delivery::http::{Answer, cut, not_sent, same_number, unknown};
-use crate::delivery::{AskError, SubmitError, Taken};
+use crate::delivery::{SubmitError, Taken};
 use crate::job::{Cause, Outcome, Report};
 
 /// The answer to `POST files`.
@@ -35,33 +35,6 @@ pub(super) struct ApiError {
 pub(super) fn error_of(answer: &Answer) -> Option<(String, String)> {
     let body: ApiError = answer.json().ok()?;
     (!answer.status.is_success() && !body.error.is_empty()).then_some((body.error, body.description))
-}
-
-/// A 404 alone proves nothing: a wrong URL or a proxy says that too.
-pub(super) fn says_not_there(answer: &Answer) -> bool {
-    answer.status == StatusCode::NOT_FOUND && error_of(answer).is_some()
-}
-
-/// Status and code of an answer, for the log.
-pub(super) fn describe(answer: &Answer) -> String {
-    answer.describe(error_of(answer).map(|(code, _)| code).as_deref())
-}
-
-/// The one thing that was asked for by its id.
-pub(super) fn one_of<T: serde::de::DeserializeOwned>(
-    answer: &Answer,
-    id: &str,
-    id_of: impl Fn(&T) -> &String,
-) -> Result<Option<T>, AskError> {
-    if says_not_there(answer) {
-        return Ok(None);
-    }
-    let thing: T = answer.understood()?;
-    if id_of(&thing) == id {
-        Ok(Some(thing))
-    } else {
-        Err(AskError::Nonsense { detail: "the answer is about another fax".into() })
-    }
 }
 
 /// The upload came to nothing, and so did the fax.

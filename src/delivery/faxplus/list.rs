@@ -144,7 +144,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::delivery::testing::end_word;
+    use crate::delivery::testing::searched;
     use crate::job::FaxNumber;
 
     fn judged(waiting: Value, ended: Value) -> String {
@@ -158,13 +158,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             forgotten: false,
         };
-        match judge(&waiting, &ended, &sought) {
-            Ok(Search::Found(found)) => format!("{} {}", found.provider_ref, end_word(&found.status)),
-            Ok(Search::NotListed) => "not listed".into(),
-            Ok(Search::NeverSent) => "never sent".into(),
-            Ok(Search::Undecided(silent)) => format!("may be {}", silent.join(" ")),
-            Err(_) => "cannot tell".into(),
-        }
+        searched(&judge(&waiting, &ended, &sought))
     }
 
     #[test]

@@ -1,30 +1,19 @@
-//! The adapter against the simulator's face of Fax.Plus, over real HTTP, and its judgements as tables.
+//! The adapter against the simulator's face of Fax.Plus, over real HTTP, and its judgements as
+//! tables.
 
 use bytes::Bytes;
 use futures_util::stream;
 use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
 use serde_json::Value;
 
 use super::answer::ApiError;
 use super::*;
 use crate::delivery::testing::{
-    self, Arrived, REFERENCE, Slip, Stage, TOKEN, cause_of_class, now, pdf, send, word,
+    self, Account, Arrived, REFERENCE, Row, Slip, Stage, TOKEN, cause_of_class, judged, now, pdf, word,
 };
 
-const TABLE: &str = include_str!("../../../fixtures/providers/faxplus.csv");
-
-fn keys(base: &str) -> String {
-    keys_with(base, 20_000)
-}
-
-fn keys_with(base: &str, timeout: u64) -> String {
-    format!("kind = \"faxplus\"\nurl = \"{base}/faxplus\"\ntoken = \"env:T\"\ntimeout = \"{timeout} ms\"")
-}
-
-async fn stage() -> Stage {
-    Stage::set(keys, |_| {}).await
-}
+const ACCOUNT: Account =
+    Account { path: "/faxplus", keys: "kind = \"faxplus\"\ntoken = \"env:T\"", shows_pages: 3 };
 
 /// Calls the face as a client of its own making.
 async fn call(
@@ -46,118 +35,53 @@ async fn hook_up(stage: &Stage) {
     assert_eq!(status, StatusCode::CREATED);
 }
 
-/// For each ending: what the submits of one job come to, one after the other, and how the last of them ends.
-///
-/// Not as the simulator's own API has it: a 503 is no word of this API (25), it does not tell a voice from a machine that is
-/// none for faxes (14, 27), and no count of pages goes with a transmission that broke off (16, 28).
-const EXPECTED: &[(&str, &[(&str, &str)])] = &[
-    ("00", &[("taken", "delivered 3")]),
-    ("10", &[("taken", "retry busy 0"), ("taken", "delivered 3")]),
-    ("11", &[("taken", "retry busy 0"), ("taken", "retry busy 0"), ("taken", "delivered 3")]),
-    ("12", &[("taken", "retry busy 0"), ("taken", "retry busy 0"), ("taken", "retry busy 0")]),
-    ("13", &[("taken", "retry no_answer 0")]),
+/// It does not tell a voice from a machine that is none for faxes (14, 27), no count of pages goes
+/// with a transmission that broke off (16, 28), and what is wrong with a number has no code (39).
+const OTHERS: &[Row] = &[
     ("14", &[("taken", "retry unknown 0")]),
-    ("15", &[("taken", "refused not_in_service 0")]),
     ("16", &[("taken", "retry partly_sent 0")]),
-    ("17", &[("refused document_refused", "")]),
-    ("18", &[("not sent rate_limited 1s", ""), ("not sent rate_limited 1s", ""), ("taken", "delivered 3")]),
-    ("19", &[("unknown", "delivered 3")]),
-    // 20 has a test of its own: its client must not wait long.
-    ("21", &[("taken", "delivered 3")]),
-    ("22", &[("taken", "delivered 3")]),
-    ("23", &[("taken", "delivered 3")]),
-    ("24", &[("unknown", "delivered 3")]),
-    ("25", &[("unknown", ""), ("unknown", ""), ("taken", "delivered 3")]),
-    // 26: the question by reference below is the second one; see the test of the lagging list.
     ("27", &[("taken", "retry unknown 0"), ("taken", "retry unknown 0")]),
     ("28", &[("taken", "retry partly_sent 0"), ("taken", "delivered 3")]),
-    ("29", &[("taken", "retry unknown 0")]),
-    ("30", &[("taken", "refused blocked 0")]),
-    ("31", &[("taken", "refused document_refused 0")]),
-    ("32", &[("not sent account_trouble", "")]),
-    ("33", &[("unknown", "delivered 3")]),
-    ("34", &[("unknown", ""), ("taken", "delivered 3")]),
-    ("35", &[("taken", "working")]),
-    ("36", &[("taken", "working")]),
-    ("37", &[("taken", "")]),
-    ("38", &[("unknown", ""), ("taken", "delivered 3")]),
     ("39", &[("refused unknown", "")]),
 ];
 
 #[tokio::test]
 async fn every_line_of_the_table() {
-    let stage = stage().await;
-    stage.every_line_of_the_table(EXPECTED).await;
+    Stage::open(ACCOUNT).await.every_line_of_the_table(OTHERS).await;
 }
 
 #[tokio::test]
 async fn an_answer_later_than_the_client_waits_leaves_it_unknown_and_the_fax_is_there() {
-    let stage = stage().await;
-    let hasty = testing::adapter(&keys_with(&stage.simulator.url(), 2_000), TOKEN).unwrap();
-    assert_eq!(word(&send(hasty.as_ref(), "+12125550120", REFERENCE, &pdf(3), None).await), "unknown");
-    stage.simulator.idle().await;
-    assert_eq!(stage.end(REFERENCE, "+12125550120").await.outcome, Outcome::Delivered);
+    Stage::open(ACCOUNT).await.answers_too_late(2_000).await;
 }
 
 #[tokio::test]
 async fn a_list_that_lags_misses_it_once() {
-    let stage = stage().await;
-    assert_eq!(word(&stage.send("+12125550126", REFERENCE).await), "unknown");
-    stage.simulator.idle().await;
-    let first = testing::find(stage.adapter.as_ref(), REFERENCE, "+12125550126").await;
-    assert_eq!(first, Ok(Search::NotListed));
-    assert_eq!(stage.end(REFERENCE, "+12125550126").await.outcome, Outcome::Delivered);
+    assert_eq!(Stage::open(ACCOUNT).await.list_lags().await, Search::NotListed);
 }
 
 /// Nothing is dialled by an upload, so nothing that happens to it leaves a fax unknown.
 #[tokio::test]
 async fn a_document_that_breaks_off_is_certainly_not_sent() {
-    let stage = stage().await;
-    let whole = pdf(3);
-    let faulty: [Vec<std::io::Result<Bytes>>; 3] = [
-        vec![Ok(Bytes::copy_from_slice(&whole[..100])), Err(std::io::ErrorKind::InvalidData.into())],
-        vec![Ok(Bytes::copy_from_slice(&whole[..100]))],
-        vec![Ok(Bytes::copy_from_slice(&whole)), Ok(Bytes::from_static(b"more"))],
-    ];
-    for chunks in faulty {
-        let slip = Slip::new("+12125550100", REFERENCE, &whole);
-        let result = stage.adapter.submit(slip.order(stream::iter(chunks))).await;
-        assert_eq!(word(&result), "not sent provider_trouble");
-    }
+    let stage = Stage::open(ACCOUNT).await;
+    stage.document_breaks_off().await;
     // A document that never comes: the upload is given up in time.
-    let hasty = testing::adapter(&keys_with(&stage.simulator.url(), 200), TOKEN).unwrap();
-    let slip = Slip::new("+12125550100", REFERENCE, &whole);
+    let hasty = testing::adapter(&ACCOUNT.section(&stage.url(), 200), TOKEN).unwrap();
+    let slip = Slip::new("+12125550100", REFERENCE, &pdf(3));
     assert_eq!(word(&hasty.submit(slip.order(stream::pending())).await), "not sent provider_trouble");
     assert_eq!(stage.simulator.faxes(), []);
 }
 
 #[tokio::test]
 async fn webhooks_are_hints_by_the_id_of_the_order() {
-    let mut stage = stage().await;
+    let mut stage = Stage::open(ACCOUNT).await;
     hook_up(&stage).await;
-    for (ending, times) in [("00", 1), ("12", 1), ("21", 2), ("22", 1), ("23", 0)] {
-        let taken = stage.send(&format!("+121255501{ending}"), &format!("job{ending}-1")).await.unwrap();
-        if ending == "22" {
-            assert_eq!(stage.inbox.len(), 1, "it came before the answer");
-        }
-        stage.simulator.idle().await;
-        assert_eq!(stage.inbox.len(), times, "{ending}");
-        for _ in 0..times {
-            let arrived = stage.inbox.recv().await.unwrap();
-            let news = stage.adapter.read_webhook(&arrived.hook(), now()).unwrap();
-            let hint = News {
-                provider_ref: Some(taken.provider_ref.clone()),
-                reference: None,
-                status: Status::Working,
-            };
-            assert_eq!(news, [hint], "whatever it says of the end");
-        }
-    }
+    stage.webhooks_are_hints(false).await;
 }
 
 #[tokio::test]
 async fn hooks_belong_to_the_account_until_they_are_removed() {
-    let stage = stage().await;
+    let stage = Stage::open(ACCOUNT).await;
     hook_up(&stage).await;
     let url = format!("{}/faxplus/v3/hooks", stage.simulator.url());
     let listed: Value =
@@ -172,7 +96,7 @@ async fn hooks_belong_to_the_account_until_they_are_removed() {
 
 #[tokio::test]
 async fn webhooks_that_name_no_fax_of_ours_are_no_news() {
-    let stage = stage().await;
+    let stage = Stage::open(ACCOUNT).await;
     let read = |body: &'static str| {
         let body = Bytes::from_static(body.as_bytes());
         let arrived = Arrived { url: String::new(), headers: axum::http::HeaderMap::new(), body };
@@ -188,67 +112,30 @@ async fn webhooks_that_name_no_fax_of_ours_are_no_news() {
 
 #[tokio::test]
 async fn cancelling_takes_out_what_still_waits() {
-    let stage = stage().await;
-    let waiting = stage.send("+12125550135", "joba-1").await.unwrap().provider_ref;
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::Stopped));
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::NotThere), "nothing of it is left");
-    assert_eq!(stage.adapter.status(&waiting).await, Ok(Status::NotThere));
-    let hangs = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(stage.adapter.cancel(&hangs).await, Ok(Cancelled::TooLate), "it is being sent");
-    let done = stage.send("+12125550100", "jobc-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(stage.adapter.cancel(&done).await, Ok(Cancelled::TooLate), "it has been sent");
+    let expected = ["Stopped", "NotThere", "TooLate", "TooLate", "not there"];
+    assert_eq!(Stage::open(ACCOUNT).await.cancels().await, expected);
 }
 
 #[tokio::test]
 async fn deleting_removes_the_record_once_the_fax_has_ended() {
-    let stage = stage().await;
-    let copies = || std::fs::read_dir(stage.folder.path().join(".copies")).unwrap().count();
-    let id = stage.send("+12125550100", REFERENCE).await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(copies(), 1);
-    for _ in 0..2 {
-        assert_eq!(stage.adapter.delete(&id).await, Ok(()), "gone already is well");
-    }
-    assert_eq!(copies(), 0);
-    assert_eq!(stage.adapter.status(&id).await, Ok(Status::NotThere));
-    let hangs = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
-    assert!(matches!(stage.adapter.delete(&hangs).await, Err(AskError::NoAnswer { .. })));
-    assert_eq!(copies(), 1);
+    let refusal = Stage::open(ACCOUNT).await.deletes_what_has_ended("36").await;
+    assert!(matches!(refusal, AskError::NoAnswer { .. }), "{refusal}");
 }
 
 #[tokio::test]
 async fn a_wrong_token_is_trouble_with_the_account() {
-    let stage = stage().await;
-    let stranger = testing::adapter(&keys(&stage.simulator.url()), "wrong").unwrap();
-    let result = send(stranger.as_ref(), "+12125550100", REFERENCE, &pdf(3), None).await;
-    assert_eq!(word(&result), "not sent account_trouble");
-    assert!(matches!(stranger.status("x").await, Err(AskError::Account { .. })));
-    assert_eq!(stranger.check().await.unwrap_err().key, "token");
-    assert_eq!(stage.adapter.check().await, Ok(()));
-    assert_eq!(stage.simulator.faxes(), []);
+    Stage::open(ACCOUNT).await.wrong_secret("token").await;
 }
 
 #[tokio::test]
 async fn a_wrong_url_proves_nothing() {
-    let mut stage = stage().await;
-    let lost = testing::adapter(&keys(&format!("{}/elsewhere", stage.simulator.url())), TOKEN).unwrap();
-    assert!(matches!(lost.status("x").await, Err(AskError::Nonsense { .. })));
-    assert!(matches!(lost.cancel("x").await, Err(AskError::Nonsense { .. })));
-    assert!(matches!(lost.delete("x").await, Err(AskError::Nonsense { .. })));
-    let found = testing::find(lost.as_ref(), REFERENCE, "+12125550100").await;
-    assert!(matches!(found, Err(AskError::Nonsense { .. })));
-    assert_eq!(lost.check().await.unwrap_err().key, "url");
-    let result = send(lost.as_ref(), "+12125550100", REFERENCE, &pdf(3), None).await;
-    assert_eq!(word(&result), "not sent provider_trouble", "it got no further than the upload");
-    stage.simulator.close().await;
-    assert_eq!(word(&stage.send("+12125550100", REFERENCE).await), "not sent provider_trouble");
+    // It gets no further than the upload.
+    Stage::open(ACCOUNT).await.wrong_url("not sent provider_trouble").await;
 }
 
 #[tokio::test]
 async fn the_face_refuses_what_the_api_would_not_take() {
-    let stage = stage().await;
+    let stage = Stage::open(ACCOUNT).await;
     let good = json!({ "from": "+12125550101", "to": ["+12125550100"], "files": ["x.pdf"] });
     let with = |key: &str, value: Value| {
         let mut order = good.clone();
@@ -295,16 +182,9 @@ async fn the_face_refuses_what_the_api_would_not_take() {
 
 #[test]
 fn codes_are_those_of_the_fact_sheet() {
-    let lines: Vec<(&str, &str)> = TABLE
-        .lines()
-        .skip(1)
-        .map(|line| {
-            let mut fields = line.split(',');
-            assert_eq!(fields.next(), Some(""), "{line}");
-            (fields.next().unwrap(), fields.next().unwrap())
-        })
-        .collect();
-    for (code, class) in &lines {
+    let lines = testing::sheet(include_str!("../../../fixtures/providers/faxplus.csv"));
+    assert!(lines.iter().all(|line| line[0].is_empty()));
+    for [_, code, class] in &lines {
         if *class == "delivered" {
             let fax = list::Ended::with_status(code);
             assert_eq!(report_of(&fax).outcome, Outcome::Delivered);
@@ -314,20 +194,12 @@ fn codes_are_those_of_the_fact_sheet() {
         }
     }
     for (code, _) in CODES {
-        assert!(lines.iter().any(|(known, _)| known == code), "{code} is in no line of the fact sheet");
+        assert!(lines.iter().any(|[_, known, _]| known == code), "{code} is in no line of the fact sheet");
     }
     assert_eq!(
         report_of(&list::Ended::with_status("failed_fs_9917")).outcome,
         Outcome::Retry(Cause::Unknown)
     );
-}
-
-fn answer(status: u16, wait: Option<i64>, body: &str) -> Answer {
-    Answer {
-        status: StatusCode::from_u16(status).unwrap(),
-        headers: wait.map(|seconds| (RETRY_AFTER, seconds.into())).into_iter().collect(),
-        body: body.as_bytes().to_vec(),
-    }
 }
 
 #[test]
@@ -354,10 +226,7 @@ fn answers_to_an_order_and_what_they_prove() {
         (503, Some(7), r#"{"error":"unavailable","description":""}"#, "unknown"),
         (504, None, "", "unknown"),
     ];
-    for (status, wait, body, expected) in table {
-        let judged = judge_order(&answer(*status, *wait, body), "+12125550100");
-        assert_eq!(word(&judged), *expected, "{status} {body}");
-    }
+    judged(table, |answer| judge_order(answer, "+12125550100"));
 }
 
 #[test]
@@ -381,8 +250,5 @@ fn answers_to_an_upload_leave_nothing_unknown() {
         (503, Some(7), "", "not sent provider_trouble 7s"),
         (500, None, "", "not sent provider_trouble"),
     ];
-    for (status, wait, body, expected) in table {
-        let judged = judge_upload(&answer(*status, *wait, body)).map(|path| Taken { provider_ref: path });
-        assert_eq!(word(&judged), *expected, "{status} {body}");
-    }
+    judged(table, |answer| judge_upload(answer).map(|path| Taken { provider_ref: path }));
 }

@@ -4,92 +4,39 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::http::HeaderMap;
 use base64::Engine as _;
+use reqwest::multipart::Part;
 
 use super::*;
-use crate::delivery::phaxio::form;
 use crate::delivery::testing::{
-    self, REFERENCE, Stage, TOKEN, adapter, cause_of_class, end_word, now, pdf, send, tap, word,
+    self, Account, REFERENCE, Row, Stage, TOKEN, adapter, cause_of_class, end_word, form_of, judged, now,
+    pdf, posted, searched, send, tap,
 };
 
-/// The section of the account at the simulator at `url`.
-fn keys(url: &str) -> String {
-    section(&format!("{url}/sinch"))
-}
+const ACCOUNT: Account = Account {
+    path: "/sinch",
+    keys: "kind = \"sinch\"\naccount = \"p1\"\nlogin = \"key\"\npassword = \"env:P\"",
+    shows_pages: 3,
+};
 
-fn section(url: &str) -> String {
-    format!(
-        "kind = \"sinch\"\nurl = \"{url}\"\naccount = \"p1\"\nlogin = \"key\"\npassword = \"env:P\"\ntimeout = \"20 s\""
-    )
-}
-
-async fn find(adapter: &dyn Provider, reference: &str, number: &str) -> Option<Found> {
-    match testing::find(adapter, reference, number).await.unwrap() {
-        Search::Found(found) => Some(found),
-        Search::NotListed => None,
-        Search::NeverSent => panic!("this provider cannot know that"),
-        Search::Undecided(silent) => panic!("undecided: {silent:?}"),
-    }
-}
-
-/// For each ending: what the submits of one job come to, one after the other, and how the last of them ends.
-const EXPECTED: &[(&str, &[(&str, &str)])] = &[
-    ("00", &[("taken", "delivered 3")]),
-    ("10", &[("taken", "retry busy 0"), ("taken", "delivered 3")]),
-    ("11", &[("taken", "retry busy 0"), ("taken", "retry busy 0"), ("taken", "delivered 3")]),
-    ("12", &[("taken", "retry busy 0"), ("taken", "retry busy 0"), ("taken", "retry busy 0")]),
-    ("13", &[("taken", "retry no_answer 0")]),
-    // A voice is not told from a mute machine.
-    ("14", &[("taken", "retry not_a_fax 0")]),
-    ("15", &[("taken", "refused not_in_service 0")]),
-    ("16", &[("taken", "retry partly_sent 1")]),
-    ("17", &[("refused document_refused", "")]),
-    ("18", &[("not sent rate_limited 1s", ""), ("not sent rate_limited 1s", ""), ("taken", "delivered 3")]),
-    ("19", &[("unknown", "delivered 3")]),
-    ("21", &[("taken", "delivered 3")]),
-    ("22", &[("taken", "delivered 3")]),
-    ("23", &[("taken", "delivered 3")]),
-    ("24", &[("unknown", "delivered 3")]),
-    // The vendor documents no 503, so nobody knows what one says.
-    ("25", &[("unknown", ""), ("unknown", ""), ("taken", "delivered 3")]),
-    ("27", &[("taken", "retry not_a_fax 0"), ("taken", "retry not_a_fax 0")]),
-    ("28", &[("taken", "retry line_trouble 0"), ("taken", "delivered 3")]),
-    ("29", &[("taken", "retry unknown 0")]),
-    ("30", &[("taken", "refused blocked 0")]),
-    ("31", &[("taken", "refused document_refused 0")]),
-    ("32", &[("not sent account_trouble", "")]),
-    ("33", &[("unknown", "delivered 3")]),
-    ("34", &[("unknown", ""), ("taken", "delivered 3")]),
-    ("35", &[("taken", "working")]),
-    ("36", &[("taken", "working")]),
-    ("37", &[("taken", "")]),
-    ("38", &[("unknown", ""), ("taken", "delivered 3")]),
-    ("39", &[("refused number_refused", "")]),
-];
+/// A voice is not told from a mute machine.
+const OTHERS: &[Row] = &[("14", &[("taken", "retry not_a_fax 0")])];
 
 #[tokio::test]
 async fn every_line_of_the_table() {
-    let stage = Stage::set(keys, |_| {}).await;
-    stage.every_line_of_the_table(EXPECTED).await;
+    Stage::open(ACCOUNT).await.every_line_of_the_table(OTHERS).await;
 }
 
 #[tokio::test]
 async fn an_answer_that_comes_too_late_and_a_list_that_lags_leave_it_unknown() {
-    let stage = Stage::set(|url| keys(url).replace("20 s", "300 ms"), |_| {}).await;
-    for ending in ["20", "26"] {
-        let (number, reference) = (format!("+121255501{ending}"), format!("job{ending}-1"));
-        assert_eq!(word(&stage.send(&number, &reference).await), "unknown");
-        stage.simulator.idle().await;
-        if ending == "26" {
-            assert_eq!(find(stage.adapter.as_ref(), &reference, &number).await, None);
-        }
-        assert_eq!(stage.end(&reference, &number).await.outcome, Outcome::Delivered);
-    }
+    let stage = Stage::open(ACCOUNT).await;
+    stage.answers_too_late(300).await;
+    assert_eq!(stage.list_lags().await, Search::NotListed);
 }
 
 #[tokio::test]
 async fn what_is_sent_is_what_the_vendor_documents_and_nothing_is_left_to_its_defaults() {
     let (url, mut taps) = tap(200, &[r#"{"id":"f1","status":"QUEUED"}"#]).await;
-    let adapter = adapter(&section(&url), TOKEN).unwrap();
+    let adapter = ACCOUNT.adapter(&url);
     let document = pdf(3);
     send(adapter.as_ref(), "+12125550100", REFERENCE, &document, Some("https://h.example/x?ref=r"))
         .await
@@ -98,11 +45,7 @@ async fn what_is_sent_is_what_the_vendor_documents_and_nothing_is_left_to_its_de
     assert_eq!(sent.url, "POST /v3/projects/p1/faxes");
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("key:{TOKEN}"));
     assert_eq!(sent.headers["authorization"], format!("Basic {basic}"));
-    assert!(sent.headers.contains_key("content-length"), "it is not sent in chunks");
-    let parts = form::parts(&sent.headers, &sent.body).unwrap();
-    let (files, fields): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_file);
-    let fields: HashMap<&str, &str> =
-        fields.iter().map(|part| (part.name, std::str::from_utf8(part.value).unwrap())).collect();
+    let (fields, file) = form_of(&sent);
     let expected = HashMap::from([
         ("to", "+12125550100"),
         ("from", "+12125550101"),
@@ -116,7 +59,7 @@ async fn what_is_sent_is_what_the_vendor_documents_and_nothing_is_left_to_its_de
         ("callbackUrlContentType", "application/json"),
     ]);
     assert_eq!(fields, expected);
-    assert_eq!((files.len(), files[0].name, files[0].value), (1, "file", &document[..]));
+    assert_eq!(file, ("file", &document[..]));
 }
 
 #[tokio::test]
@@ -130,27 +73,21 @@ async fn the_list_is_asked_by_number_and_time_and_read_page_by_page() {
         format!(r#"{{"faxes":[{}],"page":{page},"totalPages":{total}}}"#, faxes.join(","))
     };
     let table = [
-        (page(&[&fax("f1", "other-1"), strange, &ours], 1, 1), "found f2"),
-        (page(&[&ours], 0, 1), "found f2"),
+        (page(&[&fax("f1", "other-1"), strange, &ours], 1, 1), "f2 working"),
+        (page(&[&ours], 0, 1), "f2 working"),
         (page(&[], 1, 0), "not listed"),
         (r#"{"faxes":[]}"#.to_owned(), "not listed"),
         (page(&[&fax("f1", "0123456789abcdef-2")], 1, 1), "not listed"),
         // Page 1 over and over, whatever is asked for.
-        (page(&[&ours], 1, 3), "nonsense"),
-        (page(&[&ours.replace("IN_PROGRESS", "NEW")], 1, 1), "nonsense"),
-        (page(&[&ours.replace("f2", "../x")], 1, 1), "nonsense"),
-        ("<html>".to_owned(), "nonsense"),
+        (page(&[&ours], 1, 3), "cannot tell"),
+        (page(&[&ours.replace("IN_PROGRESS", "NEW")], 1, 1), "cannot tell"),
+        (page(&[&ours.replace("f2", "../x")], 1, 1), "cannot tell"),
+        ("<html>".to_owned(), "cannot tell"),
     ];
     for (body, expected) in table {
         let (url, mut taps) = tap(200, &[&body]).await;
-        let adapter = adapter(&section(&url), TOKEN).unwrap();
-        let word = match testing::find(adapter.as_ref(), REFERENCE, "+12125550100").await {
-            Ok(Search::Found(found)) => format!("found {}", found.provider_ref),
-            Ok(Search::NotListed) => "not listed".to_owned(),
-            Err(AskError::Nonsense { .. }) => "nonsense".to_owned(),
-            other => format!("{other:?}"),
-        };
-        assert_eq!(word, expected, "{body}");
+        let found = testing::find(ACCOUNT.adapter(&url).as_ref(), REFERENCE, "+12125550100").await;
+        assert_eq!(searched(&found), expected, "{body}");
         let asked = taps.recv().await.unwrap().url;
         let start = "GET /v3/projects/p1/faxes?createTime%3E=20";
         assert!(asked.starts_with(start), "{asked}");
@@ -167,9 +104,8 @@ async fn a_list_of_several_pages_is_read_to_its_end_wherever_it_counts_from() {
         };
         let pages = [page(first, "other-1"), page(first + 1, "other-2"), page(first + 2, REFERENCE)];
         let (url, mut taps) = tap(200, &pages.each_ref().map(String::as_str)).await;
-        let adapter = adapter(&section(&url), TOKEN).unwrap();
-        let found = find(adapter.as_ref(), REFERENCE, "+12125550100").await.unwrap();
-        assert_eq!(found.provider_ref, format!("f{}", first + 2));
+        let found = testing::find(ACCOUNT.adapter(&url).as_ref(), REFERENCE, "+12125550100").await;
+        assert_eq!(searched(&found), format!("f{} working", first + 2));
         let mut asked = Vec::new();
         while let Ok(question) = taps.try_recv() {
             asked.push(question.url.split_once("pageSize=500").unwrap().1.to_owned());
@@ -180,15 +116,10 @@ async fn a_list_of_several_pages_is_read_to_its_end_wherever_it_counts_from() {
 
 #[tokio::test]
 async fn webhooks_are_hints_whatever_stands_in_them() {
-    let mut stage = Stage::set(keys, |_| {}).await;
+    let mut stage = Stage::open(ACCOUNT).await;
     for (ending, times) in [("00", 1), ("21", 2), ("22", 1), ("23", 0)] {
-        let reference = format!("job{ending}-1");
-        let taken = stage.send(&format!("+121255501{ending}"), &reference).await.unwrap();
-        assert!(ending != "22" || stage.inbox.len() == 1, "it came before the answer");
-        stage.simulator.idle().await;
-        assert_eq!(stage.inbox.len(), times, "{ending}");
-        for _ in 0..times {
-            let arrived = stage.inbox.recv().await.unwrap();
+        let (taken, reference, webhooks) = stage.webhooks(ending, times).await;
+        for arrived in webhooks {
             let event: Value = serde_json::from_slice(&arrived.body).unwrap();
             assert_eq!(
                 (&event["event"], &event["fax"]["status"]),
@@ -220,7 +151,7 @@ async fn webhooks_are_hints_whatever_stands_in_them() {
 
 #[tokio::test]
 async fn webhooks_carry_the_credentials_of_their_url_and_no_large_document() {
-    let mut stage = Stage::set(keys, |_| {}).await;
+    let mut stage = Stage::open(ACCOUNT).await;
     let hook = format!("{}?ref=joba-1", stage.hook.replace("http://", "http://u:p@"));
     let large = [pdf(3), vec![b' '; 80 << 10]].concat();
     send(stage.adapter.as_ref(), "+12125550100", "joba-1", &large, Some(&hook)).await.unwrap();
@@ -232,7 +163,7 @@ async fn webhooks_carry_the_credentials_of_their_url_and_no_large_document() {
 
 #[tokio::test]
 async fn deleting_and_cancelling() {
-    let stage = Stage::set(keys, |_| {}).await;
+    let stage = Stage::open(ACCOUNT).await;
     let id = stage.send("+12125550100", REFERENCE).await.unwrap().provider_ref;
     stage.simulator.idle().await;
     for _ in 0..2 {
@@ -251,25 +182,13 @@ async fn deleting_and_cancelling() {
 
 #[tokio::test]
 async fn wrong_settings_prove_nothing_about_a_fax() {
-    let mut stage = Stage::set(keys, |_| {}).await;
-    assert_eq!(stage.adapter.check().await, Ok(()));
-    let stranger = adapter(&keys(&stage.simulator.url()), "guess").unwrap();
-    let large = vec![b'x'; 3 << 20];
-    let result = send(stranger.as_ref(), "+12125550100", REFERENCE, &large, None).await;
-    assert_eq!(word(&result), "not sent account_trouble");
-    assert_eq!(stranger.check().await.unwrap_err().key, "password");
-    let lost = adapter(&section(&format!("{}/elsewhere/", stage.simulator.url())), TOKEN).unwrap();
-    assert_eq!(word(&send(lost.as_ref(), "+12125550100", REFERENCE, &pdf(1), None).await), "unknown");
-    assert!(matches!(lost.status("fx-1").await, Err(AskError::Nonsense { .. })));
-    assert!(matches!(lost.delete("fx-1").await, Err(AskError::Nonsense { .. })));
-    assert_eq!(lost.check().await.unwrap_err().key, "url");
+    let mut stage = Stage::open(ACCOUNT).await;
+    stage.wrong_secret("password").await;
+    stage.wrong_url("unknown").await;
     for account in ["", "account = \"\"", "account = \"a/b\"", "account = \"..\""] {
-        let broken = section("https://x.example").replace("account = \"p1\"", account);
+        let broken = ACCOUNT.section("https://x.example", 1_000).replace("account = \"p1\"", account);
         assert!(adapter(&broken, TOKEN).is_err_and(|fault| fault.fault.starts_with("account:")), "{account}");
     }
-    stage.simulator.close().await;
-    assert_eq!(word(&stage.send("+12125550100", REFERENCE).await), "not sent provider_trouble");
-    assert_eq!(stage.simulator.faxes(), []);
 }
 
 /// A submit that the vendor would not accept, and the field that the face names; without one: the answer's status.
@@ -309,20 +228,11 @@ async fn the_face_refuses_what_the_vendor_would() {
         ("callbackUrlContentType", |fields| with(fields, "callbackUrlContentType", "text/json")),
         ("callbackUrlContentType", |fields| with(fields, "callbackUrl", "https://x.example")),
     ];
-    let stage = Stage::set(keys, |_| {}).await;
-    let url = format!("{}/sinch/v3/projects/p1/faxes", stage.simulator.url());
+    let stage = Stage::open(ACCOUNT).await;
+    let url = format!("{}/v3/projects/p1/faxes", stage.url());
     let client = reqwest::Client::new();
-    let post = |fields: Vec<(&'static str, String)>, file: Option<multipart::Part>| {
-        let mut form = multipart::Form::new();
-        for (name, value) in fields {
-            form = form.text(name, value);
-        }
-        if let Some(file) = file {
-            form = form.part("file", file);
-        }
-        client.post(&url).basic_auth("key", Some(TOKEN)).multipart(form)
-    };
-    let file = || multipart::Part::bytes(pdf(1)).file_name("fax.pdf");
+    let post = |fields, file| posted(&url, fields, file);
+    let file = || Part::bytes(pdf(1)).file_name("fax.pdf");
     let good = || vec![("to", "+12125550100".to_owned()), ("labels[job]", "joba-1".to_owned())];
     let refused = async |request: reqwest::RequestBuilder| {
         let answer = request.send().await.unwrap();
@@ -334,8 +244,8 @@ async fn the_face_refuses_what_the_vendor_would() {
         assert_eq!(refused(post(change(good()), Some(file()))).await, *field);
     }
     assert_eq!(refused(post(good(), None)).await, "file");
-    assert_eq!(refused(post(good(), Some(multipart::Part::bytes(pdf(1))))).await, "file", "no filename");
-    let empty = multipart::Part::bytes(Vec::new()).file_name("fax.pdf");
+    assert_eq!(refused(post(good(), Some(Part::bytes(pdf(1))))).await, "file", "no filename");
+    let empty = Part::bytes(Vec::new()).file_name("fax.pdf");
     assert_eq!(refused(post(good(), Some(empty))).await, "file", "nothing in it");
     let json =
         client.post(&url).basic_auth("key", Some(TOKEN)).json(&serde_json::json!({"to": "+12125550100"}));
@@ -391,10 +301,7 @@ fn answers_to_a_submit_and_what_they_prove() {
         (503, Some(7), object, "unknown"),
         (504, None, "", "unknown"),
     ];
-    for (status, wait, body, expected) in table {
-        let answer = testing::answer(*status, *wait, body);
-        assert_eq!(word(&judge_submit(&answer, "r")), *expected, "{status} {body}");
-    }
+    judged(table, |answer| judge_submit(answer, "r"));
 }
 
 #[test]
@@ -455,13 +362,12 @@ fn how_a_fax_stands() {
 
 #[test]
 fn the_table_of_codes_is_that_of_the_fact_sheet() {
-    let sheet = include_str!("../../../fixtures/providers/sinch.csv");
     let mut known = BTreeSet::new();
-    for line in sheet.lines().skip(1) {
-        let [kind, code, class] = line.split(',').collect::<Vec<_>>().try_into().unwrap();
+    for line in testing::sheet(include_str!("../../../fixtures/providers/sinch.csv")) {
+        let [kind, code, class] = line;
         let code = code.parse().unwrap();
-        assert_eq!(codes::cause_of(kind, code), cause_of_class(class), "{line}");
-        assert!(known.insert((kind, code)), "{line} twice");
+        assert_eq!(codes::cause_of(kind, code), cause_of_class(class), "{line:?}");
+        assert!(known.insert((kind, code)), "{line:?} twice");
     }
     let table: Vec<_> =
         codes::CODES.iter().flat_map(|(kind, codes, _)| codes.iter().map(|code| (*kind, *code))).collect();

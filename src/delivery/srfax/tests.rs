@@ -1,126 +1,70 @@
 //! The adapter against the simulator's face of SRFax, over real HTTP, and its judgements as tables.
 
-use bytes::Bytes;
 use futures_util::stream;
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::record::cause_of;
 use super::*;
 use crate::delivery::testing::{
-    self, Arrived, REFERENCE, Slip, Stage, TOKEN, cause_of_class, end_word, now, pdf, send, word,
+    self, Account, REFERENCE, Row, Slip, Stage, TOKEN, cause_of_class, end_word, judged, pdf, searched, send,
+    word,
 };
 use crate::job::FaxNumber;
 
-const TABLE: &str = include_str!("../../../fixtures/providers/srfax.csv");
+const ACCOUNT: Account = Account {
+    path: "/srfax",
+    keys: r#"
+        kind = "srfax"
+        account = "12345"
+        password = "env:P"
+        mail = "fax@clinic.example"
+        from = "+12125550101"
+    "#,
+    shows_pages: 3,
+};
 
-fn keys(base: &str) -> String {
-    keys_with(base, 20_000)
-}
-
-fn keys_with(base: &str, timeout: u64) -> String {
-    format!(
-        "kind = \"srfax\"\nurl = \"{base}/srfax\"\naccount = \"12345\"\npassword = \"env:P\"\n\
-         mail = \"fax@clinic.example\"\nfrom = \"+12125550101\"\ntimeout = \"{timeout} ms\""
-    )
-}
-
-async fn stage() -> Stage {
-    Stage::set(keys, |_| {}).await
-}
-
-/// For each ending: what the submits of one job come to, one after the other, and how the last of them ends.
-///
-/// Not as the simulator's own API has it: only three texts of failures are known (15, 28, 30), a voice is not told from a machine
-/// that is none for faxes (14), a 503 is no word of this API (25), and a document that could not be converted is not
-/// there (31).
-const EXPECTED: &[(&str, &[(&str, &str)])] = &[
-    ("00", &[("taken", "delivered 3")]),
-    ("10", &[("taken", "retry busy 0"), ("taken", "delivered 3")]),
-    ("11", &[("taken", "retry busy 0"), ("taken", "retry busy 0"), ("taken", "delivered 3")]),
-    ("12", &[("taken", "retry busy 0"), ("taken", "retry busy 0"), ("taken", "retry busy 0")]),
-    ("13", &[("taken", "retry no_answer 0")]),
+/// Only three texts of failures are known (15, 28, 30), a voice is not told from a machine that is
+/// none for faxes (14), and a document that could not be converted is not there (31).
+const OTHERS: &[Row] = &[
     ("14", &[("taken", "retry not_a_fax 0")]),
     ("15", &[("taken", "retry unknown 0")]),
-    ("16", &[("taken", "retry partly_sent 1")]),
-    ("17", &[("refused document_refused", "")]),
-    ("18", &[("not sent rate_limited 1s", ""), ("not sent rate_limited 1s", ""), ("taken", "delivered 3")]),
-    ("19", &[("unknown", "delivered 3")]),
-    // 20 has a test of its own: its client must not wait long.
-    ("21", &[("taken", "delivered 3")]),
-    ("22", &[("taken", "delivered 3")]),
-    ("23", &[("taken", "delivered 3")]),
-    ("24", &[("unknown", "delivered 3")]),
-    ("25", &[("unknown", ""), ("unknown", ""), ("taken", "delivered 3")]),
-    // 26: the question by reference below is the second one; see the test of the lagging list.
-    ("27", &[("taken", "retry not_a_fax 0"), ("taken", "retry not_a_fax 0")]),
     ("28", &[("taken", "retry unknown 0"), ("taken", "delivered 3")]),
-    ("29", &[("taken", "retry unknown 0")]),
     ("30", &[("taken", "retry unknown 0")]),
     ("31", &[("taken", "")]),
-    ("32", &[("not sent account_trouble", "")]),
-    ("33", &[("unknown", "delivered 3")]),
-    ("34", &[("unknown", ""), ("taken", "delivered 3")]),
-    ("35", &[("taken", "working")]),
-    ("36", &[("taken", "working")]),
-    ("37", &[("taken", "")]),
-    ("38", &[("unknown", ""), ("taken", "delivered 3")]),
-    ("39", &[("refused number_refused", "")]),
 ];
 
 #[tokio::test]
 async fn every_line_of_the_table() {
-    let stage = stage().await;
-    stage.every_line_of_the_table(EXPECTED).await;
+    Stage::open(ACCOUNT).await.every_line_of_the_table(OTHERS).await;
 }
 
 #[tokio::test]
 async fn an_answer_later_than_the_client_waits_leaves_it_unknown_and_the_fax_is_there() {
-    let stage = stage().await;
-    let hasty = testing::adapter(&keys_with(&stage.simulator.url(), 1_000), TOKEN).unwrap();
-    assert_eq!(word(&send(hasty.as_ref(), "+12125550120", REFERENCE, &pdf(3), None).await), "unknown");
-    stage.simulator.idle().await;
-    let report = stage.end(REFERENCE, "+12125550120").await;
-    assert_eq!(report.outcome, Outcome::Delivered);
-    assert_eq!(report.remote_id.as_deref(), Some("FAXSIM"));
+    let stage = Stage::open(ACCOUNT).await;
+    stage.answers_too_late(1_000).await;
+    assert_eq!(stage.end("job20-1", "+12125550120").await.remote_id.as_deref(), Some("FAXSIM"));
 }
 
 #[tokio::test]
 async fn a_list_that_lags_misses_it_once() {
-    let stage = stage().await;
-    assert_eq!(word(&stage.send("+12125550126", REFERENCE).await), "unknown");
-    stage.simulator.idle().await;
-    let first = testing::find(stage.adapter.as_ref(), REFERENCE, "+12125550126").await;
-    assert_eq!(first, Ok(Search::NotListed));
-    assert_eq!(stage.end(REFERENCE, "+12125550126").await.outcome, Outcome::Delivered);
+    assert_eq!(Stage::open(ACCOUNT).await.list_lags().await, Search::NotListed);
 }
 
 #[tokio::test]
 async fn a_document_that_breaks_off_is_certainly_not_sent() {
-    let stage = stage().await;
-    let whole = pdf(3);
-    let faulty: [Vec<std::io::Result<Bytes>>; 3] = [
-        vec![Ok(Bytes::copy_from_slice(&whole[..100])), Err(std::io::ErrorKind::InvalidData.into())],
-        vec![Ok(Bytes::copy_from_slice(&whole[..100]))],
-        vec![Ok(Bytes::copy_from_slice(&whole)), Ok(Bytes::from_static(b"more"))],
-    ];
-    for chunks in faulty {
-        let slip = Slip::new("+12125550100", REFERENCE, &whole);
-        let result = stage.adapter.submit(slip.order(stream::iter(chunks))).await;
-        assert_eq!(word(&result), "not sent provider_trouble");
-    }
-    assert_eq!(stage.simulator.faxes(), []);
+    Stage::open(ACCOUNT).await.document_breaks_off().await;
 }
 
-/// What leaves, to the byte: one request, its length announced, the document as base64 at the end of it.
+/// What leaves, to the byte: one request, its length announced, the document as base64 at the end
+/// of it.
 #[tokio::test]
 async fn a_submit_is_one_request_of_known_length() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let adapter =
-        testing::adapter(&keys(&format!("http://{}", listener.local_addr().unwrap())), "p\"w").unwrap();
+    let url = format!("http://{}/srfax", listener.local_addr().unwrap());
+    let adapter = testing::adapter(&ACCOUNT.section(&url, 20_000), "p\"w").unwrap();
     let server = tokio::spawn(async move {
         let (mut peer, _) = listener.accept().await.unwrap();
         let mut seen = Vec::new();
@@ -153,7 +97,7 @@ async fn a_submit_is_one_request_of_known_length() {
 
 #[tokio::test]
 async fn what_cannot_be_written_as_it_wants_it_does_not_leave() {
-    let stage = stage().await;
+    let stage = Stage::open(ACCOUNT).await;
     let long = "0123456789abcdef-1234";
     let cases = [
         ("+4930123456", REFERENCE, "refused blocked"),
@@ -167,103 +111,41 @@ async fn what_cannot_be_written_as_it_wants_it_does_not_leave() {
     let slip = Slip::new("+12125550100", REFERENCE, b"");
     let order = Order { caller: Some("+4930123456"), ..slip.order(stream::empty()) };
     assert_eq!(word(&stage.adapter.submit(order).await), "not sent account_trouble");
-    let abroad = keys(&stage.simulator.url()).replace("+1212", "+4930");
+    let abroad = ACCOUNT.section(&stage.url(), 20_000).replace("+1212", "+4930");
     assert!(testing::adapter(&abroad, TOKEN).err().unwrap().fault.starts_with("from: "));
     assert_eq!(stage.simulator.faxes(), []);
 }
 
 #[tokio::test]
 async fn webhooks_are_hints_by_their_url() {
-    let mut stage = stage().await;
-    for (ending, times) in [("00", 1), ("12", 1), ("21", 2), ("22", 1), ("23", 0)] {
-        let reference = format!("job{ending}-1");
-        stage.send(&format!("+121255501{ending}"), &reference).await.unwrap();
-        if ending == "22" {
-            assert_eq!(stage.inbox.len(), 1, "it came before the answer");
-        }
-        stage.simulator.idle().await;
-        assert_eq!(stage.inbox.len(), times, "{ending}");
-        for _ in 0..times {
-            let arrived = stage.inbox.recv().await.unwrap();
-            let news = stage.adapter.read_webhook(&arrived.hook(), now()).unwrap();
-            let hint =
-                News { provider_ref: None, reference: Some(reference.clone()), status: Status::Working };
-            assert_eq!(news, [hint], "whatever it says of the end");
-        }
-    }
-    let body = Bytes::from_static(b"FileName=x%7C1&SentStatus=Sent");
-    let nameless = Arrived { url: String::new(), headers: axum::http::HeaderMap::new(), body };
-    let refusal = stage.adapter.read_webhook(&nameless.hook(), now());
-    assert!(matches!(refusal, Err(WebhookRefusal::Malformed(_))));
+    Stage::open(ACCOUNT).await.webhooks_are_hints(true).await;
 }
 
 #[tokio::test]
 async fn cancelling_takes_out_what_still_waits() {
-    let stage = stage().await;
-    let waiting = stage.send("+12125550135", "joba-1").await.unwrap().provider_ref;
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::Stopped));
-    assert_eq!(stage.adapter.cancel(&waiting).await, Ok(Cancelled::NotThere), "nothing of it is left");
-    let hangs = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert!(
-        matches!(stage.adapter.cancel(&hangs).await, Err(AskError::NoAnswer { .. })),
-        "ask again, it says"
-    );
-    let done = stage.send("+12125550100", "jobc-1").await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(stage.adapter.cancel(&done).await, Ok(Cancelled::TooLate));
+    let expected = ["Stopped", "NotThere", "ask again", "TooLate", "not there"];
+    assert_eq!(Stage::open(ACCOUNT).await.cancels().await, expected);
 }
 
 #[tokio::test]
 async fn deleting_removes_the_record_once_the_fax_has_ended() {
-    let stage = stage().await;
-    let copies = || std::fs::read_dir(stage.folder.path().join(".copies")).unwrap().count();
-    let id = stage.send("+12125550100", REFERENCE).await.unwrap().provider_ref;
-    stage.simulator.idle().await;
-    assert_eq!(copies(), 1);
-    for _ in 0..2 {
-        assert_eq!(stage.adapter.delete(&id).await, Ok(()), "gone already is well");
-    }
-    assert_eq!(copies(), 0);
-    assert_eq!(stage.adapter.status(&id).await, Ok(Status::NotThere));
-    let hangs = stage.send("+12125550136", "jobb-1").await.unwrap().provider_ref;
-    assert!(matches!(stage.adapter.delete(&hangs).await, Err(AskError::Nonsense { .. })));
-    assert_eq!(copies(), 1);
+    let refusal = Stage::open(ACCOUNT).await.deletes_what_has_ended("36").await;
+    assert!(matches!(refusal, AskError::Nonsense { .. }), "{refusal}");
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_trouble_with_the_account() {
-    let stage = stage().await;
-    let stranger = testing::adapter(&keys(&stage.simulator.url()), "wrong").unwrap();
-    let result = send(stranger.as_ref(), "+12125550100", REFERENCE, &pdf(3), None).await;
-    assert_eq!(word(&result), "not sent account_trouble");
-    assert!(matches!(stranger.status("1").await, Err(AskError::Account { .. })));
-    let found = testing::find(stranger.as_ref(), REFERENCE, "+12125550100").await;
-    assert!(matches!(found, Err(AskError::Account { .. })));
-    assert_eq!(stranger.check().await.unwrap_err().key, "password");
-    assert_eq!(stage.adapter.check().await, Ok(()));
-    assert_eq!(stage.simulator.faxes(), []);
+    Stage::open(ACCOUNT).await.wrong_secret("password").await;
 }
 
 #[tokio::test]
 async fn a_wrong_url_proves_nothing() {
-    let mut stage = stage().await;
-    let lost = testing::adapter(&keys(&format!("{}/elsewhere", stage.simulator.url())), TOKEN).unwrap();
-    assert!(matches!(lost.status("1").await, Err(AskError::Nonsense { .. })));
-    assert!(matches!(lost.cancel("1").await, Err(AskError::Nonsense { .. })));
-    assert!(matches!(lost.delete("1").await, Err(AskError::Nonsense { .. })));
-    let found = testing::find(lost.as_ref(), REFERENCE, "+12125550100").await;
-    assert!(matches!(found, Err(AskError::Nonsense { .. })));
-    assert_eq!(lost.check().await.unwrap_err().key, "url");
-    let result = send(lost.as_ref(), "+12125550100", REFERENCE, &pdf(3), None).await;
-    assert_eq!(word(&result), "unknown");
-    stage.simulator.close().await;
-    assert_eq!(word(&stage.send("+12125550100", REFERENCE).await), "not sent provider_trouble");
+    Stage::open(ACCOUNT).await.wrong_url("unknown").await;
 }
 
 #[tokio::test]
 async fn the_face_refuses_what_the_api_would_not_take() {
-    let stage = stage().await;
+    let stage = Stage::open(ACCOUNT).await;
     let good = json!({
         "action": "Queue_Fax", "access_id": 12345, "access_pwd": TOKEN, "sCallerID": "2125550101",
         "sSenderEmail": "fax@clinic.example", "sFaxType": "SINGLE", "sToFaxNumber": "12125550135",
@@ -317,8 +199,7 @@ async fn the_face_refuses_what_the_api_would_not_take() {
 
 #[test]
 fn codes_are_those_of_the_fact_sheet() {
-    let lines: Vec<[&str; 3]> =
-        TABLE.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>().try_into().unwrap()).collect();
+    let lines = testing::sheet(include_str!("../../../fixtures/providers/srfax.csv"));
     for [kind, code, class] in &lines {
         match *kind {
             "Sent" => assert_eq!(
@@ -368,12 +249,7 @@ fn what_the_outbox_says() {
     let number = FaxNumber::from_e164("+12125550100").unwrap();
     let since = Timestamp::from_second(1_790_000_000).unwrap();
     let sought = Sought { reference: "job-1", kept: None, number: &number, since, forgotten: false };
-    let judged = |list: Value| match judge_list(serde_json::from_value(list).unwrap(), &sought) {
-        Ok(Search::Found(found)) => format!("{} {}", found.provider_ref, end_word(&found.status)),
-        Ok(Search::Undecided(silent)) => format!("may be {}", silent.join(" ")),
-        Ok(_) => "not listed".into(),
-        Err(_) => "cannot tell".into(),
-    };
+    let judged = |list: Value| searched(&judge_list(serde_json::from_value(list).unwrap(), &sought));
     let fax = |name: &str, status: &str, code: &str| json!({ "FileName": name, "SentStatus": status, "AccountCode": code, "ErrorCode": "Busy", "Pages": 3 });
     assert_eq!(judged(json!([])), "not listed");
     assert_eq!(judged(json!([fax("a|1", "Sent", "job-12"), fax("b|2", "Sent", "")])), "may be 2");
@@ -434,14 +310,7 @@ fn answers_to_a_submit_and_what_they_prove() {
         (500, None, "", "unknown"),
         (503, Some(7), "", "unknown"),
     ];
-    for (status, wait, body, expected) in table {
-        let answer = Answer {
-            status: StatusCode::from_u16(*status).unwrap(),
-            headers: wait.map(|seconds| (RETRY_AFTER, seconds.into())).into_iter().collect(),
-            body: body.as_bytes().to_vec(),
-        };
-        assert_eq!(word(&judge_submit(&answer)), *expected, "{status} {body}");
-    }
+    judged(table, judge_submit);
 }
 
 #[test]

@@ -1,16 +1,13 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::super::door::testing::{Rig, exchange, first, port, rest, status, timeless};
-use super::super::{
-    AskError, Cancelled, Capabilities, CheckFault, HeaderLine, News, Order, Search, Sought, Status,
-    SubmitError, Taken,
-};
+use super::super::{AskError, Capabilities, CheckFault, News, Order, Status, SubmitError, Taken};
 use super::*;
 use crate::clock::Clock;
 use crate::job::state::Event;
@@ -32,37 +29,15 @@ const SHORT: Duration = Duration::from_millis(100);
 #[derive(Default)]
 struct Unsigned(Mutex<Vec<(String, Option<String>, usize)>>);
 
+#[async_trait]
 impl Provider for Unsigned {
-    fn name(&self) -> &str {
-        "sim"
-    }
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            finds_by_reference: false,
-            cancels: false,
-            deletes: false,
-            reports_remote_id: false,
-            reports_pages: false,
-            header: HeaderLine::Cover,
-            fetches: false,
-            signs_webhooks: false,
-            max_pages: None,
-            max_bytes: None,
-        }
+        Capabilities::LEAST
     }
-    fn submit<'a>(&'a self, _: Order<'a>) -> BoxFuture<'a, Result<Taken, SubmitError>> {
+    async fn submit(&self, _: Order<'_>) -> Result<Taken, SubmitError> {
         unreachable!()
     }
-    fn status<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Status, AskError>> {
-        unreachable!()
-    }
-    fn find<'a>(&'a self, _: Sought<'a>) -> BoxFuture<'a, Result<Search, AskError>> {
-        unreachable!()
-    }
-    fn cancel<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Cancelled, AskError>> {
-        unreachable!()
-    }
-    fn delete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
+    async fn status(&self, _: &str) -> Result<Status, AskError> {
         unreachable!()
     }
     fn read_webhook(&self, hook: &Hook<'_>, _: Timestamp) -> Result<Vec<News>, WebhookRefusal> {
@@ -70,7 +45,7 @@ impl Provider for Unsigned {
         self.0.lock().unwrap().push(called);
         hook.hint(None)
     }
-    fn check(&self) -> BoxFuture<'_, Result<(), CheckFault>> {
+    async fn check(&self) -> Result<(), CheckFault> {
         unreachable!()
     }
 }

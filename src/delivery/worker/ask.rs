@@ -114,7 +114,7 @@ impl Worker {
             tracing::error!(job.id = %job.id, error = %error, "job {}: {error}", job.id);
             return Some(Event::NoAnswer);
         }
-        tracing::info!(job.id = %job.id, "job {}: {} says to the wish to cancel: {answer}", job.id, provider.name());
+        tracing::info!(job.id = %job.id, "job {}: {} says to the wish to cancel: {answer}", job.id, job.provider);
         (answer == CancelWish::Stopped).then(|| {
             let raw_text = Some("cancelled before it was sent".to_owned());
             let report =

@@ -15,30 +15,27 @@
 //! simulator goes off the net. An upload is used up by its first order; one order is to one number, at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Multipart, Path, Request, State};
-use axum::http::header::{AUTHORIZATION, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
+use axum::extract::{FromRequest, Multipart, Path, Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
-use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Face, Message, disturbed, is_right};
+use super::Face;
 use crate::delivery::simulator::wire::DOCUMENT_AT_MOST;
 use crate::job::FaxNumber;
+use crate::simulator::api::{self, Api, Ending, Message, Refusal};
 use crate::simulator::book::Fax;
-use crate::simulator::line::Cut;
-use crate::simulator::office::{Office, Submitted, Took};
+use crate::simulator::office::{Office, Submitted};
 use crate::simulator::print::Incoming;
-use crate::simulator::script::Answer;
-use crate::simulator::server::drain;
-use archive::{delete_fax, list_faxes, list_outbox, show_fax, show_outbox, status_of, take_out, time};
+use archive::{
+    delete_fax, fax_view, list_faxes, list_outbox, show_fax, show_outbox, status_of, take_out, time,
+};
 
 mod archive;
 
@@ -62,7 +59,6 @@ struct Kept {
 struct Upload {
     id: String,
     document: Incoming,
-    sha256: String,
 }
 
 struct HookEntry {
@@ -83,45 +79,102 @@ impl Account {
     }
 }
 
-/// What lies under `/faxplus`.
-pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
-    Router::new()
-        .route("/v3/accounts/{user}/files", post(upload))
-        .route("/v3/accounts/{user}/outbox", post(order).get(list_outbox))
-        .route("/v3/accounts/{user}/outbox/{id}", get(show_outbox).delete(take_out))
-        .route("/v3/accounts/{user}/faxes", get(list_faxes))
-        .route("/v3/accounts/{user}/faxes/{id}", get(show_fax).delete(delete_fax))
-        .route("/v3/hooks", post(add_hook).get(list_hooks))
-        .route("/v3/hooks/{id}", delete(remove_hook))
-        .layer(DefaultBodyLimit::disable())
-        .layer(Extension(Arc::new(Account::default())))
-        .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_token))
-}
+pub(super) struct Faxplus;
 
-/// The webhook to `url` that reports how `fax` ended. Nothing signs it.
-pub(super) fn message(fax: &Fax, url: &str, _key: &[u8], now: Timestamp) -> Option<Message> {
-    let body = json!({
-        // The ids are the same unless Fax.Plus dials again by itself, and nobody asked it to.
-        "hook": { "id": fax.id, "event": "fax_sent", "event_time": time(now), "target": url },
-        "data": {
-            "id": fax.id, "uid": "self", "pages": fax.pages, "from": fax.details.get("from"), "to": fax.number,
-            "start_time": fax.dialled.map(time), "file": format!("{}.tiff", fax.id), "file_name": "fax",
-            "cost": fax.pages, "status": status_of(fax),
-        },
-    });
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Some(Message { headers, body: serde_json::to_vec(&body).ok()? })
-}
+impl Api for Faxplus {
+    const FACE: Face = Face::Faxplus;
+    /// Whether the answer is to name the fax.
+    type Order = bool;
 
-async fn only_with_token(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
-    let shown = request.headers().get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
-    let wanted = office.options.token.as_bytes();
-    if shown.strip_prefix(b"Bearer ").is_some_and(|shown| is_right(shown, wanted)) {
-        return next.run(request).await;
+    fn routes() -> Router<Arc<Office>> {
+        Router::new()
+            .route("/v3/accounts/{user}/files", post(upload))
+            .route("/v3/accounts/{user}/outbox", post(api::submit::<Faxplus>).get(list_outbox))
+            .route("/v3/accounts/{user}/outbox/{id}", get(show_outbox).delete(take_out))
+            .route("/v3/accounts/{user}/faxes", get(list_faxes))
+            .route("/v3/accounts/{user}/faxes/{id}", get(show_fax).delete(delete_fax))
+            .route("/v3/hooks", post(add_hook).get(list_hooks))
+            .route("/v3/hooks/{id}", delete(remove_hook))
+            .layer(Extension(Arc::new(Account::default())))
     }
-    drain(request).await;
-    error(StatusCode::UNAUTHORIZED, "unauthorized", "no such token")
+
+    fn lets_in(request: &Request, office: &Office) -> bool {
+        api::shows_token(request, office)
+    }
+
+    async fn read(_office: &Arc<Office>, request: Request) -> Result<(Submitted, bool), Box<Response>> {
+        let account = request.extensions().get::<Arc<Account>>().cloned().unwrap_or_default();
+        let order: Order = read_json(request).await?;
+        let bad = |code: &str, text: &str| Box::new(error(StatusCode::BAD_REQUEST, code, text));
+        if let Some((code, text)) = order.fault() {
+            return Err(bad(code, text));
+        }
+        let (upload, webhook_url) = {
+            let mut kept = account.lock();
+            let wanted =
+                |upload: &Upload| order.files.iter().any(|path| *path == format!("{}.pdf", upload.id));
+            let upload = kept.uploads.iter().position(wanted).and_then(|nth| kept.uploads.remove(nth));
+            (upload, kept.hooks.iter().find(|hook| hook.event == "fax_sent").map(|hook| hook.target.clone()))
+        };
+        let upload = upload.ok_or_else(|| bad("invalid_file", "no such file was uploaded"))?;
+        let (return_ids, reference) = (order.return_ids, order.reference());
+        let number = order.to.into_iter().next().unwrap_or_default();
+        let submitted = Submitted {
+            webhook_url,
+            details: BTreeMap::from([("from".into(), order.from), ("text".into(), order.comment.text)]),
+            ..Submitted::of(Face::Faxplus, upload.id, upload.document, reference, number)
+        };
+        Ok((submitted, return_ids))
+    }
+
+    fn taken(fax: &Fax, return_ids: &bool) -> Response {
+        let ids = if *return_ids { json!({ "ids": { &fax.number: fax.id } }) } else { json!({}) };
+        (StatusCode::CREATED, Json(ids)).into_response()
+    }
+
+    fn refuse(refusal: Refusal) -> Response {
+        let (status, code, text) = match refusal {
+            Refusal::WrongCredentials => (StatusCode::UNAUTHORIZED, "unauthorized", "no such token"),
+            Refusal::DocumentRefused => {
+                (StatusCode::BAD_REQUEST, "failed_mimetype_not_supported", "the file cannot be faxed")
+            }
+            Refusal::NumberRefused => (StatusCode::BAD_REQUEST, "invalid_number", "that is no number"),
+            Refusal::NoBalance => (StatusCode::PAYMENT_REQUIRED, "insufficient_credit", "not enough credit"),
+            Refusal::RateLimited => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "this number sends too much")
+            }
+            Refusal::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "nothing was taken, come again")
+            }
+            Refusal::NoSuchFax => (StatusCode::NOT_FOUND, "not_found", "there is no such fax"),
+            Refusal::NotEnded | Refusal::BeingSent | Refusal::Ended => {
+                (StatusCode::BAD_REQUEST, "invalid_status", "it is being sent")
+            }
+            Refusal::Trouble => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "something went wrong"),
+        };
+        error(status, code, text)
+    }
+
+    fn shown(fax: &Fax, _asked: &HeaderMap) -> Response {
+        Json(fax_view(fax)).into_response()
+    }
+
+    fn cancelled(_fax: &Fax) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+
+    /// Nothing signs it.
+    fn message(Ending { fax, url, now, .. }: &Ending<'_>) -> Option<Message> {
+        Message::json(&json!({
+            // The ids are the same unless Fax.Plus dials again by itself, and nobody asked it to.
+            "hook": { "id": fax.id, "event": "fax_sent", "event_time": time(*now), "target": url },
+            "data": {
+                "id": fax.id, "uid": "self", "pages": fax.pages, "from": fax.details.get("from"), "to": fax.number,
+                "start_time": fax.dialled.map(time), "file": format!("{}.tiff", fax.id), "file_name": "fax",
+                "cost": fax.pages, "status": status_of(fax),
+            },
+        }))
+    }
 }
 
 async fn upload(
@@ -146,8 +199,7 @@ async fn upload(
 /// Reads the upload to its very end, the file straight to disk.
 async fn receive(office: &Arc<Office>, request: Request) -> Result<Upload, Box<Response>> {
     let bad = |text: &str| Box::new(error(StatusCode::BAD_REQUEST, "invalid_request", text));
-    let disk =
-        |_| Box::new(error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "something went wrong"));
+    let disk = |fault: io::Error| Box::new(api::disk_trouble::<Faxplus>(&fault));
     let mut parts =
         Multipart::from_request(request, &()).await.map_err(|rejection| bad(&rejection.body_text()))?;
     let mut upload: Option<Upload> = None;
@@ -168,8 +220,8 @@ async fn receive(office: &Arc<Office>, request: Request) -> Result<Upload, Box<R
                 document.write(&chunk).await.map_err(disk)?;
             }
         }
-        let sha256 = document.finish().await.map_err(disk)?;
-        upload = Some(Upload { id, document, sha256 });
+        document.finish().await.map_err(disk)?;
+        upload = Some(Upload { id, document });
     }
     if too_large {
         return Err(Box::new(error(
@@ -261,74 +313,6 @@ impl Order {
     }
 }
 
-async fn order(
-    State(office): State<Arc<Office>>,
-    Extension(account): Extension<Arc<Account>>,
-    ConnectInfo(line): ConnectInfo<Cut>,
-    request: Request,
-) -> Response {
-    let order: Order = match read_json(request).await {
-        Ok(order) => order,
-        Err(refusal) => return *refusal,
-    };
-    if let Some((code, text)) = order.fault() {
-        return error(StatusCode::BAD_REQUEST, code, text);
-    }
-    let (upload, webhook_url) = {
-        let mut kept = account.lock();
-        let wanted = |upload: &Upload| order.files.iter().any(|path| *path == format!("{}.pdf", upload.id));
-        let upload = kept.uploads.iter().position(wanted).and_then(|nth| kept.uploads.remove(nth));
-        (upload, kept.hooks.iter().find(|hook| hook.event == "fax_sent").map(|hook| hook.target.clone()))
-    };
-    let Some(upload) = upload else {
-        return error(StatusCode::BAD_REQUEST, "invalid_file", "no such file was uploaded");
-    };
-    let submitted = Submitted {
-        id: upload.id,
-        face: Face::Faxplus,
-        reference: order.reference(),
-        number: order.to.into_iter().next().unwrap_or_default(),
-        pages_announced: None,
-        webhook_url,
-        document: upload.document,
-        sha256: upload.sha256,
-        details: BTreeMap::from([("from".into(), order.from), ("text".into(), order.comment.text)]),
-    };
-    match office.take(submitted).await {
-        Took::NotTaken(answer) => refusal(answer, &line),
-        Took::Full => refusal(Answer::Unavailable, &line),
-        Took::Taken(fax, answer) => disturbed(answer, &line).unwrap_or_else(|| match answer {
-            Answer::FailureTaken => {
-                error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "something went wrong")
-            }
-            _ if order.return_ids => {
-                (StatusCode::CREATED, Json(json!({ "ids": { fax.number: fax.id } }))).into_response()
-            }
-            _ => (StatusCode::CREATED, Json(json!({}))).into_response(),
-        }),
-    }
-}
-
-/// The answer to an order that was not taken.
-fn refusal(answer: Answer, line: &Cut) -> Response {
-    let wait =
-        |response: Response| ([(RETRY_AFTER, HeaderValue::from_static("1"))], response).into_response();
-    match answer {
-        Answer::DocumentRefused => {
-            error(StatusCode::BAD_REQUEST, "failed_mimetype_not_supported", "the file cannot be faxed")
-        }
-        Answer::NumberRefused => error(StatusCode::BAD_REQUEST, "invalid_number", "that is no number"),
-        Answer::RateLimited => {
-            wait(error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "this number sends too much"))
-        }
-        Answer::Unavailable => {
-            wait(error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "nothing was taken, come again"))
-        }
-        Answer::NoBalance => error(StatusCode::PAYMENT_REQUIRED, "insufficient_credit", "not enough credit"),
-        other => disturbed(other, line).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewHook {
@@ -368,7 +352,9 @@ async fn list_hooks(Extension(account): Extension<Arc<Account>>) -> Response {
 
 async fn remove_hook(Extension(account): Extension<Arc<Account>>, Path(id): Path<String>) -> Response {
     let mut kept = account.lock();
-    let Some(nth) = kept.hooks.iter().position(|hook| hook.id == id) else { return not_there() };
+    let Some(nth) = kept.hooks.iter().position(|hook| hook.id == id) else {
+        return Faxplus::refuse(Refusal::NoSuchFax);
+    };
     kept.hooks.remove(nth);
     StatusCode::NO_CONTENT.into_response()
 }
@@ -383,10 +369,6 @@ async fn read_json<T: serde::de::DeserializeOwned>(request: Request) -> Result<T
         return Err(bad("it is not announced as JSON"));
     }
     serde_json::from_slice(&body).map_err(|fault| bad(&fault.to_string()))
-}
-
-fn not_there() -> Response {
-    error(StatusCode::NOT_FOUND, "not_found", "there is no such fax")
 }
 
 fn error(status: StatusCode, error: &str, description: &str) -> Response {

@@ -1,6 +1,6 @@
-//! What the faces share that take a fax as a form: the upload is read to its end, the document straight into a file,
-//! and its fields are held against what the provider's documentation allows. What is wrong is told by field, as
-//! providers tell it.
+//! What the faces share that take a fax as a form: the upload is read to its end, the document
+//! straight into a file, and its fields are held against what the provider's documentation allows.
+//! What is wrong is told by field, as providers tell it.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -8,17 +8,14 @@ use std::sync::Arc;
 
 use axum::extract::multipart::Field;
 use axum::extract::{FromRequest, Multipart, Request};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use axum::response::Response;
 use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, HeaderMap};
 
-use super::is_right;
 use crate::delivery::simulator::wire::DOCUMENT_AT_MOST;
 use crate::job::FaxNumber;
+use crate::simulator::api::{Api, disk_trouble, drain};
 use crate::simulator::office::Office;
 use crate::simulator::print::Incoming;
-use crate::simulator::server::drain;
 
 /// Largest value of a field.
 const FIELD_AT_MOST: usize = 2048;
@@ -41,7 +38,21 @@ pub(super) fn wrong(field: &str, what: impl Into<String>) -> Violation {
 /// Why a form could not be read.
 pub(super) enum Unread {
     Wrong(Violation),
+    /// The document in this part is too large.
+    TooLarge(String),
     Disk(io::Error),
+}
+
+impl Unread {
+    /// What the client gets to see, of an API that tells with `invalid` what is wrong in which
+    /// field.
+    pub(super) fn answer<A: Api>(self, invalid: fn(&Violation) -> Response) -> Box<Response> {
+        Box::new(match self {
+            Unread::Wrong(violation) => invalid(&violation),
+            Unread::TooLarge(part) => invalid(&wrong(&part, "the document is too large")),
+            Unread::Disk(fault) => disk_trouble::<A>(&fault),
+        })
+    }
 }
 
 impl From<io::Error> for Unread {
@@ -60,17 +71,12 @@ impl From<Violation> for Unread {
 #[derive(Default)]
 pub(super) struct Form {
     fields: Vec<(String, String)>,
-    pub(super) document: Option<Received>,
-}
-
-/// The document, with its digest in hex.
-pub(super) struct Received {
-    pub(super) document: Incoming,
-    pub(super) sha256: String,
+    pub(super) document: Option<Incoming>,
 }
 
 impl Form {
-    /// Reads a form whose document is to be known as `id` and lies in the part called one of `files`.
+    /// Reads a form whose document is to be known as `id` and lies in the part called one of
+    /// `files`.
     pub(super) async fn read(
         office: &Arc<Office>,
         id: &str,
@@ -89,8 +95,9 @@ impl Form {
         let mut parts =
             Multipart::from_request(request, &()).await.map_err(|fault| broken(fault.body_text()))?;
         let mut form = Form::default();
-        let mut fault: Option<Violation> = None;
-        // Read on after a fault: a client that is still sending would see a reset in place of the answer.
+        let mut fault: Option<Unread> = None;
+        // Read on after a fault: a client that is still sending would see a reset in place of the
+        // answer.
         while let Some(part) = parts.next_field().await.map_err(|fault| broken(fault.body_text()))? {
             let name = part.name().unwrap_or_default().to_owned();
             let whole = if files.contains(&name.as_str()) {
@@ -100,11 +107,11 @@ impl Form {
             };
             match whole {
                 Ok(()) => {}
-                Err(Unread::Wrong(violation)) => fault = fault.or(Some(violation)),
-                Err(disk) => return Err(disk),
+                Err(Unread::Disk(disk)) => return Err(disk.into()),
+                Err(wrong) => fault = fault.or(Some(wrong)),
             }
         }
-        fault.map_or(Ok(form), |fault| Err(fault.into()))
+        fault.map_or(Ok(form), Err)
     }
 
     async fn take_document(
@@ -116,9 +123,9 @@ impl Form {
     ) -> Result<(), Unread> {
         let mut fault = None;
         if part.file_name().is_none_or(str::is_empty) {
-            fault = Some(wrong(name, "the part has no filename"));
+            fault = Some(wrong(name, "the part has no filename").into());
         } else if self.document.is_some() {
-            fault = Some(wrong(name, "one document at a time is all that the simulator takes"));
+            fault = Some(wrong(name, "one document at a time is all that the simulator takes").into());
         }
         let mut document = match fault {
             None => Some(office.records.receive(id).await?),
@@ -131,7 +138,7 @@ impl Form {
                 }
                 Some(_) => {
                     document = None;
-                    fault = Some(wrong(name, "the document is too large"));
+                    fault = Some(Unread::TooLarge(name.to_owned()));
                 }
                 None => {}
             }
@@ -139,11 +146,11 @@ impl Form {
         match document {
             Some(document) if document.bytes == 0 => Err(wrong(name, "the document is empty").into()),
             Some(mut document) => {
-                let sha256 = document.finish().await?;
-                self.document = Some(Received { document, sha256 });
+                document.finish().await?;
+                self.document = Some(document);
                 Ok(())
             }
-            None => Err(fault.unwrap_or_else(|| wrong(name, "cannot be read")).into()),
+            None => Err(fault.unwrap_or_else(|| wrong(name, "cannot be read").into())),
         }
     }
 
@@ -247,18 +254,6 @@ fn key_in<'a>(map: &str, name: &'a str) -> Option<&'a str> {
     (!key.is_empty() && !key.contains(['[', ']'])).then_some(key)
 }
 
-/// Whether the request shows the simulator's token as the password of HTTP Basic; the login may be any.
-pub(super) fn shows_password(headers: &HeaderMap, office: &Office) -> bool {
-    let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let pair =
-        shown.and_then(|shown| shown.strip_prefix("Basic ")).and_then(|coded| STANDARD.decode(coded).ok());
-    pair.is_some_and(|pair| {
-        let colon = pair.iter().position(|byte| *byte == b':').unwrap_or(0);
-        let (login, password) = pair.split_at(colon);
-        !login.is_empty() && is_right(password.get(1..).unwrap_or_default(), office.options.token.as_bytes())
-    })
-}
-
 /// What a question asks for. Each name may stand there once.
 pub(super) struct Question(Vec<(String, String)>);
 
@@ -299,11 +294,6 @@ impl Question {
             Err(wrong(name, format!("must be from {} to {}", range.start(), range.end())))
         }
     }
-}
-
-/// Notes that the record folder fails.
-pub(super) fn complain(fault: &io::Error) {
-    tracing::error!(%fault, "simulator: the record folder fails: {fault}");
 }
 
 /// Page `page` (from 1) of a list that is cut into pages of `size`.

@@ -17,26 +17,21 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use axum::extract::{Query, Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Face, Message, disturbed, is_right};
+use super::Face;
 use crate::delivery::simulator::wire::Standing;
 use crate::job;
-use crate::simulator::book::{Cancel, Fax};
-use crate::simulator::line::Cut;
-use crate::simulator::office::{Office, Submitted, Took};
-use crate::simulator::script::Answer;
-use crate::simulator::server::drain;
+use crate::simulator::api::{self, Api, Ending, Message, Refusal};
+use crate::simulator::book::Fax;
+use crate::simulator::office::{Office, Submitted};
 
 mod query;
 #[cfg(test)]
@@ -51,34 +46,94 @@ const HIDDEN: &str = "hidden";
 /// Pairs of a query, in order.
 type Pairs = Vec<(String, String)>;
 
-/// What lies under `/interfax`.
-pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
-    Router::new()
-        .route("/outbound/faxes", post(submit))
-        .route("/outbound/faxes/completed", get(completed))
-        .route("/outbound/faxes/{id}", get(show))
-        .route("/outbound/faxes/{id}/cancel", post(cancel))
-        .route("/outbound/faxes/{id}/hide", post(hide))
-        .route("/outbound/search", get(search))
-        .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_password))
-}
+pub(super) struct Interfax;
 
-/// The callback to `url` that reports how `fax` ended; nothing is signed.
-pub(super) fn message(fax: &Fax, _url: &str, _key: &[u8], now: Timestamp) -> Option<Message> {
-    let mut form = reqwest::Url::parse("form:").ok()?;
-    let completed = fax.ended.unwrap_or(now).strftime("%d/%m/%Y %H:%M:%S").to_string();
-    form.query_pairs_mut()
-        .append_pair("TransactionIDType", "Outbound")
-        .append_pair("TransactionID", &fax.id)
-        .append_pair("CompletionTime", &completed)
-        .append_pair("Contact", fax.details.get("contact").map_or("", String::as_str))
-        .append_pair("CostPerUnit", "0.15")
-        .append_pair("DeleteAfterUsage", "0")
-        .append_pair("DestinationFax", &destination(fax));
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    Some(Message { headers, body: form.query()?.as_bytes().to_vec() })
+impl Api for Interfax {
+    const FACE: Face = Face::Interfax;
+    /// The host that was asked: the answer to an order is a URL.
+    type Order = String;
+
+    fn routes() -> Router<Arc<Office>> {
+        Router::new()
+            .route("/outbound/faxes", post(api::submit::<Interfax>))
+            .route("/outbound/faxes/completed", get(completed))
+            .route("/outbound/faxes/{id}", get(api::show::<Interfax>))
+            .route("/outbound/faxes/{id}/cancel", post(cancel))
+            .route("/outbound/faxes/{id}/hide", post(hide))
+            .route("/outbound/search", get(search))
+    }
+
+    fn lets_in(request: &Request, office: &Office) -> bool {
+        api::login_of(request, office).is_some()
+    }
+
+    async fn read(office: &Arc<Office>, request: Request) -> Result<(Submitted, String), Box<Response>> {
+        let pairs = Query::<Pairs>::try_from_uri(request.uri());
+        let pairs = pairs.map_err(|fault| Box::new(fault.into_response()))?.0;
+        match query::order(&pairs).and_then(|order| body_is_right(request.headers()).map(|()| order)) {
+            Ok(order) => {
+                let host = host_of(request.headers()).to_owned();
+                Ok((enter(office, order, request).await?, host))
+            }
+            Err(refusal) => {
+                api::drain(request).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    fn taken(fax: &Fax, host: &String) -> Response {
+        (StatusCode::CREATED, [(CONTENT_TYPE, "text/json".to_owned()), (LOCATION, uri(host, &fax.id))])
+            .into_response()
+    }
+
+    fn refuse(refusal: Refusal) -> Response {
+        let (status, code, message, more) = match refusal {
+            Refusal::WrongCredentials => {
+                (StatusCode::UNAUTHORIZED, -1003, "Authentication failed", "wrong user name or password")
+            }
+            Refusal::DocumentRefused => {
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                (status, -1004, "File type is not supported", "no pages can be made of it")
+            }
+            Refusal::NumberRefused => return wrong("faxNumber: is no telephone number"),
+            Refusal::NoBalance => (StatusCode::PAYMENT_REQUIRED, -1006, "Out of credit", ""),
+            Refusal::RateLimited => (StatusCode::TOO_MANY_REQUESTS, -1011, "Too many requests", ""),
+            Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, -1011, "Come again", ""),
+            // Unknown, or finished, or just being sent: it has one word for all of them.
+            Refusal::NoSuchFax | Refusal::NotEnded | Refusal::BeingSent | Refusal::Ended => {
+                let more = "not found or not accessible";
+                (StatusCode::NOT_FOUND, -1005, "Fax resource not found", more)
+            }
+            Refusal::Trouble => {
+                (StatusCode::INTERNAL_SERVER_ERROR, -150, "Internal error", "something went wrong")
+            }
+        };
+        refuse(status, code, message, more)
+    }
+
+    fn shown(fax: &Fax, asked: &HeaderMap) -> Response {
+        json_answer(StatusCode::OK, &view(fax, host_of(asked)))
+    }
+
+    fn cancelled(_fax: &Fax) -> Response {
+        StatusCode::OK.into_response()
+    }
+
+    /// Nothing is signed.
+    fn message(ending: &Ending<'_>) -> Option<Message> {
+        let fax = ending.fax;
+        let completed = fax.ended.unwrap_or(ending.now).strftime("%d/%m/%Y %H:%M:%S").to_string();
+        Message::form([
+            ("TransactionIDType", "Outbound"),
+            ("TransactionID", &fax.id),
+            ("CompletionTime", &completed),
+            ("Contact", fax.details.get("contact").map_or("", String::as_str)),
+            ("CostPerUnit", "0.15"),
+            ("DeleteAfterUsage", "0"),
+            ("DestinationFax", &destination(fax)),
+        ])
+    }
 }
 
 fn json_answer(status: StatusCode, body: &Value) -> Response {
@@ -92,68 +147,6 @@ fn refuse(status: StatusCode, code: i32, message: &str, more: &str) -> Response 
 /// What the vendor's table calls a wrong parameter.
 fn wrong(more: &str) -> Response {
     refuse(StatusCode::BAD_REQUEST, -1062, "Wrong parameter", more)
-}
-
-fn come_again(status: StatusCode, message: &str) -> Response {
-    let mut response = refuse(status, -1011, message, "");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
-fn no_such_fax() -> Response {
-    refuse(StatusCode::NOT_FOUND, -1005, "Fax resource not found", "not found or not accessible")
-}
-
-fn disk_trouble(fault: &io::Error) -> Response {
-    tracing::error!(%fault, "simulator: the record folder fails: {fault}");
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, -150, "Internal error", "the record folder fails")
-}
-
-async fn only_with_password(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
-    let shown =
-        request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Basic "));
-    let pair = shown.and_then(|coded| STANDARD.decode(coded).ok()).unwrap_or_default();
-    let colon = pair.iter().position(|byte| *byte == b':').filter(|place| *place > 0);
-    let password = colon.and_then(|place| pair.get(place + 1..));
-    if password.is_some_and(|password| is_right(password, office.options.token.as_bytes())) {
-        return next.run(request).await;
-    }
-    drain(request).await;
-    refuse(StatusCode::UNAUTHORIZED, -1003, "Authentication failed", "wrong user name or password")
-}
-
-async fn submit(
-    State(office): State<Arc<Office>>,
-    ConnectInfo(line): ConnectInfo<Cut>,
-    Query(pairs): Query<Pairs>,
-    request: Request,
-) -> Response {
-    let order = match query::order(&pairs).and_then(|order| {
-        body_is_right(request.headers())?;
-        Ok(order)
-    }) {
-        Ok(order) => order,
-        Err(response) => {
-            drain(request).await;
-            return *response;
-        }
-    };
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-    let submitted = match enter(&office, order, request).await {
-        Ok(submitted) => submitted,
-        Err(response) => return *response,
-    };
-    match office.take(submitted).await {
-        Took::NotTaken(answer) => not_taken(answer, &line),
-        Took::Full => come_again(StatusCode::SERVICE_UNAVAILABLE, "Too many faxes are waiting"),
-        Took::Taken(_, Answer::FailureTaken) => {
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, -150, "Internal error", "something went wrong")
-        }
-        Took::Taken(fax, answer) => disturbed(answer, &line).unwrap_or_else(|| {
-            (StatusCode::CREATED, [(CONTENT_TYPE, "text/json".to_owned()), (LOCATION, uri(&host, &fax.id))])
-                .into_response()
-        }),
-    }
 }
 
 fn uri(host: &str, id: &str) -> String {
@@ -182,7 +175,7 @@ async fn enter(
     order: query::Order,
     request: Request,
 ) -> Result<Submitted, Box<Response>> {
-    let disk = |fault: io::Error| Box::new(disk_trouble(&fault));
+    let disk = |fault: io::Error| Box::new(api::disk_trouble::<Interfax>(&fault));
     let chance = job::chance().map_err(|_| disk(io::Error::other("the system has no randomness")))?;
     // Fifteen digits: what the vendor's own pages show, and small enough for every JSON reader.
     let id = (100_000_000_000_000 + chance % 900_000_000_000_000).to_string();
@@ -192,33 +185,13 @@ async fn enter(
         let chunk = chunk.map_err(|_| Box::new(wrong("the document broke off")))?;
         document.write(&chunk).await.map_err(disk)?;
     }
-    let sha256 = document.finish().await.map_err(disk)?;
+    document.finish().await.map_err(disk)?;
+    let reference = order.reference.unwrap_or_else(|| id.clone());
     Ok(Submitted {
-        reference: order.reference.unwrap_or_else(|| id.clone()),
-        id,
-        face: Face::Interfax,
-        number: order.number,
-        pages_announced: None,
         webhook_url: office.options.interfax_callback.clone(),
-        document,
-        sha256,
         details: order.details,
+        ..Submitted::of(Face::Interfax, id, document, reference, order.number)
     })
-}
-
-/// The answer to a submit that was not taken.
-fn not_taken(answer: Answer, line: &Cut) -> Response {
-    match answer {
-        Answer::DocumentRefused => {
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            refuse(status, -1004, "File type is not supported", "no pages can be made of it")
-        }
-        Answer::NumberRefused => wrong("faxNumber: is no telephone number"),
-        Answer::RateLimited => come_again(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-        Answer::Unavailable => come_again(StatusCode::SERVICE_UNAVAILABLE, "Come again"),
-        Answer::NoBalance => refuse(StatusCode::PAYMENT_REQUIRED, -1006, "Out of credit", ""),
-        other => disturbed(other, line).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
-    }
 }
 
 /// The number as the API gives it back: digits after the international prefix.
@@ -291,16 +264,6 @@ fn host_of(headers: &HeaderMap) -> &str {
     headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
 }
 
-/// The fax of that name, if it came by this face.
-fn known(office: &Office, id: &str) -> Option<Fax> {
-    office.book.fax(id).filter(|fax| fax.face == Face::Interfax)
-}
-
-async fn show(State(office): State<Arc<Office>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
-    known(&office, &id)
-        .map_or_else(no_such_fax, |fax| json_answer(StatusCode::OK, &view(&fax, host_of(&headers))))
-}
-
 async fn completed(
     State(office): State<Arc<Office>>,
     headers: HeaderMap,
@@ -310,7 +273,8 @@ async fn completed(
     if name != "ids" {
         return wrong("ask with ?ids=");
     }
-    let ended = ids.split(',').filter_map(|id| known(&office, id)).filter(|fax| fax.status.is_final());
+    let ended =
+        ids.split(',').filter_map(|id| Interfax::known(&office, id).ok()).filter(|fax| fax.status.is_final());
     let views: Vec<Value> = ended.map(|fax| view(&fax, host_of(&headers))).collect();
     json_answer(StatusCode::OK, &json!(views))
 }
@@ -332,24 +296,20 @@ async fn search(
     json_answer(StatusCode::OK, &json!(views))
 }
 
-async fn cancel(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    // Unknown, or finished, or just being sent: it has one word for all of them.
-    if known(&office, &id).is_none_or(|fax| fax.status != Standing::Queued) {
-        return no_such_fax();
-    }
-    let now = office.options.clock.now();
-    let Cancel::Done(fax) = office.book.cancel(&id, now) else { return no_such_fax() };
-    office.log(&json!({ "at": now, "event": "cancelled", "id": id }));
-    match office.records.note(&fax).await {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(fault) => disk_trouble(&fault),
-    }
+async fn cancel(State(office): State<Arc<Office>>, names: api::Names) -> Response {
+    let waits = api::named::<Interfax>(&office, &names).and_then(|fax| match fax.status {
+        Standing::Queued => Ok(fax),
+        _ => Err(Box::new(Interfax::refuse(Refusal::Ended))),
+    });
+    api::cancel_fax::<Interfax>(&office, waits).await
 }
 
-async fn hide(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    if known(&office, &id).is_none() {
-        return no_such_fax();
+async fn hide(State(office): State<Arc<Office>>, names: api::Names) -> Response {
+    match api::named::<Interfax>(&office, &names) {
+        Ok(fax) => {
+            office.book.mark(&fax.id, HIDDEN);
+            StatusCode::OK.into_response()
+        }
+        Err(refusal) => *refusal,
     }
-    office.book.mark(&id, HIDDEN);
-    StatusCode::OK.into_response()
 }

@@ -11,30 +11,24 @@
 //! Every answer is an envelope `{"success", "message", "data"}`. Narrower than the original: one number and one
 //! uploaded file per fax (no `content_url`), and no test keys, so no `test_fail`. Of the tags it keeps `job`.
 
-use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use aws_lc_rs::{digest, hmac};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::StatusCode;
-use axum::middleware::{self, Next};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
-use super::form::{Form, Question, Unread, Violation, complain, page_of, shows_password, wrong};
-use super::{Face, Message, disturbed};
+use super::Face;
+use super::form::{Form, Question, Violation, page_of, wrong};
 use crate::delivery::simulator::wire::Standing;
 use crate::job;
-use crate::simulator::book::{Cancel, Fax};
-use crate::simulator::line::Cut;
-use crate::simulator::office::{Office, Submitted, Took};
-use crate::simulator::script::Answer;
-use crate::simulator::server::drain;
+use crate::simulator::api::{self, Api, Ending, Message, Refusal};
+use crate::simulator::book::Fax;
+use crate::simulator::office::{Office, Submitted};
 use crate::text::hex;
 
 /// What the simulator's codes are called here: type, id, text. What is not in here is `generalError` 9917, which the
@@ -80,82 +74,100 @@ const PARAMETERS: &[&str] = &[
 /// Tags of one fax.
 const TAGS_AT_MOST: usize = 10;
 
-/// What lies under `/phaxio`.
-pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
-    Router::new()
-        .route("/v2.1/faxes", post(submit).get(list))
-        .route("/v2.1/faxes/{id}", get(show))
-        .route("/v2.1/faxes/{id}/cancel", post(cancel))
-        .route("/v2.1/faxes/{id}/file", delete(delete_file))
-        .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_password))
-}
+pub(super) struct Phaxio;
 
-/// The webhook to `url` that reports how `fax` ended, signed under `key`.
-pub(super) fn message(fax: &Fax, document: Option<&[u8]>, url: &str, key: &[u8]) -> Option<Message> {
-    let boundary = format!("simulator-{:016x}", job::chance().ok()?);
-    let success = (fax.status == Standing::Delivered).to_string();
-    let view = view(fax).to_string();
-    // Sorted by name, as they are signed.
-    let fields = [("direction", "sent"), ("fax", &view), ("is_test", "false"), ("success", &success)];
-    let mut body = Vec::new();
-    let mut signed = url.to_owned();
-    for (name, value) in fields {
-        let head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(value.as_bytes());
-        body.extend_from_slice(b"\r\n");
-        signed.push_str(name);
-        signed.push_str(value);
-    }
-    if let Some(document) = document {
-        let head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"fax.pdf\"\r\n\
-             Content-Type: application/pdf\r\n\r\n"
-        );
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(document);
-        body.extend_from_slice(b"\r\n");
-        signed.push_str("file");
-        signed.push_str(&hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, document).as_ref()));
-    }
-    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), signed.as_bytes());
-    let mut headers = HeaderMap::new();
-    let kind = format!("multipart/form-data; boundary={boundary}");
-    headers.insert(CONTENT_TYPE, HeaderValue::try_from(kind).ok()?);
-    headers.insert("x-phaxio-signature", HeaderValue::try_from(hex(tag.as_ref())).ok()?);
-    Some(Message { headers, body })
-}
+impl Api for Phaxio {
+    const FACE: Face = Face::Phaxio;
+    type Order = ();
 
-async fn only_with_password(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
-    if shows_password(request.headers(), &office) {
-        return next.run(request).await;
+    fn routes() -> Router<Arc<Office>> {
+        Router::new()
+            .route("/v2.1/faxes", post(api::submit::<Phaxio>).get(list))
+            .route("/v2.1/faxes/{id}", get(api::show::<Phaxio>))
+            .route("/v2.1/faxes/{id}/cancel", post(api::cancel::<Phaxio>))
+            .route("/v2.1/faxes/{id}/file", delete(api::delete::<Phaxio>))
     }
-    drain(request).await;
-    refused(StatusCode::UNAUTHORIZED, "invalid API credentials")
-}
 
-async fn submit(
-    State(office): State<Arc<Office>>,
-    ConnectInfo(line): ConnectInfo<Cut>,
-    request: Request,
-) -> Response {
-    // Names are numbers here.
-    let Ok(chance) = job::chance() else { return trouble() };
-    let id = (1 + (chance & 0xffff_ffff_ffff)).to_string();
-    let read = Form::read(&office, &id, &["file", "file[]"], request).await;
-    let submitted = match read.and_then(|form| submitted(id, form).map_err(Unread::Wrong)) {
-        Ok(submitted) => submitted,
-        Err(Unread::Wrong(violation)) => return invalid(&violation),
-        Err(Unread::Disk(fault)) => return disk_trouble(&fault),
-    };
-    match office.take(submitted).await {
-        Took::NotTaken(answer) => refusal(answer, &line),
-        Took::Full => wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "come again"),
-        Took::Taken(_, Answer::FailureTaken) => trouble(),
-        Took::Taken(fax, answer) => disturbed(answer, &line)
-            .unwrap_or_else(|| done("Fax queued for sending", &json!({ "id": number(&fax) }))),
+    fn lets_in(request: &Request, office: &Office) -> bool {
+        api::login_of(request, office).is_some()
+    }
+
+    async fn read(office: &Arc<Office>, request: Request) -> Result<(Submitted, ()), Box<Response>> {
+        // Names are numbers here.
+        let chance = job::chance().map_err(|_| Box::new(Phaxio::refuse(Refusal::Trouble)))?;
+        let id = (1 + (chance & 0xffff_ffff_ffff)).to_string();
+        let read = Form::read(office, &id, &["file", "file[]"], request).await;
+        let submitted = read.and_then(|form| Ok(submitted(id, form)?));
+        Ok((submitted.map_err(|unread| unread.answer::<Phaxio>(invalid))?, ()))
+    }
+
+    fn taken(fax: &Fax, (): &()) -> Response {
+        done("Fax queued for sending", &json!({ "id": number(fax) }))
+    }
+
+    fn refuse(refusal: Refusal) -> Response {
+        let (status, message) = match refusal {
+            Refusal::WrongCredentials => (StatusCode::UNAUTHORIZED, "invalid API credentials"),
+            Refusal::DocumentRefused => return invalid(&wrong("file", "no pages can be made of it")),
+            Refusal::NumberRefused => return invalid(&wrong("to", "is not a valid phone number")),
+            Refusal::NoBalance => (StatusCode::PAYMENT_REQUIRED, "insufficient funds"),
+            Refusal::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "too many requests"),
+            Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "nothing was taken, come again"),
+            Refusal::NoSuchFax => (StatusCode::NOT_FOUND, "that fax does not exist"),
+            Refusal::NotEnded => return invalid(&wrong("id", "this fax has not ended")),
+            Refusal::BeingSent | Refusal::Ended => {
+                return invalid(&wrong("id", "this fax can no longer be cancelled"));
+            }
+            Refusal::Trouble => (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong"),
+        };
+        refused(status, message)
+    }
+
+    fn shown(fax: &Fax, _asked: &HeaderMap) -> Response {
+        done("Metadata for fax", &view(fax))
+    }
+
+    fn cancelled(fax: &Fax) -> Response {
+        done("Fax cancellation scheduled successfully.", &json!({ "id": number(fax) }))
+    }
+
+    fn deleted() -> Response {
+        Json(json!({ "success": true, "message": "Deleted files successfully!" })).into_response()
+    }
+
+    /// Signed under the account's key.
+    fn message(ending: &Ending<'_>) -> Option<Message> {
+        let boundary = format!("simulator-{:016x}", job::chance().ok()?);
+        let success = (ending.fax.status == Standing::Delivered).to_string();
+        let view = view(ending.fax).to_string();
+        // Sorted by name, as they are signed.
+        let fields = [("direction", "sent"), ("fax", &view), ("is_test", "false"), ("success", &success)];
+        let mut body = Vec::new();
+        let mut signed = ending.url.to_owned();
+        for (name, value) in fields {
+            let head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(value.as_bytes());
+            body.extend_from_slice(b"\r\n");
+            signed.push_str(name);
+            signed.push_str(value);
+        }
+        if let Some(document) = ending.document {
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"fax.pdf\"\r\n\
+                 Content-Type: application/pdf\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(document);
+            body.extend_from_slice(b"\r\n");
+            signed.push_str("file");
+            signed.push_str(&hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, document).as_ref()));
+        }
+        body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, ending.key);
+        let signature = hex(hmac::sign(&key, signed.as_bytes()).as_ref());
+        let kind = HeaderValue::try_from(format!("multipart/form-data; boundary={boundary}")).ok()?;
+        Message::of(kind, body).with("x-phaxio-signature", signature)
     }
 }
 
@@ -178,40 +190,8 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
         return Err(wrong("tag", format!("there are more than {TAGS_AT_MOST}")));
     }
     let reference = tags.iter().find(|(key, _)| *key == "job").map_or("", |(_, value)| *value).to_owned();
-    let received = form.document.take().ok_or_else(|| wrong("file", "there is nothing to fax"))?;
-    Ok(Submitted {
-        details: BTreeMap::new(),
-        id,
-        face: Face::Phaxio,
-        reference,
-        number,
-        pages_announced: None,
-        webhook_url,
-        document: received.document,
-        sha256: received.sha256,
-    })
-}
-
-/// The answer to a submit that was not taken.
-fn refusal(answer: Answer, line: &Cut) -> Response {
-    match answer {
-        Answer::DocumentRefused => invalid(&wrong("file", "no pages can be made of it")),
-        Answer::NumberRefused => invalid(&wrong("to", "is not a valid phone number")),
-        Answer::RateLimited => wait_a_second(StatusCode::TOO_MANY_REQUESTS, "too many requests"),
-        Answer::Unavailable => {
-            wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "nothing was taken, come again")
-        }
-        Answer::NoBalance => refused(StatusCode::PAYMENT_REQUIRED, "insufficient funds"),
-        other => disturbed(other, line).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
-    }
-}
-
-fn fax_called(office: &Office, id: &str) -> Option<Fax> {
-    office.book.fax(id).filter(|fax| fax.face == Face::Phaxio)
-}
-
-async fn show(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    fax_called(&office, &id).map_or_else(no_such_fax, |fax| done("Metadata for fax", &view(&fax)))
+    let document = form.document.take().ok_or_else(|| wrong("file", "there is nothing to fax"))?;
+    Ok(Submitted { webhook_url, ..Submitted::of(Face::Phaxio, id, document, reference, number) })
 }
 
 async fn list(State(office): State<Arc<Office>>, Query(query): Query<Vec<(String, String)>>) -> Response {
@@ -238,42 +218,6 @@ fn listed(office: &Office, query: Vec<(String, String)>) -> Result<Response, Vio
     let paging = json!({ "total": faxes.len(), "per_page": size, "page": page });
     let message = "Retrieved faxes successfully";
     Ok(Json(json!({ "success": true, "message": message, "data": views, "paging": paging })).into_response())
-}
-
-async fn cancel(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    if fax_called(&office, &id).is_none() {
-        return no_such_fax();
-    }
-    let now = office.options.clock.now();
-    match office.book.cancel(&id, now) {
-        Cancel::Done(fax) => {
-            office.log(&json!({ "at": now, "event": "cancelled", "id": id }));
-            if let Err(fault) = office.records.note(&fax).await {
-                return disk_trouble(&fault);
-            }
-            done("Fax cancellation scheduled successfully.", &json!({ "id": number(&fax) }))
-        }
-        Cancel::TooLate => invalid(&wrong("id", "this fax can no longer be cancelled")),
-        Cancel::Unknown => no_such_fax(),
-    }
-}
-
-async fn delete_file(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    match fax_called(&office, &id) {
-        Some(fax) if !fax.status.is_final() => return invalid(&wrong("id", "this fax has not ended")),
-        Some(fax) if !fax.deleted => {}
-        _ => return no_such_fax(),
-    }
-    if let Err(fault) = office.records.delete(&id).await {
-        return disk_trouble(&fault);
-    }
-    if let Some(fax) = office.book.delete(&id) {
-        office.log(&json!({ "at": office.options.clock.now(), "event": "deleted", "id": id }));
-        if let Err(fault) = office.records.note(&fax).await {
-            return disk_trouble(&fault);
-        }
-    }
-    Json(json!({ "success": true, "message": "Deleted files successfully!" })).into_response()
 }
 
 fn word(status: Standing) -> &'static str {
@@ -323,21 +267,4 @@ fn refused(status: StatusCode, message: &str) -> Response {
 
 fn invalid(violation: &Violation) -> Response {
     refused(StatusCode::UNPROCESSABLE_ENTITY, &format!("{} {}", violation.field, violation.what))
-}
-
-fn no_such_fax() -> Response {
-    refused(StatusCode::NOT_FOUND, "that fax does not exist")
-}
-
-fn trouble() -> Response {
-    refused(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong")
-}
-
-fn disk_trouble(fault: &io::Error) -> Response {
-    complain(fault);
-    trouble()
-}
-
-fn wait_a_second(status: StatusCode, message: &str) -> Response {
-    ([(RETRY_AFTER, "1")], refused(status, message)).into_response()
 }

@@ -17,97 +17,108 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, Path, Query, Request, State};
-use axum::http::header::{AUTHORIZATION, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
+use axum::extract::{Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 
 use super::form::Question;
-use super::{Face, Message, disturbed, is_right, telnyx};
+use super::{Face, telnyx};
 use crate::delivery::simulator::wire::Standing;
 use crate::job::FaxNumber;
-use crate::simulator::book::{Cancel, Fax};
-use crate::simulator::line::Cut;
-use crate::simulator::office::{Office, Submitted, Took};
-use crate::simulator::script::Answer;
-use crate::simulator::server::drain;
+use crate::simulator::api::{self, Api, Ending, Message, Refusal};
+use crate::simulator::book::Fax;
+use crate::simulator::office::{Office, Submitted};
 
 /// The encoding of every request and callback.
 const FORM: &str = "application/x-www-form-urlencoded";
 /// A request is longer than this only by mistake.
 const FORM_AT_MOST: usize = 64 << 10;
 
-/// What lies under `/signalwire`.
-pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
-    Router::new()
-        .route("/api/laml/2010-04-01/Accounts/{project}/Faxes", post(submit).get(list))
-        .route("/api/laml/2010-04-01/Accounts/{project}/Faxes/{sid}", get(show).post(change).delete(delete))
-        .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_token))
-}
+pub(super) struct Signalwire;
 
-/// The callback to `url` that reports how `fax` ended.
-pub(super) fn message(fax: &Fax, url: &str) -> Option<Message> {
-    let (status, error) = ended(fax);
-    let result = fax.result.as_ref();
-    let pages = fax.pages.map(|pages| pages.to_string()).unwrap_or_default();
-    let mut form = Url::parse(url).ok()?;
-    form.query_pairs_mut().clear().extend_pairs([
-        ("FaxStatus", status),
-        ("ErrorCode", error.map_or("", |(code, _)| code)),
-        ("ErrorMessage", error.map_or("", |(_, text)| text)),
-        ("NumPages", &pages),
-        ("OriginalMediaUrl", fax.details.get("media_url").map_or("", String::as_str)),
-        ("RemoteStationId", result.and_then(|result| result.remote_id.as_deref()).unwrap_or("")),
-    ]);
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
-    Some(Message { headers, body: form.query()?.as_bytes().to_vec() })
-}
+impl Api for Signalwire {
+    const FACE: Face = Face::Signalwire;
+    type Order = ();
 
-async fn only_with_token(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
-    let shown =
-        request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Basic "));
-    let shown = shown.and_then(|coded| STANDARD.decode(coded).ok()).unwrap_or_default();
-    let project = shown.split(|byte| *byte == b':').next().unwrap_or_default();
-    let token = shown.get(project.len() + 1..).unwrap_or_default();
-    let own = std::str::from_utf8(project).ok().filter(|project| !project.is_empty());
-    let in_path = own.is_some_and(|own| request.uri().path().contains(&format!("/Accounts/{own}/Faxes")));
-    if in_path && is_right(token, office.options.token.as_bytes()) {
-        return next.run(request).await;
+    fn routes() -> Router<Arc<Office>> {
+        let fax = get(api::show::<Signalwire>).post(change).delete(api::delete::<Signalwire>);
+        Router::new()
+            .route("/api/laml/2010-04-01/Accounts/{project}/Faxes", post(api::submit::<Signalwire>).get(list))
+            .route("/api/laml/2010-04-01/Accounts/{project}/Faxes/{sid}", fax)
     }
-    drain(request).await;
-    error(StatusCode::UNAUTHORIZED, 20003, "Authentication Error - No credentials provided")
-}
 
-async fn submit(
-    State(office): State<Arc<Office>>,
-    ConnectInfo(line): ConnectInfo<Cut>,
-    request: Request,
-) -> Response {
-    let mut form = match read(request).await {
-        Ok(form) => form,
-        Err(refusal) => return *refusal,
-    };
-    if let Some(fault) = fault(&form) {
-        return error(StatusCode::UNPROCESSABLE_ENTITY, 42201, &fault);
+    fn lets_in(request: &Request, office: &Office) -> bool {
+        let path = request.uri().path();
+        api::login_of(request, office).is_some_and(|own| path.contains(&format!("/Accounts/{own}/Faxes")))
     }
-    let Ok(submitted) = enter(&office, &mut form).await else { return broken() };
-    match office.take(submitted).await {
-        Took::NotTaken(answer) => not_taken(answer, &line),
-        Took::Full => not_taken(Answer::Unavailable, &line),
-        Took::Taken(fax, answer) => disturbed(answer, &line).unwrap_or_else(|| match answer {
-            Answer::FailureTaken => broken(),
-            _ => (StatusCode::CREATED, Json(view(&fax))).into_response(),
-        }),
+
+    async fn read(office: &Arc<Office>, request: Request) -> Result<(Submitted, ()), Box<Response>> {
+        let mut form = read(request).await?;
+        if let Some(fault) = fault(&form) {
+            return Err(Box::new(error(StatusCode::UNPROCESSABLE_ENTITY, 42201, &fault)));
+        }
+        let submitted = enter(office, &mut form).await;
+        Ok((submitted.map_err(|fault| Box::new(api::disk_trouble::<Signalwire>(&fault)))?, ()))
+    }
+
+    fn taken(fax: &Fax, (): &()) -> Response {
+        (StatusCode::CREATED, Json(view(fax))).into_response()
+    }
+
+    fn refuse(refusal: Refusal) -> Response {
+        let (status, code, message) = match refusal {
+            Refusal::WrongCredentials => {
+                (StatusCode::UNAUTHORIZED, 20003, "Authentication Error - No credentials provided")
+            }
+            Refusal::DocumentRefused => (StatusCode::UNPROCESSABLE_ENTITY, 42202, "MediaUrl is no PDF"),
+            Refusal::NumberRefused => (StatusCode::UNPROCESSABLE_ENTITY, 42201, "To is not accepted"),
+            // The one code that is known for an account that cannot send.
+            Refusal::NoBalance => (StatusCode::BAD_REQUEST, 20003, "The account is not active"),
+            Refusal::RateLimited => (StatusCode::TOO_MANY_REQUESTS, 42901, "Too many requests"),
+            Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 50301, "Come again"),
+            Refusal::NoSuchFax => (StatusCode::NOT_FOUND, 20404, "The requested resource was not found"),
+            Refusal::NotEnded => (StatusCode::CONFLICT, 40901, "it is in progress"),
+            Refusal::BeingSent | Refusal::Ended => {
+                (StatusCode::UNPROCESSABLE_ENTITY, 42203, "only queued faxes can be canceled")
+            }
+            Refusal::Trouble => (StatusCode::INTERNAL_SERVER_ERROR, 50001, "Internal Server Error"),
+        };
+        error(status, code, message)
+    }
+
+    /// The fax of that name, if it came by this face and was not deleted.
+    fn known(office: &Office, sid: &str) -> Result<Fax, Box<Response>> {
+        let fax = office.book.fax(sid).filter(|fax| fax.face == Face::Signalwire && !fax.deleted);
+        fax.ok_or_else(|| Box::new(Signalwire::refuse(Refusal::NoSuchFax)))
+    }
+
+    fn shown(fax: &Fax, _asked: &HeaderMap) -> Response {
+        Json(view(fax)).into_response()
+    }
+
+    fn cancelled(fax: &Fax) -> Response {
+        Json(view(fax)).into_response()
+    }
+
+    fn message(ending: &Ending<'_>) -> Option<Message> {
+        let fax = ending.fax;
+        let (status, error) = ended(fax);
+        let result = fax.result.as_ref();
+        let pages = fax.pages.map(|pages| pages.to_string()).unwrap_or_default();
+        Message::form([
+            ("FaxStatus", status),
+            ("ErrorCode", error.map_or("", |(code, _)| code)),
+            ("ErrorMessage", error.map_or("", |(_, text)| text)),
+            ("NumPages", &pages),
+            ("OriginalMediaUrl", fax.details.get("media_url").map_or("", String::as_str)),
+            ("RemoteStationId", result.and_then(|result| result.remote_id.as_deref()).unwrap_or("")),
+        ])
     }
 }
 
@@ -149,8 +160,7 @@ fn fault(form: &BTreeMap<String, String>) -> Option<String> {
 /// The order as the office takes it, its document still to come.
 async fn enter(office: &Arc<Office>, form: &mut BTreeMap<String, String>) -> io::Result<Submitted> {
     let id = telnyx::new_id()?;
-    let mut document = office.records.receive(&id).await?;
-    let sha256 = document.finish().await?;
+    let document = office.records.store(&id, b"").await?;
     let mut take = |key: &str| form.remove(key);
     let webhook_url = take("StatusCallback");
     let reference = webhook_url.as_deref().and_then(|url| {
@@ -159,32 +169,9 @@ async fn enter(office: &Arc<Office>, form: &mut BTreeMap<String, String>) -> io:
     });
     let details = [("from", "From"), ("media_url", "MediaUrl"), ("quality", "Quality")];
     let details = details.into_iter().filter_map(|(name, key)| Some((name.to_owned(), take(key)?))).collect();
-    Ok(Submitted {
-        reference: reference.unwrap_or_else(|| id.clone()),
-        id,
-        face: Face::Signalwire,
-        number: take("To").unwrap_or_default(),
-        pages_announced: None,
-        webhook_url,
-        document,
-        sha256,
-        details,
-    })
-}
-
-/// The answer to an order that was not taken.
-fn not_taken(answer: Answer, line: &Cut) -> Response {
-    let wait =
-        |response: Response| ([(RETRY_AFTER, HeaderValue::from_static("1"))], response).into_response();
-    match answer {
-        Answer::DocumentRefused => error(StatusCode::UNPROCESSABLE_ENTITY, 42202, "MediaUrl is no PDF"),
-        Answer::NumberRefused => error(StatusCode::UNPROCESSABLE_ENTITY, 42201, "To is not accepted"),
-        Answer::RateLimited => wait(error(StatusCode::TOO_MANY_REQUESTS, 42901, "Too many requests")),
-        Answer::Unavailable => wait(error(StatusCode::SERVICE_UNAVAILABLE, 50301, "Come again")),
-        // The one code that is known for an account that cannot send.
-        Answer::NoBalance => error(StatusCode::BAD_REQUEST, 20003, "The account is not active"),
-        other => disturbed(other, line).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
-    }
+    let number = take("To").unwrap_or_default();
+    let reference = reference.unwrap_or_else(|| id.clone());
+    Ok(Submitted { webhook_url, details, ..Submitted::of(Face::Signalwire, id, document, reference, number) })
 }
 
 /// A fax as the API shows it.
@@ -222,8 +209,6 @@ fn ended(fax: &Fax) -> (&'static str, Option<(&'static str, &'static str)>) {
     ("failed", Some(("40001", text)))
 }
 
-type At = Path<(String, String)>;
-
 /// What the list can be asked for.
 const PARAMETERS: &[&str] = &["To", "From", "DateCreatedAfter", "DateCreatedOnOrBefore"];
 
@@ -246,20 +231,7 @@ async fn list(State(office): State<Arc<Office>>, Query(query): Query<Vec<(String
     Json(json!({ "faxes": faxes.iter().rev().map(view).collect::<Vec<_>>() })).into_response()
 }
 
-/// The fax of that name, if it came by this face and was not deleted.
-fn known(office: &Office, sid: &str) -> Result<Fax, Box<Response>> {
-    let fax = office.book.fax(sid).filter(|fax| fax.face == Face::Signalwire && !fax.deleted);
-    fax.ok_or_else(|| Box::new(error(StatusCode::NOT_FOUND, 20404, "The requested resource was not found")))
-}
-
-async fn show(State(office): State<Arc<Office>>, Path((_, sid)): At) -> Response {
-    match known(&office, &sid) {
-        Ok(fax) => Json(view(&fax)).into_response(),
-        Err(response) => *response,
-    }
-}
-
-async fn change(State(office): State<Arc<Office>>, Path((_, sid)): At, request: Request) -> Response {
+async fn change(State(office): State<Arc<Office>>, names: api::Names, request: Request) -> Response {
     let form = match read(request).await {
         Ok(form) => form,
         Err(refusal) => return *refusal,
@@ -267,42 +239,7 @@ async fn change(State(office): State<Arc<Office>>, Path((_, sid)): At, request: 
     if form != BTreeMap::from([("Status".to_owned(), "canceled".to_owned())]) {
         return error(StatusCode::UNPROCESSABLE_ENTITY, 42201, "allowed: Status=canceled");
     }
-    if let Err(response) = known(&office, &sid) {
-        return *response;
-    }
-    let now = office.options.clock.now();
-    match office.book.cancel(&sid, now) {
-        Cancel::Done(fax) => {
-            office.log(&json!({ "at": now, "event": "cancelled", "id": sid }));
-            match office.records.note(&fax).await {
-                Ok(()) => Json(view(&fax)).into_response(),
-                Err(_) => broken(),
-            }
-        }
-        _ => error(StatusCode::UNPROCESSABLE_ENTITY, 42203, "only queued faxes can be canceled"),
-    }
-}
-
-async fn delete(State(office): State<Arc<Office>>, Path((_, sid)): At) -> Response {
-    match known(&office, &sid) {
-        Err(response) => return *response,
-        Ok(fax) if !fax.status.is_final() => return error(StatusCode::CONFLICT, 40901, "it is in progress"),
-        Ok(_) => {}
-    }
-    if office.records.delete(&sid).await.is_err() {
-        return broken();
-    }
-    if let Some(fax) = office.book.delete(&sid) {
-        office.log(&json!({ "at": office.options.clock.now(), "event": "deleted", "id": sid }));
-        if office.records.note(&fax).await.is_err() {
-            return broken();
-        }
-    }
-    StatusCode::NO_CONTENT.into_response()
-}
-
-fn broken() -> Response {
-    error(StatusCode::INTERNAL_SERVER_ERROR, 50001, "Internal Server Error")
+    api::cancel_fax::<Signalwire>(&office, api::named::<Signalwire>(&office, &names)).await
 }
 
 fn error(status: StatusCode, code: u32, message: &str) -> Response {

@@ -11,30 +11,24 @@
 //! as JSON only. Of the labels it keeps `job`. Any project goes; the vendor has no cancelling, so the own API's
 //! `/v1/faxes/{id}/cancel` plays the person at the dashboard.
 
-use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::StatusCode;
-use axum::middleware::{self, Next};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
-use super::form::{Form, Question, Unread, Violation, complain, page_of, shows_password, wrong};
-use super::{Face, Message, disturbed};
+use super::Face;
+use super::form::{Form, Question, Violation, page_of, wrong};
 use crate::delivery::simulator::wire::Standing;
+use crate::simulator::api::{self, Api, Ending, Message, Refusal};
 use crate::simulator::book::Fax;
-use crate::simulator::line::Cut;
-use crate::simulator::office::{Office, Submitted, Took};
-use crate::simulator::script::Answer;
-use crate::simulator::server::drain;
+use crate::simulator::office::{Office, Submitted};
 
 /// What the simulator's codes are called here: type, code, text. What is not in here is `FAX_ERROR` 9917, which the
 /// vendor does not have.
@@ -77,55 +71,69 @@ const STATUSES: &[&str] = &["QUEUED", "IN_PROGRESS", "COMPLETED", "FAILURE"];
 
 const JSON: &str = "application/json";
 
-/// What lies under `/sinch`.
-pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
-    Router::new()
-        .route("/v3/projects/{project}/faxes", post(submit).get(list))
-        .route("/v3/projects/{project}/faxes/{id}", get(show))
-        .route("/v3/projects/{project}/faxes/{id}/file", delete(delete_file))
-        .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_password))
-}
+pub(super) struct Sinch;
 
-/// The webhook that reports how `fax` ended; unsigned, as the vendor's are.
-pub(super) fn message(fax: &Fax, document: Option<&[u8]>, now: Timestamp) -> Option<Message> {
-    let mut event = json!({ "event": "FAX_COMPLETED", "eventTime": now, "fax": view(fax) });
-    if let (Some(document), Some(event)) = (document, event.as_object_mut()) {
-        event.insert("files".into(), json!([{ "file": STANDARD.encode(document), "fileType": "PDF" }]));
+impl Api for Sinch {
+    const FACE: Face = Face::Sinch;
+    type Order = ();
+
+    fn routes() -> Router<Arc<Office>> {
+        Router::new()
+            .route("/v3/projects/{project}/faxes", post(api::submit::<Sinch>).get(list))
+            .route("/v3/projects/{project}/faxes/{id}", get(api::show::<Sinch>))
+            .route("/v3/projects/{project}/faxes/{id}/file", delete(api::delete::<Sinch>))
     }
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-    Some(Message { headers, body: serde_json::to_vec(&event).ok()? })
-}
 
-async fn only_with_password(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
-    if shows_password(request.headers(), &office) {
-        return next.run(request).await;
+    fn lets_in(request: &Request, office: &Office) -> bool {
+        api::login_of(request, office).is_some()
     }
-    drain(request).await;
-    // Without a body, as the vendor says.
-    StatusCode::UNAUTHORIZED.into_response()
-}
 
-async fn submit(
-    State(office): State<Arc<Office>>,
-    ConnectInfo(line): ConnectInfo<Cut>,
-    request: Request,
-) -> Response {
-    let Ok(id) = office.next_id() else { return trouble() };
-    let read = Form::read(&office, &id, &["file"], request).await;
-    let submitted = match read.and_then(|form| submitted(id, form).map_err(Unread::Wrong)) {
-        Ok(submitted) => submitted,
-        Err(Unread::Wrong(violation)) => return invalid(&violation),
-        Err(Unread::Disk(fault)) => return disk_trouble(&fault),
-    };
-    match office.take(submitted).await {
-        Took::NotTaken(answer) => refusal(answer, &line),
-        Took::Full => wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
-        Took::Taken(_, Answer::FailureTaken) => trouble(),
-        Took::Taken(fax, answer) => {
-            disturbed(answer, &line).unwrap_or_else(|| Json(view(&fax)).into_response())
+    async fn read(office: &Arc<Office>, request: Request) -> Result<(Submitted, ()), Box<Response>> {
+        let id = office.next_id().map_err(|fault| Box::new(api::disk_trouble::<Sinch>(&fault)))?;
+        let read = Form::read(office, &id, &["file"], request).await;
+        let submitted = read.and_then(|form| Ok(submitted(id, form)?));
+        Ok((submitted.map_err(|unread| unread.answer::<Sinch>(invalid))?, ()))
+    }
+
+    fn taken(fax: &Fax, (): &()) -> Response {
+        Json(view(fax)).into_response()
+    }
+
+    fn refuse(refusal: Refusal) -> Response {
+        let (status, short) = match refusal {
+            // Without a body, as the vendor says.
+            Refusal::WrongCredentials => return StatusCode::UNAUTHORIZED.into_response(),
+            Refusal::DocumentRefused => return invalid(&wrong("file", "no pages can be made of it")),
+            Refusal::NumberRefused => return invalid(&wrong("to", "not a phone number")),
+            Refusal::NoBalance => (StatusCode::PAYMENT_REQUIRED, "Payment required"),
+            Refusal::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded"),
+            Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
+            Refusal::NoSuchFax => (StatusCode::NOT_FOUND, "Not found"),
+            Refusal::NotEnded | Refusal::BeingSent | Refusal::Ended => {
+                (StatusCode::BAD_REQUEST, "Bad Request")
+            }
+            Refusal::Trouble => (StatusCode::INTERNAL_SERVER_ERROR, "Internal service error"),
+        };
+        error(status, short)
+    }
+
+    fn shown(fax: &Fax, _asked: &HeaderMap) -> Response {
+        Json(view(fax)).into_response()
+    }
+
+    /// The vendor has no cancelling.
+    fn cancelled(fax: &Fax) -> Response {
+        Json(view(fax)).into_response()
+    }
+
+    /// Unsigned, as the vendor's are.
+    fn message(ending: &Ending<'_>) -> Option<Message> {
+        let fax = view(ending.fax);
+        let mut event = json!({ "event": "FAX_COMPLETED", "eventTime": ending.now, "fax": fax });
+        if let (Some(document), Some(event)) = (ending.document, event.as_object_mut()) {
+            event.insert("files".into(), json!([{ "file": STANDARD.encode(document), "fileType": "PDF" }]));
         }
+        Message::json(&event)
     }
 }
 
@@ -152,35 +160,8 @@ fn submitted(id: String, mut form: Form) -> Result<Submitted, Violation> {
     }
     let labels = form.entries("labels");
     let reference = labels.iter().find(|(key, _)| *key == "job").map_or("", |(_, value)| *value).to_owned();
-    let received = form.document.take().ok_or_else(|| wrong("file", "there is no content to fax"))?;
-    Ok(Submitted {
-        details: BTreeMap::new(),
-        id,
-        face: Face::Sinch,
-        reference,
-        number,
-        pages_announced: None,
-        webhook_url,
-        document: received.document,
-        sha256: received.sha256,
-    })
-}
-
-/// The answer to a submit that was not taken.
-fn refusal(answer: Answer, line: &Cut) -> Response {
-    match answer {
-        Answer::DocumentRefused => invalid(&wrong("file", "no pages can be made of it")),
-        Answer::NumberRefused => invalid(&wrong("to", "not a phone number")),
-        Answer::RateLimited => wait_a_second(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded"),
-        Answer::Unavailable => wait_a_second(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
-        Answer::NoBalance => error(StatusCode::PAYMENT_REQUIRED, "Payment required"),
-        other => disturbed(other, line).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
-    }
-}
-
-async fn show(State(office): State<Arc<Office>>, Path((_, id)): Path<(String, String)>) -> Response {
-    let fax = office.book.fax(&id).filter(|fax| fax.face == Face::Sinch);
-    fax.map_or_else(no_such_fax, |fax| Json(view(&fax)).into_response())
+    let document = form.document.take().ok_or_else(|| wrong("file", "there is no content to fax"))?;
+    Ok(Submitted { webhook_url, ..Submitted::of(Face::Sinch, id, document, reference, number) })
 }
 
 async fn list(State(office): State<Arc<Office>>, Query(query): Query<Vec<(String, String)>>) -> Response {
@@ -210,26 +191,6 @@ fn listed(office: &Office, query: Vec<(String, String)>) -> Result<Response, Vio
         "totalPages": faxes.len().div_ceil(size),
     }))
     .into_response())
-}
-
-async fn delete_file(State(office): State<Arc<Office>>, Path((_, id)): Path<(String, String)>) -> Response {
-    match office.book.fax(&id) {
-        Some(fax) if fax.face == Face::Sinch && !fax.status.is_final() => {
-            return error(StatusCode::BAD_REQUEST, "Bad Request");
-        }
-        Some(fax) if fax.face == Face::Sinch && !fax.deleted => {}
-        _ => return no_such_fax(),
-    }
-    if let Err(fault) = office.records.delete(&id).await {
-        return disk_trouble(&fault);
-    }
-    if let Some(fax) = office.book.delete(&id) {
-        office.log(&json!({ "at": office.options.clock.now(), "event": "deleted", "id": id }));
-        if let Err(fault) = office.records.note(&fax).await {
-            return disk_trouble(&fault);
-        }
-    }
-    StatusCode::NO_CONTENT.into_response()
 }
 
 fn word(status: Standing) -> &'static str {
@@ -289,21 +250,4 @@ fn error(status: StatusCode, short: &str) -> Response {
     let message = format!("{short}: this is the simulator");
     let body = json!({ "code": status.as_u16().to_string(), "error": short, "message": message });
     (status, Json(body)).into_response()
-}
-
-fn no_such_fax() -> Response {
-    error(StatusCode::NOT_FOUND, "Not found")
-}
-
-fn trouble() -> Response {
-    error(StatusCode::INTERNAL_SERVER_ERROR, "Internal service error")
-}
-
-fn disk_trouble(fault: &io::Error) -> Response {
-    complain(fault);
-    trouble()
-}
-
-fn wait_a_second(status: StatusCode, short: &str) -> Response {
-    ([(RETRY_AFTER, "1")], error(status, short)).into_response()
 }

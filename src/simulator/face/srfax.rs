@@ -17,9 +17,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -29,15 +29,13 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 
-use super::{Face, Message, disturbed, is_right};
+use super::Face;
 use crate::delivery::simulator::wire::Standing;
-use crate::simulator::book::{Cancel, Fax};
-use crate::simulator::line::Cut;
-use crate::simulator::office::{Office, Submitted, Took};
-use crate::simulator::script::Answer;
+use crate::simulator::api::{self, Api, Ending, Message, Refusal};
+use crate::simulator::book::Fax;
+use crate::simulator::office::{Office, Submitted};
 
 /// Largest request. It is held in memory whole.
 const BODY_AT_MOST: usize = 64 << 20;
@@ -47,78 +45,93 @@ const NOT_FOUND: &str = "FaxDetailsID Not Found";
 /// The fields of a request.
 type Fields = BTreeMap<String, String>;
 
-/// What lies under `/srfax`.
-pub(super) fn routes(_office: &Arc<Office>) -> Router<Arc<Office>> {
-    Router::new().route("/SRF_SecWebSvc.php", post(act)).layer(DefaultBodyLimit::disable())
-}
+pub(super) struct Srfax;
 
-/// The webhook to `url` that reports how `fax` ended: the status record. How it is encoded is not documented.
-pub(super) fn message(fax: &Fax, url: &str, _key: &[u8], _now: Timestamp) -> Option<Message> {
-    let mut form = reqwest::Url::parse(url).ok()?;
-    form.set_query(None);
-    for (key, value) in record(fax).as_object()? {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        form.query_pairs_mut().append_pair(key, &text);
-    }
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    Some(Message { headers, body: form.query()?.as_bytes().to_vec() })
-}
+impl Api for Srfax {
+    const FACE: Face = Face::Srfax;
+    type Order = ();
 
-async fn act(
-    State(office): State<Arc<Office>>,
-    ConnectInfo(line): ConnectInfo<Cut>,
-    request: Request,
-) -> Response {
-    let fields = match read(request).await {
-        Ok(fields) => fields,
-        Err(refusal) => return *refusal,
-    };
-    let field = |name: &str| fields.get(name).map_or("", String::as_str);
-    let known_account =
-        !field("access_id").is_empty() && field("access_id").bytes().all(|b| b.is_ascii_digit());
-    if !known_account || !is_right(field("access_pwd").as_bytes(), office.options.token.as_bytes()) {
-        return failed("Forbidden: Access is denied / Invalid Authentication.");
+    fn routes() -> Router<Arc<Office>> {
+        Router::new().route("/SRF_SecWebSvc.php", post(api::submit::<Srfax>))
     }
-    let allowed: &[&str] = match field("action") {
-        "Queue_Fax" => &[
-            "sCallerID",
-            "sSenderEmail",
-            "sFaxType",
-            "sToFaxNumber",
-            "sAccountCode",
-            "sRetries",
-            "sFaxFromHeader",
-            "sNotifyURL",
-            "sFileName_1",
-            "sFileContent_1",
-        ],
-        "Get_FaxStatus" | "Stop_Fax" => &["sFaxDetailsID"],
-        "Get_Fax_Outbox" => &["sPeriod", "sStartDate", "sEndDate", "sIncludeSubUsers"],
-        "Delete_Fax" => &["sDirection", "sFaxDetailsID_1"],
-        _ => return failed("Invalid Action /"),
-    };
-    let common = ["action", "access_id", "access_pwd", "sResponseFormat"];
-    if let Some(stray) = fields.keys().find(|key| ![&common[..], allowed].concat().contains(&key.as_str())) {
-        return failed(&format!("Invalid Variable {stray} /"));
+
+    /// The credentials stand in the body.
+    fn lets_in(_request: &Request, _office: &Office) -> bool {
+        true
     }
-    if !matches!(fields.get("sResponseFormat").map(String::as_str), None | Some("JSON")) {
-        return failed("Invalid Response Format /");
+
+    /// One URL takes everything: what is no order is answered in here.
+    async fn read(office: &Arc<Office>, request: Request) -> Result<(Submitted, ()), Box<Response>> {
+        let fields = fields_of(request).await?;
+        fault(&fields, office).map_or(Ok(()), |text| Err(Box::new(failed(&text))))?;
+        let field = |name: &str| fields.get(name).map_or("", String::as_str);
+        let found = |name: &str| Srfax::known(office, field(name));
+        Err(Box::new(match field("action") {
+            "Queue_Fax" => return Ok((order(office, &fields).await?, ())),
+            "Get_FaxStatus" => success(&record(&found("sFaxDetailsID")?)),
+            "Get_Fax_Outbox" => list(office, &fields),
+            "Stop_Fax" => match found("sFaxDetailsID") {
+                Ok(fax) => api::cancel_fax::<Srfax>(office, Ok(fax)).await,
+                Err(_) => failed("File not found - Please try again"),
+            },
+            _ if field("sDirection") != "OUT" => failed("Invalid Direction /"),
+            _ => api::delete_fax::<Srfax>(office, found("sFaxDetailsID_1")).await,
+        }))
     }
-    match field("action") {
-        "Queue_Fax" => queue(&office, &line, &fields).await,
-        "Get_FaxStatus" => match fax(&office, field("sFaxDetailsID")) {
-            Some(fax) => success(&record(&fax)),
-            None => failed(NOT_FOUND),
-        },
-        "Get_Fax_Outbox" => list(&office, &fields),
-        "Stop_Fax" => stop(&office, field("sFaxDetailsID")).await,
-        _ => delete(&office, &fields).await,
+
+    fn taken(fax: &Fax, (): &()) -> Response {
+        success(&json!(details_id(fax)))
+    }
+
+    fn refuse(refusal: Refusal) -> Response {
+        failed(match refusal {
+            Refusal::WrongCredentials => "Forbidden: Access is denied / Invalid Authentication.",
+            Refusal::DocumentRefused => "No Files to Fax /",
+            Refusal::NumberRefused => "Invalid Fax Number /",
+            Refusal::NoBalance => "Forbidden: Access is denied /",
+            Refusal::NoSuchFax => NOT_FOUND,
+            Refusal::NotEnded => "Fax in Progress /",
+            Refusal::BeingSent => "Unable to Cancel Fax",
+            Refusal::Ended => "Fax transmission completed",
+            // The web server in front of it says these.
+            Refusal::RateLimited => return page(StatusCode::TOO_MANY_REQUESTS),
+            Refusal::Unavailable => return page(StatusCode::SERVICE_UNAVAILABLE),
+            Refusal::Trouble => return page(StatusCode::INTERNAL_SERVER_ERROR),
+        })
+    }
+
+    /// By the API's name for it; what was taken out or could not be converted has left no trace.
+    fn known(office: &Office, details_id: &str) -> Result<Fax, Box<Response>> {
+        let chance = details_id.parse::<u64>().ok();
+        let fax = chance.and_then(|chance| office.book.fax(&format!("fx-{:08x}-{chance:012x}", office.run)));
+        let there = fax.filter(|fax| fax.face == Face::Srfax && is_there(fax));
+        there.ok_or_else(|| Box::new(Srfax::refuse(Refusal::NoSuchFax)))
+    }
+
+    fn shown(fax: &Fax, _asked: &HeaderMap) -> Response {
+        success(&record(fax))
+    }
+
+    fn cancelled(_fax: &Fax) -> Response {
+        success(&json!("Fax Cancelled"))
+    }
+
+    fn deleted() -> Response {
+        success(&json!("Fax Deleted"))
+    }
+
+    /// The status record. How it is encoded is not documented.
+    fn message(ending: &Ending<'_>) -> Option<Message> {
+        let record = record(ending.fax);
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let fields: Vec<(&String, String)> =
+            record.as_object()?.iter().map(|(key, value)| (key, text(value))).collect();
+        Message::form(fields.iter().map(|(key, value)| (key.as_str(), value.as_str())))
     }
 }
 
 /// The fields of the request, which is read to its very end.
-async fn read(request: Request) -> Result<Fields, Box<Response>> {
+async fn fields_of(request: Request) -> Result<Fields, Box<Response>> {
     let is_json =
         request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/json");
     let mut stream = request.into_body().into_data_stream();
@@ -149,8 +162,44 @@ async fn read(request: Request) -> Result<Fields, Box<Response>> {
     plain.ok_or_else(|| Box::new(failed("Invalid Request /")))
 }
 
+/// What is wrong with a request, whatever it asks for, and with the order in it.
+fn fault(fields: &Fields, office: &Office) -> Option<String> {
+    let field = |name: &str| fields.get(name).map_or("", String::as_str);
+    let known_account =
+        !field("access_id").is_empty() && field("access_id").bytes().all(|b| b.is_ascii_digit());
+    if !known_account || !api::is_right(field("access_pwd").as_bytes(), office) {
+        return Some("Forbidden: Access is denied / Invalid Authentication.".into());
+    }
+    let allowed: &[&str] = match field("action") {
+        "Queue_Fax" => &[
+            "sCallerID",
+            "sSenderEmail",
+            "sFaxType",
+            "sToFaxNumber",
+            "sAccountCode",
+            "sRetries",
+            "sFaxFromHeader",
+            "sNotifyURL",
+            "sFileName_1",
+            "sFileContent_1",
+        ],
+        "Get_FaxStatus" | "Stop_Fax" => &["sFaxDetailsID"],
+        "Get_Fax_Outbox" => &["sPeriod", "sStartDate", "sEndDate", "sIncludeSubUsers"],
+        "Delete_Fax" => &["sDirection", "sFaxDetailsID_1"],
+        _ => return Some("Invalid Action /".into()),
+    };
+    let common = ["action", "access_id", "access_pwd", "sResponseFormat"];
+    if let Some(stray) = fields.keys().find(|key| ![&common[..], allowed].concat().contains(&key.as_str())) {
+        return Some(format!("Invalid Variable {stray} /"));
+    }
+    if !matches!(fields.get("sResponseFormat").map(String::as_str), None | Some("JSON")) {
+        return Some("Invalid Response Format /".into());
+    }
+    if field("action") == "Queue_Fax" { fault_in_order(fields).map(str::to_owned) } else { None }
+}
+
 /// What is wrong with a fax that is to be queued.
-fn fault(fields: &Fields) -> Option<&'static str> {
+fn fault_in_order(fields: &Fields) -> Option<&'static str> {
     let field = |name: &str| fields.get(name).map_or("", String::as_str);
     let digits = |text: &str, n: usize| text.len() == n && text.bytes().all(|b| b.is_ascii_digit());
     let url = field("sNotifyURL");
@@ -185,60 +234,17 @@ fn fault(fields: &Fields) -> Option<&'static str> {
     None
 }
 
-async fn queue(office: &Arc<Office>, line: &Cut, fields: &Fields) -> Response {
-    if let Some(text) = fault(fields) {
-        return failed(text);
-    }
+/// The order as the office takes it.
+async fn order(office: &Office, fields: &Fields) -> Result<Submitted, Box<Response>> {
     let field = |name: &str| fields.get(name).map_or("", String::as_str);
-    let Ok(content) = STANDARD.decode(field("sFileContent_1")) else {
-        return failed("Invalid File Content /");
-    };
-    let Ok((id, document, sha256)) = store(office, &content).await else { return broken() };
-    drop(content);
-    let submitted = Submitted {
-        details: BTreeMap::new(),
-        id,
-        face: Face::Srfax,
-        reference: field("sAccountCode").to_owned(),
-        number: format!("+{}", field("sToFaxNumber")),
-        pages_announced: None,
-        webhook_url: fields.get("sNotifyURL").cloned(),
-        document,
-        sha256,
-    };
-    match office.take(submitted).await {
-        Took::NotTaken(answer) => refusal(answer, line),
-        Took::Full => refusal(Answer::Unavailable, line),
-        Took::Taken(fax, answer) => disturbed(answer, line).unwrap_or_else(|| match answer {
-            Answer::FailureTaken => broken(),
-            _ => success(&json!(details_id(&fax))),
-        }),
-    }
-}
-
-async fn store(
-    office: &Office,
-    content: &[u8],
-) -> std::io::Result<(String, crate::simulator::print::Incoming, String)> {
-    let id = office.next_id()?;
-    let mut document = office.records.receive(&id).await?;
-    document.write(content).await?;
-    let sha256 = document.finish().await?;
-    Ok((id, document, sha256))
-}
-
-/// The answer to a fax that was not taken.
-fn refusal(answer: Answer, line: &Cut) -> Response {
-    let wait =
-        |status: StatusCode| ([(RETRY_AFTER, HeaderValue::from_static("1"))], page(status)).into_response();
-    match answer {
-        Answer::DocumentRefused => failed("No Files to Fax /"),
-        Answer::NumberRefused => failed("Invalid Fax Number /"),
-        Answer::RateLimited => wait(StatusCode::TOO_MANY_REQUESTS),
-        Answer::Unavailable => wait(StatusCode::SERVICE_UNAVAILABLE),
-        Answer::NoBalance => failed("Forbidden: Access is denied /"),
-        other => disturbed(other, line).unwrap_or_else(|| page(StatusCode::BAD_GATEWAY)),
-    }
+    let content = STANDARD.decode(field("sFileContent_1"));
+    let content = content.map_err(|_| Box::new(failed("Invalid File Content /")))?;
+    let disk = |fault: std::io::Error| Box::new(api::disk_trouble::<Srfax>(&fault));
+    let id = office.next_id().map_err(disk)?;
+    let document = office.records.store(&id, &content).await.map_err(disk)?;
+    let (reference, number) = (field("sAccountCode").to_owned(), format!("+{}", field("sToFaxNumber")));
+    let webhook_url = fields.get("sNotifyURL").cloned();
+    Ok(Submitted { webhook_url, ..Submitted::of(Face::Srfax, id, document, reference, number) })
 }
 
 fn list(office: &Office, fields: &Fields) -> Response {
@@ -258,43 +264,6 @@ fn list(office: &Office, fields: &Fields) -> Response {
     success(&faxes.iter().map(record).collect())
 }
 
-async fn stop(office: &Office, id: &str) -> Response {
-    let Some(fax) = fax(office, id) else { return failed("File not found - Please try again") };
-    let now = office.options.clock.now();
-    match office.book.cancel(&fax.id, now) {
-        Cancel::Done(fax) => {
-            office.log(&json!({ "at": now, "event": "cancelled", "id": fax.id }));
-            match office.records.note(&fax).await {
-                Ok(()) => success(&json!("Fax Cancelled")),
-                Err(_) => broken(),
-            }
-        }
-        Cancel::TooLate if fax.status == Standing::Sending => failed("Unable to Cancel Fax"),
-        _ => failed("Fax transmission completed"),
-    }
-}
-
-async fn delete(office: &Office, fields: &Fields) -> Response {
-    if fields.get("sDirection").map(String::as_str) != Some("OUT") {
-        return failed("Invalid Direction /");
-    }
-    let wanted = fields.get("sFaxDetailsID_1").and_then(|id| fax(office, id));
-    let Some(fax) = wanted else { return failed(NOT_FOUND) };
-    if !fax.status.is_final() {
-        return failed("Fax in Progress /");
-    }
-    if office.records.delete(&fax.id).await.is_err() {
-        return broken();
-    }
-    if let Some(fax) = office.book.delete(&fax.id) {
-        office.log(&json!({ "at": office.options.clock.now(), "event": "deleted", "id": fax.id }));
-        if office.records.note(&fax).await.is_err() {
-            return broken();
-        }
-    }
-    success(&json!("Fax Deleted"))
-}
-
 /// Whether the API still knows it: what was taken out or could not be converted has left no trace.
 fn is_there(fax: &Fax) -> bool {
     let unreadable = fax.result.as_ref().is_some_and(|result| result.code == "document.unreadable");
@@ -305,13 +274,6 @@ fn is_there(fax: &Fax) -> bool {
 fn details_id(fax: &Fax) -> String {
     let chance = fax.id.rsplit_once('-').and_then(|(_, chance)| u64::from_str_radix(chance, 16).ok());
     chance.unwrap_or_default().to_string()
-}
-
-/// The fax of that name, if it came by this face.
-fn fax(office: &Office, details_id: &str) -> Option<Fax> {
-    let chance: u64 = details_id.parse().ok()?;
-    let fax = office.book.fax(&format!("fx-{:08x}-{chance:012x}", office.run))?;
-    (fax.face == Face::Srfax && is_there(&fax)).then_some(fax)
 }
 
 fn record(fax: &Fax) -> Value {
@@ -355,10 +317,6 @@ fn success(result: &Value) -> Response {
 
 fn failed(text: &str) -> Response {
     Json(json!({ "Status": "Failed", "Result": text })).into_response()
-}
-
-fn broken() -> Response {
-    page(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// What a web server says for itself.

@@ -17,26 +17,23 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, Path, Query, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
+use axum::extract::{Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+pub(super) use events::progress;
 pub use events::public_key;
-pub(super) use events::{message, progress};
 
-use super::{Face, disturbed, is_right};
+use super::Face;
 use crate::delivery::simulator::wire::Standing;
 use crate::job;
-use crate::simulator::book::{Cancel, Fax};
-use crate::simulator::line::Cut;
-use crate::simulator::office::{Office, Submitted, Took};
-use crate::simulator::script::Answer;
-use crate::simulator::server::drain;
+use crate::simulator::api::{self, Api, Ending, Message, Refusal};
+use crate::simulator::book::Fax;
+use crate::simulator::office::{Office, Submitted};
 
 mod events;
 mod filter;
@@ -47,13 +44,97 @@ mod tests;
 /// An order is longer than this only by mistake.
 const ORDER_AT_MOST: usize = 64 << 10;
 
-/// What lies under `/telnyx`.
-pub(super) fn routes(office: &Arc<Office>) -> Router<Arc<Office>> {
-    Router::new()
-        .route("/v2/faxes", post(submit).get(list))
-        .route("/v2/faxes/{id}", get(show).delete(delete))
-        .route("/v2/faxes/{id}/actions/cancel", post(cancel))
-        .layer(middleware::from_fn_with_state(Arc::clone(office), only_with_key))
+pub(super) struct Telnyx;
+
+impl Api for Telnyx {
+    const FACE: Face = Face::Telnyx;
+    type Order = ();
+
+    fn routes() -> Router<Arc<Office>> {
+        Router::new()
+            .route("/v2/faxes", post(api::submit::<Telnyx>).get(list))
+            .route("/v2/faxes/{id}", get(api::show::<Telnyx>).delete(api::delete::<Telnyx>))
+            .route("/v2/faxes/{id}/actions/cancel", post(cancel))
+    }
+
+    fn lets_in(request: &Request, office: &Office) -> bool {
+        api::shows_token(request, office)
+    }
+
+    async fn read(office: &Arc<Office>, request: Request) -> Result<(Submitted, ()), Box<Response>> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            api::drain(request).await;
+            let detail = "the simulator takes application/json only";
+            return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail));
+        }
+        let body = to_bytes(request.into_body(), ORDER_AT_MOST).await.map_err(|_| {
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, "Request too large", "no order is that long")
+        })?;
+        let order = order::read(&body)
+            .map_err(|faults| Box::new(refusal(StatusCode::UNPROCESSABLE_ENTITY, &faults)))?;
+        let submitted = enter(office, order).await;
+        Ok((submitted.map_err(|fault| Box::new(api::disk_trouble::<Telnyx>(&fault)))?, ()))
+    }
+
+    fn taken(fax: &Fax, (): &()) -> Response {
+        (StatusCode::ACCEPTED, Json(json!({ "data": view(fax) }))).into_response()
+    }
+
+    fn refuse(refusal: Refusal) -> Response {
+        let (status, title, detail) = match refusal {
+            Refusal::WrongCredentials => {
+                (StatusCode::UNAUTHORIZED, "Authentication failed", "no such API key")
+            }
+            Refusal::DocumentRefused => {
+                return at("media_url", "no pages can be made of what lies there");
+            }
+            Refusal::NumberRefused => return at("to", "is no telephone number"),
+            Refusal::NoBalance => {
+                (StatusCode::PAYMENT_REQUIRED, "Insufficient funds", "the account has no balance")
+            }
+            Refusal::RateLimited => {
+                (StatusCode::TOO_MANY_REQUESTS, "Too many requests", "the limit is exceeded")
+            }
+            Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", "come again"),
+            Refusal::NoSuchFax => {
+                (StatusCode::NOT_FOUND, "Resource not found", "there is no fax with that id")
+            }
+            Refusal::NotEnded => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid state", "the fax has not ended"),
+            Refusal::Ended => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid state", "the fax has ended"),
+            // Which goes on.
+            Refusal::BeingSent => return noted(),
+            Refusal::Trouble => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error", "something went wrong"),
+        };
+        *refuse(status, title, detail)
+    }
+
+    /// The fax of that name, unless it was deleted.
+    fn known(office: &Office, id: &str) -> Result<Fax, Box<Response>> {
+        if id.len() != 36 || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+            return Err(Box::new(at("id", "is no UUID")));
+        }
+        let fax = office.book.fax(id).filter(|fax| !fax.deleted);
+        fax.ok_or_else(|| Box::new(Telnyx::refuse(Refusal::NoSuchFax)))
+    }
+
+    fn shown(fax: &Fax, _asked: &HeaderMap) -> Response {
+        Json(json!({ "data": view(fax) })).into_response()
+    }
+
+    fn cancelled(_fax: &Fax) -> Response {
+        noted()
+    }
+
+    fn message(ending: &Ending<'_>) -> Option<Message> {
+        events::message(ending)
+    }
+}
+
+/// A wish is noted, not done.
+fn noted() -> Response {
+    (StatusCode::ACCEPTED, Json(json!({ "data": { "result": "ok" } }))).into_response()
 }
 
 /// One thing that is wrong with a request.
@@ -90,84 +171,23 @@ fn refusal(status: StatusCode, faults: &[Fault]) -> Response {
     (status, Json(json!({ "errors": errors }))).into_response()
 }
 
-fn refuse(status: StatusCode, title: &'static str, detail: &str) -> Response {
-    refusal(status, &[Fault::of(title, detail)])
+fn refuse(status: StatusCode, title: &'static str, detail: &str) -> Box<Response> {
+    Box::new(refusal(status, &[Fault::of(title, detail)]))
 }
 
-fn come_again(status: StatusCode, title: &'static str, detail: &str) -> Response {
-    let mut response = refuse(status, title, detail);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
-fn no_such_fax() -> Response {
-    refuse(StatusCode::NOT_FOUND, "Resource not found", "there is no fax with that id")
-}
-
-fn disk_trouble(fault: &io::Error) -> Response {
-    tracing::error!(%fault, "simulator: the record folder fails: {fault}");
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", "the record folder fails")
-}
-
-async fn only_with_key(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
-    let shown = request.headers().get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
-    if shown.strip_prefix(b"Bearer ").is_some_and(|key| is_right(key, office.options.token.as_bytes())) {
-        return next.run(request).await;
-    }
-    drain(request).await;
-    refuse(StatusCode::UNAUTHORIZED, "Authentication failed", "no such API key")
-}
-
-async fn submit(
-    State(office): State<Arc<Office>>,
-    ConnectInfo(line): ConnectInfo<Cut>,
-    request: Request,
-) -> Response {
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
-        drain(request).await;
-        let detail = "the simulator takes application/json only";
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail);
-    }
-    let Ok(body) = to_bytes(request.into_body(), ORDER_AT_MOST).await else {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "Request too large", "no order is that long");
-    };
-    let order = match order::read(&body) {
-        Ok(order) => order,
-        Err(faults) => return refusal(StatusCode::UNPROCESSABLE_ENTITY, &faults),
-    };
-    let submitted = match enter(&office, order).await {
-        Ok(submitted) => submitted,
-        Err(fault) => return disk_trouble(&fault),
-    };
-    match office.take(submitted).await {
-        Took::NotTaken(answer) => not_taken(answer, &line),
-        Took::Full => come_again(StatusCode::SERVICE_UNAVAILABLE, "Queue full", "too many faxes are waiting"),
-        Took::Taken(_, Answer::FailureTaken) => {
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", "something went wrong")
-        }
-        Took::Taken(fax, answer) => match disturbed(answer, &line) {
-            Some(response) => response,
-            None => (StatusCode::ACCEPTED, Json(json!({ "data": view(&fax) }))).into_response(),
-        },
-    }
+fn at(pointer: &str, detail: &str) -> Response {
+    refusal(StatusCode::UNPROCESSABLE_ENTITY, &[Fault::at(pointer, detail)])
 }
 
 /// The order as the office takes it, its document still to come.
 async fn enter(office: &Arc<Office>, order: order::Order) -> io::Result<Submitted> {
     let id = new_id()?;
-    let mut document = office.records.receive(&id).await?;
-    let sha256 = document.finish().await?;
+    let document = office.records.store(&id, b"").await?;
+    let reference = order.reference.unwrap_or_else(|| id.clone());
     Ok(Submitted {
-        reference: order.reference.unwrap_or_else(|| id.clone()),
-        id,
-        face: Face::Telnyx,
-        number: order.to,
-        pages_announced: None,
         webhook_url: order.webhook_url,
-        document,
-        sha256,
         details: order.details,
+        ..Submitted::of(Face::Telnyx, id, document, reference, order.to)
     })
 }
 
@@ -188,29 +208,6 @@ fn uuid(bits: u128) -> String {
         let _ = text.write_char(digit);
     }
     text
-}
-
-/// The answer to a submit that was not taken.
-fn not_taken(answer: Answer, line: &Cut) -> Response {
-    match answer {
-        Answer::DocumentRefused => {
-            let fault = Fault::at("media_url", "no pages can be made of what lies there");
-            refusal(StatusCode::UNPROCESSABLE_ENTITY, &[fault])
-        }
-        Answer::NumberRefused => {
-            refusal(StatusCode::UNPROCESSABLE_ENTITY, &[Fault::at("to", "is no telephone number")])
-        }
-        Answer::RateLimited => {
-            come_again(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "the limit is exceeded")
-        }
-        Answer::Unavailable => {
-            come_again(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", "come again")
-        }
-        Answer::NoBalance => {
-            refuse(StatusCode::PAYMENT_REQUIRED, "Insufficient funds", "the account has no balance")
-        }
-        other => disturbed(other, line).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
-    }
 }
 
 /// A fax as the API shows it. Pages and duration are not in it; those come in webhooks only.
@@ -274,22 +271,6 @@ fn failure(fax: &Fax) -> Option<&'static str> {
     })
 }
 
-/// The fax of that name, unless it was deleted.
-fn known(office: &Office, id: &str) -> Result<Fax, Box<Response>> {
-    if id.len() != 36 || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
-        let fault = Fault::at("id", "is no UUID");
-        return Err(Box::new(refusal(StatusCode::UNPROCESSABLE_ENTITY, &[fault])));
-    }
-    office.book.fax(id).filter(|fax| !fax.deleted).ok_or_else(|| Box::new(no_such_fax()))
-}
-
-async fn show(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    match known(&office, &id) {
-        Ok(fax) => Json(json!({ "data": view(&fax) })).into_response(),
-        Err(response) => *response,
-    }
-}
-
 async fn list(State(office): State<Arc<Office>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
     let filter = match filter::read(&pairs) {
         Ok(filter) => filter,
@@ -308,41 +289,10 @@ async fn list(State(office): State<Arc<Office>>, Query(pairs): Query<Vec<(String
     .into_response()
 }
 
-async fn cancel(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    let fax = match known(&office, &id) {
-        Ok(fax) => fax,
-        Err(response) => return *response,
-    };
-    if fax.status.is_final() {
-        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "Invalid state", "the fax has ended");
-    }
-    let now = office.options.clock.now();
-    if let Cancel::Done(fax) = office.book.cancel(&id, now) {
-        office.log(&json!({ "at": now, "event": "cancelled", "id": id }));
-        if let Err(fault) = office.records.note(&fax).await {
-            return disk_trouble(&fault);
-        }
-    }
-    // Also while it is being sent, which goes on.
-    (StatusCode::ACCEPTED, Json(json!({ "data": { "result": "ok" } }))).into_response()
-}
-
-async fn delete(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    match known(&office, &id) {
-        Err(response) => return *response,
-        Ok(fax) if !fax.status.is_final() => {
-            return refuse(StatusCode::UNPROCESSABLE_ENTITY, "Invalid state", "the fax has not ended");
-        }
-        Ok(_) => {}
-    }
-    if let Err(fault) = office.records.delete(&id).await {
-        return disk_trouble(&fault);
-    }
-    if let Some(fax) = office.book.delete(&id) {
-        office.log(&json!({ "at": office.options.clock.now(), "event": "deleted", "id": id }));
-        if let Err(fault) = office.records.note(&fax).await {
-            return disk_trouble(&fault);
-        }
-    }
-    StatusCode::NO_CONTENT.into_response()
+async fn cancel(State(office): State<Arc<Office>>, names: api::Names) -> Response {
+    let open = api::named::<Telnyx>(&office, &names).and_then(|fax| match fax.status.is_final() {
+        true => Err(Box::new(Telnyx::refuse(Refusal::Ended))),
+        false => Ok(fax),
+    });
+    api::cancel_fax::<Telnyx>(&office, open).await
 }

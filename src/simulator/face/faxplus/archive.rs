@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -13,9 +13,10 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{error, not_there};
+use super::{Faxplus, error};
 use crate::delivery::simulator::wire::Standing;
-use crate::simulator::book::{Cancel, Fax};
+use crate::simulator::api::{self, Api, Names, Refusal};
+use crate::simulator::book::Fax;
 use crate::simulator::face::Face;
 use crate::simulator::office::Office;
 
@@ -42,7 +43,7 @@ fn outbox_view(fax: &Fax) -> Value {
     })
 }
 
-fn fax_view(fax: &Fax) -> Value {
+pub(super) fn fax_view(fax: &Fax) -> Value {
     let seconds = fax.result.as_ref().map_or(0, |result| result.seconds);
     json!({
         "id": fax.id, "owner_id": "self", "direction": "outgoing", "from": fax.details.get("from"), "to": fax.number,
@@ -70,34 +71,26 @@ pub(super) fn status_of(fax: &Fax) -> &'static str {
     }
 }
 
-/// User and id, in the path.
-type At = Path<(String, String)>;
-
 pub(super) async fn list_outbox(State(office): State<Arc<Office>>) -> Response {
     let records: Vec<Value> = office.book.search(Face::Faxplus, waits).iter().map(outbox_view).collect();
     Json(json!({ "records": records })).into_response()
 }
 
-pub(super) async fn show_outbox(State(office): State<Arc<Office>>, Path((_, id)): At) -> Response {
-    match fax(&office, &id).filter(waits) {
-        Some(fax) => Json(outbox_view(&fax)).into_response(),
-        None => not_there(),
+/// The fax that a path names, where it is one of those.
+fn among(office: &Office, names: &Names, those: fn(&Fax) -> bool) -> Result<Fax, Box<Response>> {
+    let fax = api::named::<Faxplus>(office, names)?;
+    if those(&fax) { Ok(fax) } else { Err(Box::new(Faxplus::refuse(Refusal::NoSuchFax))) }
+}
+
+pub(super) async fn show_outbox(State(office): State<Arc<Office>>, names: Names) -> Response {
+    match among(&office, &names, waits) {
+        Ok(fax) => Json(outbox_view(&fax)).into_response(),
+        Err(refusal) => *refusal,
     }
 }
 
-pub(super) async fn take_out(State(office): State<Arc<Office>>, Path((_, id)): At) -> Response {
-    if fax(&office, &id).filter(waits).is_none() {
-        return not_there();
-    }
-    let now = office.options.clock.now();
-    match office.book.cancel(&id, now) {
-        Cancel::Done(fax) => {
-            office.log(&json!({ "at": now, "event": "cancelled", "id": id }));
-            noted(&office, &fax).await
-        }
-        Cancel::TooLate => error(StatusCode::BAD_REQUEST, "invalid_status", "it is being sent"),
-        Cancel::Unknown => not_there(),
-    }
+pub(super) async fn take_out(State(office): State<Arc<Office>>, names: Names) -> Response {
+    api::cancel_fax::<Faxplus>(&office, among(&office, &names, waits)).await
 }
 
 /// What the list is asked for.
@@ -141,39 +134,15 @@ pub(super) async fn list_faxes(
     Json(json!({ "data": { "records": records } })).into_response()
 }
 
-pub(super) async fn show_fax(State(office): State<Arc<Office>>, Path((_, id)): At) -> Response {
-    match fax(&office, &id).filter(has_ended) {
-        Some(fax) => Json(fax_view(&fax)).into_response(),
-        None => not_there(),
+pub(super) async fn show_fax(State(office): State<Arc<Office>>, names: Names) -> Response {
+    match among(&office, &names, has_ended) {
+        Ok(fax) => Json(fax_view(&fax)).into_response(),
+        Err(refusal) => *refusal,
     }
 }
 
-pub(super) async fn delete_fax(State(office): State<Arc<Office>>, Path((_, id)): At) -> Response {
-    if fax(&office, &id).filter(has_ended).is_none() {
-        return not_there();
-    }
-    if office.records.delete(&id).await.is_err() {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "something went wrong");
-    }
-    match office.book.delete(&id) {
-        Some(fax) => {
-            office.log(&json!({ "at": office.options.clock.now(), "event": "deleted", "id": id }));
-            noted(&office, &fax).await
-        }
-        None => not_there(),
-    }
-}
-
-/// The fax of that name, if it came by this face.
-fn fax(office: &Office, id: &str) -> Option<Fax> {
-    office.book.fax(id).filter(|fax| fax.face == Face::Faxplus)
-}
-
-async fn noted(office: &Office, fax: &Fax) -> Response {
-    match office.records.note(fax).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "something went wrong"),
-    }
+pub(super) async fn delete_fax(State(office): State<Arc<Office>>, names: Names) -> Response {
+    api::delete_fax::<Faxplus>(&office, among(&office, &names, has_ended)).await
 }
 
 pub(super) fn time(at: Timestamp) -> String {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::header::AUTHORIZATION;
 use reqwest::{Body, Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -8,13 +8,12 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::{failure, status, uuid};
 use crate::delivery::simulator::wire::Standing;
+use crate::simulator::api::{Ending, Message};
 use crate::simulator::book::Fax;
-use crate::simulator::face::Message;
 
 /// The public key (base64) under which the Telnyx face of a simulator with that webhook key signs: the `webhook_key` of the
 /// provider's section.
@@ -29,15 +28,10 @@ fn pair(webhook_key: &[u8]) -> Option<Ed25519KeyPair> {
     Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).ok()
 }
 
-/// The webhook that reports how `fax` ended.
-pub(in crate::simulator::face) fn message(
-    fax: &Fax,
-    url: &str,
-    key: &[u8],
-    now: Timestamp,
-) -> Option<Message> {
+/// The webhook that reports how a fax ended.
+pub(super) fn message(Ending { fax, url, key, now, .. }: &Ending<'_>) -> Option<Message> {
     let event = if fax.status == Standing::Delivered { "fax.delivered" } else { "fax.failed" };
-    signed(&event_of(fax, event, Some(url), now), key, now)
+    signed(&event_of(fax, event, Some(url), *now), key, *now)
 }
 
 /// The webhooks that report how `fax` stands on its way.
@@ -93,14 +87,9 @@ fn event_of(fax: &Fax, event: &str, url: Option<&str>, now: Timestamp) -> Value 
 }
 
 fn signed(event: &Value, key: &[u8], now: Timestamp) -> Option<Message> {
-    let body = serde_json::to_vec(event).ok()?;
-    let seconds = now.as_second();
-    let mut bytes = format!("{seconds}|").into_bytes();
-    bytes.extend_from_slice(&body);
+    let message = Message::json(event)?;
+    let seconds = now.as_second().to_string();
+    let bytes = [seconds.as_bytes(), b"|", &message.body].concat();
     let signature = STANDARD.encode(pair(key)?.sign(&bytes));
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("telnyx-timestamp", HeaderValue::from(seconds));
-    headers.insert("telnyx-signature-ed25519", HeaderValue::try_from(signature).ok()?);
-    Some(Message { headers, body })
+    message.with("telnyx-timestamp", seconds)?.with("telnyx-signature-ed25519", signature)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::header::AUTHORIZATION;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
