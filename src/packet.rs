@@ -28,8 +28,10 @@ mod graphic;
 mod html;
 mod kind;
 mod layers;
+mod loss;
 mod mail;
 mod mapi;
+mod marks;
 mod mime;
 mod names;
 mod notice;
@@ -43,6 +45,7 @@ mod text;
 mod tnef;
 mod transfer;
 mod typed;
+mod whole;
 mod worker;
 pub mod workshop;
 

@@ -127,7 +127,8 @@ pub struct Retention {
     pub results: Duration,
     /// Files in a folder's `refused/` are removed after this, each with its reason.
     pub refused: Duration,
-    /// A mail or file that comes again within this time is recognised.
+    /// A mail or file that comes again within this time is recognised; a mail also where another of its addresses means the same
+    /// number.
     pub repeats: Duration,
     /// Mails in the folders that fetched mailboxes are sorted into are deleted there this long after they were moved. Left
     /// out, never.

@@ -1,10 +1,13 @@
 //! The PDF that leaves: written anew from what the chosen pages draw with, and nothing else.
 //!
 //! The copy starts at the chosen pages and follows only what drawing needs: content, the resources that the content names,
-//! and the appearance of annotations that print. What is not reached from there is not in the new file: dropped pages,
+//! and the appearance of annotations. What is not reached from there is not in the new file: dropped pages,
 //! scripts, actions, links, attachments, metadata, outlines, structure, thumbnails, private data of other programs.
 //! Streams are copied as they are compressed, byte for byte, so no page can look different for having gone through here;
 //! only content with passages of hidden layers is written again, without them.
+//!
+//! Whatever a page is drawn with must be there and whole ([`super::whole`]), and every mark that a viewer shows on it must be drawn
+//! ([`super::marks`]); else the page is not written, and a sentence says what would be lost. Pages that were not chosen hold nothing.
 //!
 //! The file is written in two steps, so that faxes with the same documents share them: the documents' pages once ([`write_pages`]), then for
 //! each fax what differs ([`write_front`]): cover, text, page tree, catalog. What the second step writes fits to the first one's bytes as they are,
@@ -15,18 +18,20 @@ use std::io;
 
 use lopdf::{Dictionary, Document, Object, ObjectId, Writer};
 
+mod borrowed;
 mod copier;
+mod keys;
 
-use copier::{Copier, DEPTH, NODE, Role, name, numbers, reference};
+use copier::{Copier, DEPTH, NODE, name, numbers, reference};
+use keys::Role;
 
 use super::container::{Facing, Front};
 use super::content::{names_in, without_hidden};
-use super::pdf::{Source, annotations, dict, named};
+use super::loss::{Loss, Unwritten};
+use super::marks::{Fate, fate};
+use super::pdf::{Source, annotations, dict, named, rectangle};
 
 const RESOURCES: &[&[u8]] = &[b"ColorSpace", b"ExtGState", b"Font", b"Pattern", b"Shading", b"XObject"];
-/// Annotations that are controls or carriers rather than marks on the paper.
-const NOT_MARKS: &[&[u8]] =
-    &[b"3D", b"FileAttachment", b"Link", b"Movie", b"Popup", b"RichMedia", b"Screen", b"Sound", b"TrapNet"];
 
 /// The documents' pages of a file that is to be written.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub(super) struct Written {
     pub table: Vec<u8>,
     /// How many pages.
     pub count: u32,
+    /// What the sender should know of it.
+    pub told: Vec<String>,
     /// The number of the last object.
     last: u32,
     /// Layers that the pages draw on, and whether they are hidden.
@@ -46,8 +53,8 @@ pub(super) struct Written {
 /// Writes these pages, in this order, as the beginning of a file.
 ///
 /// # Errors
-/// None in practice: the target is memory.
-pub(super) fn write_pages(pages: &[(&Source, ObjectId)]) -> io::Result<Written> {
+/// When a page would lose something.
+pub(super) fn write_pages(pages: &[(&Source, ObjectId)]) -> Result<Written, Unwritten> {
     let mut copier = Copier::beginning();
     let kids = copier.pages(pages)?;
     // The tree's root is the first object behind these.
@@ -55,16 +62,17 @@ pub(super) fn write_pages(pages: &[(&Source, ObjectId)]) -> io::Result<Written> 
     let count = u32::try_from(kids.len()).unwrap_or(u32::MAX);
     copier.object(NODE, &Object::Dictionary(node(kids, count, Some(root))))?;
     let (last, layers) = (copier.last_number(), copier.layers().to_vec());
+    let told = copier.told().to_vec();
     let (objects, lines) = copier.finish();
     let table = [b"0000000000 65535 f \n", lines.as_slice()].concat();
-    Ok(Written { objects, table, count, last, layers })
+    Ok(Written { objects, table, count, told, last, layers })
 }
 
 /// Writes what makes a file of `written` with `pages` before its own.
 ///
 /// # Errors
-/// None in practice: the target is memory.
-pub(super) fn write_front(pages: &[(&Source, ObjectId)], written: &Written) -> io::Result<Front> {
+/// When a page would lose something.
+pub(super) fn write_front(pages: &[(&Source, ObjectId)], written: &Written) -> Result<Front, Unwritten> {
     let mut copier = Copier::behind(written.objects.len(), written.last);
     let (root, catalog) = (copier.parent(), copier.parent().saturating_add(1));
     let mut kids = copier.pages(pages)?;
@@ -121,15 +129,9 @@ fn catalog_of(root: u32, layers: &[(u32, bool)]) -> Dictionary {
     catalog
 }
 
-/// Whether an annotation is a mark on the paper that prints (PDF 1.7 table 165: flag 2 hidden, flag 3 print).
-pub(super) fn prints(doc: &Document, annotation: &Dictionary) -> bool {
-    let flags = annotation.get_deref(b"F", doc).and_then(Object::as_i64).unwrap_or(0);
-    flags & 0b10 == 0 && flags & 0b100 != 0 && !NOT_MARKS.contains(&named(doc, annotation, b"Subtype"))
-}
-
 impl<'a> Copier<'a> {
     /// Writes pages with all that they draw with; returns the references to them.
-    fn pages(&mut self, pages: &[(&'a Source, ObjectId)]) -> io::Result<Vec<Object>> {
+    fn pages(&mut self, pages: &[(&'a Source, ObjectId)]) -> Result<Vec<Object>, Unwritten> {
         let mut kids = Vec::with_capacity(pages.len());
         for &(source, page) in pages {
             let number = self.next_number();
@@ -138,6 +140,10 @@ impl<'a> Copier<'a> {
             let dictionary = self.page(place, page)?;
             self.object(number, &Object::Dictionary(dictionary))?;
             self.drain()?;
+            if let Some(loss) = self.loss() {
+                let place = source.pages.iter().position(|known| *known == page).unwrap_or(0);
+                return Err(Unwritten::Lost(loss.sentence(&source.name, place + 1)));
+            }
         }
         Ok(kids)
     }
@@ -164,7 +170,7 @@ impl<'a> Copier<'a> {
         }
         for key in [&b"UserUnit"[..], b"Group"] {
             if let Ok(value) = page.get(key) {
-                let value = self.value(place, value, 0);
+                let value = self.value(place, value, Role::Plain, 0);
                 new.set(key, value);
             }
         }
@@ -173,14 +179,16 @@ impl<'a> Copier<'a> {
         let hidden = resources.map(|all| source.layers.hidden_names(doc, all)).unwrap_or_default();
         let cleared = cleared(content.as_deref(), &hidden);
         if let Some(cleared) = &cleared {
+            self.prove_content(place, page);
             let number = self.next_number();
             self.stream_object(number, Dictionary::new(), cleared)?;
             new.set("Contents", reference(number));
         } else if let Ok(value) = page.get(b"Contents") {
-            let value = self.value(place, value, 0);
+            let value = self.value(place, value, Role::Drawn, 0);
             new.set("Contents", value);
         }
         let used = cleared.or(content).map(|content| names_in(&content));
+        let used = used.and_then(|used| self.borrowed.with_marks(place, source, id, used));
         let resources = resources.map(|resources| self.resources(place, resources, used, 0));
         new.set("Resources", Object::Dictionary(resources.unwrap_or_default()));
         let marks: Vec<Object> = annotations(doc, id)
@@ -194,35 +202,39 @@ impl<'a> Copier<'a> {
         Ok(new)
     }
 
-    /// A printing annotation as its bare appearance: no field, no text of comments, nothing to click.
+    /// An annotation as its bare appearance: no field, no text of comments, nothing to click.
     fn annotation(&mut self, place: usize, old: &Dictionary) -> Option<Dictionary> {
         let source = self.source(place)?;
         let doc = &source.doc;
-        if !prints(doc, old) || source.layers.hide(doc, old) {
-            return None;
-        }
-        let mut drawn = dict(doc, old, b"AP")?.get(b"N").ok()?;
-        if let Ok((_, Object::Dictionary(states))) = doc.dereference(drawn) {
-            drawn = states.get(named(doc, old, b"AS")).ok()?;
-        }
-        let Ok((Some(_), Object::Stream(_))) = doc.dereference(drawn) else { return None };
+        let (drawn, at) = match fate(source, old) {
+            Fate::Drawn(drawn, at) => (drawn, at),
+            Fate::Unseen => return None,
+            Fate::Told(words) => {
+                self.tell(format!("{}: {words}", source.name));
+                return None;
+            }
+            Fate::Lost(loss) => {
+                self.lose(loss);
+                return None;
+            }
+        };
         let mut new = Dictionary::new();
         new.set("Type", name(b"Annot"));
-        new.set("Rect", numbers(&rectangle(doc, old.get_deref(b"Rect", doc).ok()?)?));
+        new.set("Rect", numbers(&at));
         new.set("F", Object::Integer(0b100));
         // Viewers blend a highlight with the text below by its subtype. Everything else becomes a stamp: a widget
         // outside a form is not drawn by all of them.
         if named(doc, old, b"Subtype") == b"Highlight" {
             new.set("Subtype", name(b"Highlight"));
             if let Ok(points) = old.get_deref(b"QuadPoints", doc) {
-                let points = self.value(place, points, 0);
+                let points = self.value(place, points, Role::Plain, 0);
                 new.set("QuadPoints", points);
             }
         } else {
             new.set("Subtype", name(b"Stamp"));
         }
         let mut appearance = Dictionary::new();
-        appearance.set("N", self.value(place, drawn, 0));
+        appearance.set("N", self.value(place, drawn, Role::Drawn, 0));
         new.set("AP", Object::Dictionary(appearance));
         Some(new)
     }
@@ -239,7 +251,7 @@ impl<'a> Copier<'a> {
         let mut new = Dictionary::new();
         let Some(source) = self.source(place) else { return new };
         let doc = &source.doc;
-        let used = used.and_then(|used| with_borrowed_names(source, old, used));
+        let used = used.and_then(|used| self.borrowed.with_drawings(place, source, old, used));
         let is_used =
             |key: &[u8]| used.as_ref().is_none_or(|used| used.contains(key)) || key.starts_with(b"Default");
         for &category in RESOURCES {
@@ -253,7 +265,10 @@ impl<'a> Copier<'a> {
             let Some(entries) = dict(doc, old, category) else { continue };
             let mut kept = Dictionary::new();
             for (key, value) in entries.iter().filter(|(key, _)| is_used(key)) {
-                kept.set(key.clone(), self.value(place, value, depth + 1));
+                if matches!(value, Object::Null) {
+                    self.lose(Loss::Missing);
+                }
+                kept.set(key.clone(), self.value(place, value, Role::Drawn, depth + 1));
             }
             if !kept.is_empty() {
                 new.set(category, Object::Dictionary(kept));
@@ -278,47 +293,6 @@ impl<'a> Copier<'a> {
             new.set("Properties", Object::Dictionary(kept));
         }
         new
-    }
-}
-
-/// `used`, and what drawings without resources of their own use of the page's. `None` when that cannot be told.
-fn with_borrowed_names(
-    source: &Source,
-    resources: &Dictionary,
-    mut used: HashSet<Vec<u8>>,
-) -> Option<HashSet<Vec<u8>>> {
-    let doc = &source.doc;
-    let mut looked_at = HashSet::new();
-    loop {
-        let before = used.len();
-        for category in [&b"XObject"[..], b"Pattern", b"Font"] {
-            let Some(entries) = dict(doc, resources, category) else { continue };
-            for (key, value) in entries {
-                if !used.contains(key) || !looked_at.insert((category, key)) {
-                    continue;
-                }
-                match doc.dereference(value) {
-                    Ok((_, Object::Stream(drawing))) => {
-                        let is_image = named(doc, &drawing.dict, b"Subtype") == b"Image";
-                        if !is_image && !drawing.dict.has(b"Resources") {
-                            used.extend(names_in(
-                                &drawing.decompressed_content_with_limit(source.unfold).ok()?,
-                            ));
-                        }
-                    }
-                    // The glyphs of a Type 3 font may draw with the page's resources.
-                    Ok((_, Object::Dictionary(font)))
-                        if font.has(b"CharProcs") && !font.has(b"Resources") =>
-                    {
-                        return None;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        if used.len() == before {
-            return Some(used);
-        }
     }
 }
 
@@ -359,18 +333,6 @@ fn inherited<'a>(doc: &'a Document, page: &'a Dictionary, key: &[u8]) -> Option<
         node = dict(doc, node, b"Parent")?;
     }
     None
-}
-
-fn rectangle(doc: &Document, object: &Object) -> Option<[f32; 4]> {
-    let list = object.as_array().ok()?;
-    let mut corners = [0.0; 4];
-    if list.len() != corners.len() {
-        return None;
-    }
-    for (corner, entry) in corners.iter_mut().zip(list) {
-        *corner = doc.dereference(entry).ok()?.1.as_float().ok().filter(|value| value.is_finite())?;
-    }
-    Some(corners)
 }
 
 #[cfg(test)]

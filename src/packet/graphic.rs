@@ -20,6 +20,12 @@ const SMALL_BYTES: u64 = 30 << 10;
 const REPEATED: (u32, u32) = (1000, 500);
 const REPEATED_BYTES: u64 = 128 << 10;
 
+/// A page that was scanned or photographed is as wide and as high as this, or more: letter paper at 120 dpi. A file so small is none.
+const PAGE: (u32, u32) = (1000, 1000);
+const PAGE_BYTES: u64 = 32 << 10;
+/// Where the size in pixels is not known, and for pictures of any shape.
+const LAYOUT_BYTES: u64 = 1 << 20;
+
 /// What must be known of the whole mail to judge one picture.
 #[derive(Debug, Default)]
 pub(super) struct Around {
@@ -42,7 +48,8 @@ pub(super) fn decoration(entity: &Entity, sniffed: Sniffed, around: &Around) -> 
     }
     let id = entity.content_id.as_deref().map(str::to_ascii_lowercase).unwrap_or_default();
     let is_inline = !id.is_empty() && entity.inline && entity.place.in_related;
-    if is_inline || around.referenced.contains(&(entity.place.mail, id)) {
+    let is_in_layout = is_inline || around.referenced.contains(&(entity.place.mail, id));
+    if is_in_layout && !may_be_a_page(entity, sniffed) {
         return Some("an inline picture of the mail's layout");
     }
     if sniffed != Sniffed::Picture {
@@ -66,6 +73,16 @@ pub(super) fn decoration(entity: &Entity, sniffed: Sniffed, around: &Around) -> 
     None
 }
 
+/// Whether a picture in the text of a mail is large enough to be what the mail is about: the photograph of a card, a scanned page.
+fn may_be_a_page(entity: &Entity, sniffed: Sniffed) -> bool {
+    let is_of_a_scanner = [&b"II*\0"[..], b"MM\0*"].iter().any(|magic| entity.bytes.starts_with(magic));
+    let (width, height) = size(&entity.bytes).unwrap_or_default();
+    sniffed == Sniffed::Picture
+        && (is_of_a_scanner
+            || entity.length > LAYOUT_BYTES
+            || (width >= PAGE.0 && height >= PAGE.1 && entity.length > PAGE_BYTES))
+}
+
 /// Formats of signatures and web pages; never those of scanners and cameras.
 fn is_web_picture(bytes: &[u8]) -> bool {
     [&b"\x89PNG"[..], b"GIF8", b"\xff\xd8\xff", b"BM"].iter().any(|magic| bytes.starts_with(magic))
@@ -84,15 +101,24 @@ fn size(bytes: &[u8]) -> Option<(u32, u32)> {
             _ => (little(bytes.get(18..22)?), little(bytes.get(22..26)?).cast_signed().unsigned_abs()),
         }
     } else if bytes.starts_with(b"\xff\xd8\xff") {
-        jpeg_size(bytes)?
+        let frame = jpeg_frame(bytes)?;
+        (big(frame.get(5..7)?), big(frame.get(3..5)?))
     } else {
         return None;
     };
     (width > 0 && height > 0).then_some((width, height))
 }
 
-/// Walks over the segments to the one that begins a frame (ITU T.81, section B.2).
-fn jpeg_size(bytes: &[u8]) -> Option<(u32, u32)> {
+/// Whether a JPEG has a frame and, behind it, its end mark.
+pub(super) fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let start =
+        memchr::memmem::find(bytes.get(..64).unwrap_or(bytes), b"\xff\xd8\xff").unwrap_or(bytes.len());
+    let frame = jpeg_frame(bytes.get(start..).unwrap_or_default());
+    frame.is_some_and(|rest| memchr::memmem::find(rest, b"\xff\xd9").is_some())
+}
+
+/// Walks over the segments to the one that begins a frame (ITU T.81, section B.2); what follows its mark.
+fn jpeg_frame(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes.get(2..)?;
     loop {
         let (&mark, after) = rest.split_first()?;
@@ -101,7 +127,7 @@ fn jpeg_size(bytes: &[u8]) -> Option<(u32, u32)> {
             // Any number of fill bytes may stand before a marker.
             (0xff, 0xff) => rest = rest.get(1..)?,
             (0xff, 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf) => {
-                return Some((big(after.get(5..7)?), big(after.get(3..5)?)));
+                return Some(after);
             }
             (0xff, 0x01 | 0xd0..=0xd8) => rest = after,
             // The picture itself begins, or ends, without a frame.

@@ -22,6 +22,9 @@ const ENCRYPTED_SMIME: &str =
 const SEALED: &str = "The mail is sealed: its S/MIME signature is wrapped around everything in it, which cannot be \
                       opened here. Send it unsigned, or signed in clear text.";
 
+const SIGNATURE: &str = "the digital signature of the mail";
+const PGP_SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
+
 /// The kind of a part, the name it goes by, and what becomes of it.
 pub(super) fn judge(entity: &Entity, around: &Around) -> (PartKind, String, Verdict) {
     let sniffed = sniff(&entity.bytes);
@@ -177,8 +180,7 @@ fn of_protected(entity: &Entity, sniffed: Sniffed, name: &str) -> Option<Verdict
     let lower = name.to_ascii_lowercase();
     let content = cms_content(&entity.bytes);
     if is_signature || (content == Some(Cms::Signed) && lower.ends_with(".p7s")) {
-        let believable = matches!(sniffed, Sniffed::Text | Sniffed::Unknown);
-        return believable.then_some(Verdict::LeftOut("the digital signature of the mail"));
+        return is_a_signature(entity, sniffed, kind).then_some(Verdict::LeftOut(SIGNATURE));
     }
     let is_cms = matches!(kind, "application/pkcs7-mime" | "application/x-pkcs7-mime");
     if is_cms || content.is_some() {
@@ -194,28 +196,57 @@ fn of_protected(entity: &Entity, sniffed: Sniffed, name: &str) -> Option<Verdict
     None
 }
 
-/// What mail programs add that nobody means to be faxed.
+/// Whether a part that is typed or named as a signature is one. A letter under that type would vanish.
+fn is_a_signature(entity: &Entity, sniffed: Sniffed, kind: &str) -> bool {
+    match sniffed {
+        // Base64 that a gateway left undecoded: "MII" is how every sequence of some length begins.
+        Sniffed::Text => begins(entity, PGP_SIGNATURE) || begins(entity, b"MII"),
+        Sniffed::Unknown => kind != "application/pgp-signature",
+        _ => false,
+    }
+}
+
+/// Whether a part begins with these words, whatever their case; blanks and a byte order mark may stand before.
+fn begins(entity: &Entity, word: &[u8]) -> bool {
+    let start = entity.bytes.trim_ascii_start();
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    start.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+/// Whether every line is one of a header: a field, or the rest of one (RFC 5322 section 2.2).
+fn is_all_fields(bytes: &[u8]) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_graphic() && *byte != b':';
+    bytes.split(|byte| *byte == b'\n').all(|line| match memchr::memchr(b':', line) {
+        _ if line.trim_ascii().is_empty() || matches!(line.first(), Some(b' ' | b'\t')) => true,
+        Some(end) => end > 0 && line.get(..end).is_some_and(|name| name.trim_ascii_end().iter().all(is_name)),
+        None => false,
+    })
+}
+
+/// What mail programs add that nobody means to be faxed. Nothing is taken for that by its type alone.
 fn of_no_substance(entity: &Entity) -> Option<&'static str> {
-    let begins = |word: &[u8]| {
-        let start = entity.bytes.trim_ascii_start();
-        let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-        start.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
-    };
+    let is_blank = entity.bytes.trim_ascii().is_empty();
+    let begins = |word: &[u8]| begins(entity, word);
     match entity.media_type.as_str() {
-        "text/calendar" | "application/ics" => Some("a calendar entry"),
+        "text/calendar" | "application/ics" if is_blank => Some("a calendar entry"),
         _ if begins(b"BEGIN:VCALENDAR") => Some("a calendar entry"),
-        "text/vcard" | "text/x-vcard" | "text/directory" => Some("a visiting card"),
+        "text/vcard" | "text/x-vcard" | "text/directory" if is_blank => Some("a visiting card"),
         _ if begins(b"BEGIN:VCARD") => Some("a visiting card"),
-        "application/pgp-keys" => Some("a PGP key"),
         _ if begins(b"-----BEGIN PGP PUBLIC KEY BLOCK-----") => Some("a PGP key"),
-        _ if begins(b"-----BEGIN PGP SIGNATURE-----") => Some("the digital signature of the mail"),
+        _ if begins(PGP_SIGNATURE) => Some(SIGNATURE),
         "message/delivery-status"
         | "message/global-delivery-status"
         | "message/disposition-notification"
         | "message/global-disposition-notification"
         | "message/feedback-report"
-        | "text/rfc822-headers" => Some("a part of a mail system's report"),
-        "text/x-amp-html" => Some("the mail's text in another form; it is not faxed as pages"),
+        | "text/rfc822-headers"
+            if is_all_fields(&entity.bytes) =>
+        {
+            Some("a part of a mail system's report")
+        }
+        "text/x-amp-html" if entity.place.alternative.is_some() => {
+            Some("the mail's text in another form; it is not faxed as pages")
+        }
         _ => None,
     }
 }

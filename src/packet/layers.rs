@@ -11,9 +11,12 @@ use lopdf::{Dictionary, Document, Object, ObjectId};
 
 use super::pdf::{dict, named};
 
-/// The layers hidden by default.
+/// The layers of a file.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
+    /// The file has a list of them.
+    listed: bool,
+    /// Those hidden by default.
     hidden: HashSet<ObjectId>,
 }
 
@@ -29,7 +32,9 @@ impl Layers {
                 _ => Vec::new(),
             }
         };
-        let Some(default) = dict(doc, properties, b"D") else { return Layers::default() };
+        let Some(default) = dict(doc, properties, b"D") else {
+            return Layers { listed: true, hidden: HashSet::new() };
+        };
         let mut hidden = HashSet::new();
         if named(doc, default, b"BaseState") == b"OFF" {
             hidden.extend(references(properties, b"OCGs"));
@@ -38,7 +43,12 @@ impl Layers {
             }
         }
         hidden.extend(references(default, b"OFF"));
-        Layers { hidden }
+        Layers { listed: true, hidden }
+    }
+
+    /// Whether the file lists its layers. Where it does not, none is hidden, whatever its members say.
+    pub(super) fn are_listed(&self) -> bool {
+        self.listed
     }
 
     /// Whether this layer is hidden.

@@ -165,7 +165,8 @@ impl Opened {
             }
             parts.push(range);
         }
-        let written = anew::write_pages(&pages).map_err(|error| unwritten(&error))?;
+        let written = anew::write_pages(&pages).map_err(|error| error.to_string())?;
+        warnings.extend(written.told.iter().cloned());
         self.pages = Some(Chosen { written, gauge: None, parts, warnings });
         Ok(())
     }
@@ -206,7 +207,7 @@ impl Opened {
         let sources = [&cover, &text].into_iter().flatten();
         let pages: Vec<_> =
             sources.flat_map(|source| source.pages.iter().map(move |&page| (source, page))).collect();
-        let front = anew::write_front(&pages, &chosen.written).map_err(|error| unwritten(&error))?;
+        let front = anew::write_front(&pages, &chosen.written).map_err(|error| error.to_string())?;
         if front.head.len().saturating_add(front.tail.len()) as u64 > Front::MOST / 2 {
             return Err("Cover and text take more room than any fax needs; shorten the text.".into());
         }
@@ -281,10 +282,6 @@ fn joined(mut objects: Vec<u8>, table: &[u8], front: &Front) -> Vec<u8> {
         objects.extend_from_slice(piece);
     }
     objects
-}
-
-fn unwritten(error: &std::io::Error) -> String {
-    format!("The packet could not be written: {error}.")
 }
 
 /// Said when pages are asked for that were not written before; the dialogue never does.

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use hayro::hayro_syntax::Pdf;
 use lopdf::{Dictionary, Document, LoadOptions, Object, ObjectId};
 
-use super::Rules;
 use super::layers::Layers;
+use super::{Rules, marks, whole};
 
 /// A PDF that was read whole, with its pages in order.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// What its sender calls it.
+    pub name: String,
     pub doc: Document,
     pub pages: Vec<ObjectId>,
     /// Catalog, page tree and pages: nothing that a page draws with, so no copy may follow a reference there.
@@ -38,13 +40,14 @@ pub(super) fn load(name: &str, bytes: Vec<u8>, rules: &Rules) -> Result<Source, 
     }
     let unfold = usize::try_from(rules.max_decompressed).unwrap_or(usize::MAX);
     let options = LoadOptions { strict: true, max_decompressed_size: Some(unfold), ..LoadOptions::default() };
-    let doc = match Document::load_mem_with_options(&bytes, options) {
+    let mut doc = match Document::load_mem_with_options(&bytes, options) {
         Ok(doc) => doc,
         Err(error) => return Err(why_not(name, &bytes, &error, unfold)),
     };
     if doc.is_encrypted() {
         return Err(protected(name));
     }
+    whole::name_filters(&mut doc);
     let pages: Vec<ObjectId> = doc.page_iter().take(MOST_PAGES + 1).collect();
     if pages.len() > MOST_PAGES {
         return Err(format!("{name} has more than {MOST_PAGES} pages."));
@@ -76,7 +79,7 @@ pub(super) fn load(name: &str, bytes: Vec<u8>, rules: &Rules) -> Result<Source, 
     if dict(&doc, catalog, b"Names").is_some_and(|names| names.has(b"EmbeddedFiles")) {
         warnings.push(format!("files attached inside {name} are not faxed"));
     }
-    Ok(Source { doc, pages, skeleton, layers, warnings, unfold })
+    Ok(Source { name: name.to_owned(), doc, pages, skeleton, layers, warnings, unfold })
 }
 
 /// The sentence for a file that does not read strictly.
@@ -129,9 +132,13 @@ fn counted(doc: &Document, catalog: &Dictionary) -> Option<usize> {
     usize::try_from(count).ok()
 }
 
-/// Whether every stream that the page says it is drawn with is there. A page without content is a blank one.
+/// Whether every stream that the page says it is drawn with is there. A page without content is a blank one, unless it is a node of
+/// the page tree that lacks its type: the reader takes such a node for a page.
 fn has_its_content(doc: &Document, page: ObjectId) -> bool {
     let Ok(page) = doc.get_dictionary(page) else { return false };
+    if page.has(b"Kids") {
+        return false;
+    }
     let Ok(contents) = page.get(b"Contents") else { return true };
     match doc.dereference(contents) {
         Ok((_, Object::Stream(_) | Object::Null)) => true,
@@ -158,46 +165,22 @@ fn refuse_what_pages_do_not_show(
     let truth = |holder: &Dictionary, key: &[u8]| {
         holder.get_deref(key, doc).and_then(Object::as_bool).unwrap_or(false)
     };
-    if form.has(b"XFA") && truth(catalog, b"NeedsRendering") {
+    // Without fields of its own, such a file shows a page that says "please wait".
+    let has_fields =
+        matches!(form.get_deref(b"Fields", doc), Ok(Object::Array(fields)) if !fields.is_empty());
+    if form.has(b"XFA") && (truth(catalog, b"NeedsRendering") || !has_fields) {
         return Err(format!("{name} is a dynamic form (XFA). Print it to a new PDF and send that."));
     }
     let stale = truth(form, b"NeedAppearances");
-    let unseen = pages
-        .iter()
-        .any(|&page| annotations(doc, page).into_iter().any(|widget| value_is_unseen(doc, widget, stale)));
+    let unseen = pages.iter().any(|&page| {
+        annotations(doc, page).into_iter().any(|widget| marks::value_is_unseen(doc, widget, stale))
+    });
     if unseen {
         return Err(format!(
             "{name} is a form with values that the file holds but does not draw. Print it to a new PDF and send that."
         ));
     }
     Ok(())
-}
-
-/// Whether a form field would print a value that its drawn appearance lacks, or may lack (`stale`: the file asks viewers
-/// to draw all fields again).
-fn value_is_unseen(doc: &Document, widget: &Dictionary, stale: bool) -> bool {
-    if named(doc, widget, b"Subtype") != b"Widget" || !super::anew::prints(doc, widget) {
-        return false;
-    }
-    let inherited = |key: &[u8]| {
-        let mut field = widget;
-        for _ in 0..16 {
-            if let Ok(value) = field.get_deref(key, doc) {
-                return Some(value);
-            }
-            field = dict(doc, field, b"Parent")?;
-        }
-        None
-    };
-    let typed = matches!(inherited(b"FT").map(Object::as_name), Some(Ok(b"Tx" | b"Ch")));
-    let filled = match inherited(b"V") {
-        Some(Object::String(text, _)) => !text.is_empty(),
-        Some(Object::Array(choices)) => !choices.is_empty(),
-        Some(Object::Stream(_)) => true,
-        _ => false,
-    };
-    let drawn = dict(doc, widget, b"AP").is_some_and(|drawn| drawn.has(b"N"));
-    typed && filled && (stale || !drawn)
 }
 
 /// The annotations of a page that are dictionaries.
@@ -235,4 +218,17 @@ pub(super) fn dict<'a>(doc: &'a Document, holder: &'a Dictionary, key: &[u8]) ->
 /// The name under a key, references followed; empty where there is none.
 pub(super) fn named<'a>(doc: &'a Document, holder: &'a Dictionary, key: &[u8]) -> &'a [u8] {
     holder.get_deref(key, doc).and_then(Object::as_name).unwrap_or_default()
+}
+
+/// Four finite numbers, as a rectangle has them.
+pub(super) fn rectangle(doc: &Document, object: &Object) -> Option<[f32; 4]> {
+    let list = object.as_array().ok()?;
+    let mut corners = [0.0; 4];
+    if list.len() != corners.len() {
+        return None;
+    }
+    for (corner, entry) in corners.iter_mut().zip(list) {
+        *corner = doc.dereference(entry).ok()?.1.as_float().ok().filter(|value| value.is_finite())?;
+    }
+    Some(corners)
 }

@@ -34,7 +34,7 @@ fn every_part_is_accounted_for_in_order() {
         (&attached("a.pdf"), &two),
         (
             "Content-Type: application/pkcs7-signature; name=smime.p7s\nContent-Transfer-Encoding: base64",
-            b"sig",
+            b"\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02sig",
         ),
         ("Content-Type: text/calendar; name=invite.ics", b"BEGIN:VCALENDAR"),
         (
@@ -379,8 +379,12 @@ fn a_flipped_bit_never_costs_a_page_in_silence() {
                 let mut opened = open_file("x.pdf", flipped);
                 if opened.contents.hold.is_none() {
                     assert_eq!(opened.contents.pages, 3, "bit {bit} at {place}");
-                    let (made, _) = opened.make([Some(pdf(&["cover"])), None], None).unwrap();
-                    assert_eq!(made.pages, 4, "bit {bit} at {place}");
+                    match opened.make([Some(pdf(&["cover"])), None], None) {
+                        Ok((made, _)) => assert_eq!(made.pages, 4, "bit {bit} at {place}"),
+                        Err(sentence) => {
+                            assert!(sentence.starts_with("Page "), "bit {bit} at {place}: {sentence}");
+                        }
+                    }
                 }
             }
         }

@@ -1,68 +1,20 @@
 //! The copying itself: objects followed by their references, renumbered, cleaned, and written as a file.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 
 use lopdf::{Dictionary, Object, ObjectId, Stream, Writer};
 
 use super::super::content::names_in;
+use super::super::loss::Loss;
 use super::super::pdf::{Source, dict, named};
+use super::super::whole::whole;
+use super::borrowed::Borrowed;
 use super::cleared;
+use super::keys::{DRAWS, NAME_TABLES, NEVER, NEVER_IN_STREAMS, NEVER_TYPES, Role};
 
-/// Entries that lead away from drawing, or out of the file.
-const NEVER: &[&[u8]] = &[
-    b"AA",
-    b"AF",
-    b"Alternates",
-    b"Dests",
-    b"EF",
-    b"JS",
-    b"LastModified",
-    b"Measure",
-    b"Metadata",
-    b"OPI",
-    b"Parent",
-    b"PieceInfo",
-    b"PtData",
-    b"Ref",
-    b"StructParent",
-    b"StructParents",
-    b"Thumb",
-];
-/// In streams also: content that lies in another file.
-const NEVER_IN_STREAMS: &[&[u8]] = &[b"DL", b"F", b"FDecodeParms", b"FFilter", b"Length"];
-/// Objects that drawing never needs, wherever a reference to them stands.
-const NEVER_TYPES: &[&[u8]] = &[
-    b"Action",
-    b"Annot",
-    b"Catalog",
-    b"EmbeddedFile",
-    b"Filespec",
-    b"Metadata",
-    b"ObjStm",
-    b"Outlines",
-    b"Page",
-    b"Pages",
-    b"Sig",
-    b"StructElem",
-    b"StructTreeRoot",
-    b"XRef",
-];
-/// Dictionaries whose keys are names that the document made up.
-const NAME_TABLES: &[&[u8]] = &[b"CharProcs", b"Colorants"];
 /// How deep arrays and dictionaries may lie in one another.
 pub(super) const DEPTH: u32 = 64;
-
-/// What a dictionary is there for, by the key under which it was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Entries of the standard.
-    Plain,
-    /// Names that the document made up: none may be left out for how it is called.
-    Table,
-    /// Tables of what content may draw with.
-    Resources,
-}
 
 #[derive(Default)]
 pub(super) struct Copier<'a> {
@@ -76,7 +28,16 @@ pub(super) struct Copier<'a> {
     /// The node of the page tree that the pages hang on.
     parent: u32,
     sources: Vec<&'a Source>,
-    numbers: HashMap<(usize, ObjectId), u32>,
+    /// The new numbers of objects. A dictionary that is reached in two roles is copied twice: each leaves out other entries.
+    numbers: HashMap<(usize, ObjectId, Role), u32>,
+    /// What drawings use of the resources around them.
+    pub(super) borrowed: Borrowed,
+    /// Streams that were looked at.
+    proven: HashSet<(usize, ObjectId)>,
+    /// The first thing that a page would lose.
+    loss: Option<Loss>,
+    /// What the sender should know, each once.
+    told: Vec<String>,
     waiting: VecDeque<(usize, ObjectId, u32, Role)>,
     /// Layers met, and whether they are hidden.
     layers: Vec<(u32, bool)>,
@@ -123,17 +84,40 @@ impl<'a> Copier<'a> {
         self.sources.get(place).copied()
     }
 
+    /// Notes that a page would lose something. The first loss is the one that is told.
+    pub(super) fn lose(&mut self, loss: Loss) {
+        self.loss.get_or_insert(loss);
+    }
+
+    pub(super) fn loss(&self) -> Option<Loss> {
+        self.loss
+    }
+
+    /// Notes a sentence for the sender.
+    pub(super) fn tell(&mut self, sentence: String) {
+        if !self.told.contains(&sentence) {
+            self.told.push(sentence);
+        }
+    }
+
+    pub(super) fn told(&self) -> &[String] {
+        &self.told
+    }
+
     /// A copy in which references point into the new file.
-    pub(super) fn value(&mut self, place: usize, old: &Object, depth: u32) -> Object {
+    pub(super) fn value(&mut self, place: usize, old: &Object, role: Role, depth: u32) -> Object {
+        // What a list holds is there for the same reason as the list.
+        let inner = if role == Role::Plain { Role::Plain } else { Role::Drawn };
         if depth > DEPTH {
+            self.lose(Loss::Damaged);
             return Object::Null;
         }
         match old {
-            Object::Reference(_) => self.follow(place, old, Role::Plain),
+            Object::Reference(_) => self.follow(place, old, role),
             Object::Array(list) => {
-                Object::Array(list.iter().map(|entry| self.value(place, entry, depth + 1)).collect())
+                Object::Array(list.iter().map(|entry| self.value(place, entry, inner, depth + 1)).collect())
             }
-            Object::Dictionary(old) => Object::Dictionary(self.table(place, old, Role::Plain, depth)),
+            Object::Dictionary(old) => Object::Dictionary(self.table(place, old, role, depth)),
             // A stream is always an object of its own.
             Object::Stream(_) => Object::Null,
             plain => plain.clone(),
@@ -148,15 +132,16 @@ impl<'a> Copier<'a> {
             }
             let role = match key.as_slice() {
                 // In a table of made-up names a key says nothing.
-                _ if without.is_empty() => Role::Plain,
+                _ if without.is_empty() => Role::Drawn,
                 b"Resources" => Role::Resources,
                 key if NAME_TABLES.contains(&key) => Role::Table,
+                key if DRAWS.contains(&key) => Role::Drawn,
                 _ => Role::Plain,
             };
             let value = match value {
                 Object::Reference(_) => self.follow(place, value, role),
                 Object::Dictionary(old) => Object::Dictionary(self.table(place, old, role, depth + 1)),
-                _ => self.value(place, value, depth + 1),
+                _ => self.value(place, value, role, depth + 1),
             };
             new.set(key.clone(), value);
         }
@@ -166,8 +151,11 @@ impl<'a> Copier<'a> {
     /// A copy of a dictionary by what it is there for.
     fn table(&mut self, place: usize, old: &Dictionary, role: Role, depth: u32) -> Dictionary {
         match role {
-            _ if depth > DEPTH => Dictionary::new(),
-            Role::Plain => self.dictionary(place, old, NEVER, depth),
+            _ if depth > DEPTH => {
+                self.lose(Loss::Damaged);
+                Dictionary::new()
+            }
+            Role::Plain | Role::Drawn => self.dictionary(place, old, NEVER, depth),
             Role::Table => self.dictionary(place, old, &[], depth),
             Role::Resources => self.resources(place, old, None, depth),
         }
@@ -177,18 +165,55 @@ impl<'a> Copier<'a> {
     /// becomes null.
     pub(super) fn follow(&mut self, place: usize, old: &Object, role: Role) -> Object {
         let Some(source) = self.source(place) else { return Object::Null };
-        let Ok((Some(id), object)) = source.doc.dereference(old) else { return Object::Null };
-        let kind = object.type_name().unwrap_or_default();
-        if source.skeleton.contains(&id) || NEVER_TYPES.contains(&kind) {
+        let found = source.doc.dereference(old).ok().and_then(|(id, object)| Some((id?, object)));
+        let found = found.filter(|(id, object)| !source.skeleton.contains(id) && !object.is_null());
+        let Some((id, object)) = found else {
+            if role != Role::Plain {
+                self.lose(Loss::Missing);
+            }
+            return Object::Null;
+        };
+        if role != Role::Plain {
+            self.prove(place, id, object);
+        } else if NEVER_TYPES.contains(&object.type_name().unwrap_or_default()) {
             return Object::Null;
         }
-        if let Some(&number) = self.numbers.get(&(place, id)) {
+        let as_what = match (role, object) {
+            (Role::Table | Role::Resources, Object::Dictionary(_)) => role,
+            _ => Role::Plain,
+        };
+        if let Some(&number) = self.numbers.get(&(place, id, as_what)) {
             return reference(number);
         }
         let number = self.next_number();
-        self.numbers.insert((place, id), number);
+        self.numbers.insert((place, id, as_what), number);
         self.waiting.push_back((place, id, number, role));
         reference(number)
+    }
+
+    /// Notes a loss where an object is a stream that is not whole. One that a hidden layer hides is not drawn.
+    fn prove(&mut self, place: usize, id: ObjectId, object: &Object) {
+        let (Object::Stream(stream), Some(source)) = (object, self.source(place)) else { return };
+        if !self.proven.insert((place, id)) || source.layers.hide(&source.doc, &stream.dict) {
+            return;
+        }
+        if let Err(loss) = whole(&source.doc, stream, source.unfold) {
+            self.lose(loss);
+        }
+    }
+
+    /// Proves the content of a page that is written without some of its passages.
+    pub(super) fn prove_content(&mut self, place: usize, page: &'a Dictionary) {
+        let (Some(source), Ok(content)) = (self.source(place), page.get(b"Contents")) else { return };
+        let streams = match source.doc.dereference(content) {
+            Ok((_, Object::Array(streams))) => streams.as_slice(),
+            _ => std::slice::from_ref(content),
+        };
+        for stream in streams {
+            if let Ok((Some(id), object)) = source.doc.dereference(stream) {
+                self.prove(place, id, object);
+            }
+        }
     }
 
     /// Writes every object that was referred to and is not written yet.
@@ -197,6 +222,13 @@ impl<'a> Copier<'a> {
             let Some(source) = self.source(place) else { continue };
             match source.doc.get_object(id) {
                 Ok(Object::Stream(stream)) => self.stream(place, stream, number)?,
+                // Where the file lists no layers, viewers show all that is drawn on some; the new file may list those of others.
+                Ok(Object::Dictionary(layer))
+                    if !source.layers.are_listed()
+                        && matches!(named(&source.doc, layer, b"Type"), b"OCG" | b"OCMD") =>
+                {
+                    self.object(number, &Object::Dictionary(Dictionary::new()))?;
+                }
                 Ok(Object::Dictionary(layer)) if named(&source.doc, layer, b"Type") == b"OCG" => {
                     self.layers.push((number, source.layers.hides(id)));
                     let mut new = Dictionary::new();
@@ -209,7 +241,7 @@ impl<'a> Copier<'a> {
                     self.object(number, &Object::Dictionary(new))?;
                 }
                 Ok(other) => {
-                    let new = self.value(place, other, 0);
+                    let new = self.value(place, other, role, 0);
                     self.object(number, &new)?;
                 }
                 Err(_) => self.object(number, &Object::Null)?,

@@ -98,8 +98,8 @@ fn marks_that_print_stay_and_others_go() {
         ("Widget", 4, "value of a field"),
         ("FreeText", 4, "typed note"),
         ("Highlight", 4, "marked passage"),
-        ("Stamp", 0, "only on screen"),
         ("Stamp", 6, "hidden stamp"),
+        ("Link", 0, "only a link"),
         ("FileAttachment", 4, "paper clip"),
         ("Popup", 4, "pop-up"),
     ] {
@@ -117,8 +117,8 @@ fn marks_that_print_stay_and_others_go() {
         assert!(says(&output, text), "{text}");
     }
     for text in [
-        "only on screen",
         "hidden stamp",
+        "only a link",
         "paper clip",
         "pop-up",
         "box is empty",
@@ -168,7 +168,10 @@ fn portfolios_and_dynamic_forms_hold() {
     let mut dynamic = document(&["please wait"]);
     catalog(&mut dynamic).set("NeedsRendering", true);
     catalog(&mut dynamic).set("AcroForm", dictionary! { "XFA" => Object::string_literal("x") });
-    for (doc, word) in [(portfolio, "portfolio"), (dynamic, "XFA")] {
+    let mut waiting = document(&["please wait"]);
+    let xfa = dictionary! { "XFA" => Object::string_literal("x"), "Fields" => Vec::<Object>::new() };
+    catalog(&mut waiting).set("AcroForm", xfa);
+    for (doc, word) in [(portfolio, "portfolio"), (dynamic, "XFA"), (waiting, "XFA")] {
         let hold = Opened::file("x.pdf", saved(doc), Rules::default()).contents.hold.unwrap_or_default();
         assert!(hold.contains(word), "{hold}");
     }
@@ -314,3 +317,6 @@ fn structures_that_lead_into_themselves_end() {
     doc.get_dictionary_mut(id).unwrap().set("Group", knot);
     assert!(made(doc, None).len() < 100_000);
 }
+
+mod losses;
+mod marks;

@@ -1,6 +1,6 @@
 //! Mails as offices and attackers send them: what counts as a document, what is left out, what holds.
 
-use super::super::samples::{bmp, tnef, tnef_properties, winmail};
+use super::super::samples::{bmp, jpeg, tnef, tnef_properties, winmail};
 use super::*;
 
 /// A mail of one container with these parts as they are, headers included.
@@ -188,9 +188,17 @@ fn decoration_is_left_out_and_pictures_of_substance_hold() {
     };
     let layout = "an inline picture of the mail's layout";
     let big = png(2000, 1500);
+    let filled = |start: Vec<u8>, length: usize| [start, vec![9; length]].concat();
+    let (page, photo) = (filled(png(2550, 3300), 200_000), filled(jpeg(640, 480), 2 << 20));
+    let banner = filled(png(2400, 600), 200_000);
     for (parts, number, reason) in [
         (vec![html("<img src=\"cid:logo%40x\">"), image("l.png", "Logo@x", &big)], 1, Some(layout)),
         (vec![html("no picture"), image("l.png", "logo@x", &big)], 1, None),
+        // In the layout, but as large as a page.
+        (vec![html("<img src=cid:c>"), image("card.png", "c", &page)], 1, None),
+        (vec![html("<img src=cid:c>"), image("card.jpg", "c", &photo)], 1, None),
+        (vec![html("<img src=cid:c>"), image("card.tif", "c", b"II*\0more")], 1, None),
+        (vec![html("<img src=cid:c>"), image("banner.png", "c", &banner)], 1, Some(layout)),
         (vec![image("p.png", "", &png(1, 1))], 0, Some("a tiny picture, as in signatures")),
         (vec![image("p.png", "", &png(2000, 60))], 0, Some("a tiny picture, as in signatures")),
         (
@@ -283,6 +291,21 @@ fn signed_mail_goes_and_encrypted_mail_holds() {
             Some("smime.p7s is"),
         ),
         (file("Content-Type: text/calendar; name=a.ics", &png(800, 600)), Some("a.ics is a picture")),
+        (
+            part("Content-Type: application/pgp-signature; name=letter.txt", "Dear colleague"),
+            Some("letter.txt is"),
+        ),
+        (part("Content-Type: application/pgp-signature; name=a.asc", ""), Some("a.asc is empty")),
+        (part("Content-Type: application/pkcs7-signature; name=a.p7s", "Dear colleague"), Some("a.p7s is")),
+        (part("Content-Type: application/pkcs7-signature; name=a.p7s", "MIIGqQYJKoZIhvcN"), None),
+        (part("Content-Type: text/calendar; name=x.txt", "Findings"), Some("x.txt is a text file")),
+        (part("Content-Type: text/calendar; name=x.ics", "\r\n"), None),
+        (part("Content-Type: text/vcard; name=x.vcf", "Findings"), Some("x.vcf is a text file")),
+        (part("Content-Type: application/pgp-keys; name=x.asc", "Findings"), Some("x.asc is")),
+        (part("Content-Type: application/pgp-keys", "-----BEGIN PGP PUBLIC KEY BLOCK-----"), None),
+        (part("Content-Type: text/x-amp-html; name=x.html", "Findings"), Some("x.html is")),
+        (part("Content-Type: message/delivery-status; name=x", "Dear colleague,\r\nfindings"), Some("x is")),
+        (part("Content-Type: text/rfc822-headers", "From: a@example.com\r\nSubject: x\r\n y"), None),
     ] {
         let contents = open(&mail_of(&container("multipart/mixed", &[&part, &document]))).contents;
         match hold {

@@ -1,4 +1,5 @@
 //! One mail, several spellings of one telephone: a mail server that splits it, or somebody with a copy who wants it printed often.
+//! And one who may send faxes, and would like to be somebody else.
 
 use faxbridge::store::{JobFilter, Verdict};
 
@@ -12,6 +13,11 @@ hostname = "fax.clinic.example"
 [[sender]]
 name = "front desk"
 addresses = ["jane@clinic.example"]
+networks = ["127.0.0.0/8"]
+
+[[sender]]
+name = "partner"
+addresses = ["b@partner.example"]
 networks = ["127.0.0.0/8"]
 
 [[rule]]
@@ -28,6 +34,7 @@ ask_at_most = "500 ms"
 "#;
 
 const JANE: &str = "jane@clinic.example";
+const MERCY: &str = "mercy@fax.clinic.example";
 const NUMBER: &str = "+12125550199";
 
 async fn stage() -> Stage {
@@ -39,7 +46,7 @@ async fn stage() -> Stage {
 
 fn letter(id: &str) -> Vec<u8> {
     let pdf = documents::pdf("referral", 1);
-    documents::mail(JANE, "mercy@fax.clinic.example", id, "A referral", &[("a.pdf", &pdf)])
+    documents::mail(JANE, MERCY, id, "A referral", &[("a.pdf", &pdf)])
 }
 
 async fn send(stage: &Stage, to: &[&str], mail: &[u8]) -> String {
@@ -128,4 +135,22 @@ async fn what_is_new_of_a_mail_goes_and_what_is_known_is_told_beside_it() {
     let both = letters.iter().find(|letter| letter.text.contains("2 faxes: 2 delivered"));
     let both = both.unwrap_or_else(|| panic!("a receipt of two: {}", letters[1].text));
     assert!(unfolded(&both.text).contains("this number gets it once"), "{}", both.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_send_faxes_sends_none_in_the_name_of_another() {
+    let stage = stage().await;
+    // From is jane; what the network proves is the envelope.
+    smtp::send(stage.smtp(), "b@partner.example", &[MERCY], &letter("<forged@clinic.example>"))
+        .await
+        .unwrap();
+    smtp::send(stage.smtp(), JANE, &[MERCY], &letter("<own@clinic.example>")).await.unwrap();
+    settled(&stage).await;
+    let told = async |id: &str| unfolded(&stage.final_receipt(id).await.text);
+    let sentence =
+        "The address in From is not one that you may send faxes from, so the cover does not show it";
+    assert!(told("<forged@clinic.example>").await.contains(sentence));
+    assert!(!told("<own@clinic.example>").await.contains(sentence));
+    let faxes = stage.delivered(NUMBER);
+    assert_eq!(faxes.len(), 2, "the same mail of another sender is another mail");
 }
