@@ -25,6 +25,7 @@ use crate::store::{Store, Wake};
 
 mod accept;
 mod arrivals;
+mod content_digest;
 mod draft;
 pub mod folder;
 mod header;
@@ -42,13 +43,13 @@ mod testing;
 mod tests;
 mod turned_away;
 
-pub use accept::{Accepted, Arrival};
+pub use accept::{Accepted, Arrival, MailContent};
 pub use arrivals::Arrivals;
 pub use draft::Draft;
+use header::Seen;
 use proof::Resolver;
 use proof::copy::Budget;
 pub use refusal::Refusal;
-use sftp::Seen;
 pub use source_keys::fax_mark;
 pub use turned_away::TurnedAway;
 
@@ -85,7 +86,7 @@ pub struct Intake {
     inner: Arc<Inner>,
     arrivals: Arc<Arrivals>,
     alarms: Alarms,
-    seen: Seen,
+    seen: sftp::Seen,
 }
 
 #[derive(Debug)]
@@ -161,7 +162,7 @@ impl Intake {
             }),
             arrivals: Arc::default(),
             alarms: Alarms::default(),
-            seen: Seen::default(),
+            seen: sftp::Seen::default(),
         })
     }
 
@@ -173,7 +174,7 @@ impl Intake {
 
     /// Shares what it remembers of open drops with whoever destroys their keys.
     #[must_use]
-    pub fn remembering(self, seen: Seen) -> Intake {
+    pub fn remembering(self, seen: sftp::Seen) -> Intake {
         Intake { seen, ..self }
     }
 
@@ -194,21 +195,35 @@ impl Intake {
         self.inner.clock.now()
     }
 
-    /// Why a mail that says it was written by a program is not faxed for `sender`, in a sentence for whoever sent it.
+    /// Whether a mail whose header says this is taken for `sender`: all that would later be neither faxed nor answered is refused
+    /// while whoever sends it still listens.
     ///
     /// # Errors
-    /// Where it is not.
-    pub(in crate::intake) fn takes_automatic(
-        &self,
-        sender: &str,
-        automatic: Option<&Automatic>,
-    ) -> Result<(), Refusal> {
-        let Some(automatic) = automatic else { return Ok(()) };
+    /// Why not, in a sentence for whoever sent it.
+    pub(in crate::intake) fn takes(&self, sender: &str, to: &[String], seen: &Seen) -> Result<(), Refusal> {
+        self.is_not_our_own(seen.from.as_deref().unwrap_or_default())?;
+        let Some(automatic) = &seen.automatic else { return Ok(()) };
         let sender = self.inner.config.sender.iter().find(|known| known.name == sender);
-        match not_faxed(sender, automatic) {
-            Some(sentence) => Err(Refusal::permanent("5.7.1", sentence)),
-            None => Ok(()),
+        if let Some(sentence) = not_faxed(sender, automatic) {
+            return Err(Refusal::permanent("5.7.1", sentence));
         }
+        if to.iter().any(|to| self.answers_a_receipt(to).is_some()) {
+            return Err(Refusal::permanent("5.7.1", "A program cannot answer a receipt; a person has to."));
+        }
+        Ok(())
+    }
+
+    /// Whether `from` is none of the addresses that our receipts come from and are answered at.
+    ///
+    /// # Errors
+    /// Where it is: a mail from there would be our own, or go round in circles.
+    pub(in crate::intake) fn is_not_our_own(&self, from: &str) -> Result<(), Refusal> {
+        if self.inner.config.is_own_address(from) {
+            let sentence =
+                format!("{from} is the address that receipts of this service come from; send from your own.");
+            return Err(Refusal::permanent("5.7.1", sentence));
+        }
+        Ok(())
     }
 
     /// The sender whose account this is, if the password is right. Takes the same time for any wrong password.
@@ -265,8 +280,7 @@ impl Intake {
             return answer;
         }
         // Another system's form of the address, where this sender's are understood: rules see what it stands for.
-        let known = self.inner.config.sender.iter().find(|known| known.name == sender);
-        let forms = at_rcpt(to, known.map_or(&[][..], |known| &known.readers));
+        let forms = at_rcpt(to, self.readers(sender));
         let source = source.to_string();
         if forms.iter().any(|to| self.inner.rules.could_take(&source, sender, to)) {
             return Ok(());

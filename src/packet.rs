@@ -50,7 +50,7 @@ mod worker;
 pub mod workshop;
 
 pub use container::{Container, Measured};
-pub use facts::{MACHINE_FIELDS, automatic};
+pub use facts::{MACHINE_FIELDS, automatic, from_address};
 pub(crate) use mime::fields as header_fields;
 pub(crate) use pdf::cut_off_sentence;
 pub use worker::worker_main;

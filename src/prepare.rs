@@ -55,6 +55,8 @@ const BUSY_NAP: Duration = Duration::from_millis(250);
 const FORMER: u32 = 10_000;
 /// Beyond the time a document may take, a lease lasts this long.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(120);
+const OUR_OWN: &str =
+    "It comes from the address that receipts of this service come from. Send it from your own.";
 /// After so many tries that failed for a reason of ours an alarm is raised.
 const ALARM_AFTER: u32 = 3;
 
@@ -300,6 +302,7 @@ impl Preparer {
             envelope_from: facts.envelope_from.clone(),
             proof: facts.proof,
             doubt: facts.doubt.clone(),
+            doubtful: facts.doubtful.clone(),
             accepted_at: Some(submission.accepted_at),
             former: self.former(submission, &key).await?,
         };
@@ -394,7 +397,8 @@ impl Preparer {
         }
     }
 
-    /// What becomes of a mail that is not for faxing: our own, or an answer to a receipt.
+    /// What becomes of a mail that is not for faxing: our own, or an answer to a receipt. The former is refused at the door; one
+    /// that was let in all the same has an answer as any other.
     async fn special(
         &self,
         submission: &Submission,
@@ -407,11 +411,8 @@ impl Preparer {
         if mail.automatic.as_ref().is_some_and(|automatic| automatic.notice) {
             return Ok(None);
         }
-        let from = [facts.envelope_from.as_deref(), mail.from_address.as_deref()];
-        if from.into_iter().flatten().any(|address| self.config.is_own_address(address)) {
-            return Ok(Some(Plan::Ignored(
-                "it comes from the address that our own receipts come from".into(),
-            )));
+        if mail.from_address.as_deref().is_some_and(|address| self.config.is_own_address(address)) {
+            return Ok(Some(Plan::Refused(OUR_OWN.to_owned(), Vec::new())));
         }
         let letter = commands::Letter {
             submission,

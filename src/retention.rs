@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::crash::reached;
 use crate::delivery::AskError;
 use crate::delivery::worker::Providers;
+use crate::intake::proof::CLOCKS_APART;
 use crate::intake::sftp::Seen;
 use crate::job::{JobId, SubmissionId};
 use crate::spool::Spool;
@@ -182,7 +183,9 @@ impl Retention {
         }
         let before = |kept: SignedDuration| now.checked_sub(kept).unwrap_or(Timestamp::MIN);
         let kept = &self.config.retention;
-        let (results, repeats) = (before(kept.results.signed()), before(kept.repeats.signed()));
+        // Copies of signed mails are known for a little longer.
+        let (results, repeats) =
+            (before(kept.results.signed()), before(kept.repeats.signed().saturating_add(CLOCKS_APART)));
         let mut gone = self.store.expire_results(results).await?;
         self.store.forget_source_keys(repeats).await?;
         self.store.forget_lines(before(LINES)).await?;

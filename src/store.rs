@@ -39,7 +39,7 @@ mod turned_away;
 mod turns;
 mod wake;
 
-pub use accept::{Repeat, SourceKeys, Synced};
+pub use accept::{Repeat, SourceKey, SourceKeys, Synced};
 pub use alarms::{AlarmRow, Backlog, Backlogs};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;

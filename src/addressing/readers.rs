@@ -34,6 +34,18 @@ pub enum Reader {
     T37,
 }
 
+impl Reader {
+    /// The header fields, beside Subject, that it looks at and knows by name.
+    #[must_use]
+    pub fn header_fields(self) -> &'static [&'static str] {
+        match self {
+            Reader::Rightfax => &["To", "Cc"],
+            Reader::Hylafax => &["X-FAX-To", "X-FAX-Dialstring", "X-FAX-AutoCoverPage"],
+            Reader::Efax | Reader::Interfax | Reader::T37 => &[],
+        }
+    }
+}
+
 /// Numbers that the display names of one mail can add; more recipients come in an envelope.
 const MOST_NAMED: usize = 100;
 /// Digits of a telephone number with its area; what is shorter is a code of an office.

@@ -34,8 +34,10 @@ use crate::job::{Cause, FaxNumber};
 use crate::simulator::telnyx_public_key;
 
 mod stage;
+mod table;
 
-pub(super) use stage::{Account, Row, Stage};
+pub(super) use stage::{Account, Stage};
+pub(super) use table::Row;
 
 /// Token and password of every account at the simulator.
 pub(super) const TOKEN: &str = "token-of-the-test";

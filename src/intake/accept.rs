@@ -4,20 +4,45 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::draft::Draft;
+use super::header::Seen;
+use super::proof::{CLOCKS_APART, Doubt};
 use super::source_keys::{mail_mark, narrow, source_keys};
 use super::tail::End;
 use super::{Intake, Refusal, Source};
+use crate::addressing::readers::Reader;
 use crate::config::Proof;
 use crate::crash::reached;
 use crate::job::{self, SubmissionId};
 use crate::sealed::{Dsn, MailMark, SubmissionFacts};
 use crate::spool::Sealed;
-use crate::store::{Counts, Document, NewSubmission, Repeat, Spent, Synced};
+use crate::store::{Counts, Document, NewSubmission, Repeat, Synced};
 use crate::text::hex;
 use crate::vault::{Purpose, SealKey, SealedAddress, WrappedKey};
 
 /// So long, at most, a mail over SMTP that has no Message-ID is known by its bytes. Servers try again within that time.
 const NAMELESS_REPEATS: SignedDuration = SignedDuration::from_hours(4);
+
+/// What a mail says, as digests: SHA-256, hex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailContent {
+    /// Of all that decides what is faxed.
+    pub sha256: String,
+    /// Of the fields that say when it was written and how its body is to be read, as earlier versions recorded it.
+    pub(super) reading_sha256: String,
+    /// Of what stands behind its header, to the byte.
+    pub(super) body_sha256: String,
+}
+
+impl MailContent {
+    /// Of a mail of a sender with these `readers`.
+    pub(super) fn of(seen: &Seen, readers: &[Reader]) -> MailContent {
+        MailContent {
+            sha256: seen.content.sha256(readers),
+            reading_sha256: seen.content.former_sha256(),
+            body_sha256: seen.body_sha256.clone(),
+        }
+    }
+}
 
 /// What a protocol knows about a document beside its bytes.
 #[derive(Debug, Clone)]
@@ -28,8 +53,10 @@ pub struct Arrival {
     pub sender: String,
     /// What proved that a mail is this sender's.
     pub proof: Option<Proof>,
-    /// What that proof leaves open, for the sender; a person has to look at the mail then.
-    pub doubt: Option<String>,
+    /// What that proof leaves open; a person has to look at the mail then.
+    pub doubt: Option<Doubt>,
+    /// It came straight from its sender. Not so a mail that only something in it proves: anybody who has a copy may have sent it.
+    pub straight: bool,
     /// What a client asked to be told, by DSN parameters of its mail.
     pub dsn: Option<Dsn>,
     /// The address in From, where the mail itself proved who sent it.
@@ -40,10 +67,8 @@ pub struct Arrival {
     pub envelope_to: Vec<String>,
     /// Message-ID of a mail, read from its header while it streamed by.
     pub message_id: Option<String>,
-    /// SHA-256 of what stands behind a mail's header, hex.
-    pub body_sha256: Option<String>,
-    /// SHA-256 of the header fields that say when a mail was written and how its body is to be read, hex.
-    pub reading_sha256: Option<String>,
+    /// What a mail says, as digests.
+    pub content: Option<MailContent>,
     /// What recognises a mail without a Message-ID: SHA-256 of every byte, hex.
     pub identity: Option<String>,
     /// Name of a file as its sender wrote it.
@@ -59,13 +84,13 @@ impl Arrival {
             sender,
             proof: None,
             doubt: None,
+            straight: true,
             dsn: None,
             author: None,
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
-            body_sha256: None,
-            reading_sha256: None,
+            content: None,
             identity: None,
             file: None,
         }
@@ -133,7 +158,7 @@ impl Intake {
         let mut arrival = arrival;
         let marker = inner.spool.vault().marker(Purpose::Source);
         let mut keys = source_keys(&mut arrival, &sha256, &marker);
-        let counts = Counts { accepted_at: now, since: repeats_since, spent: Spent::default() };
+        let counts = Counts { accepted_at: now, since: repeats_since, spent: keys.spent };
         let mail = mail_mark(&arrival, &marker).map(|mark| MailMark { mark, counts });
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
         loop {
@@ -187,7 +212,17 @@ impl Intake {
         let repeats = self.inner.config.retention.repeats.signed();
         // A client that saw no answer comes again soon; a program that writes the same bytes each week means another fax.
         let nameless = arrival.message_id.is_none() && arrival.source == Source::Smtp;
+        if !arrival.straight {
+            // By the clock of whoever signed it, a copy of it may be as young later.
+            return repeats.saturating_add(CLOCKS_APART);
+        }
         if nameless { repeats.min(NAMELESS_REPEATS) } else { repeats }
+    }
+
+    /// How mails of this sender are read.
+    pub(super) fn readers(&self, sender: &str) -> &[Reader] {
+        let known = self.inner.config.sender.iter().find(|known| known.name == sender);
+        known.map_or(&[], |known| &known.readers)
     }
 
     /// Where receipts of `arrival` go by mail, as the store keeps it.
@@ -213,7 +248,8 @@ fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
         file: arrival.file.clone(),
         message_id: arrival.message_id.clone(),
         proof: arrival.proof,
-        doubt: arrival.doubt.clone(),
+        doubt: arrival.doubt.as_ref().map(|doubt| doubt.sentence.clone()),
+        doubtful: arrival.doubt.as_ref().map(|doubt| doubt.about.clone()).unwrap_or_default(),
         dsn: arrival.dsn.clone(),
         ..SubmissionFacts::default()
     }

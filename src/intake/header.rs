@@ -2,19 +2,22 @@
 //! digests of the mail.
 //!
 //! Everything else about a mail is found out later, in a process of its own; the Message-ID is needed before, because a
-//! mail that was answered but whose answer got lost comes again, and must be recognised then. The digest of the body tells it from
-//! another document under the same Message-ID: there are scanners that give every mail the same one. The digest of the fields
-//! that say when it was written and how its body is to be read tells it from a copy in which somebody changed just those: such a
-//! copy is another mail, and cannot pass for the one that it was made from. The rest of the header does not count, since each way
-//! that a mail takes adds lines to it.
+//! mail that was answered but whose answer got lost comes again, and must be recognised then. The digest of what it says
+//! (`content_digest`) tells it from another document under the same Message-ID (there are scanners that give every mail the same
+//! one), and from a copy in which somebody changed what is faxed. The rest of the header does not count, since each way that a mail
+//! takes adds lines to it.
+//!
+//! Who wrote it and whether a program did is decided by this header and again by the whole mail later. Both must come to the same,
+//! so a header in which one of those fields is too long to be looked at here is refused.
 
 use std::borrow::Cow;
 
 use aws_lc_rs::digest;
 use memchr::memchr;
 
+use super::content_digest::{Content, Fields, Text};
 use crate::addressing::Automatic;
-use crate::packet::{MACHINE_FIELDS, automatic, header_fields as fields};
+use crate::packet::{MACHINE_FIELDS, automatic, from_address, header_fields as fields};
 use crate::text::hex;
 
 /// A header longer than this is refused. Real ones have a few KiB.
@@ -22,10 +25,9 @@ const MAX_HEADER: u64 = 1 << 20;
 /// A Message-ID longer than this (RFC 5322 allows 998 in a line) is taken for none.
 const MAX_LINE: usize = 2048;
 const MESSAGE_ID: &[u8] = b"message-id";
-/// Bytes of the fields that may say that a program wrote a mail.
-const MAX_MACHINE: usize = 16 << 10;
-/// Fields that are part of what a mail is, beside its Message-ID and its body.
-const READING: [&[u8]; 4] = [b"date", b"mime-version", b"content-type", b"content-transfer-encoding"];
+const FROM: &[u8] = b"from";
+/// Bytes of the fields that say who wrote a mail, and whether a program did.
+const MAX_KEPT: usize = 16 << 10;
 
 /// Looks at the bytes of a mail in order, in pieces of any size.
 pub(super) struct HeaderWatch {
@@ -37,18 +39,19 @@ pub(super) struct HeaderWatch {
     /// The last field was the first Message-ID: lines that begin with white space belong to it.
     in_id: bool,
     id: Option<Vec<u8>>,
-    /// Which of [`READING`] the last field was.
-    in_reading: Option<usize>,
-    /// Of the fields [`READING`], without their folds.
-    reading: [Option<digest::Context>; READING.len()],
-    /// The first of each field that may say that a program wrote the mail, as in a header.
-    machine: Vec<u8>,
-    in_machine: bool,
+    /// Of the fields that decide what is faxed.
+    fields: Fields,
+    /// From, and the first of each field that may say that a program wrote the mail, as in a header.
+    kept: Vec<u8>,
+    in_kept: bool,
+    /// One of those did not fit.
+    overlong: bool,
     done: bool,
     header: digest::Context,
     body: digest::Context,
+    text: Text,
     /// Where the header must be UTF-8: its bytes that may begin a character which the next piece ends.
-    text: Option<Vec<u8>>,
+    begun: Option<Vec<u8>>,
 }
 
 /// What [`HeaderWatch`] knows of a mail. All digests are SHA-256, hex.
@@ -56,8 +59,10 @@ pub(super) struct HeaderWatch {
 pub(super) struct Seen {
     /// Its Message-ID in angle brackets, if it had a usable one.
     pub(super) message_id: Option<String>,
-    /// Of the fields that say when it was written and how its body is to be read, however they were folded.
-    pub(super) reading_sha256: String,
+    /// Its address in From, as whatever reads the mail later sees it.
+    pub(super) from: Option<String>,
+    /// Of what decides what is faxed.
+    pub(super) content: Content,
     /// Of what stands behind its header.
     pub(super) body_sha256: String,
     /// Of every byte.
@@ -73,6 +78,8 @@ pub(super) enum BadHeader {
     TooLarge,
     /// SMTPUTF8 was declared, and it is not UTF-8 (RFC 6532, section 3.2).
     NoUtf8,
+    /// The fields that say who or what wrote the mail are over [`MAX_KEPT`], or a line of them over [`MAX_LINE`].
+    Overlong,
 }
 
 impl HeaderWatch {
@@ -85,14 +92,15 @@ impl HeaderWatch {
             beyond: digest::Context::new(&digest::SHA256),
             in_id: false,
             id: None,
-            in_reading: None,
-            reading: [const { None }; READING.len()],
-            machine: Vec::new(),
-            in_machine: false,
+            fields: Fields::new(),
+            kept: Vec::new(),
+            in_kept: false,
+            overlong: false,
             done: false,
             header: digest::Context::new(&digest::SHA256),
             body: digest::Context::new(&digest::SHA256),
-            text: international.then(Vec::new),
+            text: Text::new(),
+            begun: international.then(Vec::new),
         }
     }
 
@@ -105,7 +113,7 @@ impl HeaderWatch {
             if self.seen > MAX_HEADER {
                 return Err(BadHeader::TooLarge);
             }
-            if let Some(begun) = &mut self.text {
+            if let Some(begun) = &mut self.begun {
                 continue_text(begun, now)?;
             }
             self.header.update(now);
@@ -118,9 +126,13 @@ impl HeaderWatch {
             if now.ends_with(b"\n") {
                 self.end_of_line();
             }
+            if self.overlong {
+                return Err(BadHeader::Overlong);
+            }
             bytes = later;
         }
         self.body.update(bytes);
+        self.text.feed(bytes);
         Ok(())
     }
 
@@ -141,11 +153,8 @@ impl HeaderWatch {
         }
         if !whole {
             let beyond = std::mem::replace(&mut self.beyond, digest::Context::new(&digest::SHA256));
-            if let Some(context) = self.in_reading.and_then(|place| self.reading.get_mut(place)) {
-                context
-                    .get_or_insert_with(|| digest::Context::new(&digest::SHA256))
-                    .update(beyond.finish().as_ref());
-            }
+            self.fields.beyond(beyond);
+            self.overlong |= self.in_kept;
         }
         // The line's memory serves the next one.
         self.line = line;
@@ -160,12 +169,12 @@ impl HeaderWatch {
         if first_id {
             self.id = Some(value.to_vec());
         }
-        self.in_reading = READING.iter().position(|wanted| name.eq_ignore_ascii_case(wanted));
-        self.read(value);
-        let wanted = MACHINE_FIELDS.iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()));
-        self.in_machine = wanted && !fields(&self.machine).any(|(known, _)| known.eq_ignore_ascii_case(name));
-        if self.in_machine {
-            self.note(line);
+        self.fields.begin(name, value);
+        let machine = MACHINE_FIELDS.iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        self.in_kept = name.eq_ignore_ascii_case(FROM)
+            || machine && !fields(&self.kept).any(|(known, _)| known.eq_ignore_ascii_case(name));
+        if self.in_kept {
+            self.keep(line);
         }
     }
 
@@ -174,53 +183,39 @@ impl HeaderWatch {
         if let Some(id) = self.id.as_mut().filter(|_| self.in_id) {
             id.extend_from_slice(line.trim_ascii_start());
         }
-        self.read(line);
-        if self.in_machine && !line.trim_ascii().is_empty() {
-            self.note(line);
+        self.fields.go_on(line);
+        if self.in_kept && !line.trim_ascii().is_empty() {
+            self.keep(line);
         }
     }
 
-    /// Its words, however the field was folded.
-    fn read(&mut self, value: &[u8]) {
-        let Some(context) = self.in_reading.and_then(|place| self.reading.get_mut(place)) else { return };
-        let context = context.get_or_insert_with(|| digest::Context::new(&digest::SHA256));
-        for word in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
-            context.update(word);
-            context.update(b" ");
-        }
-    }
-
-    fn note(&mut self, line: &[u8]) {
-        if self.machine.len() < MAX_MACHINE {
-            self.machine.extend_from_slice(line.get(..MAX_LINE).unwrap_or(line));
-            self.machine.extend_from_slice(b"\r\n");
+    fn keep(&mut self, line: &[u8]) {
+        self.overlong |= self.kept.len().saturating_add(line.len()) > MAX_KEPT;
+        if !self.overlong {
+            self.kept.extend_from_slice(line);
+            self.kept.extend_from_slice(b"\r\n");
         }
     }
 
     /// What is known of the mail at its end.
     pub(super) fn seen(self) -> Seen {
-        let mut reading = digest::Context::new(&digest::SHA256);
-        for context in &self.reading {
-            match context {
-                Some(context) => reading.update(context.clone().finish().as_ref()),
-                None => reading.update(&[0; 32]),
-            }
-        }
-        let body = self.body.clone().finish();
+        let message_id = self.message_id();
+        let body = self.body.finish();
         let mut whole = digest::Context::new(&digest::SHA256);
-        whole.update(self.header.clone().finish().as_ref());
+        whole.update(self.header.finish().as_ref());
         whole.update(body.as_ref());
         Seen {
-            automatic: automatic(&self.machine),
-            reading_sha256: hex(reading.finish().as_ref()),
+            message_id,
+            automatic: automatic(&self.kept),
+            from: from_address(&self.kept),
+            content: self.fields.content(self.text),
             body_sha256: hex(body.as_ref()),
             whole_sha256: hex(whole.finish().as_ref()),
-            message_id: self.message_id(),
         }
     }
 
-    fn message_id(self) -> Option<String> {
-        let text = String::from_utf8(self.id?).ok()?;
+    fn message_id(&self) -> Option<String> {
+        let text = std::str::from_utf8(self.id.as_ref()?).ok()?;
         let text = text.trim();
         let inner =
             text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(text, |(id, _)| id);
@@ -303,13 +298,13 @@ mod tests {
     /// What a signature may have left out is part of what a mail is; what the way adds, and how lines are folded, is not.
     #[test]
     fn the_fields_that_say_how_a_mail_is_read_tell_it_from_a_copy() {
-        let long = format!("multipart/mixed; x={}", "a".repeat(3000));
+        let long = format!("x={}", "a".repeat(3000));
         let mail = |kind: &str, more: &str| {
             format!(
                 "{more}Date: Mon, 30 Nov 2026 09:15:00 -0500\r\nContent-Type: {kind}\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n"
             )
         };
-        let of = |kind: &str, more: &str| seen(&mail(kind, more)).reading_sha256;
+        let of = |kind: &str, more: &str| seen(&mail(kind, more)).content.former_sha256();
         let real = of("multipart/mixed; boundary=a", "");
         assert_eq!(of("multipart/mixed;\r\n\tboundary=a ", "Received: from x\r\n"), real, "its way");
         for (kind, more, what) in [
@@ -319,12 +314,16 @@ mod tests {
             ("multipart/mixed; boundary=a", "MIME-Version: 1.0\r\n", "a version"),
             ("multipart/mixed; boundary=a", "Date: Tue, 1 Dec 2026 09:15:00 -0500\r\n", "another date"),
             ("multipart/mixed; boundary=a", "Content-type: text/plain\r\n", "a second type"),
-            (long.as_str(), "", "a long one"),
         ] {
             assert_ne!(of(kind, more), real, "{what}");
         }
-        assert_ne!(of(&long, ""), of(&format!("{long}b"), ""), "what stands far behind counts too");
-        assert_ne!(of(&long, ""), of(&long.replace("aa;", "ab;").replacen("x=a", "x=b", 1), ""));
+        let of_long = |value: &str| {
+            let line = format!("Content-Transfer-Encoding: {value}\r\n");
+            seen(&mail("multipart/mixed", &line)).content.former_sha256()
+        };
+        assert_ne!(of_long(&long), of("multipart/mixed", ""));
+        assert_ne!(of_long(&long), of_long(&format!("{long}b")), "what stands far behind counts too");
+        assert_ne!(of_long(&long), of_long(&long.replacen("x=a", "x=b", 1)));
         let (one, other) = (seen(&mail("a/b", "X: 1\r\n")), seen(&mail("a/b", "X: 2\r\n")));
         assert_eq!(one.body_sha256, other.body_sha256);
         assert_ne!(one.whole_sha256, other.whole_sha256);
@@ -351,7 +350,34 @@ mod tests {
                 .feed(format!("{name}: {}\r\n {}\r\n", "x".repeat(100), "y".repeat(100)).as_bytes())
                 .unwrap();
         }
-        assert!(watch.machine.len() <= MAX_MACHINE + MAX_LINE + 2);
+        assert!(watch.kept.len() <= MAX_KEPT + 2);
+    }
+
+    /// What reads the mail later sees all of a field. One that would say something else there is refused here.
+    #[test]
+    fn a_field_that_says_who_wrote_it_is_looked_at_as_a_whole_or_refused() {
+        let fold = format!("{}\r\n", " x".repeat(450));
+        let fed = |header: &str| HeaderWatch::new(false).feed(format!("{header}\r\n\r\n").as_bytes());
+        let filled = format!("In-Reply-To: <a@b>\r\n{}Auto-Submitted: auto-replied", fold.repeat(20));
+        for (header, good) in [
+            (filled.as_str(), false),
+            (&format!("Auto-Submitted: ({}) auto-replied", "x".repeat(3000)), false),
+            (&format!("From: \"{}\" <fax@clinic.example>", "x".repeat(3000)), false),
+            (&format!("From: a@b.example\r\n{}", fold.repeat(20)), false),
+            (&format!("X: {0}\r\nSubject: {0}", "x".repeat(3000)), true),
+            (&format!("References: <a@b>\r\n{}", fold.repeat(20)), true),
+        ] {
+            let expected = if good { Ok(()) } else { Err(BadHeader::Overlong) };
+            assert_eq!(fed(header), expected, "{}", header.get(..40).unwrap_or_default());
+        }
+        let from = |header: &str| seen(&format!("{header}\r\nSubject: x\r\n\r\n")).from;
+        for (header, address) in [
+            ("From: Jane Doe\r\n <jane@x.example>", Some("jane@x.example")),
+            ("X: y\r\nfrom: jane@x.example", Some("jane@x.example")),
+            ("Sender: jane@x.example", None),
+        ] {
+            assert_eq!(from(header).as_deref(), address, "{header}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod author;
 pub(in crate::intake) mod copy;
+mod coverage;
 mod digest;
 mod dmarc;
 mod header;
@@ -18,6 +19,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use author::Author;
+use coverage::Demands;
+pub use coverage::{CLOCKS_APART, Doubt};
 use digest::Digest;
 use dmarc::{NotAligned, Origin, Vouched};
 use header::Header;
@@ -58,8 +61,10 @@ pub struct Proven {
     pub proof: Proof,
     /// The address in From, where the mail itself proved it. Receipts go there: the envelope's sender is not proven then.
     pub author: Option<String>,
-    /// What the proof leaves open, for the sender: the mail is theirs, and may have been changed on its way.
-    pub doubt: Option<String>,
+    /// What the proof leaves open: the mail is theirs, and may have been changed on its way or sent by somebody else.
+    pub doubt: Option<Doubt>,
+    /// It comes straight from them: nobody who merely has a copy of a mail could send it so.
+    pub straight: bool,
 }
 
 /// What is known after MAIL.
@@ -79,8 +84,15 @@ impl Intake {
     pub fn standing(&self, witness: &Witness) -> Result<Standing, Refusal> {
         let senders = &self.inner.config.sender;
         let from = witness.from.as_str();
+        self.is_not_our_own(from)?;
         let proven = |sender: &Sender, proof| {
-            Ok(Standing::Proven(Proven { sender: sender.name.clone(), proof, author: None, doubt: None }))
+            Ok(Standing::Proven(Proven {
+                sender: sender.name.clone(),
+                proof,
+                author: None,
+                doubt: None,
+                straight: true,
+            }))
         };
         if let Some(login) = &witness.login {
             let sender = senders.iter().find(|sender| sender.login.as_ref() == Some(login));
@@ -127,11 +139,11 @@ impl Intake {
         Err(unproven(from))
     }
 
-    /// Finds out from the mail itself who sent it. `draft` kept a copy of it (`Draft::keep_copy`), which is gone afterwards.
+    /// Finds out from the mail itself who sent it to `to`. `draft` kept a copy of it (`Draft::keep_copy`), which is gone afterwards.
     ///
     /// # Errors
     /// Where nothing in it proves that it is a sender's, for good; for now where the DNS does not answer.
-    pub async fn prove(&self, draft: &Draft, witness: &Witness) -> Result<Proven, Refusal> {
+    pub async fn prove(&self, draft: &Draft, witness: &Witness, to: &[String]) -> Result<Proven, Refusal> {
         let copy = draft.take_copy().ok_or_else(|| not_now("a mail to be proven was not kept"))?;
         let digest = tokio::task::spawn_blocking(move || Digest::of(&copy)).await;
         let digest = digest.map_err(not_now)?.map_err(|fault| forged(&fault))?;
@@ -144,6 +156,7 @@ impl Intake {
             proof,
             author: Some(author.address()),
             doubt: None,
+            straight: false,
         };
         let mut refusal = match (vouching, aligning) {
             (None, None) => return Err(unproven(&author.address())),
@@ -157,8 +170,17 @@ impl Intake {
             }
         }
         if let Some(sender) = aligning {
-            match self.aligned(&digest, witness, upstream || witness.handed_over).await {
-                Ok(doubt) => return Ok(Proven { doubt, ..proven(sender, Proof::Dmarc) }),
+            let repeats = self.inner.config.retention.repeats.signed();
+            let demands = Demands { readers: &sender.readers, to, now: self.now(), repeats };
+            match self.aligned(&digest, witness, upstream || witness.handed_over, demands).await {
+                Ok(vouched) => {
+                    let doubt = match &vouched {
+                        Vouched::Straight => None,
+                        Vouched::Signed(coverage) => coverage.doubt(&author.domain, to),
+                    };
+                    let straight = vouched == Vouched::Straight;
+                    return Ok(Proven { doubt, straight, ..proven(sender, Proof::Dmarc) });
+                }
                 Err(failed) => refusal = Some(failed),
             }
         }
@@ -176,20 +198,20 @@ impl Intake {
             .map_err(|fault| not_vouched(&digest.author, &fault))
     }
 
-    /// Whether the domain in From vouches for the mail, and what that leaves open.
+    /// How the domain in From vouches for the mail.
     async fn aligned(
         &self,
         digest: &Digest,
         witness: &Witness,
         relayed: bool,
-    ) -> Result<Option<String>, Refusal> {
+        demands: Demands<'_>,
+    ) -> Result<Vouched, Refusal> {
         let resolver = self.resolver().map_err(not_now)?;
         let hostname = self.inner.config.smtp.as_ref().map_or("", |smtp| smtp.hostname.as_str());
         let origin = Origin { peer: witness.peer, hello: &witness.hello, from: &witness.from, hostname };
-        let asked = dmarc::aligned(&resolver, digest, (!relayed).then_some(origin));
+        let asked = dmarc::aligned(&resolver, digest, (!relayed).then_some(origin), demands);
         match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(Vouched::Whole)) => Ok(None),
-            Ok(Ok(Vouched::But(fields))) => Ok(Some(left_out(&digest.author, &fields))),
+            Ok(Ok(vouched)) => Ok(vouched),
             Ok(Err(fault)) => Err(not_aligned(&digest.author, &fault, relayed)),
             Err(_) => Err(not_now(format_args!("DNS lookups took longer than {} s", PATIENCE.as_secs()))),
         }
@@ -312,16 +334,6 @@ fn not_aligned(author: &Author, fault: &NotAligned, relayed: bool) -> Refusal {
     Refusal::permanent(code, format!("Nothing proves that this mail is from {domain}: {what}."))
 }
 
-/// Why a mail waits whose domain vouches for its author only.
-fn left_out(author: &Author, fields: &[&str]) -> String {
-    let domain = &author.domain;
-    format!(
-        "The DKIM signature of {domain} does not cover {}, and the mail did not come straight from a server of {domain} (SPF). \
-         So it may have been changed on its way.",
-        fields.join(", ")
-    )
-}
-
 /// Of a mail whose header no proper mail program writes.
 fn forged(fault: &impl std::fmt::Display) -> Refusal {
     Refusal::permanent(
@@ -378,6 +390,7 @@ mod tests {
                 proof: Proof::Network,
                 author: None,
                 doubt: None,
+                straight: true,
             }))
         };
         let standing = |witness: &Witness| rig.intake.standing(witness);

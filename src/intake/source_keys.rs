@@ -1,11 +1,14 @@
 //! What recognises the same mail or file when it comes again.
 //!
-//! A mail has one key for each of its recipients: its sender, Message-ID, the fields that say when it was written and how its
-//! body is to be read, its body, and that recipient. The way it came is not in it, so a mail that is sent and also fetched from a
-//! mailbox is one; neither are the other recipients, since a client that saw no answer may send the mail to each of them on its
-//! own. Some scanners give every mail the same Message-ID: another body is
-//! another mail, and so is another Content-Type: a copy in which somebody changed what no signature covers must not stand in for
-//! the mail itself. Other header lines differ with the way and do not count.
+//! A mail has one key for each of its recipients: its sender, Message-ID, what it says ([`Arrival::content`]), and that recipient.
+//! The way it came is not in it, so a mail that is sent and also fetched from a mailbox is one; neither are the other recipients,
+//! since a client that saw no answer may send the mail to each of them on its own. Some scanners give every mail the same Message-ID:
+//! another text is another mail, and so is another Subject or Content-Type. Other header lines differ with the way and do not
+//! count.
+//!
+//! Somebody who has a copy of a signed mail may send it first. What such a copy brings about must never be the answer to the mail
+//! itself. So whatever could be otherwise in the copy is in the key, and must be covered by the signature; where it is not, there is
+//! a [`Doubt`](super::proof::Doubt), and the copy has a key among the doubtful, by which no mail without doubt is known.
 //!
 //! A number can be written in many ways, and may have a name in the register besides. So a mail has a mark without its recipients too,
 //! and each of its faxes one of that and the number ([`fax_mark`]), made when it is prepared.
@@ -21,16 +24,23 @@ use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
+use super::accept::MailContent;
+use super::proof::Doubt;
 use super::{Arrival, Source};
 use crate::job::FaxNumber;
-use crate::store::SourceKeys;
+use crate::store::{SourceKey, SourceKeys, Spent};
 use crate::text::hex;
 use crate::vault::Marker;
+
+/// The kinds of a mail's keys.
+const CERTAIN: &str = "mail, certain";
+const DOUBTFUL: &str = "mail, doubtful";
 
 /// The keys of `arrival`, made with the [`Purpose::Source`](crate::vault::Purpose) marker. Its recipients stand beside the keys
 /// afterwards, each once.
 pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) -> SourceKeys {
     let key = |fields: &[&str]| marker.mark(&fingerprint(fields));
+    let spent = spent(arrival);
     let source = arrival.source.to_string();
     let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
     match (&arrival.source, named, &arrival.file) {
@@ -38,31 +48,43 @@ pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) 
             let mail = Mail {
                 sender: &arrival.sender,
                 message_id,
-                reading: arrival.reading_sha256.as_deref(),
-                body: arrival.body_sha256.as_deref(),
+                content: arrival.content.as_ref(),
+                doubt: arrival.doubt.as_ref(),
                 marker,
             };
             let former = matches!(arrival.source, Source::Smtp).then(|| mail.former(&arrival.envelope_to));
             if arrival.envelope_to.is_empty() {
                 // Out of a mailbox that knows no recipients: the rules alone say who gets it.
-                return SourceKeys { each: vec![mail.to("")], former };
+                return SourceKeys { each: vec![mail.to("")], former, spent };
             }
             let mut seen = HashSet::new();
             let mut each = Vec::with_capacity(arrival.envelope_to.len());
             arrival.envelope_to.retain(|to| {
                 let key = mail.to(to);
-                let first = seen.insert(key.clone());
+                let first = seen.insert(key.key.clone());
                 if first {
                     each.push(key);
                 }
                 first
             });
-            SourceKeys { each, former }
+            SourceKeys { each, former, spent }
         }
         (Source::Sftp(_) | Source::Folder(_), _, Some(file)) => {
-            SourceKeys { each: vec![key(&[&source, &arrival.sender, file, sha256])], former: None }
+            let key = key(&[&source, &arrival.sender, file, sha256]);
+            SourceKeys { each: vec![key.into()], former: None, spent }
         }
         _ => SourceKeys::default(),
+    }
+}
+
+/// After which end of its fax the same mail or file is a wish to try anew.
+fn spent(arrival: &Arrival) -> Spent {
+    match &arrival.source {
+        // Anybody may send a copy again, at any time.
+        Source::Smtp if !arrival.straight => Spent::Never,
+        // A person who tries anew writes a new mail. It is servers that send the same once more, and late.
+        Source::Smtp | Source::Imap(_) if arrival.message_id.is_some() => Spent::Failed,
+        _ => Spent::Ended,
     }
 }
 
@@ -71,9 +93,8 @@ pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) 
 pub(super) fn mail_mark(arrival: &Arrival, marker: &Marker) -> Option<String> {
     let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
     let (Source::Smtp | Source::Imap(_), Some(named)) = (&arrival.source, named) else { return None };
-    let digest = |sha256: &Option<String>| sha256.clone().unwrap_or_default();
-    let (reading, body) = (digest(&arrival.reading_sha256), digest(&arrival.body_sha256));
-    Some(marker.mark(&fingerprint(&["mail to anybody", &arrival.sender, named, &reading, &body])))
+    let content = arrival.content.as_ref().map(|content| content.sha256.as_str()).unwrap_or_default();
+    Some(marker.mark(&fingerprint(&["mail to anybody", &arrival.sender, named, content])))
 }
 
 /// The mark of a fax: of a mail ([`crate::sealed::MailMark`]) to a number.
@@ -95,9 +116,11 @@ pub(super) fn turned_away(
 /// Takes away what is `known`: keys, their recipients, and what was asked for those.
 pub(super) fn narrow(arrival: &mut Arrival, keys: &mut SourceKeys, known: &[String]) {
     let known: HashSet<&String> = known.iter().collect();
-    let mut kept = keys.each.iter().map(|key| !known.contains(key));
+    let mut kept = keys.each.iter().map(|key| !known.contains(&key.key));
     arrival.envelope_to.retain(|_| kept.next().unwrap_or(true));
-    keys.each.retain(|key| !known.contains(key));
+    keys.each.retain(|key| !known.contains(&key.key));
+    let to = &arrival.envelope_to;
+    arrival.doubt = arrival.doubt.take().and_then(|doubt| doubt.narrowed(|recipient| to.contains(recipient)));
     if let Some(dsn) = &mut arrival.dsn {
         dsn.recipients.retain(|recipient| arrival.envelope_to.contains(&recipient.to));
     }
@@ -106,16 +129,31 @@ pub(super) fn narrow(arrival: &mut Arrival, keys: &mut SourceKeys, known: &[Stri
 struct Mail<'a> {
     sender: &'a str,
     message_id: &'a str,
-    reading: Option<&'a str>,
-    body: Option<&'a str>,
+    content: Option<&'a MailContent>,
+    doubt: Option<&'a Doubt>,
     marker: &'a Marker,
 }
 
 impl Mail<'_> {
-    fn to(&self, recipient: &str) -> String {
-        let recipient = recipient.to_ascii_lowercase();
-        let (reading, body) = (self.reading.unwrap_or_default(), self.body.unwrap_or_default());
-        self.marker.mark(&fingerprint(&["mail", self.sender, self.message_id, reading, body, &recipient]))
+    fn to(&self, recipient: &str) -> SourceKey {
+        let folded = recipient.to_ascii_lowercase();
+        let content = self.content.map(|content| content.sha256.as_str()).unwrap_or_default();
+        let key =
+            |kind| self.marker.mark(&fingerprint(&[kind, self.sender, self.message_id, content, &folded]));
+        let mut also: Vec<String> =
+            self.content.map(|content| self.earlier(content, &folded)).into_iter().collect();
+        if self.doubt.is_some_and(|doubt| doubt.is_about(recipient)) {
+            also.push(key(CERTAIN));
+            return SourceKey { key: key(DOUBTFUL), also };
+        }
+        SourceKey { key: key(CERTAIN), also }
+    }
+
+    /// As the version before recorded one: so that a mail that came before the upgrade is known after it.
+    fn earlier(&self, content: &MailContent, folded: &str) -> String {
+        let fields =
+            ["mail", self.sender, self.message_id, &content.reading_sha256, &content.body_sha256, folded];
+        self.marker.mark(&fingerprint(&fields))
     }
 
     /// As version 0.1 made one for all recipients of a mail over SMTP: so that a mail that came before the upgrade is known
@@ -124,7 +162,7 @@ impl Mail<'_> {
         let mut recipients: Vec<String> = recipients.iter().map(|to| to.to_ascii_lowercase()).collect();
         recipients.sort();
         let mut fields = vec!["smtp", self.sender, self.message_id];
-        fields.extend(self.body);
+        fields.extend(self.content.map(|content| content.body_sha256.as_str()));
         fields.extend(recipients.iter().map(String::as_str));
         self.marker.mark(&fingerprint(&fields))
     }
@@ -150,10 +188,13 @@ mod tests {
             envelope_from: Some("jane@example.com".into()),
             envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
             message_id: message_id.map(str::to_owned),
-            body_sha256: Some("b1".into()),
-            reading_sha256: Some("r1".into()),
+            content: Some(content("c1")),
             ..Arrival::new(Source::Smtp, "front desk".into())
         }
+    }
+
+    fn content(sha256: &str) -> MailContent {
+        MailContent { sha256: sha256.into(), reading_sha256: "r1".into(), body_sha256: "b1".into() }
     }
 
     fn file(name: &str) -> Arrival {
@@ -161,7 +202,8 @@ mod tests {
     }
 
     fn each(mut arrival: Arrival, sha256: &str) -> Vec<String> {
-        source_keys(&mut arrival, sha256, &marker(7)).each
+        let keys = source_keys(&mut arrival, sha256, &marker(7)).each;
+        keys.into_iter().map(|key| key.key).collect()
     }
 
     fn marker(master: u8) -> Marker {
@@ -175,7 +217,7 @@ mod tests {
         let fields = ["sftp:billing", "billing", name, digest];
         assert_ne!(known, [fingerprint(&fields)], "a plain digest can be tried by anybody");
         let another = source_keys(&mut file(name), digest, &marker(8));
-        assert_ne!(known, another.each, "another master key makes another mark");
+        assert_ne!(known[0], another.each[0].key, "another master key makes another mark");
         let digests = MasterKey::from_bytes(&[7; 32]).unwrap().marker(Purpose::Digest).unwrap();
         assert_ne!(known, [digests.mark(&fingerprint(&fields))], "another purpose too");
     }
@@ -195,10 +237,11 @@ mod tests {
             !same(Arrival { sender: "billing".into(), ..mail(Some("<1@x>"), &["a@f"]) }),
             "another sender"
         );
-        let other = Arrival { body_sha256: Some("b2".into()), ..mail(Some("<1@x>"), &["a@f"]) };
-        assert!(!same(other), "a scanner that gives every mail the same Message-ID");
-        let mangled = Arrival { reading_sha256: Some("r2".into()), ..mail(Some("<1@x>"), &["a@f"]) };
-        assert!(!same(mangled), "a copy with another Content-Type");
+        let other = Arrival { content: Some(content("c2")), ..mail(Some("<1@x>"), &["a@f"]) };
+        assert!(
+            !same(other),
+            "a scanner that gives every mail the same Message-ID, or a copy that says something else"
+        );
         assert!(each(mail(None, &["a@f"]), "d1").is_empty(), "neither Message-ID nor bytes");
         let unnamed = Arrival { identity: Some("d1".into()), ..mail(None, &["a@f"]) };
         let fetched = Arrival { source: Source::Imap("office".into()), ..unnamed.clone() };
@@ -225,8 +268,7 @@ mod tests {
         for (other, number) in [
             (first.clone(), "+12125550198"),
             (mail(Some("<2@x>"), &["mercy@f"]), "+12125550199"),
-            (Arrival { body_sha256: Some("b2".into()), ..first.clone() }, "+12125550199"),
-            (Arrival { reading_sha256: Some("r2".into()), ..first.clone() }, "+12125550199"),
+            (Arrival { content: Some(content("c2")), ..first.clone() }, "+12125550199"),
             (Arrival { sender: "billing".into(), ..first.clone() }, "+12125550199"),
         ] {
             assert_ne!(known(&other, number), here, "{other:?}");
@@ -244,6 +286,51 @@ mod tests {
         assert_ne!(f, each(file("1_+12125550198.pdf"), "d1"), "another number in the name");
         let cli = Arrival { source: Source::Cli, ..file("x.pdf") };
         assert!(each(cli, "d1").is_empty(), "what a person sends by hand is meant");
+    }
+
+    /// What nobody can be sure of is known by what came in a way that leaves no doubt, and never the other way round.
+    #[test]
+    fn a_doubtful_copy_is_not_what_a_mail_is_known_by() {
+        let doubtful = |about: &[&str]| {
+            let about = about.iter().map(|to| (*to).to_owned()).collect();
+            let doubt = Some(Doubt { sentence: "s".into(), about });
+            let mut arrival = Arrival { doubt, straight: false, ..mail(Some("<1@x>"), &["a@f", "b@f"]) };
+            source_keys(&mut arrival, "d1", &marker(7)).each
+        };
+        let certain = source_keys(&mut mail(Some("<1@x>"), &["a@f", "b@f"]), "d1", &marker(7)).each;
+        let knows =
+            |later: &SourceKey, first: &SourceKey| later.key == first.key || later.also.contains(&first.key);
+        for (both, a) in [(doubtful(&["a@f", "b@f"]), 0), (doubtful(&["b@f"]), 1)] {
+            let (copy, real) = (&both[a], &certain[a]);
+            assert!(knows(copy, real) && knows(copy, copy), "a copy that comes later brings nothing new");
+            assert!(!knows(real, copy), "the mail itself is new after a copy");
+        }
+        assert_eq!(doubtful(&["b@f"])[0], certain[0], "there is no doubt about this one");
+    }
+
+    #[test]
+    fn what_is_known_from_before_the_upgrade() {
+        let fields = ["mail", "front desk", "<1@x>", "r1", "b1", "a@f"];
+        let before = marker(7).mark(&fingerprint(&fields));
+        for doubt in [None, Some(Doubt { sentence: "s".into(), about: vec!["A@f".into()] })] {
+            let mut arrival = Arrival { doubt, ..mail(Some("<1@x>"), &["A@f"]) };
+            assert!(source_keys(&mut arrival, "d1", &marker(7)).each[0].also.contains(&before));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_never_a_wish_to_try_anew() {
+        let imap = || Source::Imap("office".into());
+        for (arrival, expected) in [
+            (mail(Some("<1@x>"), &["a@f"]), Spent::Failed),
+            (Arrival { straight: false, ..mail(Some("<1@x>"), &["a@f"]) }, Spent::Never),
+            (Arrival { straight: false, ..mail(None, &["a@f"]) }, Spent::Never),
+            (Arrival { source: imap(), ..mail(Some("<1@x>"), &["a@f"]) }, Spent::Failed),
+            (mail(None, &["a@f"]), Spent::Ended),
+            (file("x.pdf"), Spent::Ended),
+        ] {
+            assert_eq!(spent(&arrival), expected, "{arrival:?}");
+        }
     }
 
     #[test]
@@ -269,10 +356,12 @@ mod tests {
         arrival.dsn = Some(Dsn { recipients: vec![wish("a@f"), wish("b@f")], ..Dsn::default() });
         let mut keys = source_keys(&mut arrival, "d1", &marker(7));
         assert_eq!(arrival.envelope_to, ["a@f", "b@f", "c@f"], "the same one once");
+        arrival.doubt = Some(Doubt { sentence: "s".into(), about: vec!["b@f".into()] });
         let b = keys.each.get(1).cloned().unwrap();
-        narrow(&mut arrival, &mut keys, &[b]);
+        narrow(&mut arrival, &mut keys, &[b.key]);
         assert_eq!(arrival.envelope_to, ["a@f", "c@f"]);
         assert_eq!(keys.each.len(), 2);
         assert_eq!(arrival.dsn.unwrap().recipients, [wish("a@f")]);
+        assert_eq!(arrival.doubt, None, "it was about the one that is gone");
     }
 }

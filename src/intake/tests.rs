@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 
 use super::testing::Rig;
-use super::{Accepted, Arrival, Source};
+use super::{Accepted, Arrival, MailContent, Source};
 use crate::sealed::SubmissionFacts;
 use crate::store::SubmissionFilter;
 use crate::vault::WrappedKey;
@@ -34,7 +34,11 @@ impl Delivery {
             envelope_from: Some("jane@example.com".into()),
             envelope_to: self.to.iter().map(to).collect(),
             message_id: Some(format!("<{}@example.com>", self.mail)),
-            body_sha256: Some(format!("body {}", self.mail)),
+            content: Some(MailContent {
+                sha256: format!("content {}", self.mail),
+                reading_sha256: "reading".into(),
+                body_sha256: format!("body {}", self.mail),
+            }),
             ..Arrival::new(source, "front desk".into())
         }
     }

@@ -44,6 +44,12 @@ pub(super) fn facts(header: &[u8]) -> Option<MailFacts> {
     })
 }
 
+/// The address in From, as [`facts`] has it.
+#[must_use]
+pub fn from_address(header: &[u8]) -> Option<String> {
+    facts(header)?.from_address
+}
+
 fn addressees(message: &Message<'_>) -> Vec<Addressee> {
     let fields = [message.to(), message.cc()].into_iter().flatten();
     let addresses = fields.flat_map(mail_parser::Address::iter);

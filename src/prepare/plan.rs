@@ -44,6 +44,8 @@ pub struct Request {
     pub proof: Option<Proof>,
     /// What the proof of its sender leaves open.
     pub doubt: Option<String>,
+    /// The envelope recipients that the doubt is about; all where none is named.
+    pub doubtful: Vec<String>,
     /// When it was accepted: what times of day in it are counted from. Left out, now.
     pub accepted_at: Option<Timestamp>,
     /// Its Jobs so far, where it is prepared anew: what takes the place of one keeps its name.
@@ -51,6 +53,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// What the proof of its sender leaves open of a Job for this envelope recipient.
+    fn doubt_about(&self, envelope: Option<&str>) -> Option<&str> {
+        let is_meant = |to: &str| self.doubtful.iter().any(|about| about.eq_ignore_ascii_case(to));
+        self.doubt.as_deref().filter(|_| self.doubtful.is_empty() || envelope.is_none_or(is_meant))
+    }
+
     /// What the mail says of its author, and what that is worth.
     #[must_use]
     pub fn claim<'a>(&'a self, contents: &'a Contents, sender: Option<&'a Sender>) -> Claim<'a> {
@@ -206,7 +214,8 @@ impl Planner {
             };
             let place = former.iter().position(|known| known.stands_for(envelope.as_deref()));
             let former = place.map(|place| former.swap_remove(place)).map(|known| (known.id, known.version));
-            let case = Case { request, contents, letter: &letter, own: &own, former, now };
+            let doubt = request.doubt_about(envelope.as_deref());
+            let case = Case { request, contents, letter: &letter, own: &own, doubt, former, now };
             match self.job(&case, route, routed.trace).await? {
                 Ok(job) => {
                     if let Err(sentence) = batch.add(job, own, envelope) {
@@ -326,7 +335,7 @@ impl Planner {
         let part = contents.hold.clone().filter(|_| !(contents.nothing && body.is_some()));
         holds.extend(part.map(|sentence| (Hold::Part, sentence)));
         holds.extend(cover::clinical(&sheet).filter(|_| cover).map(|sentence| (Hold::Cover, sentence)));
-        holds.extend(request.doubt.clone().map(|sentence| (Hold::Proof, sentence)));
+        holds.extend(case.doubt.map(|sentence| (Hold::Proof, sentence.to_owned())));
         Ok(Ok(PlannedJob {
             id,
             version,
@@ -450,6 +459,8 @@ struct Case<'a> {
     letter: &'a Letter,
     /// What the address itself asked for.
     own: &'a [Said],
+    /// What the proof of the sender leaves open of it.
+    doubt: Option<&'a str>,
     /// The Job in whose place it comes, and its version.
     former: Option<(JobId, i64)>,
     now: Timestamp,

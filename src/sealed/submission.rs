@@ -60,6 +60,9 @@ pub struct SubmissionFacts {
     /// What that proof leaves open, for the sender; a person has to look at the mail then.
     #[serde(default)]
     pub doubt: Option<String>,
+    /// The envelope recipients that the doubt is about; all of them where none is named.
+    #[serde(default)]
+    pub doubtful: Vec<String>,
     /// What the client of a mail asked to be told.
     #[serde(default)]
     pub dsn: Option<Dsn>,

@@ -9,23 +9,12 @@ use std::collections::HashMap;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+use super::fax_marks::{Spent, spent};
 use super::sql::{self, Asked, Connection};
 use super::submissions::{NewSubmission, document_row};
 use super::{Store, StoreError, ledger, millis};
 use crate::job::SubmissionId;
 use crate::vault::Marker;
-
-/// Whether the Submission of a source key no longer stands in the way of the same mail or file: nothing of it arrived, nothing of it may
-/// have arrived, and its sender was told so. What comes after that answer is a wish to try anew.
-macro_rules! spent {
-    () => {
-        "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = source_key.submission_id \
-         AND first.final_at IS NOT NULL AND first.verdict IN ('jobs', 'refused', 'ignored') \
-         AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN ('failed', 'cancelled') \
-           OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
-         AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))"
-    };
-}
 
 /// Keys that are forgotten in one go.
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
@@ -34,9 +23,26 @@ const FORGOTTEN_AT_ONCE: i64 = 10_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceKeys {
     /// One for each recipient of a mail; one for a file; none where everything is new each time.
-    pub each: Vec<String>,
+    pub each: Vec<SourceKey>,
     /// Recognises a mail as a whole, as version 0.1 recorded it; only looked for.
     pub former: Option<String>,
+    /// When what is known is new all the same.
+    pub spent: Spent,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceKey {
+    /// What is recorded, and looked for.
+    pub key: String,
+    /// By these it is known too; only looked for.
+    pub also: Vec<String>,
+}
+
+impl From<String> for SourceKey {
+    fn from(key: String) -> Self {
+        SourceKey { key, also: Vec::new() }
+    }
 }
 
 /// Ends when a document is on disk.
@@ -47,7 +53,7 @@ pub type Synced = BoxFuture<'static, Result<(), StoreError>>;
 pub struct Repeat {
     /// The Submission in which it came: that of the first key that is known.
     pub first: SubmissionId,
-    /// Which of [`SourceKeys::each`] are known; all, or the rest is new.
+    /// Which of [`SourceKeys::each`] are known, as they would be recorded; all, or the rest is new.
     pub known: Vec<String>,
 }
 
@@ -188,32 +194,35 @@ async fn insert(tx: &mut Connection, new: &NewSubmission) -> Result<(), StoreErr
     .bind(new.id.as_str())
     .bind(millis(new.accepted_at));
     let each = &new.source_keys.each;
-    let keys = (!each.is_empty()).then(|| keys.each(each));
+    let keys = (!each.is_empty()).then(|| keys.each(each.iter().map(|key| &key.key)));
     tx.execute_all([submission, document].into_iter().chain(keys).collect()).await
 }
 
 /// What of `keys` was recorded since `since`, and is not spent.
 async fn known(on: Asked<'_>, keys: &SourceKeys, since: Timestamp) -> Result<Option<Repeat>, StoreError> {
-    let rows: Vec<(String, String)> = sql::query(concat!(
-        "SELECT key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ($2..) AND NOT ",
-        spent!(),
-    ))
-    .bind(millis(since))
-    .each(keys.each.iter().chain(&keys.former))
-    .fetch_all(on)
-    .await?;
+    macro_rules! recorded {
+        () => {
+            "SELECT key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ($2..)"
+        };
+    }
+    let sql = match keys.spent {
+        Spent::Ended => concat!(recorded!(), " AND NOT ", spent!("'failed', 'cancelled'")),
+        Spent::Failed => concat!(recorded!(), " AND NOT ", spent!("'failed'")),
+        Spent::Never => recorded!(),
+    };
+    let each = keys.each.iter().flat_map(|key| std::iter::once(&key.key).chain(&key.also));
+    let asked = sql::query(sql).bind(millis(since)).each(each.chain(&keys.former));
+    let rows: Vec<(String, String)> = asked.fetch_all(on).await?;
     repeat(keys, &rows.into_iter().collect())
 }
 
 /// What of `keys` is among the `known`, which name their Submissions.
 fn repeat(keys: &SourceKeys, known: &HashMap<String, String>) -> Result<Option<Repeat>, StoreError> {
     let whole = keys.former.as_ref().and_then(|key| known.get(key));
-    let first = keys.each.iter().find_map(|key| known.get(key)).or(whole);
+    let found = |key: &SourceKey| std::iter::once(&key.key).chain(&key.also).find_map(|key| known.get(key));
+    let first = keys.each.iter().find_map(found).or(whole);
     let Some(first) = first else { return Ok(None) };
     let first = first.parse().map_err(|e| StoreError::unreadable("source_key.submission_id", e))?;
-    let mut each = keys.each.clone();
-    if whole.is_none() {
-        each.retain(|key| known.contains_key(key));
-    }
-    Ok(Some(Repeat { first, known: each }))
+    let each = keys.each.iter().filter(|key| whole.is_some() || found(key).is_some());
+    Ok(Some(Repeat { first, known: each.map(|key| key.key.clone()).collect() }))
 }

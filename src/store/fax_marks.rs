@@ -51,21 +51,20 @@ pub enum Spent {
     Never,
 }
 
-/// The marks whose Submission is not spent after its Jobs have ended in one of these states.
-macro_rules! unspent {
+/// The condition under which the Submission of a row with a `submission_id` is spent: its Jobs have ended in one of these states.
+macro_rules! spent {
     ($states:literal) => {
         concat!(
-            "SELECT job_id, submission_id FROM fax_mark WHERE key = $1 AND accepted_at >= $2 AND submission_id <> $3 \
-             AND doubtful <= $4 AND NOT EXISTS (SELECT 1 FROM submission AS first WHERE first.id = fax_mark.submission_id \
-               AND first.final_at IS NOT NULL \
+            "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = submission_id AND first.final_at IS NOT NULL \
+               AND first.verdict IN ('jobs', 'refused', 'ignored') \
                AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN (",
             $states,
             ") OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
-               AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL)) \
-             ORDER BY doubtful LIMIT 1"
+               AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))"
         )
     };
 }
+pub(super) use spent;
 
 /// A fax of the same mail to the same number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,13 +192,18 @@ pub(super) async fn forget_of(tx: &mut Connection, submission: SubmissionId) -> 
 
 /// The question for what stands in the way of a fax with `mark` of `submission`.
 fn before(mark: &FaxMark, submission: SubmissionId) -> sql::Query {
-    let sql = match mark.counts.spent {
-        Spent::Ended => unspent!("'failed', 'cancelled'"),
-        Spent::Failed => unspent!("'failed'"),
-        Spent::Never => {
+    macro_rules! before {
+        () => {
             "SELECT job_id, submission_id FROM fax_mark WHERE key = $1 AND accepted_at >= $2 AND submission_id <> $3 \
-             AND doubtful <= $4 ORDER BY doubtful LIMIT 1"
+             AND doubtful <= $4"
+        };
+    }
+    let sql = match mark.counts.spent {
+        Spent::Ended => {
+            concat!(before!(), " AND NOT ", spent!("'failed', 'cancelled'"), " ORDER BY doubtful LIMIT 1")
         }
+        Spent::Failed => concat!(before!(), " AND NOT ", spent!("'failed'"), " ORDER BY doubtful LIMIT 1"),
+        Spent::Never => concat!(before!(), " ORDER BY doubtful LIMIT 1"),
     };
     sql::query(sql)
         .bind(&mark.key)

@@ -26,7 +26,10 @@ fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
     NewSubmission {
         id: SubmissionId::new(at(0), n),
         source: "sftp:billing".into(),
-        source_keys: SourceKeys { each: source_key.into_iter().map(str::to_owned).collect(), former: None },
+        source_keys: SourceKeys {
+            each: source_key.into_iter().map(|key| key.to_owned().into()).collect(),
+            ..SourceKeys::default()
+        },
         sender: "billing".into(),
         receipt_to: Some(SealedAddress { sealed: vec![9], mark: "billing".into() }),
         accepted_at: at(0),
@@ -100,9 +103,9 @@ async fn claim(store: &Store, now: i64) -> Vec<Job> {
 }
 
 fn with_keys(n: u64, each: &[&str], former: Option<&str>) -> NewSubmission {
-    let each = each.iter().map(|key| (*key).to_owned()).collect();
+    let each = each.iter().map(|key| (*key).to_owned().into()).collect();
     NewSubmission {
-        source_keys: SourceKeys { each, former: former.map(str::to_owned) },
+        source_keys: SourceKeys { each, former: former.map(str::to_owned), ..SourceKeys::default() },
         ..submission(n, None)
     }
 }
@@ -138,7 +141,15 @@ async fn what_is_known_in_part_is_not_recorded_in_part() {
     // One that an earlier version recorded as a whole is known as a whole.
     assert!(insert(with_keys(4, &["whole"], None)).await.is_ok());
     assert_eq!(insert(with_keys(5, &["x", "y"], Some("whole"))).await, Err(known(4, &["x", "y"])));
-    assert_eq!(store.open_submissions().await.unwrap(), 3);
+    // By another key than the one that would be recorded, too.
+    let also = |n| {
+        let each = ["p", "q"].map(|key| SourceKey { key: key.into(), also: vec![format!("{key}, earlier")] });
+        let source_keys = SourceKeys { each: each.to_vec(), ..SourceKeys::default() };
+        NewSubmission { source_keys, ..submission(n, None) }
+    };
+    assert!(insert(with_keys(5, &["q, earlier"], None)).await.is_ok());
+    assert_eq!(insert(also(6)).await, Err(known(5, &["q"])));
+    assert_eq!(store.open_submissions().await.unwrap(), 4);
 }
 
 #[tokio::test]
@@ -1286,18 +1297,27 @@ async fn a_repeat_of_what_came_to_nothing_is_new() {
         Open,
     }
     use End::{Cancelled, Delivered, Failed, Open, Refused};
-    for (end, answered, is_new) in [
-        (Cancelled, true, true),
-        (Cancelled, false, false),
-        (Failed(Cause::Blocked), true, true),
-        (Failed(Cause::Expired), true, true),
-        (Failed(Cause::NotReceived), true, true),
-        (Failed(Cause::Unclear), true, false),
-        (Failed(Cause::PartlySent), true, false),
-        (Delivered, true, false),
-        (Refused, true, true),
-        (Refused, false, false),
-        (Open, true, false),
+    for (end, answered, spent, is_new) in [
+        (Cancelled, true, Spent::Ended, true),
+        (Cancelled, false, Spent::Ended, false),
+        (Failed(Cause::Blocked), true, Spent::Ended, true),
+        (Failed(Cause::Expired), true, Spent::Ended, true),
+        (Failed(Cause::NotReceived), true, Spent::Ended, true),
+        (Failed(Cause::Unclear), true, Spent::Ended, false),
+        (Failed(Cause::PartlySent), true, Spent::Ended, false),
+        (Delivered, true, Spent::Ended, false),
+        (Refused, true, Spent::Ended, true),
+        (Refused, false, Spent::Ended, false),
+        (Open, true, Spent::Ended, false),
+        // What somebody cancelled stays so, whoever sends the same mail once more.
+        (Cancelled, true, Spent::Failed, false),
+        (Failed(Cause::Blocked), true, Spent::Failed, true),
+        (Failed(Cause::Unclear), true, Spent::Failed, false),
+        (Refused, true, Spent::Failed, true),
+        // Anybody can send a copy.
+        (Cancelled, true, Spent::Never, false),
+        (Failed(Cause::Blocked), true, Spent::Never, false),
+        (Refused, true, Spent::Never, false),
     ] {
         let (_dir, store) = open().await;
         let first = store.insert_submission(submission(1, Some("k")), at(-1)).await.unwrap().unwrap();
@@ -1358,8 +1378,10 @@ async fn a_repeat_of_what_came_to_nothing_is_new() {
                 .await
                 .unwrap();
         }
-        let again = store.insert_submission(submission(2, Some("k")), at(-1)).await.unwrap();
-        assert_eq!(again.is_ok(), is_new, "{again:?}");
+        let new = submission(2, Some("k"));
+        let source_keys = SourceKeys { spent, ..new.source_keys };
+        let again = store.insert_submission(NewSubmission { source_keys, ..new }, at(-1)).await.unwrap();
+        assert_eq!(again.is_ok(), is_new, "{spent:?} {again:?}");
         if is_new {
             // From now on the second one is what is known.
             let third = store.insert_submission(submission(3, Some("k")), at(-1)).await.unwrap();

@@ -1,5 +1,6 @@
 //! Somebody means harm: strangers on the machine, floods, and what they could find afterwards. Each story runs the real binary.
 
+mod copies;
 mod disk;
 mod folder;
 mod secrets;

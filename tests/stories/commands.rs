@@ -232,22 +232,15 @@ async fn machines_are_not_answered_and_two_bridges_fall_silent() {
     for mail in &machines {
         let from = if mail.starts_with(b"From: Jane Doe <fax@") { "fax@clinic.example" } else { JANE };
         let sent = smtp::send(stage.smtp(), from, &[&reply_to], mail).await;
-        // What says that a program wrote it is told at the door, and by no mail.
-        let refused = matches!(sent, Err(Refused::Reply(550, _)));
-        assert_eq!(refused, from == JANE, "{sent:?}");
+        // It is told at the door, and by no mail.
+        assert!(matches!(sent, Err(Refused::Reply(550, _))), "{sent:?}");
     }
     // What the bridge itself wrote, handed back to it by a mail system that gave it a sender.
     let own = std::fs::read(stage.sink.file(1)).unwrap();
     let cut = own.windows(2).enumerate().filter(|(_, w)| w == b"\r\n").nth(1).unwrap().0 + 2;
     let handed_back = smtp::send(stage.smtp(), JANE, &[RADIOLOGY], &own[cut..]).await;
     assert!(matches!(handed_back, Err(Refused::Reply(550, _))), "{handed_back:?}");
-    stage
-        .until("all to be looked at", async || {
-            let ignored =
-                stage.submissions().await.iter().filter(|s| s.verdict == Some(Verdict::Ignored)).count();
-            (ignored == 1).then_some(())
-        })
-        .await;
+    assert_eq!(stage.submissions().await.len(), 1, "nothing of all that was taken");
     // A bounce has no sender, and is refused before it is a mail.
     let bounce = smtp::send(stage.smtp(), "", &[&reply_to], b"Subject: x\r\n\r\nx\r\n").await;
     assert!(matches!(bounce, Err(Refused::Reply(550, _))), "{bounce:?}");

@@ -350,7 +350,7 @@ pub(super) fn receipt(config: &Config, report: &mut Report<'_>) {
     };
     if let Some(sender) = config.sender.iter().find(own) {
         let sentence = format!(
-            "is also an address of the sender {:?}: mail from there is taken for our own, and neither faxed nor answered",
+            "is also an address of the sender {:?}: mail from there is taken for our own and refused",
             sender.name
         );
         report.warn(&here.key("from"), sentence);

@@ -10,7 +10,7 @@ use crate::config::Proof;
 use crate::crash::reached;
 use crate::intake::header::HeaderWatch;
 use crate::intake::proof::vouched;
-use crate::intake::{Arrival, Draft, Refusal, Source};
+use crate::intake::{Arrival, Draft, MailContent, Refusal, Source};
 use crate::store::{MailPlace, NewFetched};
 
 /// Mails whose sizes are asked for at once, and after which those that are decided are moved.
@@ -22,6 +22,7 @@ const CHUNK: usize = 64 << 10;
 type Reason = &'static str;
 
 const NOTICE: Reason = "it is a notice or an automatic answer, which is never faxed";
+const OUR_OWN: Reason = "it is from the address that receipts come from";
 const AUTOMATIC: Reason =
     "a program wrote it, and its sender is a person (a sender's key kind = \"program\" lets programs send)";
 
@@ -85,7 +86,7 @@ impl Fetcher {
         let mut watch = HeaderWatch::new(false);
         for chunk in mail.chunks(CHUNK) {
             if watch.feed(chunk).is_err() {
-                return self.refuse(place, None, "its header is larger than 1 MiB").await;
+                return self.refuse(place, None, "its header is too large").await;
             }
             match draft.write(chunk).await {
                 Err(refusal) if refusal.permanent => {
@@ -95,18 +96,22 @@ impl Fetcher {
             }
         }
         let seen = watch.seen();
-        let message_id = seen.message_id;
+        let message_id = seen.message_id.clone();
         let mut arrival = match self.arrival(mail) {
             Ok(arrival) => arrival,
             Err(reason) => return self.refuse(place, message_id, reason).await,
         };
-        if self.mailbox.intake.takes_automatic(&arrival.sender, seen.automatic.as_ref()).is_err() {
-            let notice = seen.automatic.is_some_and(|automatic| automatic.notice);
-            return self.refuse(place, message_id, if notice { NOTICE } else { AUTOMATIC }).await;
+        let intake = &self.mailbox.intake;
+        if intake.takes(&arrival.sender, &arrival.envelope_to, &seen).is_err() {
+            let reason = match &seen.automatic {
+                Some(automatic) if automatic.notice => NOTICE,
+                Some(_) => AUTOMATIC,
+                None => OUR_OWN,
+            };
+            return self.refuse(place, message_id, reason).await;
         }
+        arrival.content = Some(MailContent::of(&seen, intake.readers(&arrival.sender)));
         arrival.message_id.clone_from(&message_id);
-        arrival.body_sha256 = Some(seen.body_sha256);
-        arrival.reading_sha256 = Some(seen.reading_sha256);
         // Without a Message-ID it is recognised by every byte that it has here.
         arrival.identity = Some(seen.whole_sha256);
         let accepted = match self.mailbox.intake.accept(draft, arrival).await {
@@ -153,6 +158,7 @@ impl Fetcher {
         }
         let mut arrival = Arrival::new(source, sender);
         arrival.proof = Some(proof);
+        arrival.straight = proof != Proof::Upstream;
         arrival.author = from.clone().filter(|_| proof == Proof::Upstream);
         arrival.envelope_from = from;
         arrival.envelope_to = to;

@@ -9,24 +9,26 @@
 //!   whose keeper publishes a record without `psd=y` would count for each other.
 //! - A signature must cover From and, where there is one, Subject, since a Subject can hold the number. Neither `l=` (text may be
 //!   added) nor SHA-1 counts.
-//! - Date, Message-ID and the MIME fields must be covered where they are there: whoever passes a mail on could otherwise change how its
-//!   body is read, or send it again as another mail. Google and Microsoft leave some of them out. Such a signature is whole together
-//!   with a pass of SPF for the very domain in From, since then the mail comes straight from its server. Without that pass it says
-//!   who wrote the mail and not that it is as it was written: a person has to look at it ([`Vouched::But`]).
+//! - A mail comes straight from its sender where SPF passes for the very domain in From, beside the signature, or as DMARC allows
+//!   it. Then it is as it was written. Where its signature alone speaks for it, anybody may have sent it who has a copy, and how far
+//!   it is faxed depends on what the signature covers (`coverage`). Google and Microsoft leave out much that counts.
 //! - SPF is not asked about a mail server that hands over to us (`smtp.upstream_from`, LMTP): it passes on what strangers write, and
 //!   may well be in the domain's own record.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use mail_auth::common::crypto::{Algorithm, HashAlgorithm};
 use mail_auth::dkim::{DkimError, Signature};
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
-    AuthenticatedMessage, DkimOutput, DkimResult, DmarcResult, DnsError, Error, SpfOutput, SpfResult,
+    AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, DnsError, Error, SpfOutput,
+    SpfResult,
 };
 
 use super::author::{Author, a_label};
+use super::coverage::{Coverage, Demands};
 use super::digest::Digest;
 use super::header::Header;
 use super::resolver::Resolver;
@@ -36,17 +38,16 @@ const MOST_SIGNATURES: usize = 10;
 /// Names in a signature's list of fields; each is looked for in all of the header.
 const MOST_SIGNED: usize = 200;
 
-/// Fields beside From and Subject that a signature must cover where a mail has them.
-const COVERED: [&str; 5] =
-    ["Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"];
+/// So long SPF is waited for where a signature passes already.
+const SPF_PATIENCE: Duration = Duration::from_secs(8);
 
-/// How far a domain vouches for a mail.
+/// How a domain vouches for a mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Vouched {
-    /// For all of it that counts.
-    Whole,
-    /// For who wrote it; its signature leaves these fields out.
-    But(Vec<&'static str>),
+    /// It came straight from a server of the domain.
+    Straight,
+    /// A signature speaks for it, and reaches that far.
+    Signed(Coverage),
 }
 
 /// From where a mail came, as far as SPF is concerned.
@@ -90,6 +91,7 @@ pub(super) async fn aligned(
     resolver: &Resolver,
     digest: &Digest,
     origin: Option<Origin<'_>>,
+    demands: Demands<'_>,
 ) -> Result<Vouched, NotAligned> {
     let author = &digest.author;
     let mut message = AuthenticatedMessage::parse(&digest.header).ok_or(NotAligned::Nothing)?;
@@ -98,44 +100,61 @@ pub(super) async fn aligned(
     let unusable = choose(&mut message, digest, author);
     let authenticator = resolver.authenticator();
     let signed = authenticator.verify_dkim(&message).await;
-    let passes = |output: &DkimOutput<'_>| *output.result() == DkimResult::Pass;
-    let of_author = |output: &DkimOutput<'_>| {
-        output.signature().and_then(|signature| a_label(&signature.d)).as_ref() == Some(&author.domain)
-    };
-    let header = Header::read(&digest.header).map_err(|_| NotAligned::Wrong)?;
-    let left_out = |output: &DkimOutput<'_>| {
-        output.signature().map(|signature| left_out(&header, signature)).unwrap_or_default()
-    };
-    let whole: Vec<DkimOutput<'_>> =
-        signed.iter().filter(|output| left_out(output).is_empty()).cloned().collect();
-    if whole.iter().any(|output| passes(output) && of_author(output)) {
-        return Ok(Vouched::Whole);
-    }
     let (spf, from_domain) = match origin {
         Some(origin) => envelope(resolver, origin, author).await,
         None => (SpfOutput::default(), String::new()),
     };
-    let record = authenticator.verify_dmarc(DmarcParameters::new(&message, &whole, &from_domain, &spf)).await;
-    if [record.dkim_result(), record.spf_result()].contains(&&DmarcResult::Pass) {
-        return Ok(Vouched::Whole);
+    let record =
+        authenticator.verify_dmarc(DmarcParameters::new(&message, &signed, &from_domain, &spf)).await;
+    let passed = counting(resolver, &message, &signed, author, &record).await;
+    let of_domain = spf.result() == SpfResult::Pass && from_domain == author.domain;
+    let own = passed.iter().any(|signature| is_of(signature, author));
+    if *record.spf_result() == DmarcResult::Pass || (of_domain && own) {
+        return Ok(Vouched::Straight);
     }
-    let record = if whole.len() == signed.len() {
-        record
-    } else {
-        authenticator.verify_dmarc(DmarcParameters::new(&message, &signed, &from_domain, &spf)).await
-    };
-    let own = signed.iter().find(|output| passes(output) && of_author(output));
-    let allowed =
-        || signed.iter().find(|output| passes(output) && *record.dkim_result() == DmarcResult::Pass);
-    if let Some(output) = own.or_else(allowed) {
-        return match spf.result() {
-            SpfResult::Pass if own.is_some() && from_domain == author.domain => Ok(Vouched::Whole),
-            SpfResult::TempError => Err(NotAligned::Unknown("SPF: a lookup failed".into())),
-            _ => Ok(Vouched::But(left_out(output))),
+    let header = Header::read(&digest.header).map_err(|_| NotAligned::Wrong)?;
+    let mut reach = passed.iter().map(|signature| Coverage::of(signature, &header, demands));
+    if let Some(first) = reach.next() {
+        let coverage = reach.fold(first, |best, next| if best.is_whole() { best } else { best.wider(next) });
+        // With a pass of SPF there would be no doubt.
+        return match unknown_spf(&spf, record.spf_result()) {
+            Some(unknown) if !coverage.is_whole() => Err(unknown),
+            _ => Ok(Vouched::Signed(coverage)),
         };
     }
     Err(unknown(&signed, &spf, [record.dkim_result(), record.spf_result()])
         .unwrap_or_else(|| reason(&signed, &spf, unusable, record.dmarc_record().is_some())))
+}
+
+/// The signatures that pass and count: of the very domain, or of a related one as the DMARC record allows.
+async fn counting<'a>(
+    resolver: &Resolver,
+    message: &AuthenticatedMessage<'_>,
+    signed: &'a [DkimOutput<'a>],
+    author: &Author,
+    record: &DmarcOutput,
+) -> Vec<&'a Signature> {
+    let passes = signed.iter().filter(|output| *output.result() == DkimResult::Pass);
+    let mut counting = Vec::new();
+    for output in passes {
+        let Some(signature) = output.signature() else { continue };
+        let allowed = is_of(signature, author)
+            || *record.dkim_result() == DmarcResult::Pass && {
+                let alone = std::slice::from_ref(output);
+                let spf = SpfOutput::default();
+                let parameters = DmarcParameters::new(message, alone, "", &spf);
+                let alone = resolver.authenticator().verify_dmarc(parameters).await;
+                *alone.dkim_result() == DmarcResult::Pass
+            };
+        if allowed {
+            counting.push(signature);
+        }
+    }
+    counting
+}
+
+fn is_of(signature: &Signature, author: &Author) -> bool {
+    a_label(&signature.d).as_ref() == Some(&author.domain)
 }
 
 /// Leaves in `message` the signatures that may count, and says why others of these domains do not.
@@ -171,14 +190,6 @@ fn choose(message: &mut AuthenticatedMessage<'_>, digest: &Digest, author: &Auth
     unusable
 }
 
-/// Which of the fields that are there, or that somebody may have taken away, `signature` does not cover.
-fn left_out(header: &Header<'_>, signature: &Signature) -> Vec<&'static str> {
-    let is_there = |name: &str| header.one(name).is_some();
-    // A mail with MIME-Version has a Content-Type; where it is gone, its parts would be taken for text.
-    let belongs = |name: &str| is_there(name) || (name == "Content-Type" && is_there("MIME-Version"));
-    COVERED.into_iter().filter(|name| belongs(name) && !covers(signature, name)).collect()
-}
-
 fn covers(signature: &Signature, name: &str) -> bool {
     signature.h.iter().any(|signed| signed.trim().eq_ignore_ascii_case(name))
 }
@@ -193,7 +204,11 @@ async fn envelope(resolver: &Resolver, origin: Origin<'_>, author: &Author) -> (
     let sender = format!("{local}@{domain}");
     let peer = origin.peer.to_canonical();
     let asked = SpfParameters::verify_mail_from(peer, origin.hello, origin.hostname, &sender);
-    (resolver.authenticator().verify_spf(asked).await, domain)
+    let asked = resolver.authenticator().verify_spf(asked);
+    match tokio::time::timeout(SPF_PATIENCE, asked).await {
+        Ok(output) => (output, domain),
+        Err(_) => (SpfOutput::new(domain.clone()).with_result(SpfResult::TempError), domain),
+    }
 }
 
 /// Whether one is the other or above it. Both are A-labels.
@@ -209,8 +224,8 @@ fn unknown(signed: &[DkimOutput<'_>], spf: &SpfOutput, aligned: [&DmarcResult; 2
             return Some(NotAligned::Unknown(format!("DKIM: {error}")));
         }
     }
-    if spf.result() == SpfResult::TempError {
-        return Some(NotAligned::Unknown("SPF: a lookup failed".into()));
+    if let Some(unknown) = unknown_spf(spf, &DmarcResult::None) {
+        return Some(unknown);
     }
     let passed =
         spf.result() == SpfResult::Pass || signed.iter().any(|output| *output.result() == DkimResult::Pass);
@@ -223,6 +238,17 @@ fn unknown(signed: &[DkimOutput<'_>], spf: &SpfOutput, aligned: [&DmarcResult; 2
         }
     }
     None
+}
+
+/// The cause, where what nobody knows now might have shown that the mail comes straight from the domain.
+fn unknown_spf(spf: &SpfOutput, aligned: &DmarcResult) -> Option<NotAligned> {
+    match (spf.result(), aligned) {
+        (SpfResult::TempError, _) => Some(NotAligned::Unknown("SPF: a lookup failed".into())),
+        (SpfResult::Pass, DmarcResult::TempError(error)) => {
+            Some(NotAligned::Unknown(format!("DMARC: {error}")))
+        }
+        _ => None,
+    }
 }
 
 /// The sentence that helps most: about a signature of the domain, if there is one.

@@ -79,6 +79,11 @@ impl<'x> Header<'x> {
         self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
+    /// The names of all fields, as they were written.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'x str> {
+        self.fields.iter().map(|field| field.name)
+    }
+
     /// The field of this name that a mail has once.
     pub(super) fn one(&self, name: &str) -> Option<&'x [u8]> {
         self.all(name).next()

@@ -126,6 +126,11 @@ fn bad_header(fault: BadHeader) -> Reply {
         BadHeader::TooLarge => {
             Reply::new(552, "5.3.4", "The header of this mail is larger than 1 MiB. Nothing of it was kept.")
         }
+        BadHeader::Overlong => Reply::new(
+            552,
+            "5.3.4",
+            "The fields of this mail that say who wrote it are too long. Nothing of it was kept.",
+        ),
         BadHeader::NoUtf8 => Reply::new(
             550,
             "5.6.0",

@@ -78,6 +78,12 @@ impl<K: Hash + Eq + Clone> Pace<K> {
         Pace { recent: Mutex::new(Recent::new(MINUTE)) }
     }
 
+    /// Whether no mail is within `most` any more.
+    pub(super) fn is_full(&self, key: impl FnOnce() -> K, most: Option<u32>, now: Instant) -> bool {
+        let Some(most) = most else { return false };
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).count(&key(), now) >= most
+    }
+
     /// Counts one more mail; whether it is within `most`. No limit, no work.
     pub(super) fn allows(&self, key: impl FnOnce() -> K, most: Option<u32>, now: Instant) -> bool {
         let Some(most) = most else { return true };
@@ -146,6 +152,7 @@ mod tests {
         let asked: Vec<bool> =
             [0, 1, 2, 59, 60, 61, 62].map(|second| pace.allows(|| "jane", Some(2), at(second))).to_vec();
         assert_eq!(asked, [true, true, false, false, true, true, false]);
+        assert!(pace.is_full(|| "jane", Some(2), at(62)) && !pace.is_full(|| "jane", Some(3), at(62)));
         assert!(pace.allows(|| "bob", Some(2), at(2)));
         assert!((0..1000).all(|_| pace.allows(|| unreachable!("no limit, no key"), None, at(2))));
     }

@@ -46,7 +46,8 @@ pub(super) struct Settings {
     pub(super) guesses: Guesses,
     pub(super) mails_per_minute: Option<u32>,
     pub(super) by_address: Pace<Origin>,
-    pub(super) by_sender: Pace<String>,
+    /// By the sender's name, and whether its mails are doubtful.
+    pub(super) by_sender: Pace<(String, bool)>,
     pub(super) told: Told,
 }
 

@@ -109,16 +109,23 @@ fn statements() -> Vec<String> {
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let mut files = vec![store.with_extension("rs")];
     files.extend(fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path()));
-    let mut statements = Vec::new();
+    let mut sources = Vec::new();
     for path in files {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() || ["sqlite.rs", "sql.rs", "tests.rs"].contains(&name) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() || ["sqlite.rs", "sql.rs", "tests.rs"].contains(&name.as_str()) {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         assert!(name == "store.rs" || !code.contains("sqlx::"), "{name} goes round store/sql.rs");
-        for sql in texts(code) {
+        sources.push((name, tokens(code)));
+    }
+    let mut macros = HashMap::new();
+    // Once for the macros, of which some are used in another file.
+    sources.iter().for_each(|(_, tokens)| drop(texts(tokens, &mut macros)));
+    let mut statements = Vec::new();
+    for (name, tokens) in &sources {
+        for sql in texts(tokens, &mut macros) {
             let verb = sql.split(' ').next().unwrap();
             if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].contains(&verb) {
                 assert!(!sql.contains([';', '{']), "{name}: one statement, whole, in one literal: {sql}");
@@ -183,13 +190,11 @@ fn literal(mut rest: &str) -> (String, &str) {
     }
 }
 
-/// The texts in `code`, put together where macros do that: `concat!`, and those that the file defines as one text, with or
+/// The texts in `tokens`, put together where macros do that: `concat!`, and those that a file defines as one text, with or
 /// without a place for another.
-fn texts(code: &str) -> Vec<String> {
-    let tokens = tokens(code);
-    let mut macros = HashMap::new();
+fn texts(tokens: &[Token], macros: &mut HashMap<String, Vec<Token>>) -> Vec<String> {
     let mut texts = Vec::new();
-    let mut rest = tokens.as_slice();
+    let mut rest = tokens;
     while let Some((_, after)) = rest.split_first() {
         match rest {
             [Token::Word(word), Token::Mark('!'), Token::Word(name), ..] if word == "macro_rules" => {
@@ -202,7 +207,7 @@ fn texts(code: &str) -> Vec<String> {
                 macros.insert(name.clone(), places.cloned().collect::<Vec<_>>());
                 rest = &body[end..];
             }
-            _ => match text(rest, &macros) {
+            _ => match text(rest, macros) {
                 Some((text, after)) => {
                     texts.push(text);
                     rest = after;

@@ -40,27 +40,33 @@ ask_first = "200 ms"
 ask_at_most = "500 ms"
 "#;
 
-const TO: &str = "mercy-radiology@fax.bridge.example";
-const ANYWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+pub(super) const TO: &str = "mercy-radiology@fax.bridge.example";
+pub(super) const ANYWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 /// The server in the SPF record.
-const OWN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// The mail server in front.
 const FRONT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
-const JANE: &str = "jane@clinic.example";
-const BOUNCES: &str = "bounces+17@mailer.example";
+pub(super) const JANE: &str = "jane@clinic.example";
+pub(super) const BOUNCES: &str = "bounces+17@mailer.example";
 /// As Google signs: no Content-Type.
-const GOOGLE: [&str; 6] = ["To", "Subject", "Message-ID", "Date", "From", "MIME-Version"];
+pub(super) const GOOGLE: [&str; 6] = ["To", "Subject", "Message-ID", "Date", "From", "MIME-Version"];
 /// All that counts.
-const ALL: [&str; 6] = ["From", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"];
+pub(super) const ALL: [&str; 7] =
+    ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"];
 
-struct Rig {
-    stage: Stage,
+pub(super) struct Rig {
+    pub(super) stage: Stage,
     keys: Keys,
     _dns: Dns,
     _folder: tempfile::TempDir,
 }
 
 async fn rig() -> Rig {
+    rig_with("").await
+}
+
+/// With `more` behind the configuration.
+pub(super) async fn rig_with(more: &str) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let keys = Keys::make(folder.path());
     let records = [
@@ -70,30 +76,39 @@ async fn rig() -> Rig {
         // No DMARC record.
         ("bare.example", "v=spf1 ip4:127.0.0.2 -all".to_owned()),
         ("s1._domainkey.bare.example", keys.rsa_record()),
+        // Programs and few mails: of tests beside this file.
+        ("program.example", "v=spf1 ip4:127.0.0.2 -all".to_owned()),
+        ("s1._domainkey.program.example", keys.rsa_record()),
+        ("few.example", "v=spf1 ip4:127.0.0.2 -all".to_owned()),
+        ("s1._domainkey.few.example", keys.rsa_record()),
         ("mail.bare.example", "v=spf1 ip4:127.0.0.2 -all".to_owned()),
     ];
     let dns = Dns::start(folder.path(), &records);
-    let mut stage = Stage::new(&CONFIG.replace("NAMESERVER", &dns.address())).await;
-    stage.verified(&[("mercy-radiology", "+12125550199")]).await;
+    let mut stage = Stage::new(&format!("{}{more}", CONFIG.replace("NAMESERVER", &dns.address()))).await;
+    stage.verified(&[("mercy-radiology", "+12125550199"), ("harbor", "+12125550155")]).await;
     stage.start().await;
     Rig { stage, keys, _dns: dns, _folder: folder }
 }
 
 impl Rig {
-    fn signed(&self, fields: &[&str], domain: &str, mail: &[u8]) -> Vec<u8> {
+    pub(super) fn signed(&self, fields: &[&str], domain: &str, mail: &[u8]) -> Vec<u8> {
         self.keys.rsa_with("s1", domain, fields, |signer| signer, mail)
     }
 
-    async fn hand_over(&self, own: Ipv4Addr, from: &str, mail: &[u8]) -> String {
+    pub(super) async fn hand_over(&self, own: Ipv4Addr, from: &str, mail: &[u8]) -> String {
+        self.hand_over_to(own, from, TO, mail).await
+    }
+
+    pub(super) async fn hand_over_to(&self, own: Ipv4Addr, from: &str, to: &str, mail: &[u8]) -> String {
         let mut session = Session::connect_from(self.stage.smtp(), own).await.unwrap();
-        match session.send(from, &[TO], mail).await {
+        match session.send(from, &[to], mail).await {
             Ok(reply) | Err(Refused::Reply(_, reply)) => reply,
             Err(Refused::Broken(error)) => panic!("the session broke: {error}"),
         }
     }
 
     /// Why the mail of that reply is held; none where it is not.
-    async fn held(&self, reply: &str) -> Option<Hold> {
+    pub(super) async fn held(&self, reply: &str) -> Option<Hold> {
         let id = reply.trim().rsplit(' ').next().unwrap().parse().unwrap();
         self.stage
             .until("a verdict", async || {
@@ -111,12 +126,12 @@ impl Rig {
     }
 }
 
-fn letter(n: u32, from: &str) -> Vec<u8> {
+pub(super) fn letter(n: u32, from: &str) -> Vec<u8> {
     let pdf = documents::pdf(&format!("referral {n}"), 1);
     documents::mail(from, TO, &format!("<{n}@clinic.example>"), "A referral", &[("a.pdf", &pdf)])
 }
 
-fn changed(mail: &[u8], from: &str, to: &str) -> Vec<u8> {
+pub(super) fn changed(mail: &[u8], from: &str, to: &str) -> Vec<u8> {
     let text = String::from_utf8(mail.to_vec()).unwrap();
     assert!(text.contains(from), "{from:?} is in the mail");
     text.replacen(from, to, 1).into_bytes()

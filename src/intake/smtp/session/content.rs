@@ -11,7 +11,7 @@ use crate::intake::smtp::incoming::{Incoming, Unfit, Whole};
 use crate::intake::smtp::reply::Reply;
 use crate::intake::smtp::told::Reason;
 use crate::intake::smtp::wire::Hangup;
-use crate::intake::{Accepted, Arrival, Source};
+use crate::intake::{Accepted, Arrival, MailContent, Source};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     pub(super) async fn data(&mut self) -> Result<Next, Hangup> {
@@ -132,34 +132,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     async fn accept(&self, mut mail: Envelope, whole: Whole) -> Result<Reply, Reply> {
         let dsn = mail.dsn();
+        let counted = matches!(mail.standing, Ok(Standing::Proven(_)));
         let proven = match mail.standing? {
             Standing::Proven(proven) => proven,
             Standing::Open => {
                 let witness = self.witness(mail.from.clone());
-                let proven = self.intake.prove(&whole.draft, &witness).await;
+                let proven = self.intake.prove(&whole.draft, &witness, &mail.to).await;
                 let proven = proven.map_err(|refusal| self.refused(&refusal))?;
-                if !self.has_room(&proven) {
+                if self.is_full(&proven) {
                     return Err(too_many());
                 }
                 proven
             }
         };
-        let automatic = self.intake.takes_automatic(&proven.sender, whole.seen.automatic.as_ref());
-        automatic.map_err(|refusal| self.refused(&refusal))?;
+        let taken = self.intake.takes(&proven.sender, &mail.to, &whole.seen);
+        taken.map_err(|refusal| self.refused(&refusal))?;
+        let content = MailContent::of(&whole.seen, self.intake.readers(&proven.sender));
         let arrival = Arrival {
             proof: Some(proven.proof),
-            doubt: proven.doubt,
-            author: proven.author,
-            dsn,
+            doubt: proven.doubt.clone(),
+            straight: proven.straight,
+            author: proven.author.clone(),
+            // What is to be told to whom is not for somebody to say who may merely have a copy of the mail.
+            dsn: dsn.filter(|_| proven.straight),
             envelope_from: Some(mail.from),
             envelope_to: mail.to,
             message_id: whole.seen.message_id,
-            body_sha256: Some(whole.seen.body_sha256),
-            reading_sha256: Some(whole.seen.reading_sha256),
+            content: Some(content),
             identity: Some(whole.seen.whole_sha256),
-            ..Arrival::new(Source::Smtp, proven.sender)
+            ..Arrival::new(Source::Smtp, proven.sender.clone())
         };
-        match self.intake.accept(whole.draft, arrival).await {
+        let accepted = self.intake.accept(whole.draft, arrival).await;
+        if !counted && matches!(accepted, Ok(Accepted::New(_))) {
+            // What came before does not use up its sender's minute: anybody may send copies.
+            self.count(&proven);
+        }
+        match accepted {
             Ok(Accepted::New(id)) => Ok(Reply::new(250, "2.0.0", format!("accepted as {id}"))),
             Ok(Accepted::Known(id)) => Ok(Reply::new(250, "2.0.0", format!("accepted before as {id}"))),
             Err(refusal) => Err(self.refused(&refusal)),

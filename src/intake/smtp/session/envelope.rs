@@ -200,16 +200,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     /// Counts one more mail of a sender; whether its minute has room for it.
-    pub(super) fn has_room(&self, proven: &Proven) -> bool {
-        let sender = self.intake.config().sender.iter().find(|sender| sender.name == proven.sender);
-        let most = sender.and_then(|sender| sender.mails_per_minute);
-        let allowed = self.settings.by_sender.allows(|| proven.sender.clone(), most, Instant::now());
-        if !allowed && self.settings.told.note(Reason::SenderPace, self.peer) {
+    fn has_room(&self, proven: &Proven) -> bool {
+        !self.is_full(proven) && self.count(proven)
+    }
+
+    /// Whether a sender's minute is full.
+    pub(super) fn is_full(&self, proven: &Proven) -> bool {
+        let is_full =
+            self.settings.by_sender.is_full(|| minute_of(proven), self.most_of(proven), Instant::now());
+        if is_full && self.settings.told.note(Reason::SenderPace, self.peer) {
             let (sender, peer) = (&proven.sender, self.peer);
             tracing::warn!(sender, peer.ip = %peer, "sender {sender:?} has to wait, {peer}: {}", Reason::SenderPace);
         }
-        allowed
+        is_full
     }
+
+    /// Counts one more mail of a sender; whether there was room for it.
+    pub(super) fn count(&self, proven: &Proven) -> bool {
+        self.settings.by_sender.allows(|| minute_of(proven), self.most_of(proven), Instant::now())
+    }
+
+    fn most_of(&self, proven: &Proven) -> Option<u32> {
+        let sender = self.intake.config().sender.iter().find(|sender| sender.name == proven.sender);
+        sender.and_then(|sender| sender.mails_per_minute)
+    }
+}
+
+/// Mails that anybody may have made out of a copy have a minute of their own.
+fn minute_of(proven: &Proven) -> (String, bool) {
+    (proven.sender.clone(), proven.doubt.is_some())
 }
 
 /// The answer to a sender whose minute is full.
