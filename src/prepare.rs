@@ -363,7 +363,9 @@ impl Preparer {
         reached("prepare.committed");
         let word = verdict.as_str();
         tracing::info!(submission.id = %id, verdict = word, jobs = n, held, "submission {id} is prepared: {word}, {n} jobs, {held} held");
-        self.made.wake();
+        if n > held {
+            self.made.wake();
+        }
         self.answered.wake();
         if submission.verdict.is_some() {
             self.forget_replaced(submission).await;
@@ -373,6 +375,9 @@ impl Preparer {
 
     /// The Jobs of a Submission that is prepared anew.
     async fn former(&self, submission: &Submission, key: &SealKey) -> Result<Vec<Former>, Trouble> {
+        if submission.verdict.is_none() {
+            return Ok(Vec::new());
+        }
         let filter = JobFilter { submission: Some(submission.id), ..JobFilter::default() };
         let jobs = self.store.jobs(&filter, FORMER).await?;
         let former = |job: crate::store::Job| {

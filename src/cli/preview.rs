@@ -191,7 +191,8 @@ impl Desk {
         let file = input.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let kind = if mail { packet::Input::Mail } else { packet::Input::File { name: file.clone() } };
         let document = tokio::fs::File::open(&input.path).await.map_err(unreadable)?;
-        let opened = self.workshop.open(kind, chunks(document), &packet_rules(&self.config)).await;
+        let bytes = document.metadata().await.map_or(0, |metadata| metadata.len());
+        let opened = self.workshop.open(kind, bytes, chunks(document), &packet_rules(&self.config)).await;
         let (contents, bench) = match opened {
             Ok(bench) => (bench.contents().clone(), Some(bench)),
             Err(error) if error.is_ours() => return Err(format!("It could not be opened here: {error}.")),

@@ -112,6 +112,8 @@ pub(super) fn empty_document() -> Result<Document, CoverError> {
     Ok(Document::new_with(SerializeSettings {
         xmp_metadata: false,
         enable_tagging: false,
+        // Each stream would take a compressor of 380 KB from the system, and save a kilobyte or two.
+        compress_content_streams: false,
         configuration,
         ..SerializeSettings::default()
     }))

@@ -36,6 +36,9 @@ impl Tail {
     /// Takes the next bytes.
     pub(crate) fn read(&mut self, bytes: &[u8]) {
         self.look_at_head(bytes);
+        if !self.is_pdf && self.head.len() >= HEAD {
+            return;
+        }
         let mut rest = bytes;
         // A mark across the border is whole within the carry and its first four bytes from here.
         let border = [&self.carry[..], bytes.get(..ENDS.len() - 1).unwrap_or(bytes)].concat();

@@ -46,6 +46,8 @@ pub(super) const HEAD: usize = 5;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Open {
     pub input: Input,
+    /// Bytes of the document that follows, as far as they are known: a buffer that grows is copied again and again.
+    pub bytes: u64,
     pub rules: Rules,
 }
 

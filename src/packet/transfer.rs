@@ -55,8 +55,10 @@ impl Transfer {
     }
 }
 
+/// Counts in bytes, of pieces whose count a byte holds: so the compiler looks at many letters at once.
 fn letters(written: &[u8]) -> usize {
-    written.iter().filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).count()
+    let is_letter = |byte: &u8| u8::from(byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'/'));
+    written.chunks(255).map(|piece| usize::from(piece.iter().map(is_letter).sum::<u8>())).sum()
 }
 
 /// What is not an escape after all stays as it is written: in text that is an equals sign that nobody escaped. The second

@@ -80,7 +80,7 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<Next> {
             frames::OPEN => {
                 opened = None;
                 let request: frames::Open = json(&body)?;
-                let document = receive(input)?;
+                let document = receive(input, request.bytes)?;
                 match caught(|| open(&request.input, document, request.rules)) {
                     Some(new) => {
                         let contents = &opened.insert(new).contents;
@@ -176,18 +176,20 @@ fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// The document: `DATA` frames up to `END`.
-fn receive(input: &mut impl Read) -> io::Result<Vec<u8>> {
+/// The document: `DATA` frames up to `END`, about `bytes` in all.
+fn receive(input: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
     let mut document = Vec::new();
+    // Where there is no room, it is found out when there really are so many.
+    let _ = document.try_reserve_exact(usize::try_from(bytes).unwrap_or(0));
     loop {
         let mut head = [0; frames::HEAD];
         input.read_exact(&mut head)?;
         let (kind, length) = frames::unhead(head)?;
         match kind {
             frames::DATA => {
-                let start = document.len();
-                document.resize(start + length, 0);
-                input.read_exact(document.get_mut(start..).unwrap_or_default())?;
+                if input.by_ref().take(length as u64).read_to_end(&mut document)? < length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
             }
             frames::END => return Ok(document),
             _ => return Err(out_of_step()),
@@ -230,7 +232,7 @@ mod tests {
     /// One whole dialogue in this process: the kinds of the answers, and the parts list if there was one.
     fn dialogue(input: Input, document: &[u8]) -> (Vec<u8>, Option<Contents>) {
         let mut wire = Vec::new();
-        let open = frames::Open { input, rules: Rules::default() };
+        let open = frames::Open { input, bytes: document.len() as u64, rules: Rules::default() };
         say(&mut wire, frames::OPEN, &open).unwrap();
         send(&mut wire, document).unwrap();
         frames::write(&mut wire, frames::END, b"").unwrap();

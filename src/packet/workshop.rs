@@ -164,11 +164,19 @@ impl Workshop {
 
     /// Gives a document to a child and learns what it holds. Waits while all children are busy.
     ///
+    /// `bytes` says how long the document is going to be; it may be off, which only costs time.
+    ///
     /// A document that cannot be faxed is not an error here: then [`Contents::hold`] says why.
     ///
     /// # Errors
     /// See [`WorkshopError`].
-    pub async fn open<S, E>(&self, input: Input, document: S, rules: &Rules) -> Result<Bench, WorkshopError>
+    pub async fn open<S, E>(
+        &self,
+        input: Input,
+        bytes: u64,
+        document: S,
+        rules: &Rules,
+    ) -> Result<Bench, WorkshopError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<BoxError>,
@@ -186,7 +194,7 @@ impl Workshop {
             contents: Contents::default(),
             left: self.shop.limits.time,
         };
-        let request = frames::Open { input, rules: rules.clone() };
+        let request = frames::Open { input, bytes, rules: rules.clone() };
         bench.contents = bench
             .dialogue(async |worker| {
                 worker.say(frames::OPEN, &request).await?;

@@ -117,7 +117,10 @@ impl<'a> Packets<'a> {
         };
         let Preparer { spool, workshop, config, .. } = self.preparer;
         let reader = spool.read(self.from.key, &self.from.document.name).await?;
-        match workshop.open(input, reader.into_stream(), &packet_rules(config)).await {
+        match workshop
+            .open(input, self.from.document.bytes, reader.into_stream(), &packet_rules(config))
+            .await
+        {
             Ok(bench) => {
                 let contents = bench.contents().clone();
                 self.bench = Some(bench);

@@ -116,6 +116,11 @@ fn unconfigured(row: &OutboxRow) -> Trouble {
     Trouble::Unconfigured(format!("the configuration has no folder {:?} any more", row.target))
 }
 
+/// Whether more may be there than was claimed: what comes later than the claim wakes whoever naps.
+fn is_full(rows: &[OutboxRow], at_most: u32) -> bool {
+    u32::try_from(rows.len()).unwrap_or(u32::MAX) >= at_most
+}
+
 async fn nap(wake: &dyn Wake, shutdown: &mut watch::Receiver<bool>) {
     tokio::select! {
         () = wake.woken() => {}
@@ -247,7 +252,7 @@ impl Outbox {
         let folders: Vec<&str> = self.folders.keys().map(String::as_str).collect();
         while !*shutdown.borrow() {
             let rows = self.claim(Queue::Compose(&folders), AT_ONCE).await;
-            let nothing = rows.is_empty();
+            let full = is_full(&rows, AT_ONCE);
             // One after the other: the name of a result file depends on those that are there.
             for row in rows {
                 match (self.composed(&row).await, self.folders.get(&row.target)) {
@@ -258,7 +263,7 @@ impl Outbox {
                     (Err(trouble), _) => self.leave(&row, Err(trouble)).await,
                 }
             }
-            if nothing {
+            if !full {
                 nap(self.wake.as_ref(), &mut shutdown).await;
             }
         }
@@ -269,10 +274,7 @@ impl Outbox {
         while !*shutdown.borrow() {
             // Not more mails than leave at once: a lease must not end while its mail waits for a connection.
             let rows = self.claim(Queue::Mails, CONNECTIONS).await;
-            if rows.is_empty() {
-                nap(&self.mails, &mut shutdown).await;
-                continue;
-            }
+            let full = is_full(&rows, CONNECTIONS);
             let sent = rows.iter().map(|row| async {
                 match self.composed(row).await {
                     Ok(Some(parcel)) => self.leave(row, self.send(row, parcel).await).await,
@@ -281,6 +283,9 @@ impl Outbox {
                 }
             });
             futures_util::future::join_all(sent).await;
+            if !full {
+                nap(&self.mails, &mut shutdown).await;
+            }
         }
     }
 
@@ -290,10 +295,7 @@ impl Outbox {
         let mut thread = None;
         while !*shutdown.borrow() {
             let rows = self.claim(Queue::Folder(name), AT_ONCE).await;
-            if rows.is_empty() {
-                nap(ready, &mut shutdown).await;
-                continue;
-            }
+            let full = is_full(&rows, AT_ONCE);
             for row in rows {
                 let written = self.write_result(&row, &mut thread, &mut shutdown).await;
                 match &written {
@@ -304,6 +306,9 @@ impl Outbox {
                     }
                 }
                 self.leave(&row, written).await;
+            }
+            if !full {
+                nap(ready, &mut shutdown).await;
             }
         }
     }

@@ -38,7 +38,8 @@ fn front(cover: &[u8]) -> Front<'_> {
 }
 
 async fn open_file(shop: &Workshop, bytes: &[u8]) -> Result<Bench, WorkshopError> {
-    shop.open(Input::File { name: "x.pdf".into() }, chunks(bytes), &Rules::default()).await
+    shop.open(Input::File { name: "x.pdf".into() }, bytes.len() as u64, chunks(bytes), &Rules::default())
+        .await
 }
 
 /// Fails unless qpdf finds the file without fault and pdftotext finds these texts, page by page.
@@ -66,7 +67,7 @@ async fn a_mail_becomes_a_pdf_that_other_readers_accept() {
         (&attached("a.pdf"), &pdf(&["alpha", "beta"])),
         (&attached("b.pdf"), &saved_modern(document(&["gamma", "delta"]))),
     ]);
-    let mut bench = shop.open(Input::Mail, chunks(&raw), &Rules::default()).await.unwrap();
+    let mut bench = shop.open(Input::Mail, raw.len() as u64, chunks(&raw), &Rules::default()).await.unwrap();
     assert_eq!(bench.contents().hold, None);
     assert_eq!(bench.contents().pages, 4);
     let mut file = Vec::new();
@@ -112,7 +113,7 @@ async fn pages_that_are_shared_leave_as_if_each_fax_had_been_made_alone() {
         (&attached("a.pdf"), &pdf(&["alpha", "beta"])),
         (&attached("b.pdf"), &saved_modern(document(&["gamma"]))),
     ]);
-    let mut bench = shop.open(Input::Mail, chunks(&raw), &Rules::default()).await.unwrap();
+    let mut bench = shop.open(Input::Mail, raw.len() as u64, chunks(&raw), &Rules::default()).await.unwrap();
     let (covers, text) = ([pdf(&["cover for A"]), pdf(&["cover for B", "and more"])], pdf(&["the text"]));
     let fronts = [
         (Front { cover: Some(&covers[0]), body: None }, vec!["cover for A"]),
@@ -247,7 +248,7 @@ async fn a_child_that_takes_too_long_is_killed() {
     // A document that never ends keeps the child waiting.
     let endless = chunks(b"%PDF-1.7").chain(stream::pending());
     let began = Instant::now();
-    let error = shop.open(Input::Mail, endless, &Rules::default()).await.unwrap_err();
+    let error = shop.open(Input::Mail, 0, endless, &Rules::default()).await.unwrap_err();
     assert!(matches!(error, WorkshopError::TimedOut(_)), "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(20));
     assert!(!error.sentence().is_empty());
@@ -263,7 +264,7 @@ async fn troubles_of_ours_are_told_apart() {
     }
     let shop = workshop(limits());
     let broken = stream::iter([Ok(Bytes::from_static(b"%PDF-")), Err("spool is damaged")]);
-    let error = shop.open(Input::Mail, broken, &Rules::default()).await.unwrap_err();
+    let error = shop.open(Input::Mail, 0, broken, &Rules::default()).await.unwrap_err();
     assert!(
         matches!(&error, WorkshopError::Source(cause) if cause.to_string() == "spool is damaged"),
         "{error:?}"

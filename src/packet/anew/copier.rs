@@ -66,8 +66,16 @@ impl<'a> Copier<'a> {
         let known = self.sources.iter().position(|known| std::ptr::eq(*known, source));
         known.unwrap_or_else(|| {
             self.sources.push(source);
+            self.make_room(source);
             self.sources.len() - 1
         })
+    }
+
+    /// For the streams of a file, nearly all of it in scans: a buffer that grows is copied again and again.
+    fn make_room(&mut self, source: &Source) {
+        let streams = source.doc.objects.values().filter_map(|object| object.as_stream().ok());
+        // Where there is no room, it is found out when there really are so many.
+        let _ = self.out.try_reserve(streams.map(|stream| stream.content.len()).sum());
     }
 
     pub(super) fn next_number(&mut self) -> u32 {
