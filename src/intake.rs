@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
-use tokio::sync::Notify;
 
 use crate::addressing::Automatic;
 use crate::addressing::readers::at_rcpt;
@@ -22,7 +21,7 @@ use crate::config::{Config, Network, Sender, SenderKind};
 use crate::replies::{self, Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::Spool;
-use crate::store::Store;
+use crate::store::{Store, Wake};
 
 mod accept;
 mod arrivals;
@@ -105,7 +104,7 @@ struct Inner {
     resolver: Mutex<Option<Resolver>>,
     /// For [`Draft::keep_copy`].
     memory: Budget,
-    arrived: Arc<Notify>,
+    arrived: Arc<dyn Wake>,
     /// Addresses at which receipts are answered.
     replies: Option<Replies>,
 }
@@ -128,7 +127,7 @@ impl Intake {
         spool: Spool,
         rules: Arc<Rules>,
         clock: SharedClock,
-        arrived: Arc<Notify>,
+        arrived: Arc<dyn Wake>,
     ) -> Result<Intake, String> {
         let mut logins = Vec::new();
         let mut networks = Vec::new();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::job::JobState;
 use crate::packet::{self, Contents, Workshop, WorkshopError};
 use crate::sealed::{Carried, JobFacts, Outcome, SubmissionFacts};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{JobFilter, Store, StoreError, Submission, Verdict};
+use crate::store::{JobFilter, Store, StoreError, Submission, Verdict, Wake};
 use crate::vault::{SealKey, VaultError, WrappedKey};
 
 mod again;
@@ -82,11 +82,11 @@ pub struct Preparer {
     /// What comes in just now, and is not to be kept waiting.
     pub arrivals: Arc<Arrivals>,
     /// Told when a Submission was accepted.
-    pub arrived: Arc<Notify>,
+    pub arrived: Arc<dyn Wake>,
     /// Told when Jobs were made.
-    pub made: Arc<Notify>,
+    pub made: Arc<dyn Wake>,
     /// Told when an answer entered the outbox.
-    pub answered: Arc<Notify>,
+    pub answered: Arc<dyn Wake>,
     /// Told what wants a person.
     pub alarms: Alarms,
 }
@@ -169,7 +169,7 @@ impl Preparer {
             }
             tokio::select! {
                 Some(ended) = tasks.join_next_with_id() => turns.end(&id_of(&ended), Instant::now()),
-                () = self.arrived.notified() => {}
+                () = self.arrived.woken() => {}
                 () = tokio::time::sleep(nap) => {}
                 _ = shutdown.changed() => {}
             }
@@ -274,7 +274,7 @@ impl Preparer {
                 self.store
                     .record_prepared(submission.id, Verdict::Refused, facts, Vec::new(), false, now)
                     .await?;
-                self.answered.notify_one();
+                self.answered.wake();
                 Ok(())
             }
             done => done,
@@ -364,9 +364,9 @@ impl Preparer {
         let word = verdict.as_str();
         tracing::info!(submission.id = %id, verdict = word, jobs = n, held, "submission {id} is prepared: {word}, {n} jobs, {held} held");
         if n > held {
-            self.made.notify_one();
+            self.made.wake();
         }
-        self.answered.notify_one();
+        self.answered.wake();
         if submission.verdict.is_some() {
             self.forget_replaced(submission).await;
         }

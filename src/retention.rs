@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
@@ -25,7 +25,7 @@ use crate::intake::proof::CLOCKS_APART;
 use crate::intake::sftp::Seen;
 use crate::job::{JobId, SubmissionId};
 use crate::spool::Spool;
-use crate::store::{ProviderCopy, Store, StoreError};
+use crate::store::{ProviderCopy, Store, StoreError, Wake};
 use crate::text::counted;
 use crate::vault::Purpose;
 
@@ -63,7 +63,7 @@ pub struct Retention {
     /// Time.
     pub clock: SharedClock,
     /// Told when a provider's copy is gone: the answer waits for that.
-    pub answered: Arc<Notify>,
+    pub answered: Arc<dyn Wake>,
     /// Told what wants a person.
     pub alarms: Alarms,
     /// Names of files that are in memory.
@@ -250,7 +250,7 @@ impl Retention {
                 Ok(copy) => {
                     self.store.record_copy(job, attempt, copy, self.clock.now()).await?;
                     // The answer may have waited for this.
-                    self.answered.notify_one();
+                    self.answered.wake();
                     continue;
                 }
                 Err(error) => error,

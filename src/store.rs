@@ -1,15 +1,16 @@
 //! What must survive: submissions, jobs, attempts, register, outbox, receipts, ledger. Every query has a name.
 //!
-//! The SQL is plain and shared (`$1` parameters, `ON CONFLICT`, `RETURNING`, partial indexes); what belongs to one engine
-//! alone, how it is opened and how its writes are grouped, stands in `store/sqlite.rs`. Work in progress is held by leases, never by
+//! The SQL is plain and shared (`$1` parameters, `ON CONFLICT`, `RETURNING`, partial indexes), and goes through `store/sql.rs`; what
+//! belongs to one engine alone, how it is opened and how its writes are grouped, stands in `store/sqlite.rs`. Work in progress is held by leases, never by
 //! open transactions: a node that dies loses its leases by time, and a restarted one drops its own at once.
 
 use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use self::sql::{Connection, Readers};
+use self::sqlite::codes::{code, cure};
 use crate::spool::SpoolError;
 
 mod accept;
@@ -29,12 +30,14 @@ mod providers;
 mod queue;
 mod recipients;
 mod records;
+mod sql;
 mod sqlite;
 mod steps;
 mod submissions;
 mod tokens;
 mod turned_away;
 mod turns;
+mod wake;
 
 pub use accept::{Repeat, SourceKey, SourceKeys, Synced};
 pub use alarms::{AlarmRow, Backlog, Backlogs};
@@ -54,6 +57,7 @@ pub use steps::{Opening, Saved};
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict, is_mark};
 pub use turned_away::RefusedAtOnce;
 pub use turns::Turns;
+pub use wake::{Wake, within_process};
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]
@@ -202,31 +206,6 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// SQLite's primary result code.
-fn code(error: &sqlx::Error) -> Option<u32> {
-    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
-}
-
-/// What is to be done about `error`, as the end of a sentence. 5 busy, 6 locked, 8 read-only, 10 input or output, 11 damaged,
-/// 13 full, 14 cannot be opened, 26 no database.
-fn cure(error: &sqlx::Error) -> &'static str {
-    let denied =
-        matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied);
-    match code(error) {
-        Some(5 | 6) => "; another process holds it: let it finish, or end it",
-        Some(8) => "; this user may not write it, or its file system is mounted read-only",
-        Some(10) => "; the system's log says what the disk lacks",
-        Some(11 | 26) => {
-            "; it is damaged: stop faxbridge, keep a copy of faxbridge.db and of what stands beside it, and restore a backup"
-        }
-        Some(13) => "; the disk is full: make room on it",
-        Some(14) => "; see that this user may read and write the file, its folder and those above it",
-        _ if denied => "; see that this user may read and write the file, its folder and those above it",
-        _ => "",
-    }
-}
-
 /// The database of `data_dir`.
 #[must_use]
 pub fn file_in(data_dir: &Path) -> PathBuf {
@@ -274,14 +253,20 @@ impl Store {
         Ok(Store { engine, node: "onlooker".to_owned(), origin: origin::Origin::default() })
     }
 
-    fn readers(&self) -> &SqlitePool {
+    /// The name of this process's leases.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn readers(&self) -> &Readers {
         self.engine.readers()
     }
 
     async fn write<T, F>(&self, request: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         self.engine.write(request).await
     }
@@ -309,11 +294,13 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let mut dropped = 0;
-                for table in ["submission", "job", "outbox", "mailbox"] {
-                    let sql =
-                        format!("UPDATE {table} SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1");
-                    let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&node).execute(&mut *tx).await?;
-                    dropped += done.rows_affected();
+                for sql in [
+                    "UPDATE submission SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1",
+                    "UPDATE job SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1",
+                    "UPDATE outbox SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1",
+                    "UPDATE mailbox SET lease_by = NULL, lease_until = NULL WHERE lease_by = $1",
+                ] {
+                    dropped += sql::query(sql).bind(&node).execute(&mut *tx).await?;
                 }
                 Ok(dropped)
             })

@@ -11,7 +11,7 @@ use faxbridge::intake::{Arrival, Intake, Source};
 use faxbridge::job::number_words;
 use faxbridge::job::{JobState, SubmissionId};
 use faxbridge::routing::Rules;
-use faxbridge::store::{Job, JobFilter, Verdict};
+use faxbridge::store::{Job, JobFilter, Verdict, within_process};
 use tokio::io::AsyncReadExt;
 
 use super::job::Desk;
@@ -129,7 +129,7 @@ fn intake(bridge: &Bridge) -> anyhow::Result<Intake> {
         bridge.spool.clone(),
         Arc::new(rules),
         Arc::clone(&bridge.clock),
-        Arc::default(),
+        within_process(),
     );
     intake.map_err(|sentence| Misuse(sentence).into())
 }

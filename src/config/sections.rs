@@ -105,6 +105,16 @@ pub struct Store {
     pub data_dir: PathBuf,
     /// 32 random bytes (raw, or as 64 hex digits) under which every submission's key is wrapped.
     pub master_key: SecretRef,
+    /// The name of this node, under which it leases what it has in hand.
+    #[serde(default = "Store::only_node")]
+    pub node: String,
+}
+
+impl Store {
+    /// The name that every version before this setting used.
+    fn only_node() -> String {
+        "this machine".to_owned()
+    }
 }
 
 /// `[retention]`.

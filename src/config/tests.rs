@@ -336,7 +336,7 @@ fn single_faults_with_their_lines() {
             "[smtp]\nlisten = [\"[::]:25\"]\nhostname = \"x\"\n[sftp]\nlisten = [\"[::]:25\"]",
             "13: sftp.listen[1]: found [::]:25, which is taken by smtp.listen[1]; allowed: another address or port",
         ),
-        ("organisation = 1", "9: store.organisation: unknown key; allowed here: data_dir, master_key"),
+        ("organisation = 1", "9: store.organisation: unknown key; allowed here: data_dir, master_key, node"),
         ("[organisation]\nname = \"x\"", "9: organisation: unknown key; allowed here: organization, "),
         (
             "[retention]\nrecords = \"3 days\"",

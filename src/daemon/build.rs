@@ -191,6 +191,9 @@ fn same_ground(faults: &mut Faults<'_>, ground: &Ground) {
     if ground.lock.is_some() && !ground.is_at(dir) {
         faults.add("store.data_dir", "another folder than the one in use; restart faxbridge for this change");
     }
+    if ground.lock.is_some() && loaded.config.store.node != ground.store.node() {
+        faults.add("store.node", "another name than the one in use; restart faxbridge for this change");
+    }
     if !faults.below("store.") {
         let same = master_key(loaded).and_then(|master| look_at_spool(dir, master));
         faults.some("store.master_key", same);

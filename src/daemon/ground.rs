@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::listeners::Listeners;
 use super::{StartError, upgrade};
@@ -21,7 +21,7 @@ use crate::intake::sftp::Seen;
 use crate::intake::sftp::Shelves;
 use crate::oauth::Sources;
 use crate::spool::Spool;
-use crate::store::Store;
+use crate::store::{Store, Wake, within_process};
 use crate::vault::MasterKey;
 
 /// Two seconds, in which a child gets its turn on any machine.
@@ -40,9 +40,9 @@ pub struct Ground {
     /// Names of open drops that are in memory.
     pub(super) seen: Seen,
     pub(super) arrivals: Arc<Arrivals>,
-    pub(super) arrived: Arc<Notify>,
-    pub(super) made: Arc<Notify>,
-    pub(super) answered: Arc<Notify>,
+    pub(super) arrived: Arc<dyn Wake>,
+    pub(super) made: Arc<dyn Wake>,
+    pub(super) answered: Arc<dyn Wake>,
     /// Uploads that clients have not renamed yet.
     pub(super) shelves: Arc<Shelves>,
     /// Jobs in hand, whichever configuration they were taken under.
@@ -69,7 +69,8 @@ impl Ground {
         let spool = open_spool(loaded).map_err(StartError::configuration)?;
         let dir = &loaded.config.store.data_dir;
         let lock = lock_data_dir(dir).await?;
-        let store = Store::open(dir, "this machine").await.map_err(|e| StartError::new("database", e))?;
+        let node = &loaded.config.store.node;
+        let store = Store::open(dir, node).await.map_err(|e| StartError::new("database", e))?;
         // Before anything asks what time it is.
         clock::begin(store.clock_seen().await.map_err(|e| StartError::new("database", e))?.as_ref());
         upgrade::seal(&store, spool.vault()).await.map_err(|e| StartError::new("database", e))?;
@@ -111,9 +112,9 @@ impl Ground {
             alarms: Alarms::default(),
             seen: Seen::default(),
             arrivals: Arc::default(),
-            arrived: Arc::default(),
-            made: Arc::default(),
-            answered: Arc::default(),
+            arrived: within_process(),
+            made: within_process(),
+            answered: within_process(),
             shelves: Arc::default(),
             hands: Arc::default(),
             listeners: Arc::default(),

@@ -18,7 +18,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Method, StatusCode};
 use futures_util::StreamExt;
 use rustls::ServerConfig;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::door::{Door, Limits};
@@ -27,7 +27,7 @@ use super::{Hook, Provider, Status, WebhookRefusal};
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::listener::Socket;
-use crate::store::{Heard, Store};
+use crate::store::{Heard, Store, Wake};
 use crate::vault::Marker;
 
 /// Largest webhook that is read. Some providers send the document along; it is not wanted. The news of a larger one are found
@@ -107,7 +107,7 @@ pub struct Desk {
     /// Told what wants a person.
     pub alarms: Alarms,
     /// Told when a Job is to be looked at.
-    pub wake: Arc<Notify>,
+    pub wake: Arc<dyn Wake>,
 }
 
 impl Desk {
@@ -199,7 +199,7 @@ impl Desk {
             };
             let heard = Heard { reference: item.reference, provider_ref: item.provider_ref, signed, ended };
             match self.store.note_news(name, heard, now).await {
-                Ok(Some(_)) => self.wake.notify_one(),
+                Ok(Some(_)) => self.wake.wake(),
                 // Taken all the same, or the provider would repeat it.
                 Ok(None) => tracing::debug!(provider = name, "a webhook for {name} names no open job"),
                 // Not taken: the provider will repeat it, and polling finds out anyway.

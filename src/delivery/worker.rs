@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::job::Cause;
 use crate::spool::Spool;
-use crate::store::{Condition, Job, Rooms, Store};
+use crate::store::{Condition, Job, Rooms, Store, Wake};
 
 mod ask;
 mod carry;
@@ -63,9 +63,9 @@ pub struct Worker {
     /// Time.
     pub clock: SharedClock,
     /// Told when a Job may be due.
-    pub wake: Arc<Notify>,
+    pub wake: Arc<dyn Wake>,
     /// Told when a Job has ended, so that its answer leaves at once.
-    pub answered: Arc<Notify>,
+    pub answered: Arc<dyn Wake>,
     /// Told what wants a person.
     pub alarms: Alarms,
     /// What is in hand, of all workers of this process.
@@ -97,7 +97,7 @@ impl Worker {
                 let due = self.next_due().await;
                 nap = if due.is_zero() { (nap * 2).min(NAP) } else { BLOCKED };
                 tokio::select! {
-                    () = self.wake.notified() => nap = BLOCKED,
+                    () = self.wake.woken() => nap = BLOCKED,
                     () = tokio::time::sleep(due.max(nap).min(NAP)) => {}
                     _ = shutdown.changed() => {}
                 }
@@ -113,7 +113,7 @@ impl Worker {
                     worker.carry_on(job, &hands).await;
                     drop(held);
                     // The freed hand may let the next Job go.
-                    worker.wake.notify_one();
+                    worker.wake.wake();
                 });
             }
         }

@@ -182,14 +182,18 @@ impl Intake {
                 Ok(id) => {
                     reached("intake.committed");
                     tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
-                    inner.arrived.notify_one();
+                    inner.arrived.wake();
                     return Ok(Accepted::New(id));
                 }
                 Err((Repeat { first, known }, again)) => {
                     // Dropped where it is not needed any more, it leaves no file.
-                    synced = again;
+                    let on_disk = again.is_none();
+                    synced = again.unwrap_or_else(|| Box::pin(async { Ok(()) }));
                     narrow(&mut arrival, &mut keys, &known);
                     if keys.each.is_empty() {
+                        if on_disk {
+                            inner.spool.forget(&sealed.name).await?;
+                        }
                         tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
                         return Ok(Accepted::Known(first));
                     }

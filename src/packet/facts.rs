@@ -44,7 +44,7 @@ pub(super) fn facts(header: &[u8]) -> Option<MailFacts> {
     })
 }
 
-/// The address in From, as [`facts`] has it.
+/// The address in From, as `facts` has it.
 #[must_use]
 pub fn from_address(header: &[u8]) -> Option<String> {
     facts(header)?.from_address

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::job::{Hold, SubmissionId};
 use crate::packet::WorkshopLimits;
 use crate::routing::Rules;
-use crate::store::{Document, NewSubmission, SourceKeys};
+use crate::store::{Document, NewSubmission, SourceKeys, within_process};
 use crate::text::hex;
 use crate::vault::MasterKey;
 
@@ -47,9 +47,9 @@ impl Rig {
             fonts: Arc::new(Fonts::builtin()),
             clock: Arc::clone(&clock) as SharedClock,
             arrivals: Arc::default(),
-            arrived: Arc::default(),
-            made: Arc::default(),
-            answered: Arc::default(),
+            arrived: within_process(),
+            made: within_process(),
+            answered: within_process(),
             alarms: Alarms::default(),
             store,
             spool,

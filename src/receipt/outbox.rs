@@ -31,7 +31,7 @@ use crate::replies::Replies;
 use crate::sealed::{FileNote, Outcome, ResultFile};
 use crate::shared_folder::{self, FileThread};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{NewResult, OutboxRow, Queue, Store, StoreError};
+use crate::store::{NewResult, OutboxRow, Queue, Store, StoreError, Wake};
 use crate::vault::{Vault, VaultError};
 
 /// Answers in hand at once.
@@ -56,7 +56,7 @@ pub struct Outbox {
     store: Store,
     spool: Spool,
     clock: SharedClock,
-    wake: Arc<Notify>,
+    wake: Arc<dyn Wake>,
     /// Told what wants a person.
     alarms: Alarms,
     /// Told when a mail is ready to be sent.
@@ -121,9 +121,9 @@ fn is_full(rows: &[OutboxRow], at_most: u32) -> bool {
     u32::try_from(rows.len()).unwrap_or(u32::MAX) >= at_most
 }
 
-async fn nap(wake: &Notify, shutdown: &mut watch::Receiver<bool>) {
+async fn nap(wake: &dyn Wake, shutdown: &mut watch::Receiver<bool>) {
     tokio::select! {
-        () = wake.notified() => {}
+        () = wake.woken() => {}
         () = tokio::time::sleep(NAP) => {}
         _ = shutdown.changed() => {}
     }
@@ -208,7 +208,7 @@ impl Outbox {
         store: Store,
         spool: Spool,
         clock: SharedClock,
-        wake: Arc<Notify>,
+        wake: Arc<dyn Wake>,
         alarms: Alarms,
         tokens: &TokenMap,
         signing: SigningKey,
@@ -264,7 +264,7 @@ impl Outbox {
                 }
             }
             if !full {
-                nap(&self.wake, &mut shutdown).await;
+                nap(self.wake.as_ref(), &mut shutdown).await;
             }
         }
     }

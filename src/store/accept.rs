@@ -1,18 +1,18 @@
 //! Recording what was accepted, once: the keys by which a mail or file is known again, and the Submission's first rows.
 //!
 //! A client waits for this transaction, and each statement costs it a change of threads and back. So it is two: what is known
-//! already, and everything that is new. They run while the document is still being synced; only the commit waits for that.
+//! already, and everything that is new. It begins when the document is on disk: others commit meanwhile, and wait for no
+//! document but their own.
 
 use std::collections::HashMap;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use sqlx::AssertSqlSafe;
 
-use super::fax_marks::Spent;
-use super::ledger::{self, Link};
-use super::submissions::NewSubmission;
-use super::{Store, StoreError, millis};
+use super::fax_marks::{Spent, spent};
+use super::sql::{self, Asked, Connection};
+use super::submissions::{NewSubmission, document_row};
+use super::{Store, StoreError, ledger, millis};
 use crate::job::SubmissionId;
 use crate::vault::Marker;
 
@@ -72,8 +72,8 @@ impl Store {
         Ok(self.insert_submission_with(new, repeats_since, there).await?.map_err(|(repeat, _)| repeat))
     }
 
-    /// The same for one whose document is still on its way: the row is written meanwhile, and committed only when `synced` has
-    /// ended well, which is handed back where nothing is recorded.
+    /// The same for one whose document is still on its way: nothing is recorded before `synced` has ended well. That is waited for
+    /// here, outside of the transaction, which others share. It is handed back where the repeat was seen before that.
     ///
     /// # Errors
     /// Where the database or `synced` fails; then nothing is recorded.
@@ -82,83 +82,26 @@ impl Store {
         new: NewSubmission,
         repeats_since: Timestamp,
         synced: Synced,
-    ) -> Result<Result<SubmissionId, (Repeat, Synced)>, StoreError> {
-        let entry = ledger::Entry::new(&new.source, "accepted")
-            .detail(format!("from {}, {} bytes, {}", new.sender, new.document.bytes, new.document.sha256))
-            .submission(new.id);
-        self.write(move |tx| {
+    ) -> Result<Result<SubmissionId, (Repeat, Option<Synced>)>, StoreError> {
+        if let Some(repeat) = known(self.readers().into(), &new.source_keys, repeats_since).await? {
+            return Ok(Err((repeat, Some(synced))));
+        }
+        synced.await?;
+        let recorded = self.write(move |tx| {
             Box::pin(async move {
-                let keys = &new.source_keys;
-                let each = keys.each.iter().flat_map(|key| std::iter::once(&key.key).chain(&key.also));
-                let asked: Vec<&String> = each.chain(&keys.former).collect();
-                let spent = keys.spent.condition("source_key");
-                let sql = format!(
-                    "SELECT seq, hash, '' FROM (SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1) AS head \
-                     UNION ALL SELECT 0, key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ({}) AND NOT {spent}",
-                    places(2, asked.len())
-                );
-                let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(millis(repeats_since));
-                for key in asked {
-                    query = query.bind(key);
+                // Its like may have been faster, while this one came to the disk.
+                if let Some(repeat) = known((&mut *tx).into(), &new.source_keys, repeats_since).await? {
+                    return Ok(Err(repeat));
                 }
-                let rows: Vec<(i64, String, String)> = query.fetch_all(&mut *tx).await?;
-                let mut last = None;
-                let mut known = HashMap::new();
-                for (seq, text, submission) in rows {
-                    if seq > 0 {
-                        last = Some((seq, text));
-                    } else {
-                        known.insert(text, submission);
-                    }
-                }
-                if let Some(repeat) = repeat(keys, &known)? {
-                    return Ok(Err((repeat, synced)));
-                }
-                let link = Link::after(last, new.accepted_at, &entry);
-                // Several statements in one: SQLite's driver runs them one after the other, with parameters in common.
-                let mut sql = String::from(
-                    "INSERT INTO submission (id, source, sender, answer_to, answer_mark, bytes, accepted_at, wrapped_key, \
-                       facts, prepare_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7); \
-                     INSERT INTO document (name, submission_id, bytes, sha256) VALUES ($10, $1, $6, $11); \
-                     INSERT INTO ledger (seq, at, actor, submission_id, event, detail, hash) \
-                       VALUES ($12, $7, $2, $1, $13, $14, $15)",
-                );
-                if !keys.each.is_empty() {
-                    let rows: Vec<String> =
-                        (0..keys.each.len()).map(|n| format!("(${}, $1, $7)", n.saturating_add(16))).collect();
-                    // One that is there already is older than what counts as a repeat.
-                    sql.push_str(&format!(
-                        "; INSERT INTO source_key (key, submission_id, accepted_at) VALUES {} ON CONFLICT (key) DO UPDATE \
-                           SET submission_id = excluded.submission_id, accepted_at = excluded.accepted_at",
-                        rows.join(", ")
-                    ));
-                }
-                let mut query = sqlx::query(AssertSqlSafe(sql))
-                    .bind(new.id.as_str())
-                    .bind(&new.source)
-                    .bind(&new.sender)
-                    .bind(new.receipt_to.as_ref().map(|address| address.sealed.as_slice()))
-                    .bind(new.receipt_to.as_ref().map(|address| address.mark.as_str()))
-                    .bind(new.document.bytes.cast_signed())
-                    .bind(millis(new.accepted_at))
-                    .bind(&new.wrapped_key)
-                    .bind(&new.facts)
-                    .bind(&new.document.name)
-                    .bind(&new.document.sha256)
-                    .bind(link.seq)
-                    .bind(&entry.event)
-                    .bind(&entry.detail)
-                    .bind(&link.hash);
-                for key in &keys.each {
-                    query = query.bind(&key.key);
-                }
-                query.execute(&mut *tx).await?;
-                // Other requests of this commit wait with this one. They have syncs of their own to wait for, which run already.
-                synced.await?;
+                insert(tx, &new).await?;
+                let NewSubmission { sender, document, .. } = &new;
+                let entry = ledger::Entry::new(&new.source, "accepted")
+                    .detail(format!("from {sender}, {} bytes, {}", document.bytes, document.sha256));
+                ledger::write(tx, new.accepted_at, entry.submission(new.id));
                 Ok(Ok(new.id))
             })
-        })
-        .await
+        });
+        Ok(recorded.await?.map_err(|repeat| (repeat, None)))
     }
 
     /// Forgets source keys, and marks of faxes, that were recorded before `before`: what comes with them again is new. Returns how
@@ -169,21 +112,21 @@ impl Store {
     pub async fn forget_source_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query(
+                let done = sql::query(
                     "DELETE FROM source_key WHERE key IN (SELECT key FROM source_key WHERE accepted_at < $1 LIMIT $2)",
                 )
                 .bind(millis(before))
                 .bind(FORGOTTEN_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
-                let marks = sqlx::query(
+                let marks = sql::query(
                     "DELETE FROM fax_mark WHERE key IN (SELECT key FROM fax_mark WHERE accepted_at < $1 LIMIT $2) AND accepted_at < $1",
                 )
                 .bind(millis(before))
                 .bind(FORGOTTEN_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
-                Ok(done.rows_affected().saturating_add(marks.rows_affected()))
+                Ok(done.saturating_add(marks))
             })
         })
         .await
@@ -204,12 +147,12 @@ impl Store {
                 .write(move |tx| {
                     Box::pin(async move {
                         let plain: Vec<String> =
-                            sqlx::query_scalar("SELECT key FROM source_key WHERE keyed = 0 LIMIT $1")
+                            sql::query("SELECT key FROM source_key WHERE keyed = 0 LIMIT $1")
                                 .bind(FORGOTTEN_AT_ONCE)
-                                .fetch_all(&mut *tx)
+                                .scalars(&mut *tx)
                                 .await?;
                         for key in &plain {
-                            sqlx::query("UPDATE source_key SET key = $1, keyed = 1 WHERE key = $2")
+                            sql::query("UPDATE source_key SET key = $1, keyed = 1 WHERE key = $2")
                                 .bind(marker.mark(key))
                                 .bind(key)
                                 .execute(&mut *tx)
@@ -227,6 +170,52 @@ impl Store {
     }
 }
 
+/// The rows of `new`, in one go: a client waits for each.
+async fn insert(tx: &mut Connection, new: &NewSubmission) -> Result<(), StoreError> {
+    let submission = sql::query(
+        "INSERT INTO submission (id, source, sender, answer_to, answer_mark, bytes, accepted_at, wrapped_key, facts, prepare_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)",
+    )
+    .bind(new.id.as_str())
+    .bind(&new.source)
+    .bind(&new.sender)
+    .bind(new.receipt_to.as_ref().map(|address| address.sealed.as_slice()))
+    .bind(new.receipt_to.as_ref().map(|address| address.mark.as_str()))
+    .bind(new.document.bytes.cast_signed())
+    .bind(millis(new.accepted_at))
+    .bind(&new.wrapped_key)
+    .bind(&new.facts);
+    let document = document_row(new.id, None, &new.document);
+    // A key that is there already is older than what counts as a repeat, or spent.
+    let keys = sql::query(
+        "INSERT INTO source_key (key, submission_id, accepted_at) SELECT column1, $1, $2 FROM (VALUES ($3)..) AS keys WHERE true \
+         ON CONFLICT (key) DO UPDATE SET submission_id = excluded.submission_id, accepted_at = excluded.accepted_at",
+    )
+    .bind(new.id.as_str())
+    .bind(millis(new.accepted_at));
+    let each = &new.source_keys.each;
+    let keys = (!each.is_empty()).then(|| keys.each(each.iter().map(|key| &key.key)));
+    tx.execute_all([submission, document].into_iter().chain(keys).collect()).await
+}
+
+/// What of `keys` was recorded since `since`, and is not spent.
+async fn known(on: Asked<'_>, keys: &SourceKeys, since: Timestamp) -> Result<Option<Repeat>, StoreError> {
+    macro_rules! recorded {
+        () => {
+            "SELECT key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ($2..)"
+        };
+    }
+    let sql = match keys.spent {
+        Spent::Ended => concat!(recorded!(), " AND NOT ", spent!("'failed', 'cancelled'")),
+        Spent::Failed => concat!(recorded!(), " AND NOT ", spent!("'failed'")),
+        Spent::Never => recorded!(),
+    };
+    let each = keys.each.iter().flat_map(|key| std::iter::once(&key.key).chain(&key.also));
+    let asked = sql::query(sql).bind(millis(since)).each(each.chain(&keys.former));
+    let rows: Vec<(String, String)> = asked.fetch_all(on).await?;
+    repeat(keys, &rows.into_iter().collect())
+}
+
 /// What of `keys` is among the `known`, which name their Submissions.
 fn repeat(keys: &SourceKeys, known: &HashMap<String, String>) -> Result<Option<Repeat>, StoreError> {
     let whole = keys.former.as_ref().and_then(|key| known.get(key));
@@ -236,13 +225,4 @@ fn repeat(keys: &SourceKeys, known: &HashMap<String, String>) -> Result<Option<R
     let first = first.parse().map_err(|e| StoreError::unreadable("source_key.submission_id", e))?;
     let each = keys.each.iter().filter(|key| whole.is_some() || found(key).is_some());
     Ok(Some(Repeat { first, known: each.map(|key| key.key.clone()).collect() }))
-}
-
-/// `count` numbered parameters from `first` on; for none, what no key is equal to.
-fn places(first: usize, count: usize) -> String {
-    if count == 0 {
-        return "NULL".to_owned();
-    }
-    let places: Vec<String> = (0..count).map(|n| format!("${}", n.saturating_add(first))).collect();
-    places.join(", ")
 }

@@ -1,8 +1,8 @@
 //! What whoever runs this looks at: alarms, and how much waits where.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
+use super::sql::{self, FromRow};
 use super::{Store, StoreError, millis, timestamp};
 
 /// An alarm as it is kept.
@@ -63,7 +63,7 @@ impl Store {
     /// Where the database fails.
     pub async fn alarms(&self) -> Result<Vec<AlarmRow>, StoreError> {
         let rows: Vec<Row> =
-            sqlx::query_as("SELECT kind, name, cause, since, over_at, mails FROM alarm ORDER BY since, id")
+            sql::query("SELECT kind, name, cause, since, over_at, mails FROM alarm ORDER BY since, id")
                 .fetch_all(self.readers())
                 .await?;
         let read = |row: Row| AlarmRow {
@@ -84,9 +84,9 @@ impl Store {
     pub async fn keep_alarms(&self, alarms: Vec<AlarmRow>) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("DELETE FROM alarm").execute(&mut *tx).await?;
+                sql::query("DELETE FROM alarm").execute(&mut *tx).await?;
                 for row in alarms {
-                    sqlx::query(
+                    sql::query(
                         "INSERT INTO alarm (id, kind, name, cause, since, over_at, mails) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING",
                     )
@@ -111,19 +111,18 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn queues(&self) -> Result<Backlogs, StoreError> {
-        let jobs = "SELECT COUNT(*), MIN(made_at) FROM job WHERE state";
+        let unprepared = "SELECT COUNT(*), MIN(accepted_at) FROM submission WHERE prepare_at IS NOT NULL";
+        let queued = "SELECT COUNT(*), MIN(made_at) FROM job WHERE state = 'queued'";
+        let in_hand =
+            "SELECT COUNT(*), MIN(made_at) FROM job WHERE state IN ('sending', 'in_transit', 'unclear')";
+        let held = "SELECT COUNT(*), MIN(made_at) FROM job WHERE state = 'held'";
+        let outbox = "SELECT COUNT(*), MIN(made_at) FROM outbox WHERE next_at IS NOT NULL";
         Ok(Backlogs {
-            unprepared: self
-                .queue(
-                    "SELECT COUNT(*), MIN(accepted_at) FROM submission WHERE prepare_at IS NOT NULL".into(),
-                )
-                .await?,
-            queued: self.queue(format!("{jobs} = 'queued'")).await?,
-            in_hand: self.queue(format!("{jobs} IN ('sending', 'in_transit', 'unclear')")).await?,
-            held: self.queue(format!("{jobs} = 'held'")).await?,
-            outbox: self
-                .queue("SELECT COUNT(*), MIN(made_at) FROM outbox WHERE next_at IS NOT NULL".into())
-                .await?,
+            unprepared: self.queue(unprepared).await?,
+            queued: self.queue(queued).await?,
+            in_hand: self.queue(in_hand).await?,
+            held: self.queue(held).await?,
+            outbox: self.queue(outbox).await?,
         })
     }
 
@@ -135,7 +134,7 @@ impl Store {
         let name = name.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE mailbox SET looked_at = $1 WHERE name = $2")
+                sql::query("UPDATE mailbox SET looked_at = $1 WHERE name = $2")
                     .bind(millis(now))
                     .bind(name)
                     .execute(&mut *tx)
@@ -152,15 +151,12 @@ impl Store {
     /// Where the database fails.
     pub async fn mailbox_looks(&self) -> Result<Vec<(String, Option<Timestamp>)>, StoreError> {
         let rows: Vec<(String, Option<i64>)> =
-            sqlx::query_as("SELECT name, looked_at FROM mailbox ORDER BY name")
-                .fetch_all(self.readers())
-                .await?;
+            sql::query("SELECT name, looked_at FROM mailbox ORDER BY name").fetch_all(self.readers()).await?;
         Ok(rows.into_iter().map(|(name, at)| (name, at.map(timestamp))).collect())
     }
 
-    async fn queue(&self, sql: String) -> Result<Backlog, StoreError> {
-        let (count, oldest): (i64, Option<i64>) =
-            sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(self.readers()).await?;
+    async fn queue(&self, sql: &'static str) -> Result<Backlog, StoreError> {
+        let (count, oldest): (i64, Option<i64>) = sql::query(sql).fetch_one(self.readers()).await?;
         Ok(Backlog { count: count.unsigned_abs(), oldest: oldest.map(timestamp) })
     }
 }

@@ -1,8 +1,8 @@
 //! Attempts: each try of a Job, what it came to, and what became of the document that the provider was given.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
+use super::sql::{self, FromRow};
 use super::{Store, StoreError, count, millis, timestamp};
 use crate::job::{Cause, JobId, Outcome, Report, Sent, word_type};
 
@@ -150,10 +150,10 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRow>, StoreError> {
-        Ok(sqlx::query_as("SELECT * FROM attempt WHERE job_id = $1 ORDER BY n")
+        sql::query("SELECT * FROM attempt WHERE job_id = $1 ORDER BY n")
             .bind(id.as_str())
             .fetch_all(self.readers())
-            .await?)
+            .await
     }
 
     /// One Attempt.
@@ -161,11 +161,11 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn attempt(&self, id: JobId, n: u32) -> Result<Option<AttemptRow>, StoreError> {
-        Ok(sqlx::query_as("SELECT * FROM attempt WHERE job_id = $1 AND n = $2")
+        sql::query("SELECT * FROM attempt WHERE job_id = $1 AND n = $2")
             .bind(id.as_str())
             .bind(i64::from(n))
             .fetch_optional(self.readers())
-            .await?)
+            .await
     }
 
     /// Whether the fax that `provider` calls `provider_ref` is known to be of another Attempt than number `n` of `id`.
@@ -178,14 +178,14 @@ impl Store {
         provider_ref: &str,
         (id, n): (JobId, u32),
     ) -> Result<bool, StoreError> {
-        let others: i64 = sqlx::query_scalar(
+        let others: i64 = sql::query(
             "SELECT COUNT(*) FROM attempt WHERE provider = $1 AND provider_ref = $2 AND NOT (job_id = $3 AND n = $4)",
         )
         .bind(provider)
         .bind(provider_ref)
         .bind(id.as_str())
         .bind(i64::from(n))
-        .fetch_one(self.readers())
+        .scalar(self.readers())
         .await?;
         Ok(others > 0)
     }
@@ -203,7 +203,7 @@ impl Store {
         let provider_ref = provider_ref.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE attempt SET kept_ref = $1 WHERE job_id = $2 AND n = $3")
+                sql::query("UPDATE attempt SET kept_ref = $1 WHERE job_id = $2 AND n = $3")
                     .bind(provider_ref)
                     .bind(id.as_str())
                     .bind(i64::from(attempt))
@@ -224,7 +224,7 @@ impl Store {
         ended_before: Timestamp,
         limit: u32,
     ) -> Result<Vec<(JobId, u32, String, String)>, StoreError> {
-        let rows: Vec<(String, i64, String, String)> = sqlx::query_as(
+        let rows: Vec<(String, i64, String, String)> = sql::query(
             "SELECT attempt.job_id, attempt.n, attempt.provider, attempt.provider_ref FROM attempt \
              JOIN job ON job.id = attempt.job_id WHERE attempt.copy = 'there' \
              AND attempt.provider_ref IS NOT NULL AND attempt.ended_at <= $1 AND job.wake_at IS NULL \
@@ -255,15 +255,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
-                    "UPDATE attempt SET copy = $1, copy_deleted_at = $2 WHERE job_id = $3 AND n = $4",
-                )
-                .bind(copy.as_str())
-                .bind((copy == ProviderCopy::Deleted).then(|| millis(now)))
-                .bind(id.as_str())
-                .bind(i64::from(attempt))
-                .execute(&mut *tx)
-                .await?;
+                sql::query("UPDATE attempt SET copy = $1, copy_deleted_at = $2 WHERE job_id = $3 AND n = $4")
+                    .bind(copy.as_str())
+                    .bind((copy == ProviderCopy::Deleted).then(|| millis(now)))
+                    .bind(id.as_str())
+                    .bind(i64::from(attempt))
+                    .execute(&mut *tx)
+                    .await?;
                 Ok(())
             })
         })

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::sql;
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, word_type};
 
@@ -34,7 +35,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 // The version stays: the worker that has the Job in hand must be able to save what it finds.
-                let done = sqlx::query(
+                let done = sql::query(
                     "UPDATE job SET cancel = 'wished', news_at = $1, \
                      wake_at = CASE WHEN state IN ('in_transit', 'unclear') AND wake_at > $1 THEN $1 ELSE wake_at END \
                      WHERE id = $2 AND cancel IS NULL AND state IN ('sending', 'in_transit', 'unclear')",
@@ -43,9 +44,9 @@ impl Store {
                 .bind(id.as_str())
                 .execute(&mut *tx)
                 .await?;
-                let noted = done.rows_affected() > 0;
+                let noted = done > 0;
                 if noted {
-                    ledger::write(tx, now, ledger::Entry::new(&actor, "cancel wished").job(id)).await?;
+                    ledger::write(tx, now, ledger::Entry::new(&actor, "cancel wished").job(id));
                 }
                 Ok(noted)
             })
@@ -65,13 +66,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE job SET cancel = $1 WHERE id = $2 AND cancel IS NOT NULL")
+                sql::query("UPDATE job SET cancel = $1 WHERE id = $2 AND cancel IS NOT NULL")
                     .bind(answer.as_str())
                     .bind(id.as_str())
                     .execute(&mut *tx)
                     .await?;
                 let entry = ledger::Entry::new("delivery", "cancel answered").detail(answer.as_str());
-                ledger::write(tx, now, entry.job(id)).await
+                ledger::write(tx, now, entry.job(id));
+                Ok(())
             })
         })
         .await
@@ -82,9 +84,9 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn cancel_wish(&self, id: JobId) -> Result<Option<CancelWish>, StoreError> {
-        let word: Option<Option<String>> = sqlx::query_scalar("SELECT cancel FROM job WHERE id = $1")
+        let word: Option<Option<String>> = sql::query("SELECT cancel FROM job WHERE id = $1")
             .bind(id.as_str())
-            .fetch_optional(self.readers())
+            .scalar_optional(self.readers())
             .await?;
         let word = word.flatten().map(|word| word.parse()).transpose();
         word.map_err(|e| StoreError::unreadable("job.cancel", e))

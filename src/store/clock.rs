@@ -1,32 +1,32 @@
 //! What was seen of the clocks, and how what waits is moved when the machine's time is taken after a jump.
 
 use jiff::SignedDuration;
-use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::detail;
+use super::sql::{self, Connection};
 use super::{Store, StoreError, millis, timestamp};
 use crate::clock::Seen;
 use crate::job::JobState;
 
-/// Every time that something waits for, or that a length of time is counted from: the column, and the rows that are not done.
+/// Moves every time that something waits for, or that a length of time is counted from, in the rows that are not done.
 const WAITING: [&str; 16] = [
-    "submission SET prepare_at = prepare_at + $1 WHERE prepare_at IS NOT NULL",
-    "submission SET lease_until = lease_until + $1 WHERE lease_until IS NOT NULL",
-    "submission SET final_at = final_at + $1 WHERE final_at IS NOT NULL AND destroyed_at IS NULL",
-    "job SET wake_at = wake_at + $1, deadline = deadline + $1 WHERE wake_at IS NOT NULL",
-    "job SET lease_until = lease_until + $1 WHERE lease_until IS NOT NULL",
+    "UPDATE submission SET prepare_at = prepare_at + $1 WHERE prepare_at IS NOT NULL",
+    "UPDATE submission SET lease_until = lease_until + $1 WHERE lease_until IS NOT NULL",
+    "UPDATE submission SET final_at = final_at + $1 WHERE final_at IS NOT NULL AND destroyed_at IS NULL",
+    "UPDATE job SET wake_at = wake_at + $1, deadline = deadline + $1 WHERE wake_at IS NOT NULL",
+    "UPDATE job SET lease_until = lease_until + $1 WHERE lease_until IS NOT NULL",
     // An answer that is on its way was asked for before: what it says of "since when" is not saved.
-    "job SET version = version + 1 WHERE state = 'unclear' AND $1 <> 0",
-    "attempt SET started_at = started_at + $1 WHERE ended_at IS NULL",
-    "line SET rest_until = rest_until + $1",
-    "provider SET rests_until = rests_until + $1 WHERE rests_until IS NOT NULL",
-    "outbox SET next_at = next_at + $1, made_at = made_at + $1 WHERE next_at IS NOT NULL",
-    "outbox SET lease_until = lease_until + $1 WHERE lease_until IS NOT NULL",
-    "mailbox SET lease_until = lease_until + $1 WHERE lease_until IS NOT NULL",
-    "result SET made_at = made_at + $1",
-    "source_key SET accepted_at = accepted_at + $1",
-    "fetched SET moved_at = moved_at + $1 WHERE moved_at IS NOT NULL",
-    "fetched SET fetched_at = fetched_at + $1",
+    "UPDATE job SET version = version + 1 WHERE state = 'unclear' AND $1 <> 0",
+    "UPDATE attempt SET started_at = started_at + $1 WHERE ended_at IS NULL",
+    "UPDATE line SET rest_until = rest_until + $1",
+    "UPDATE provider SET rests_until = rests_until + $1 WHERE rests_until IS NOT NULL",
+    "UPDATE outbox SET next_at = next_at + $1, made_at = made_at + $1 WHERE next_at IS NOT NULL",
+    "UPDATE outbox SET lease_until = lease_until + $1 WHERE lease_until IS NOT NULL",
+    "UPDATE mailbox SET lease_until = lease_until + $1 WHERE lease_until IS NOT NULL",
+    "UPDATE result SET made_at = made_at + $1",
+    "UPDATE source_key SET accepted_at = accepted_at + $1",
+    "UPDATE fetched SET moved_at = moved_at + $1 WHERE moved_at IS NOT NULL",
+    "UPDATE fetched SET fetched_at = fetched_at + $1",
 ];
 
 impl Store {
@@ -36,7 +36,7 @@ impl Store {
     /// Where the database fails.
     pub async fn clock_seen(&self) -> Result<Option<Seen>, StoreError> {
         let row: Option<(i64, i64, Option<String>)> =
-            sqlx::query_as("SELECT at, running, boot FROM clock WHERE id = 1")
+            sql::query("SELECT at, running, boot FROM clock WHERE id = 1")
                 .fetch_optional(self.readers())
                 .await?;
         Ok(row.map(|(at, running, boot)| Seen {
@@ -54,7 +54,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let running = i64::try_from(seen.running.as_millis()).unwrap_or(i64::MAX);
-                sqlx::query(
+                sql::query(
                     "INSERT INTO clock (id, at, running, boot) VALUES (1, $1, $2, $3) ON CONFLICT (id) DO UPDATE \
                      SET at = excluded.at, running = excluded.running, boot = excluded.boot",
                 )
@@ -83,8 +83,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 for change in WAITING {
-                    let sql = format!("UPDATE {change}");
-                    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(millis).execute(&mut *tx).await?;
+                    sql::query(change).bind(millis).execute(&mut *tx).await?;
                 }
                 move_states(tx, by).await?;
                 adopt();
@@ -96,10 +95,10 @@ impl Store {
 }
 
 /// The same of the times within the states of open Jobs.
-async fn move_states(tx: &mut SqliteConnection, by: SignedDuration) -> Result<(), StoreError> {
+async fn move_states(tx: &mut Connection, by: SignedDuration) -> Result<(), StoreError> {
     let mut last = String::new();
     loop {
-        let open: Vec<(String, String)> = sqlx::query_as(
+        let open: Vec<(String, String)> = sql::query(
             "SELECT id, detail FROM job WHERE wake_at IS NOT NULL AND id > $1 ORDER BY id LIMIT 500",
         )
         .bind(&last)
@@ -110,7 +109,7 @@ async fn move_states(tx: &mut SqliteConnection, by: SignedDuration) -> Result<()
         for (id, state) in open {
             // A row that cannot be read is told where it is claimed.
             let Ok(state) = serde_json::from_str::<JobState>(&state) else { continue };
-            sqlx::query("UPDATE job SET detail = $1 WHERE id = $2")
+            sql::query("UPDATE job SET detail = $1 WHERE id = $2")
                 .bind(detail(&state.moved(by))?)
                 .bind(id)
                 .execute(&mut *tx)

@@ -7,10 +7,9 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::AssertSqlSafe;
-use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::take_over;
+use super::sql::{self, Connection};
 use super::submissions::Verdict;
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, SubmissionId};
@@ -52,23 +51,20 @@ pub enum Spent {
     Never,
 }
 
-impl Spent {
-    /// The condition under which the Submission of a row of `table` is spent.
-    pub(super) fn condition(self, table: &str) -> String {
-        let states = match self {
-            Spent::Ended => "'failed', 'cancelled'",
-            Spent::Failed => "'failed'",
-            Spent::Never => return "1 = 0".to_owned(),
-        };
-        format!(
-            "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = {table}.submission_id AND first.final_at IS NOT NULL \
+/// The condition under which the Submission of a row with a `submission_id` is spent: its Jobs have ended in one of these states.
+macro_rules! spent {
+    ($states:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM submission AS first WHERE first.id = submission_id AND first.final_at IS NOT NULL \
                AND first.verdict IN ('jobs', 'refused', 'ignored') \
-               AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN ({states}) \
-                 OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
+               AND NOT EXISTS (SELECT 1 FROM job WHERE job.submission_id = first.id AND (state NOT IN (",
+            $states,
+            ") OR detail LIKE '%\"cause\":\"unclear\"%' OR detail LIKE '%\"cause\":\"partly_sent\"%')) \
                AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.submission_id = first.id AND next_at IS NOT NULL))"
         )
-    }
+    };
 }
+pub(super) use spent;
 
 /// A fax of the same mail to the same number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +85,7 @@ impl Store {
         mark: &FaxMark,
         submission: SubmissionId,
     ) -> Result<Option<FaxedBefore>, StoreError> {
-        let sql = before(mark);
-        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(&mark.key).bind(millis(mark.counts.since));
-        let row = query.bind(submission.as_str()).bind(i64::from(mark.doubtful));
-        read(row.fetch_optional(self.readers()).await?)
+        read(before(mark, submission).fetch_optional(self.readers()).await?)
     }
 
     /// The Job that faxes the same mail to the same number as `job`, where that is still to be or was done. So it is where the mail came
@@ -101,14 +94,14 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn twin(&self, job: JobId, submission: SubmissionId) -> Result<Option<JobId>, StoreError> {
-        let twin: Option<String> = sqlx::query_scalar(
+        let twin: Option<String> = sql::query(
             "SELECT other.job_id FROM fax_mark AS mine JOIN fax_mark AS other ON other.key = mine.key AND other.job_id <> mine.job_id \
              JOIN job ON job.id = other.job_id WHERE mine.submission_id = $1 AND mine.job_id = $2 \
              AND job.state NOT IN ('failed', 'cancelled') LIMIT 1",
         )
         .bind(submission.as_str())
         .bind(job.as_str())
-        .fetch_optional(self.readers())
+        .scalar_optional(self.readers())
         .await?;
         twin.map(|id| id.parse().map_err(|e| StoreError::unreadable("fax_mark.job_id", e))).transpose()
     }
@@ -134,10 +127,10 @@ impl Store {
                     "UPDATE source_key SET submission_id = $1 WHERE submission_id = $2",
                     "UPDATE fetched SET submission_id = $1 WHERE submission_id = $2",
                 ] {
-                    sqlx::query(sql).bind(first.as_str()).bind(submission.as_str()).execute(&mut *tx).await?;
+                    sql::query(sql).bind(first.as_str()).bind(submission.as_str()).execute(&mut *tx).await?;
                 }
                 let entry = ledger::Entry::new("prepare", "prepared").detail(format!("known as {first}"));
-                ledger::write(tx, now, entry.submission(submission)).await?;
+                ledger::write(tx, now, entry.submission(submission));
                 super::jobs::finish_if_complete(tx, submission, now).await?;
                 Ok(true)
             })
@@ -148,20 +141,16 @@ impl Store {
 
 /// Records the mark of a Job that is made, unless a fax stands in its way: then [`StoreError::FaxedBefore`].
 pub(super) async fn insert(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     mark: &FaxMark,
     (job, submission): (JobId, SubmissionId),
 ) -> Result<(), StoreError> {
-    let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(before(mark)))
-        .bind(&mark.key)
-        .bind(millis(mark.counts.since))
-        .bind(submission.as_str())
-        .bind(i64::from(mark.doubtful));
-    if query.fetch_optional(&mut *tx).await?.is_some() {
+    let first: Option<(String, String)> = before(mark, submission).fetch_optional(&mut *tx).await?;
+    if first.is_some() {
         return Err(StoreError::FaxedBefore);
     }
     // One that is there already is too old to count, or spent.
-    sqlx::query(
+    sql::query(
         "INSERT INTO fax_mark (key, doubtful, submission_id, job_id, accepted_at) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (key, doubtful) DO UPDATE SET submission_id = excluded.submission_id, job_id = excluded.job_id, \
            accepted_at = excluded.accepted_at",
@@ -178,10 +167,10 @@ pub(super) async fn insert(
 
 /// A person lets `job` go on: nothing is left open about its mail.
 pub(super) async fn trust(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     (job, submission): (JobId, SubmissionId),
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    sql::query(
         "UPDATE fax_mark SET doubtful = 0 WHERE submission_id = $1 AND job_id = $2 AND doubtful = 1 \
          AND NOT EXISTS (SELECT 1 FROM fax_mark AS other WHERE other.key = fax_mark.key AND other.doubtful = 0)",
     )
@@ -193,21 +182,34 @@ pub(super) async fn trust(
 }
 
 /// Those of a Submission that is prepared anew.
-pub(super) async fn forget_of(tx: &mut SqliteConnection, submission: SubmissionId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM fax_mark WHERE submission_id = $1")
+pub(super) async fn forget_of(tx: &mut Connection, submission: SubmissionId) -> Result<(), StoreError> {
+    sql::query("DELETE FROM fax_mark WHERE submission_id = $1")
         .bind(submission.as_str())
         .execute(&mut *tx)
         .await?;
     Ok(())
 }
 
-/// The question for what stands in the way of a fax: key, since when, its own Submission, whether it is doubtful.
-fn before(mark: &FaxMark) -> String {
-    format!(
-        "SELECT job_id, submission_id FROM fax_mark WHERE key = $1 AND accepted_at >= $2 AND submission_id <> $3 AND doubtful <= $4 \
-         AND NOT {} ORDER BY doubtful LIMIT 1",
-        mark.counts.spent.condition("fax_mark")
-    )
+/// The question for what stands in the way of a fax with `mark` of `submission`.
+fn before(mark: &FaxMark, submission: SubmissionId) -> sql::Query {
+    macro_rules! before {
+        () => {
+            "SELECT job_id, submission_id FROM fax_mark WHERE key = $1 AND accepted_at >= $2 AND submission_id <> $3 \
+             AND doubtful <= $4"
+        };
+    }
+    let sql = match mark.counts.spent {
+        Spent::Ended => {
+            concat!(before!(), " AND NOT ", spent!("'failed', 'cancelled'"), " ORDER BY doubtful LIMIT 1")
+        }
+        Spent::Failed => concat!(before!(), " AND NOT ", spent!("'failed'"), " ORDER BY doubtful LIMIT 1"),
+        Spent::Never => concat!(before!(), " ORDER BY doubtful LIMIT 1"),
+    };
+    sql::query(sql)
+        .bind(&mark.key)
+        .bind(millis(mark.counts.since))
+        .bind(submission.as_str())
+        .bind(i64::from(mark.doubtful))
 }
 
 fn read(row: Option<(String, String)>) -> Result<Option<FaxedBefore>, StoreError> {

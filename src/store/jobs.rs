@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteConnection;
 
 use super::cancel::CancelWish;
 use super::fax_marks::{self, FaxMark};
+use super::sql::{self, Connection, FromRow};
 use super::submissions::{Document, Verdict, insert_document, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
 use crate::job::{FaxNumber, JobId, JobState, Priority, SubmissionId};
@@ -232,11 +231,11 @@ impl Store {
                     if let JobState::Held { hold, .. } = job.state {
                         outbox::tell_held(tx, submission, job.id, job.version, now).await?;
                         let entry = ledger::Entry::new("prepare", "held").detail(hold.as_str());
-                        ledger::write(tx, now, entry.submission(submission).job(job.id)).await?;
+                        ledger::write(tx, now, entry.submission(submission).job(job.id));
                     }
                 }
                 let entry = ledger::Entry::new("prepare", "prepared").detail(verdict.as_str());
-                ledger::write(tx, now, entry.submission(submission)).await?;
+                ledger::write(tx, now, entry.submission(submission));
                 finish_if_complete(tx, submission, now).await?;
                 Ok(true)
             })
@@ -249,7 +248,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        let row: Option<Row> = sqlx::query_as("SELECT * FROM job WHERE id = $1")
+        let row: Option<Row> = sql::query("SELECT * FROM job WHERE id = $1")
             .bind(id.as_str())
             .fetch_optional(self.readers())
             .await?;
@@ -262,12 +261,12 @@ impl Store {
     /// Where the database fails.
     pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, StoreError> {
         // A Submission's Jobs are asked for with every receipt: those must not cost a walk over all there ever were.
-        let of_one = "SELECT * FROM job WHERE ($1 IS NULL OR state = $1) AND submission_id = $2 \
-             AND ($3 IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT $5";
-        let of_all = "SELECT * FROM job WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR submission_id = $2) \
-             AND ($3 IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) \
+        let of_one = "SELECT * FROM job WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND submission_id = $2 \
+             AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT $5";
+        let of_all = "SELECT * FROM job WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND (CAST($2 AS TEXT) IS NULL OR submission_id = $2) \
+             AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) \
              ORDER BY submission_id DESC, n LIMIT $5";
-        let rows: Vec<Row> = sqlx::query_as(if filter.submission.is_some() { of_one } else { of_all })
+        let rows: Vec<Row> = sql::query(if filter.submission.is_some() { of_one } else { of_all })
             .bind(filter.state.as_deref())
             .bind(filter.submission.map(String::from))
             .bind(filter.recipient.as_deref())
@@ -292,7 +291,7 @@ impl Store {
         let actor = actor.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query(
+                let done = sql::query(
                     "UPDATE submission SET prepare_at = $1, prepare_tries = 0 WHERE id = $2 AND wrapped_key IS NOT NULL \
                      AND NOT EXISTS (SELECT 1 FROM job JOIN attempt ON attempt.job_id = job.id \
                        WHERE job.submission_id = submission.id) \
@@ -302,9 +301,9 @@ impl Store {
                 .bind(id.as_str())
                 .execute(&mut *tx)
                 .await?;
-                let again = done.rows_affected() > 0;
+                let again = done > 0;
                 if again {
-                    ledger::write(tx, now, ledger::Entry::new(&actor, "prepare again").submission(id)).await?;
+                    ledger::write(tx, now, ledger::Entry::new(&actor, "prepare again").submission(id));
                 }
                 Ok(again)
             })
@@ -316,20 +315,20 @@ impl Store {
 /// Takes `submission` from those to be prepared, with what that came to; its Jobs from before are gone, and when each was made is
 /// returned. `None`: it was prepared already, or one of them is held no more.
 pub(super) async fn take_over(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     verdict: Verdict,
     facts: Vec<u8>,
     now: Timestamp,
 ) -> Result<Option<HashMap<String, i64>>, StoreError> {
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE submission SET prepare_at = NULL, lease_by = NULL, lease_until = NULL \
          WHERE id = $1 AND prepare_at IS NOT NULL",
     )
     .bind(submission.as_str())
     .execute(&mut *tx)
     .await?;
-    if done.rows_affected() == 0 {
+    if done == 0 {
         return Ok(None);
     }
     // A Submission that was held for a part and is prepared anew has Jobs already: those are replaced. Not so where a
@@ -337,23 +336,23 @@ pub(super) async fn take_over(
     // as it is. A new Job in the place of a cancelled one would be sent against a person's word.
     if moved_on(tx, submission).await? {
         let entry = ledger::Entry::new("prepare", "not prepared again").detail("a job went on meanwhile");
-        ledger::write(tx, now, entry.submission(submission)).await?;
+        ledger::write(tx, now, entry.submission(submission));
         return Ok(None);
     }
     let made: Vec<(String, i64)> =
-        sqlx::query_as("DELETE FROM job WHERE submission_id = $1 RETURNING id, made_at")
+        sql::query("DELETE FROM job WHERE submission_id = $1 RETURNING id, made_at")
             .bind(submission.as_str())
             .fetch_all(&mut *tx)
             .await?;
     fax_marks::forget_of(tx, submission).await?;
     // A notice that is not written yet would tell of a Job that is gone; the new ones bring their own.
-    sqlx::query(
+    sql::query(
         "UPDATE outbox SET next_at = NULL WHERE submission_id = $1 AND kind = 'held' AND body IS NULL",
     )
     .bind(submission.as_str())
     .execute(&mut *tx)
     .await?;
-    sqlx::query("UPDATE submission SET verdict = $1, facts = $2 WHERE id = $3")
+    sql::query("UPDATE submission SET verdict = $1, facts = $2 WHERE id = $3")
         .bind(verdict.as_str())
         .bind(facts)
         .bind(submission.as_str())
@@ -363,26 +362,26 @@ pub(super) async fn take_over(
 }
 
 /// Whether a Job of `submission` is held no more, or was ever tried.
-async fn moved_on(tx: &mut SqliteConnection, submission: SubmissionId) -> Result<bool, StoreError> {
-    let n: i64 = sqlx::query_scalar(
+async fn moved_on(tx: &mut Connection, submission: SubmissionId) -> Result<bool, StoreError> {
+    let n: i64 = sql::query(
         "SELECT COUNT(*) FROM job WHERE submission_id = $1 AND (state <> 'held' \
            OR EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id))",
     )
     .bind(submission.as_str())
-    .fetch_one(&mut *tx)
+    .scalar(&mut *tx)
     .await?;
     Ok(n > 0)
 }
 
 async fn insert_job(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     place: usize,
     job: &NewJob,
     made_at: i64,
 ) -> Result<(), StoreError> {
     let packet = job.packet.as_ref();
-    sqlx::query(
+    sql::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
          deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version, sender) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
@@ -428,11 +427,11 @@ pub(super) fn detail(state: &JobState) -> Result<String, StoreError> {
 
 /// Where every Job of `submission` is final and it is prepared, the Submission is: its final answers enter the outbox, once.
 pub(super) async fn finish_if_complete(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE submission SET final_at = $1 WHERE id = $2 AND final_at IS NULL AND verdict IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM job WHERE submission_id = $2 AND wake_at IS NOT NULL)",
     )
@@ -440,7 +439,7 @@ pub(super) async fn finish_if_complete(
     .bind(submission.as_str())
     .execute(&mut *tx)
     .await?;
-    if done.rows_affected() > 0 {
+    if done > 0 {
         outbox::tell_final(tx, submission, now).await?;
     }
     Ok(())

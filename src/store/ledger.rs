@@ -2,9 +2,8 @@
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteConnection;
 
+use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, millis};
 use crate::job::{JobId, SubmissionId};
 use crate::text::hex;
@@ -14,8 +13,8 @@ use crate::text::hex;
 pub(super) struct Entry {
     pub(super) actor: String,
     pub(super) event: String,
-    submission: Option<SubmissionId>,
-    job: Option<JobId>,
+    pub(super) submission: Option<SubmissionId>,
+    pub(super) job: Option<JobId>,
     pub(super) detail: String,
 }
 
@@ -59,51 +58,32 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn history(&self, job: JobId) -> Result<Vec<LedgerRow>, StoreError> {
-        Ok(sqlx::query_as(
-            "SELECT at, actor, event, detail FROM ledger WHERE job_id = $1 ORDER BY seq LIMIT 1000",
-        )
-        .bind(job.as_str())
-        .fetch_all(self.readers())
-        .await?)
+        sql::query("SELECT at, actor, event, detail FROM ledger WHERE job_id = $1 ORDER BY seq LIMIT 1000")
+            .bind(job.as_str())
+            .fetch_all(self.readers())
+            .await
     }
 }
 
-/// Appends `entry`. One writer at a time holds the chain together.
-pub(super) async fn write(tx: &mut SqliteConnection, now: Timestamp, entry: Entry) -> Result<(), StoreError> {
-    let last: Option<(i64, String)> =
-        sqlx::query_as("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")
-            .fetch_optional(&mut *tx)
-            .await?;
-    let link = Link::after(last, now, &entry);
-    sqlx::query(
-        "INSERT INTO ledger (seq, at, actor, submission_id, job_id, event, detail, hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(link.seq)
-    .bind(millis(now))
-    .bind(entry.actor)
-    .bind(entry.submission.map(String::from))
-    .bind(entry.job.map(String::from))
-    .bind(entry.event)
-    .bind(entry.detail)
-    .bind(link.hash)
-    .execute(&mut *tx)
-    .await?;
-    Ok(())
+/// Appends `entry` with the commit of `tx`. Which row it follows, the engine says: SQLite, which has one writer at a time, where
+/// it commits. Whoever looked for the last row before would lose to another node.
+pub(super) fn write(tx: &mut Connection, now: Timestamp, entry: Entry) {
+    tx.entries.push((now, entry));
 }
 
 /// Where an entry hangs in the chain.
+#[derive(Debug, Clone, FromRow)]
 pub(super) struct Link {
     pub(super) seq: i64,
     pub(super) hash: String,
 }
 
 impl Link {
-    /// Behind `last`, the place and hash of the row that is the last one so far.
-    pub(super) fn after(last: Option<(i64, String)>, now: Timestamp, entry: &Entry) -> Link {
-        let (seq, before) = last.map_or((1, String::new()), |(seq, hash)| (seq.saturating_add(1), hash));
+    /// Behind `last`, the row that is the last one so far.
+    pub(super) fn after(last: Option<&Link>, now: Timestamp, entry: &Entry) -> Link {
+        let seq = last.map_or(1, |last| last.seq.saturating_add(1));
         let hash = chain(&[
-            &before,
+            last.map_or("", |last| &last.hash),
             &seq.to_string(),
             &millis(now).to_string(),
             &entry.actor,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
+use super::sql::{self, FromRow};
 use super::{Store, StoreError, Verdict, ledger, millis};
 use crate::job::SubmissionId;
 
@@ -112,11 +112,15 @@ struct Row {
     delivered: i64,
 }
 
-const COLUMNS: &str = "SELECT fetched.id, folder, uidvalidity, uid, to_folder, to_uidvalidity, to_uid_from, submission_id, \
+macro_rules! mails {
+    () => {
+        "SELECT fetched.id, folder, uidvalidity, uid, to_folder, to_uidvalidity, to_uid_from, submission_id, \
      sealed_message_id, verdict, final_at, \
      (SELECT COUNT(*) FROM job WHERE job.submission_id = fetched.submission_id AND state = 'held') AS held, \
      (SELECT COUNT(*) FROM job WHERE job.submission_id = fetched.submission_id AND state = 'delivered') AS delivered \
-     FROM fetched LEFT JOIN submission ON submission.id = fetched.submission_id ";
+     FROM fetched LEFT JOIN submission ON submission.id = fetched.submission_id "
+    };
+}
 
 impl Row {
     fn read(self) -> Result<Fetched, StoreError> {
@@ -172,7 +176,7 @@ impl Store {
         let (name, node) = (name.to_owned(), self.node.clone());
         self.write(move |tx| {
             Box::pin(async move {
-                let claimed = sqlx::query(
+                let claimed = sql::query(
                     "INSERT INTO mailbox (name, lease_by, lease_until) VALUES ($1, $2, $3) \
                      ON CONFLICT (name) DO UPDATE SET lease_by = excluded.lease_by, lease_until = excluded.lease_until \
                      WHERE mailbox.lease_by IS NULL OR mailbox.lease_by = excluded.lease_by \
@@ -184,7 +188,7 @@ impl Store {
                 .bind(millis(now))
                 .execute(&mut *tx)
                 .await?;
-                Ok(claimed.rows_affected() > 0)
+                Ok(claimed > 0)
             })
         })
         .await
@@ -198,7 +202,7 @@ impl Store {
         let (name, node) = (name.to_owned(), self.node.clone());
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "UPDATE mailbox SET lease_by = NULL, lease_until = NULL WHERE name = $1 AND lease_by = $2",
                 )
                 .bind(name)
@@ -218,7 +222,7 @@ impl Store {
     pub async fn record_fetched(&self, new: NewFetched, now: Timestamp) -> Result<bool, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let recorded = sqlx::query(
+                let recorded = sql::query(
                     "INSERT INTO fetched (mailbox, folder, uidvalidity, uid, submission_id, sealed_message_id, fetched_at, \
                        reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                 )
@@ -232,12 +236,12 @@ impl Store {
                 .bind(new.became.err())
                 .execute(&mut *tx)
                 .await?;
-                if recorded.rows_affected() == 0 {
+                if recorded == 0 {
                     return Ok(false);
                 }
                 if let Err(reason) = new.became {
                     let actor = format!("imap:{}", new.mailbox);
-                    ledger::write(tx, now, ledger::Entry::new(&actor, "mail refused").detail(reason)).await?;
+                    ledger::write(tx, now, ledger::Entry::new(&actor, "mail refused").detail(reason));
                 }
                 Ok(true)
             })
@@ -254,9 +258,9 @@ impl Store {
         mailbox: Option<&str>,
         most: u32,
     ) -> Result<Vec<RefusedMail>, StoreError> {
-        let rows: Vec<(String, String, i64, i64, i64, String)> = sqlx::query_as(
+        let rows: Vec<(String, String, i64, i64, i64, String)> = sql::query(
             "SELECT mailbox, folder, uidvalidity, uid, fetched_at, reason FROM fetched \
-             WHERE reason IS NOT NULL AND ($1 IS NULL OR mailbox = $1) ORDER BY fetched_at DESC, id DESC LIMIT $2",
+             WHERE reason IS NOT NULL AND (CAST($1 AS TEXT) IS NULL OR mailbox = $1) ORDER BY fetched_at DESC, id DESC LIMIT $2",
         )
         .bind(mailbox)
         .bind(i64::from(most))
@@ -282,14 +286,13 @@ impl Store {
         folder: &str,
         uidvalidity: u32,
     ) -> Result<BTreeSet<u32>, StoreError> {
-        let uids: Vec<i64> = sqlx::query_scalar(
-            "SELECT uid FROM fetched WHERE mailbox = $1 AND folder = $2 AND uidvalidity = $3",
-        )
-        .bind(mailbox)
-        .bind(folder)
-        .bind(i64::from(uidvalidity))
-        .fetch_all(self.readers())
-        .await?;
+        let uids: Vec<i64> =
+            sql::query("SELECT uid FROM fetched WHERE mailbox = $1 AND folder = $2 AND uidvalidity = $3")
+                .bind(mailbox)
+                .bind(folder)
+                .bind(i64::from(uidvalidity))
+                .scalars(self.readers())
+                .await?;
         Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
     }
 
@@ -305,16 +308,17 @@ impl Store {
         held: &str,
     ) -> Result<Vec<Fetched>, StoreError> {
         // Thousands may wait for their Jobs where they belong: they must not stand in the way of those that have to be moved.
-        let sql = format!(
-            "{COLUMNS} WHERE mailbox = $1 AND settled = 0 AND (to_folder IS NOT NULL OR fetched.submission_id IS NULL \
+        let rows: Vec<Row> = sql::query(concat!(
+            mails!(),
+            "WHERE mailbox = $1 AND settled = 0 AND (to_folder IS NOT NULL OR fetched.submission_id IS NULL \
              OR verdict <> 'jobs' OR (verdict = 'jobs' AND (final_at IS NOT NULL OR folder <> \
              CASE WHEN EXISTS (SELECT 1 FROM job WHERE job.submission_id = fetched.submission_id AND state = 'held') \
-             THEN $2 ELSE $3 END))) ORDER BY fetched.id LIMIT {AT_ONCE}"
-        );
-        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+             THEN $2 ELSE $3 END))) ORDER BY fetched.id LIMIT $4",
+        ))
             .bind(mailbox)
             .bind(held)
             .bind(faxed)
+            .bind(AT_ONCE)
             .fetch_all(self.readers())
             .await?;
         Ok(rows.into_iter().filter_map(|row| super::told(row.read())).collect())
@@ -329,14 +333,15 @@ impl Store {
         mailbox: &str,
         before: Timestamp,
     ) -> Result<Vec<Fetched>, StoreError> {
-        let sql = format!(
-            "{COLUMNS} WHERE mailbox = $1 AND settled = 1 AND moved_at <= $2 ORDER BY moved_at LIMIT {AT_ONCE}"
-        );
-        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(mailbox)
-            .bind(millis(before))
-            .fetch_all(self.readers())
-            .await?;
+        let rows: Vec<Row> = sql::query(concat!(
+            mails!(),
+            "WHERE mailbox = $1 AND settled = 1 AND moved_at <= $2 ORDER BY moved_at LIMIT $3",
+        ))
+        .bind(mailbox)
+        .bind(millis(before))
+        .bind(AT_ONCE)
+        .fetch_all(self.readers())
+        .await?;
         Ok(rows.into_iter().filter_map(|row| super::told(row.read())).collect())
     }
 
@@ -351,7 +356,7 @@ impl Store {
                     Some(to) => (Some(to.folder), Some(to.uidvalidity), Some(to.uid_from)),
                     None => (None, None, None),
                 };
-                sqlx::query(
+                sql::query(
                     "UPDATE fetched SET to_folder = $1, to_uidvalidity = $2, to_uid_from = $3 WHERE id = $4",
                 )
                 .bind(folder)
@@ -374,7 +379,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 // Somebody who drags a mail back and forth can make a server give a UID that an older row has: that one is gone.
-                sqlx::query(
+                sql::query(
                     "DELETE FROM fetched WHERE folder = $1 AND uidvalidity = $2 AND uid = $3 AND id <> $4 \
                      AND mailbox = (SELECT mailbox FROM fetched WHERE id = $4)",
                 )
@@ -384,7 +389,7 @@ impl Store {
                 .bind(id)
                 .execute(&mut *tx)
                 .await?;
-                sqlx::query(
+                sql::query(
                     "UPDATE fetched SET folder = $1, uidvalidity = $2, uid = $3, moved_at = $4, \
                      to_folder = NULL, to_uidvalidity = NULL, to_uid_from = NULL WHERE id = $5",
                 )
@@ -408,7 +413,7 @@ impl Store {
     pub async fn settle_fetched(&self, id: i64, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "UPDATE fetched SET settled = 1, sealed_message_id = NULL, moved_at = COALESCE(moved_at, $1) WHERE id = $2",
                 )
                 .bind(millis(now))
@@ -429,7 +434,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 for id in ids {
-                    sqlx::query("DELETE FROM fetched WHERE id = $1").bind(id).execute(&mut *tx).await?;
+                    sql::query("DELETE FROM fetched WHERE id = $1").bind(id).execute(&mut *tx).await?;
                 }
                 Ok(())
             })

@@ -1,8 +1,8 @@
 //! Which documents providers may fetch, and which they have fetched.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
+use super::sql::{self, FromRow};
 use super::{Store, StoreError, ledger, millis};
 use crate::job::JobId;
 
@@ -39,7 +39,7 @@ impl Store {
         attempt: u32,
         since: Timestamp,
     ) -> Result<Option<Fetch>, StoreError> {
-        Ok(sqlx::query_as(
+        sql::query(
             "SELECT job.document, job.shared, COALESCE(attempt.bytes, job.bytes) AS bytes, \
              COALESCE(attempt.sha256, job.sha256) AS sha256, submission.wrapped_key FROM attempt \
              JOIN job ON job.id = attempt.job_id JOIN submission ON submission.id = job.submission_id \
@@ -53,7 +53,7 @@ impl Store {
         .bind(i64::from(attempt))
         .bind(millis(since))
         .fetch_optional(self.readers())
-        .await?)
+        .await
     }
 
     /// Notes that the packet of that Attempt was handed out whole.
@@ -63,7 +63,7 @@ impl Store {
     pub async fn note_fetched(&self, id: JobId, attempt: u32, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let noted = sqlx::query(
+                let noted = sql::query(
                     "UPDATE attempt SET fetched_at = $1 WHERE job_id = $2 AND n = $3 AND fetched_at IS NULL",
                 )
                 .bind(millis(now))
@@ -71,9 +71,9 @@ impl Store {
                 .bind(i64::from(attempt))
                 .execute(&mut *tx)
                 .await?;
-                if noted.rows_affected() > 0 {
+                if noted > 0 {
                     let entry = ledger::Entry::new("media", "fetched").job(id);
-                    ledger::write(tx, now, entry.detail(format!("attempt {attempt}"))).await?;
+                    ledger::write(tx, now, entry.detail(format!("attempt {attempt}")));
                 }
                 Ok(())
             })

@@ -6,10 +6,9 @@
 //! (`attempt.news_at`): no list that does not show it is believed after that.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteConnection;
 
 use super::attempts::AttemptRow;
+use super::sql::{self, Connection, FromRow};
 use super::steps::record_outcome;
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, Report};
@@ -69,21 +68,21 @@ impl Store {
 }
 
 /// The Attempt that is meant. Only one with this very provider: another's webhook has no say.
-async fn find(tx: &mut SqliteConnection, provider: &str, heard: &Heard) -> Result<Option<Known>, StoreError> {
-    let select = "SELECT attempt.*, job.state FROM attempt JOIN job ON job.id = attempt.job_id \
-                  WHERE attempt.provider = $1 AND attempt.";
-    let (column, value) = match (&heard.reference, &heard.provider_ref) {
-        (Some(reference), _) => ("reference", reference),
-        (None, Some(provider_ref)) => ("provider_ref", provider_ref),
+async fn find(tx: &mut Connection, provider: &str, heard: &Heard) -> Result<Option<Known>, StoreError> {
+    let by_reference = "SELECT attempt.*, job.state FROM attempt JOIN job ON job.id = attempt.job_id \
+         WHERE attempt.provider = $1 AND attempt.reference = $2 LIMIT 1";
+    let by_provider_ref = "SELECT attempt.*, job.state FROM attempt JOIN job ON job.id = attempt.job_id \
+         WHERE attempt.provider = $1 AND attempt.provider_ref = $2 LIMIT 1";
+    let (sql, value) = match (&heard.reference, &heard.provider_ref) {
+        (Some(reference), _) => (by_reference, reference),
+        (None, Some(provider_ref)) => (by_provider_ref, provider_ref),
         (None, None) => return Ok(None),
     };
-    let sql = format!("{select}{column} = $2 LIMIT 1");
-    let known = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(provider).bind(value);
-    Ok(known.fetch_optional(&mut *tx).await?)
+    sql::query(sql).bind(provider).bind(value).fetch_optional(tx).await
 }
 
 async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: JobId,
     known: &Known,
     heard: &Heard,
@@ -93,7 +92,7 @@ async fn keep(
     let signed_ref = heard.provider_ref.as_ref().filter(|_| heard.signed);
     let hint = heard.provider_ref.as_ref().filter(|_| !heard.signed && attempt.provider_ref.is_none());
     let told = heard.ended.as_ref().filter(|_| heard.signed);
-    sqlx::query(
+    sql::query(
         "UPDATE attempt SET news_at = $1, provider_ref = COALESCE(provider_ref, $2), hints = $3, \
          pages_sent = COALESCE(pages_sent, $4), seconds = COALESCE(seconds, $5), remote_id = COALESCE(remote_id, $6) \
          WHERE job_id = $7 AND n = $8",
@@ -115,7 +114,8 @@ async fn keep(
         // Its Job has ended, and so it was told: that is not taken back, but it is written down.
         (Some(_), "delivered" | "failed" | "cancelled") => {
             let entry = ledger::Entry::new("delivery", "news after the end").detail(told.outcome.as_str());
-            ledger::write(tx, now, entry.job(id)).await
+            ledger::write(tx, now, entry.job(id));
+            Ok(())
         }
         // Another Attempt is under way: what this one came to is known when that has ended.
         (Some(_), "sending" | "in_transit" | "unclear") => {
@@ -123,7 +123,7 @@ async fn keep(
         }
         _ => {
             let text = serde_json::to_string(told).map_err(|e| StoreError::unreadable("attempt.told", e))?;
-            sqlx::query("UPDATE attempt SET told = COALESCE(told, $1) WHERE job_id = $2 AND n = $3")
+            sql::query("UPDATE attempt SET told = COALESCE(told, $1) WHERE job_id = $2 AND n = $3")
                 .bind(text)
                 .bind(id.as_str())
                 .bind(attempt.n)
@@ -146,7 +146,7 @@ fn with_hint(attempt: &AttemptRow, hint: Option<&String>) -> Option<String> {
 
 /// An unsigned name that nobody knows: perhaps that of a fax whose answer was lost. Each of them is asked about it.
 async fn stray(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     provider: &str,
     heard: &Heard,
     now: Timestamp,
@@ -154,7 +154,7 @@ async fn stray(
     let (None, Some(hint), false) = (&heard.reference, &heard.provider_ref, heard.signed) else {
         return Ok(None);
     };
-    let nameless: Vec<Known> = sqlx::query_as(
+    let nameless: Vec<Known> = sql::query(
         "SELECT attempt.*, job.state FROM job JOIN attempt ON attempt.job_id = job.id AND attempt.ended_at IS NULL \
          WHERE job.wake_at IS NOT NULL AND job.state <> 'queued' AND job.provider = $1 \
          AND job.state IN ('sending', 'unclear') AND attempt.provider_ref IS NULL LIMIT $2",
@@ -165,7 +165,7 @@ async fn stray(
     .await?;
     let mut woken = None;
     for known in nameless {
-        sqlx::query("UPDATE attempt SET hints = $1 WHERE job_id = $2 AND n = $3")
+        sql::query("UPDATE attempt SET hints = $1 WHERE job_id = $2 AND n = $3")
             .bind(with_hint(&known.attempt, Some(hint)))
             .bind(&known.job_id)
             .bind(known.attempt.n)
@@ -179,14 +179,14 @@ async fn stray(
 
 /// The Job is looked at now; `late` where the news are of an Attempt that was closed without knowing.
 async fn wake(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: JobId,
     late: bool,
     now: Timestamp,
 ) -> Result<Option<JobId>, StoreError> {
     // A Job whose request is still under way must not be looked at by another worker: only the time is noted, and the answer
     // then finds it.
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE job SET news_at = $1, parked = CASE WHEN $3 = 1 THEN 0 ELSE parked END, \
          wake_at = CASE WHEN wake_at > $1 AND (state IN ('in_transit', 'unclear') \
            OR ($3 = 1 AND state IN ('queued', 'held'))) THEN $1 ELSE wake_at END \
@@ -197,5 +197,5 @@ async fn wake(
     .bind(i64::from(late))
     .execute(&mut *tx)
     .await?;
-    Ok((done.rows_affected() > 0).then_some(id))
+    Ok((done > 0).then_some(id))
 }

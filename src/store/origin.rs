@@ -20,9 +20,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteConnection;
 
+use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
 
 const MARK: &str = "store.mark";
@@ -63,7 +62,7 @@ impl Store {
         data_dir: &Path,
         now: Timestamp,
     ) -> Result<Option<&'static str>, StoreError> {
-        let io = |error: io::Error| StoreError::from(sqlx::Error::Io(error));
+        let io = |error: io::Error| StoreError::Database(error.into());
         let found = identity(&data_dir.join(MARK)).map_err(io)?;
         let count = OpenOptions::new()
             .read(true)
@@ -74,9 +73,8 @@ impl Store {
             .open(data_dir.join(COUNT))
             .map_err(io)?;
         let counted = read_count(&count).map_err(io)?;
-        let row: Row = sqlx::query_as("SELECT marker, attempts FROM origin WHERE one = 1")
-            .fetch_one(self.readers())
-            .await?;
+        let row: Row =
+            sql::query("SELECT marker, attempts FROM origin WHERE one = 1").fetch_one(self.readers()).await?;
         let older = why_older(&row, found.as_deref(), counted);
         let marker = match (found, older) {
             (Some(found), None) => found,
@@ -86,7 +84,7 @@ impl Store {
         let attempts = row.attempts.max(counted.unwrap_or(0));
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "UPDATE origin SET marker = $1, attempts = $2, restored_at = COALESCE($3, restored_at) WHERE one = 1",
                 )
                 .bind(marker)
@@ -96,7 +94,7 @@ impl Store {
                 .await?;
                 if let Some(older) = older {
                     let entry = ledger::Entry::new("daemon", "database copied back").detail(older);
-                    ledger::write(tx, now, entry).await?;
+                    ledger::write(tx, now, entry);
                 }
                 Ok(())
             })
@@ -113,18 +111,17 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn restored_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar("SELECT restored_at FROM origin WHERE one = 1")
-            .fetch_one(self.readers())
-            .await?;
+        let at: Option<i64> =
+            sql::query("SELECT restored_at FROM origin WHERE one = 1").scalar(self.readers()).await?;
         Ok(at.map(timestamp))
     }
 }
 
 /// Counts one more Attempt; returns how many there have been.
-pub(super) async fn count_attempt(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("UPDATE origin SET attempts = attempts + 1 WHERE one = 1 RETURNING attempts")
-        .fetch_one(&mut *tx)
-        .await?)
+pub(super) async fn count_attempt(tx: &mut Connection) -> Result<i64, StoreError> {
+    sql::query("UPDATE origin SET attempts = attempts + 1 WHERE one = 1 RETURNING attempts")
+        .scalar(&mut *tx)
+        .await
 }
 
 /// Why the database is older than it was, if it is.

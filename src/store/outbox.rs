@@ -2,9 +2,8 @@
 //! places where answers stay: signed receipts, and result files of SFTP users.
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, FromRow};
 
+use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{JobId, SubmissionId};
 use crate::vault::SealedAddress;
@@ -106,31 +105,42 @@ pub enum Queue<'a> {
     Folder(&'a str),
 }
 
+/// Leases answers that meet one more condition, with its values from `$6` on. A final answer is left to wait a little while a
+/// provider's copy of its documents is there.
+macro_rules! claim {
+    ($condition:literal) => {
+        concat!(
+            "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
+             (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
+               AND NOT (kind = 'final' AND body IS NULL AND made_at > $5 AND EXISTS (SELECT 1 FROM attempt \
+                 JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
+                 AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) AND ",
+            $condition,
+            " ORDER BY next_at LIMIT $4) RETURNING *"
+        )
+    };
+}
+
 impl Queue<'_> {
-    /// As SQL, with its parameters from `first` on.
-    fn condition(self, first: usize) -> (String, Vec<String>) {
+    /// The statement that claims its answers, and the targets that are its last values.
+    fn claim(self) -> (&'static str, Vec<String>) {
         match self {
-            Queue::Compose(folders) => {
-                let places: Vec<String> =
-                    (0..folders.len()).map(|n| format!("${}", n.saturating_add(first))).collect();
-                // Never an empty list, in which PostgreSQL finds nothing.
-                let list = if places.is_empty() { "''".to_owned() } else { places.join(", ") };
-                let condition = format!(
-                    "(body IS NULL OR way NOT IN ('mail', 'folder') OR (way = 'folder' AND target NOT IN ({list})))"
-                );
-                (condition, folders.iter().map(|name| (*name).to_owned()).collect())
-            }
-            Queue::Mails => ("way = 'mail' AND body IS NOT NULL".to_owned(), Vec::new()),
+            Queue::Compose(folders) => (
+                claim!(
+                    "(body IS NULL OR way NOT IN ('mail', 'folder') OR (way = 'folder' AND target NOT IN ($6..)))"
+                ),
+                folders.iter().map(|name| (*name).to_owned()).collect(),
+            ),
+            Queue::Mails => (claim!("way = 'mail' AND body IS NOT NULL"), Vec::new()),
             Queue::Folder(name) => {
-                (format!("way = 'folder' AND body IS NOT NULL AND target = ${first}"), vec![name.to_owned()])
+                (claim!("way = 'folder' AND body IS NOT NULL AND target IN ($6..)"), vec![name.to_owned()])
             }
         }
     }
 }
 
 impl Store {
-    /// Leases up to `limit` answers of `queue` whose time has come. A final answer is left to wait a little while a provider's copy
-    /// of its documents is there.
+    /// Leases up to `limit` answers of `queue` whose time has come.
     ///
     /// # Errors
     /// Where the database fails.
@@ -142,28 +152,18 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let node = self.node.clone();
-        let (condition, targets) = queue.condition(6);
-        let sql = format!(
-            "UPDATE outbox SET lease_by = $1, lease_until = $2, tries = tries + 1 WHERE id IN \
-             (SELECT id FROM outbox WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) \
-               AND {condition} \
-               AND NOT (kind = 'final' AND body IS NULL AND made_at > $5 AND EXISTS (SELECT 1 FROM attempt \
-                 JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
-                 AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) \
-               ORDER BY next_at LIMIT $4) RETURNING *"
-        );
+        let (sql, targets) = queue.claim();
         self.write(move |tx| {
             Box::pin(async move {
-                let mut query = sqlx::query_as(AssertSqlSafe(sql))
+                sql::query(sql)
                     .bind(node)
                     .bind(millis(lease_until))
                     .bind(millis(now))
                     .bind(i64::from(limit))
-                    .bind(millis(now.checked_sub(COPIES_AT_MOST).unwrap_or(Timestamp::MIN)));
-                for target in targets {
-                    query = query.bind(target);
-                }
-                Ok(query.fetch_all(&mut *tx).await?)
+                    .bind(millis(now.checked_sub(COPIES_AT_MOST).unwrap_or(Timestamp::MIN)))
+                    .each(targets)
+                    .fetch_all(tx)
+                    .await
             })
         })
         .await
@@ -185,7 +185,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 // What somebody else may keep waiting goes into a queue of its own; the rest goes on at once.
-                sqlx::query(
+                sql::query(
                     "UPDATE outbox SET body = $1, note = NULL, \
                      tries = CASE WHEN way IN ('mail', 'folder') THEN 0 ELSE tries END, \
                      lease_by = CASE WHEN way IN ('mail', 'folder') THEN NULL ELSE lease_by END, \
@@ -215,18 +215,18 @@ impl Store {
         let (id, reason) = (id.to_owned(), reason.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let submission: Option<String> = sqlx::query_scalar(
+                let submission: Option<String> = sql::query(
                     "UPDATE outbox SET next_at = NULL, body = NULL, note = NULL, address = NULL, last_error = $1, lease_by = NULL, lease_until = NULL \
                      WHERE id = $2 RETURNING submission_id",
                 )
                 .bind(&reason)
                 .bind(&id)
-                .fetch_optional(&mut *tx)
+                .scalar_optional(&mut *tx)
                 .await?;
                 if let Some(submission) = submission {
                     let entry = ledger::Entry::new("outbox", "left unsaid").detail(format!("{id}: {reason}"));
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
-                    ledger::write(tx, now, entry.submission(submission)).await?;
+                    ledger::write(tx, now, entry.submission(submission));
                 }
                 keep_receipt(tx, receipt, now).await
             })
@@ -239,7 +239,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn refusals_to(&self, mark: &str, since: Timestamp) -> Result<(u64, u64), StoreError> {
-        let (said, unsaid): (i64, i64) = sqlx::query_as(
+        let (said, unsaid): (i64, i64) = sql::query(
             "SELECT COUNT(CASE WHEN sent_at IS NOT NULL OR (next_at IS NOT NULL AND body IS NOT NULL) THEN 1 END), \
              COUNT(CASE WHEN sent_at IS NULL AND next_at IS NULL THEN 1 END) \
              FROM outbox WHERE refusal = 1 AND way = 'mail' AND target = $1 AND made_at > $2",
@@ -265,7 +265,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 if let Some(result) = result {
-                    sqlx::query(
+                    sql::query(
                         "INSERT INTO result (id, owner, body, made_at, wrapped_key) VALUES ($1, $2, $3, $4, $5) \
                          ON CONFLICT (id) DO NOTHING",
                     )
@@ -278,18 +278,18 @@ impl Store {
                     .await?;
                 }
                 let submission: Option<String> =
-                    sqlx::query_scalar("SELECT submission_id FROM outbox WHERE id = $1")
+                    sql::query("SELECT submission_id FROM outbox WHERE id = $1")
                         .bind(&id)
-                        .fetch_optional(&mut *tx)
+                        .scalar_optional(&mut *tx)
                         .await?;
                 if let Some(submission) = submission {
                     // The name says cause and way, as final:SUBMISSION:mail; addresses are not for the ledger.
                     let entry = ledger::Entry::new("outbox", "answered").detail(&id);
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
-                    ledger::write(tx, now, entry.submission(submission)).await?;
+                    ledger::write(tx, now, entry.submission(submission));
                 }
                 // What was said is kept in the receipt; the mail itself, with its addresses, is not.
-                sqlx::query(
+                sql::query(
                     "UPDATE outbox SET sent_at = $1, next_at = NULL, body = NULL, address = NULL, lease_by = NULL, \
                      lease_until = NULL WHERE id = $2",
                 )
@@ -303,7 +303,8 @@ impl Store {
         .await
     }
 
-    /// The answer could not leave; it is tried again at `next_at`, or given up where that is `None`.
+    /// The answer could not leave; it is tried again at `next_at`, or given up where that is `None`. Where another node has it by
+    /// now, that one says what becomes of it.
     ///
     /// # Errors
     /// Where the database fails.
@@ -313,19 +314,21 @@ impl Store {
         error: &str,
         next_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let (id, error) = (id.to_owned(), error.to_owned());
+        let (id, error, node) = (id.to_owned(), error.to_owned(), self.node.clone());
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     // What is given up keeps no mail: it is under a key that outlives the Submission's.
                     "UPDATE outbox SET last_error = $1, next_at = $2, lease_by = NULL, lease_until = NULL, \
-                     body = CASE WHEN $2 IS NULL THEN NULL ELSE body END, \
-                     note = CASE WHEN $2 IS NULL THEN NULL ELSE note END, \
-                     address = CASE WHEN $2 IS NULL THEN NULL ELSE address END WHERE id = $3",
+                     body = CASE WHEN CAST($2 AS BIGINT) IS NULL THEN NULL ELSE body END, \
+                     note = CASE WHEN CAST($2 AS BIGINT) IS NULL THEN NULL ELSE note END, \
+                     address = CASE WHEN CAST($2 AS BIGINT) IS NULL THEN NULL ELSE address END \
+                     WHERE id = $3 AND (lease_by IS NULL OR lease_by = $4)",
                 )
                 .bind(error)
                 .bind(next_at.map(millis))
                 .bind(id)
+                .bind(node)
                 .execute(&mut *tx)
                 .await?;
                 Ok(())
@@ -339,12 +342,11 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn unsent(&self, submission: SubmissionId) -> Result<u64, StoreError> {
-        let n: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM outbox WHERE submission_id = $1 AND next_at IS NOT NULL",
-        )
-        .bind(submission.as_str())
-        .fetch_one(self.readers())
-        .await?;
+        let n: i64 =
+            sql::query("SELECT COUNT(*) FROM outbox WHERE submission_id = $1 AND next_at IS NOT NULL")
+                .bind(submission.as_str())
+                .scalar(self.readers())
+                .await?;
         Ok(n.unsigned_abs())
     }
 
@@ -353,13 +355,13 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn answers(&self, submission: SubmissionId) -> Result<Vec<AnswerRow>, StoreError> {
-        Ok(sqlx::query_as(
+        sql::query(
             "SELECT job_id, kind, way, tries, last_error, sent_at, next_at FROM outbox WHERE submission_id = $1 \
              ORDER BY made_at, id",
         )
         .bind(submission.as_str())
         .fetch_all(self.readers())
-        .await?)
+        .await
     }
 
     /// Whether an answer about `submission` still needs what only its key can read.
@@ -367,11 +369,11 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn uncomposed(&self, submission: SubmissionId) -> Result<bool, StoreError> {
-        let n: i64 = sqlx::query_scalar(
+        let n: i64 = sql::query(
             "SELECT COUNT(*) FROM outbox WHERE submission_id = $1 AND next_at IS NOT NULL AND body IS NULL",
         )
         .bind(submission.as_str())
-        .fetch_one(self.readers())
+        .scalar(self.readers())
         .await?;
         Ok(n > 0)
     }
@@ -381,10 +383,10 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn receipt(&self, submission: SubmissionId) -> Result<Option<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT body FROM receipt WHERE submission_id = $1")
+        sql::query("SELECT body FROM receipt WHERE submission_id = $1")
             .bind(submission.as_str())
-            .fetch_optional(self.readers())
-            .await?)
+            .scalar_optional(self.readers())
+            .await
     }
 
     /// Result files that wait for `owner`.
@@ -392,12 +394,12 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn results(&self, owner: &str) -> Result<Vec<ResultRow>, StoreError> {
-        Ok(sqlx::query_as(
+        sql::query(
             "SELECT id, body, wrapped_key, made_at FROM result WHERE owner = $1 ORDER BY made_at, id LIMIT 10000",
         )
         .bind(owner)
         .fetch_all(self.readers())
-        .await?)
+        .await
     }
 
     /// Removes a result file of `owner`, and its key.
@@ -408,12 +410,12 @@ impl Store {
         let (owner, id) = (owner.to_owned(), id.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM result WHERE owner = $1 AND id = $2")
+                let done = sql::query("DELETE FROM result WHERE owner = $1 AND id = $2")
                     .bind(owner)
                     .bind(id)
                     .execute(&mut *tx)
                     .await?;
-                Ok(done.rows_affected() > 0)
+                Ok(done > 0)
             })
         })
         .await
@@ -426,14 +428,14 @@ impl Store {
     pub async fn expire_results(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query(
+                let done = sql::query(
                     "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 LIMIT $2)",
                 )
                 .bind(millis(before))
                 .bind(REMOVED_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
-                Ok(done.rows_affected())
+                Ok(done)
             })
         })
         .await
@@ -449,12 +451,12 @@ struct Ways {
 }
 
 async fn keep_receipt(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     receipt: Option<(SubmissionId, String)>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let Some((submission, json)) = receipt else { return Ok(()) };
-    sqlx::query(
+    sql::query(
         "INSERT INTO receipt (submission_id, made_at, body) VALUES ($1, $2, $3) ON CONFLICT (submission_id) DO NOTHING",
     )
     .bind(submission.as_str())
@@ -467,7 +469,7 @@ async fn keep_receipt(
 
 /// The final answers of `submission`, one per way. An ignored mail gets none: answering automatic mail makes loops.
 pub(super) async fn tell_final(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -476,7 +478,7 @@ pub(super) async fn tell_final(
 
 /// Notices that `job` is held; `version` tells one hold of a Job from the next.
 pub(super) async fn tell_held(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     job: JobId,
     version: i64,
@@ -487,7 +489,7 @@ pub(super) async fn tell_held(
 
 /// Tells the sender of `submission` by mail that it was accepted, and as what; once, however often it is prepared.
 pub(super) async fn tell_accepted(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -505,7 +507,7 @@ pub struct Again {
 
 /// Tells the sender of a file that came again how the first one, `submission`, stands.
 pub(super) async fn tell_again(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     again: Again,
     now: Timestamp,
@@ -515,7 +517,7 @@ pub(super) async fn tell_again(
 }
 
 async fn tell(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     job: Option<JobId>,
     kind: &str,
@@ -523,7 +525,7 @@ async fn tell(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let ways: Ways =
-        sqlx::query_as("SELECT source, answer_to, answer_mark, verdict FROM submission WHERE id = $1")
+        sql::query("SELECT source, answer_to, answer_mark, verdict FROM submission WHERE id = $1")
             .bind(submission.as_str())
             .fetch_one(&mut *tx)
             .await?;
@@ -544,7 +546,7 @@ async fn tell(
     // What came again was not faxed again: a program that never tires must not write without end.
     let refusal = kind == "again" || (kind == "final" && refused);
     for (way, target, address) in drop.into_iter().chain(mail) {
-        sqlx::query(
+        sql::query(
             "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal, note, address) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING",
         )

@@ -1,8 +1,8 @@
 //! Which provider stands behind a name, and how it fares.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
+use super::sql::{self, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::{Cause, word_type};
 
@@ -56,13 +56,13 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn left_behind(&self, name: &str, url: &str) -> Result<u64, StoreError> {
-        let open: i64 = sqlx::query_scalar(
+        let open: i64 = sql::query(
             "SELECT COUNT(*) FROM job WHERE provider = $1 AND state IN ('sending', 'in_transit', 'unclear') \
              AND EXISTS (SELECT 1 FROM provider WHERE provider.name = $1 AND provider.url <> $2)",
         )
         .bind(name)
         .bind(url)
-        .fetch_one(self.readers())
+        .scalar(self.readers())
         .await?;
         Ok(open.unsigned_abs())
     }
@@ -77,22 +77,22 @@ impl Store {
         let (name, url) = (name.to_owned(), url.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let before: Option<String> = sqlx::query_scalar("SELECT url FROM provider WHERE name = $1")
+                let before: Option<String> = sql::query("SELECT url FROM provider WHERE name = $1")
                     .bind(&name)
-                    .fetch_optional(&mut *tx)
+                    .scalar_optional(&mut *tx)
                     .await?;
                 if before.is_some_and(|before| before != url) {
-                    let open: i64 = sqlx::query_scalar(
+                    let open: i64 = sql::query(
                         "SELECT COUNT(*) FROM job WHERE provider = $1 AND state IN ('sending', 'in_transit', 'unclear')",
                     )
                     .bind(&name)
-                    .fetch_one(&mut *tx)
+                    .scalar(&mut *tx)
                     .await?;
                     if open > 0 {
                         return Ok(open.unsigned_abs());
                     }
                 }
-                sqlx::query(
+                sql::query(
                     "INSERT INTO provider (name, url) VALUES ($1, $2) \
                      ON CONFLICT (name) DO UPDATE SET url = excluded.url",
                 )
@@ -111,7 +111,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn providers(&self) -> Result<Vec<ProviderRow>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = sql::query(
             "SELECT name, condition, cause, detail, since, rests_until, \
              (SELECT COUNT(*) FROM job WHERE job.provider = provider.name AND state = 'queued') AS queued, \
              (SELECT COUNT(*) FROM job WHERE job.provider = provider.name \
@@ -155,7 +155,7 @@ impl Store {
                     Some((cause, detail, until)) => (Some(cause), Some(detail), Some(until)),
                     None => (None, None, None),
                 };
-                sqlx::query(
+                sql::query(
                     "UPDATE provider SET since = CASE WHEN condition = $1 AND since IS NOT NULL THEN since ELSE $2 END, \
                      condition = $1, cause = $3, detail = $4, rests_until = $5 WHERE name = $6",
                 )
@@ -169,7 +169,8 @@ impl Store {
                 .await?;
                 let detail = cause.map_or(name.clone(), |cause| format!("{name}: {cause}"));
                 let event = if cause.is_some() { "provider rests" } else { "provider is well" };
-                ledger::write(tx, now, ledger::Entry::new("delivery", event).detail(detail)).await
+                ledger::write(tx, now, ledger::Entry::new("delivery", event).detail(detail));
+Ok(())
             })
         })
         .await

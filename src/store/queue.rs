@@ -9,9 +9,9 @@
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::{Job, Row, URGENCIES, urgency};
+use super::sql::{self, Connection};
 use super::turns::{Queues, Turns, Waiting};
 use super::{Store, StoreError, ledger, millis, told};
 use crate::job::{JobId, SubmissionId};
@@ -43,6 +43,35 @@ pub struct Rooms {
     pub in_hand: HashSet<JobId>,
 }
 
+/// Of a Job: every provider that it was handed to said for certain that nothing was sent.
+macro_rules! certain {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id \
+         AND (attempt.cause IS NULL OR attempt.cause IN ('not_taken', 'partly_sent', 'unknown', 'unclear')))"
+    };
+}
+
+/// The first of each provider, urgency and sender, from one to the next by the index: the next sender's, else of the next urgency,
+/// else of the next provider.
+macro_rules! heads {
+    () => {
+        "WITH RECURSIVE heads (id) AS (\
+       SELECT (SELECT id FROM job WHERE number = $1 AND parked = 1 ORDER BY provider, priority, sender, wake_at, id LIMIT 1) \
+       UNION ALL SELECT (SELECT COALESCE(\
+           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider = head.provider AND priority = head.priority \
+              AND sender > head.sender ORDER BY sender, wake_at, id LIMIT 1), \
+           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider = head.provider AND priority > head.priority \
+              ORDER BY priority, sender, wake_at, id LIMIT 1), \
+           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider > head.provider \
+              ORDER BY provider, priority, sender, wake_at, id LIMIT 1)) \
+         FROM job AS head WHERE head.id = heads.id) \
+       FROM heads WHERE heads.id IS NOT NULL) "
+    };
+}
+
+#[cfg(test)]
+pub(super) const HEADS: &str = concat!(heads!(), "SELECT id FROM heads WHERE id IS NOT NULL");
+
 impl Store {
     /// Leases Jobs whose time has come: of each provider no more than it has room for, of each number at most one.
     ///
@@ -61,14 +90,14 @@ impl Store {
                     Claimed { node, now, lease_until, in_hand: rooms.in_hand, jobs: Vec::new(), unreadable: Vec::new() };
                 let (mut names, mut numbers) = (Vec::new(), HashSet::new());
                 for Room { provider, sends, turns, asks } in rooms.providers {
-                    let due: Vec<String> = sqlx::query_scalar(
+                    let due: Vec<String> = sql::query(
                         "SELECT id FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' AND provider = $1 \
                          AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT $3",
                     )
                     .bind(&provider)
                     .bind(millis(now))
                     .bind(i64::from(asks))
-                    .fetch_all(&mut *tx)
+                    .scalars(&mut *tx)
                     .await?;
                     claimed.lease(tx, due).await?;
                     let queues = Queues::new(&provider, sends, turns, now);
@@ -98,23 +127,20 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let mut next: Option<i64> =
-            sqlx::query_scalar("SELECT deadline FROM job WHERE state = 'queued' ORDER BY deadline LIMIT 1")
-                .fetch_optional(self.readers())
+            sql::query("SELECT deadline FROM job WHERE state = 'queued' ORDER BY deadline LIMIT 1")
+                .scalar_optional(self.readers())
                 .await?;
         for provider in providers {
-            let queue = "SELECT * FROM (SELECT wake_at AS at FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
-                   AND (lease_until IS NULL OR lease_until <= $2) AND priority =";
-            let queues = [("high", 0), ("normal", 1), ("low", 2)]
-                .map(|(name, urgency)| format!("{queue} {urgency} ORDER BY wake_at, id LIMIT 1) AS {name}"))
-                .join(" UNION ALL ");
-            let first: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-                "SELECT MIN(at) FROM ({queues} \
+            let first: Option<i64> = sql::query(
+                "SELECT MIN(at) FROM (SELECT (SELECT wake_at FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
+                   AND priority = urgency.column1 AND (lease_until IS NULL OR lease_until <= $2) \
+                   ORDER BY wake_at, id LIMIT 1) AS at FROM (VALUES (0), (1), (2)) AS urgency \
                  UNION ALL SELECT * FROM (SELECT wake_at AS at FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' \
                    AND provider = $1 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT 1) AS asks) AS first",
-            )))
+            )
             .bind(provider)
             .bind(millis(now))
-            .fetch_one(self.readers())
+            .scalar(self.readers())
             .await?;
             next = [next, first].into_iter().flatten().min();
         }
@@ -136,26 +162,26 @@ impl Store {
         let from = from.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                // Those with no way out must not fill the look; that a name within another's fits too is sorted out below.
-                let ways: Vec<String> = (0..usable.len()).map(|n| format!("route LIKE ${}", n + 5)).collect();
-                let ways = if ways.is_empty() { "1 = 0".to_owned() } else { ways.join(" OR ") };
-                let sql = format!(
-                    "SELECT id, submission_id, route FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
-                     AND priority = $4 AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND ({ways}) \
-                     AND {CERTAIN} ORDER BY wake_at, id LIMIT $3"
-                );
+                let names: Vec<String> = usable.iter().map(|name| format!("%\"{name}\"%")).collect();
                 let mut due: Vec<(String, String, String)> = Vec::new();
                 for priority in URGENCIES {
                     let room = i64::from(limit) - i64::try_from(due.len()).unwrap_or(i64::MAX);
-                    let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone()))
-                        .bind(&from)
-                        .bind(millis(now))
-                        .bind(room.max(0))
-                        .bind(urgency(priority));
-                    for name in &usable {
-                        query = query.bind(format!("%\"{name}\"%"));
-                    }
-                    due.extend(query.fetch_all(&mut *tx).await?);
+                    // Those with no way out must not fill the look; that a name within another's fits too is sorted out below.
+                    let more: Vec<_> = sql::query(concat!(
+                        "SELECT id, submission_id, route FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 \
+                         AND priority = $4 AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND ",
+                        certain!(),
+                        " AND EXISTS (SELECT 1 FROM (VALUES ($5)..) AS names WHERE job.route LIKE names.column1) \
+                         ORDER BY wake_at, id LIMIT $3",
+                    ))
+                    .bind(&from)
+                    .bind(millis(now))
+                    .bind(room.max(0))
+                    .bind(urgency(priority))
+                    .each(&names)
+                    .fetch_all(&mut *tx)
+                    .await?;
+                    due.extend(more);
                 }
                 let mut moved = 0;
                 for (id, submission, route) in due {
@@ -184,16 +210,16 @@ impl Store {
         let (from, to) = (job.provider.clone(), to.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let sql = format!(
+                let free = sql::query(concat!(
                     "UPDATE job SET lease_by = NULL, lease_until = NULL WHERE id = $1 AND version = $2 \
-                     AND state = 'queued' AND {CERTAIN}"
-                );
-                let free = sqlx::query(sqlx::AssertSqlSafe(sql))
-                    .bind(id.as_str())
-                    .bind(version)
-                    .execute(&mut *tx)
-                    .await?;
-                if free.rows_affected() == 0 {
+                     AND state = 'queued' AND ",
+                    certain!(),
+                ))
+                .bind(id.as_str())
+                .bind(version)
+                .execute(&mut *tx)
+                .await?;
+                if free == 0 {
                     return Ok(false);
                 }
                 switch(tx, id, submission, &from, &to, now).await?;
@@ -203,19 +229,22 @@ impl Store {
         .await
     }
 
-    /// Gives up the lease on `job`, to be looked at again not before `at`.
+    /// Gives up the lease on `job`, to be looked at again not before `at`. Where another node has it by now, that keeps it.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn release_job(&self, id: JobId, at: Timestamp) -> Result<(), StoreError> {
+        let node = self.node.clone();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "UPDATE job SET lease_by = NULL, lease_until = NULL, \
-                     wake_at = CASE WHEN wake_at < $1 THEN $1 ELSE wake_at END WHERE id = $2",
+                     wake_at = CASE WHEN wake_at < $1 THEN $1 ELSE wake_at END \
+                     WHERE id = $2 AND (lease_by IS NULL OR lease_by = $3)",
                 )
                 .bind(millis(at))
                 .bind(id.as_str())
+                .bind(node)
                 .execute(&mut *tx)
                 .await?;
                 Ok(())
@@ -231,7 +260,7 @@ impl Store {
     pub async fn forget_lines(&self, before: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("DELETE FROM line WHERE rest_until < $1")
+                sql::query("DELETE FROM line WHERE rest_until < $1")
                     .bind(millis(before))
                     .execute(&mut *tx)
                     .await?;
@@ -246,17 +275,13 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn failed_calls(&self, number: &str) -> Result<u32, StoreError> {
-        let failed: Option<i64> = sqlx::query_scalar("SELECT failed FROM line WHERE number = $1")
+        let failed: Option<i64> = sql::query("SELECT failed FROM line WHERE number = $1")
             .bind(number)
-            .fetch_optional(self.readers())
+            .scalar_optional(self.readers())
             .await?;
         Ok(failed.map_or(0, super::count))
     }
 }
-
-/// Of a Job: every provider that it was handed to said for certain that nothing was sent.
-const CERTAIN: &str = "NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id \
-     AND (attempt.cause IS NULL OR attempt.cause IN ('not_taken', 'partly_sent', 'unknown', 'unclear')))";
 
 /// What a claim has leased so far.
 struct Claimed {
@@ -274,7 +299,7 @@ impl Claimed {
     /// `numbers` are those that this claim has chosen or passed over already.
     async fn send(
         &mut self,
-        tx: &mut SqliteConnection,
+        tx: &mut Connection,
         mut queues: Queues<'_>,
         room: u32,
         numbers: &mut HashSet<String>,
@@ -296,7 +321,7 @@ impl Claimed {
             }
             if let Some(rest) = rest {
                 // This one waits for the line in the queue; those of the same number behind it wait for this one.
-                sqlx::query("UPDATE job SET wake_at = $1 WHERE id = $2")
+                sql::query("UPDATE job SET wake_at = $1 WHERE id = $2")
                     .bind(rest)
                     .bind(&id)
                     .execute(&mut *tx)
@@ -310,12 +335,12 @@ impl Claimed {
         Ok(())
     }
 
-    async fn lease(&mut self, tx: &mut SqliteConnection, ids: Vec<String>) -> Result<(), StoreError> {
+    async fn lease(&mut self, tx: &mut Connection, ids: Vec<String>) -> Result<(), StoreError> {
         for id in ids {
             if id.parse().is_ok_and(|id: JobId| self.in_hand.contains(&id)) {
                 continue;
             }
-            let row: Option<Row> = sqlx::query_as(
+            let row: Option<Row> = sql::query(
                 "UPDATE job SET lease_by = $1, lease_until = $2 WHERE id = $3 \
                  AND (lease_until IS NULL OR lease_until <= $4) RETURNING *",
             )
@@ -337,14 +362,14 @@ impl Claimed {
 
 /// A row that cannot be read must stop no other. It keeps its lease, so that it is told of again when that is over, and goes
 /// behind those that wait now: where it was the first to its number, the next one has its turn.
-async fn set_aside(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<(), StoreError> {
+async fn set_aside(tx: &mut Connection, id: &str, now: Timestamp) -> Result<(), StoreError> {
     let later = now.saturating_add(UNREADABLE).unwrap_or(Timestamp::MAX);
-    let number: Option<Option<String>> = sqlx::query_scalar(
+    let number: Option<Option<String>> = sql::query(
         "UPDATE job SET wake_at = $1, parked = 0 WHERE id = $2 AND state = 'queued' RETURNING number",
     )
     .bind(millis(later))
     .bind(id)
-    .fetch_optional(&mut *tx)
+    .scalar_optional(&mut *tx)
     .await?;
     match number.flatten() {
         Some(number) => unpark(tx, &number).await,
@@ -354,21 +379,21 @@ async fn set_aside(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Resul
 
 /// Queued Jobs whose deadline has passed, wherever they wait, and Jobs of providers that are not among `names`.
 async fn without_provider(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     names: &[String],
     now: Timestamp,
     room: u32,
 ) -> Result<Vec<String>, StoreError> {
-    let mut ids: Vec<String> = sqlx::query_scalar(
+    let mut ids: Vec<String> = sql::query(
         "SELECT id FROM job WHERE state = 'queued' AND deadline <= $1 \
          AND (lease_until IS NULL OR lease_until <= $1) ORDER BY deadline LIMIT $2",
     )
     .bind(millis(now))
     .bind(i64::from(room))
-    .fetch_all(&mut *tx)
+    .scalars(&mut *tx)
     .await?;
     // The names in the two indexes, each found from the one before it: DISTINCT would walk over every waiting Job.
-    let providers: Vec<String> = sqlx::query_scalar(
+    let providers: Vec<String> = sql::query(
         "WITH RECURSIVE waits (name) AS (SELECT MIN(provider) FROM job WHERE state = 'queued' AND parked = 0 \
            UNION ALL SELECT (SELECT MIN(provider) FROM job WHERE state = 'queued' AND parked = 0 \
              AND provider > waits.name) FROM waits WHERE waits.name IS NOT NULL), \
@@ -377,92 +402,71 @@ async fn without_provider(
              AND provider > asked.name) FROM asked WHERE asked.name IS NOT NULL) \
          SELECT name FROM waits WHERE name IS NOT NULL UNION SELECT name FROM asked WHERE name IS NOT NULL",
     )
-    .fetch_all(&mut *tx)
+    .scalars(&mut *tx)
     .await?;
     for gone in providers.iter().filter(|provider| !names.contains(provider)) {
-        for which in [
-            "state = 'queued' AND parked = 0 AND priority = 0",
-            "state = 'queued' AND parked = 0 AND priority = 1",
-            "state = 'queued' AND parked = 0 AND priority = 2",
-            "wake_at IS NOT NULL AND state <> 'queued'",
-        ] {
-            let sql = format!(
-                "SELECT id FROM job WHERE {which} AND provider = $2 AND wake_at <= $1 \
-                 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT $3"
-            );
-            let due: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-                .bind(millis(now))
-                .bind(gone)
-                .bind(i64::from(room))
-                .fetch_all(&mut *tx)
-                .await?;
-            ids.extend(due);
+        let queued = "SELECT id FROM job WHERE state = 'queued' AND parked = 0 AND priority = $4 AND provider = $2 \
+             AND wake_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT $3";
+        let asked = "SELECT id FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' AND provider = $2 \
+             AND wake_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT $3";
+        let due = |sql| sql::query(sql).bind(millis(now)).bind(gone).bind(i64::from(room));
+        for priority in URGENCIES {
+            ids.extend(due(queued).bind(urgency(priority)).scalars::<String>(&mut *tx).await?);
         }
+        ids.extend(due(asked).scalars::<String>(&mut *tx).await?);
     }
     Ok(ids)
 }
 
-async fn park(tx: &mut SqliteConnection, id: &str) -> Result<(), StoreError> {
-    sqlx::query("UPDATE job SET parked = 1 WHERE id = $1").bind(id).execute(&mut *tx).await?;
+async fn park(tx: &mut Connection, id: &str) -> Result<(), StoreError> {
+    sql::query("UPDATE job SET parked = 1 WHERE id = $1").bind(id).execute(&mut *tx).await?;
     Ok(())
 }
 
 /// Lets parked Jobs to `number` back into the queues: of each provider, urgency and sender the first, so that the next claim decides
 /// whose turn it is. Called whenever a Job of that number changes and no call of it is under way. Of each provider, since one that
 /// rests must not keep the number from the others. Those that find the line taken all the same are parked again by that claim.
-pub(super) async fn unpark(tx: &mut SqliteConnection, number: &str) -> Result<(), StoreError> {
-    sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{HEADS} UPDATE job SET parked = 0 WHERE id IN (SELECT id FROM heads WHERE id IS NOT NULL)"
-    )))
+pub(super) async fn unpark(tx: &mut Connection, number: &str) -> Result<(), StoreError> {
+    sql::query(concat!(
+        heads!(),
+        "UPDATE job SET parked = 0 WHERE id IN (SELECT id FROM heads WHERE id IS NOT NULL)"
+    ))
     .bind(number)
     .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-/// The first of each provider, urgency and sender, from one to the next by the index: the next sender's, else of the next urgency,
-/// else of the next provider.
-pub(super) const HEADS: &str = "WITH RECURSIVE heads (id) AS (\
-       SELECT (SELECT id FROM job WHERE number = $1 AND parked = 1 ORDER BY provider, priority, sender, wake_at, id LIMIT 1) \
-       UNION ALL SELECT (SELECT COALESCE(\
-           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider = head.provider AND priority = head.priority \
-              AND sender > head.sender ORDER BY sender, wake_at, id LIMIT 1), \
-           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider = head.provider AND priority > head.priority \
-              ORDER BY priority, sender, wake_at, id LIMIT 1), \
-           (SELECT id FROM job WHERE number = $1 AND parked = 1 AND provider > head.provider \
-              ORDER BY provider, priority, sender, wake_at, id LIMIT 1)) \
-         FROM job AS head WHERE head.id = heads.id) \
-       FROM heads WHERE heads.id IS NOT NULL)";
-
 /// Gives a Job to another provider.
 pub(super) async fn switch(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: JobId,
     submission: SubmissionId,
     from: &str,
     to: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE job SET provider = $1 WHERE id = $2")
+    sql::query("UPDATE job SET provider = $1 WHERE id = $2")
         .bind(to)
         .bind(id.as_str())
         .execute(&mut *tx)
         .await?;
     let entry = ledger::Entry::new("delivery", "provider").detail(format!("{from} -> {to}"));
-    ledger::write(tx, now, entry.submission(submission).job(id)).await
+    ledger::write(tx, now, entry.submission(submission).job(id));
+    Ok(())
 }
 
 /// A call to `number` ended: it is left alone until `rest`, or it was reached.
 pub(super) async fn called(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     number: &str,
     rest: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let Some(rest) = rest else {
-        sqlx::query("DELETE FROM line WHERE number = $1").bind(number).execute(&mut *tx).await?;
+        sql::query("DELETE FROM line WHERE number = $1").bind(number).execute(&mut *tx).await?;
         return Ok(());
     };
-    sqlx::query(
+    sql::query(
         "INSERT INTO line (number, failed, rest_until) VALUES ($1, 1, $2) \
          ON CONFLICT (number) DO UPDATE SET failed = line.failed + 1, rest_until = excluded.rest_until",
     )

@@ -1,9 +1,8 @@
 //! The register of verified recipients, row by row.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteConnection;
 
+use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, count, ledger, millis, timestamp};
 use crate::job::{FaxNumber, Outcome, Report};
 use crate::register::Entry;
@@ -75,7 +74,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn recipient(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        let row: Option<Row> = sqlx::query_as("SELECT * FROM recipient WHERE key = $1")
+        let row: Option<Row> = sql::query("SELECT * FROM recipient WHERE key = $1")
             .bind(key)
             .fetch_optional(self.readers())
             .await?;
@@ -87,7 +86,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn recipients_with_number(&self, number: &FaxNumber) -> Result<Vec<Entry>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as("SELECT * FROM recipient WHERE number = $1 ORDER BY key")
+        let rows: Vec<Row> = sql::query("SELECT * FROM recipient WHERE number = $1 ORDER BY key")
             .bind(number.as_str())
             .fetch_all(self.readers())
             .await?;
@@ -100,7 +99,7 @@ impl Store {
     /// Where the database fails.
     pub async fn recipients(&self) -> Result<Vec<Entry>, StoreError> {
         let rows: Vec<Row> =
-            sqlx::query_as("SELECT * FROM recipient ORDER BY key").fetch_all(self.readers()).await?;
+            sql::query("SELECT * FROM recipient ORDER BY key").fetch_all(self.readers()).await?;
         rows.into_iter().map(Entry::try_from).collect()
     }
 
@@ -146,10 +145,7 @@ impl Store {
         let actor = actor.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("DELETE FROM recipient WHERE key = $1")
-                    .bind(&entry.key)
-                    .execute(&mut *tx)
-                    .await?;
+                sql::query("DELETE FROM recipient WHERE key = $1").bind(&entry.key).execute(&mut *tx).await?;
                 put(tx, &entry).await?;
                 record(tx, &actor, event, &entry, now).await
             })
@@ -159,19 +155,16 @@ impl Store {
 }
 
 /// The entries with this number, as they stand in this transaction.
-pub(super) async fn with_number(
-    tx: &mut SqliteConnection,
-    number: &FaxNumber,
-) -> Result<Vec<Entry>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM recipient WHERE number = $1 ORDER BY key")
+pub(super) async fn with_number(tx: &mut Connection, number: &FaxNumber) -> Result<Vec<Entry>, StoreError> {
+    let rows: Vec<Row> = sql::query("SELECT * FROM recipient WHERE number = $1 ORDER BY key")
         .bind(number.as_str())
         .fetch_all(&mut *tx)
         .await?;
     rows.into_iter().map(Entry::try_from).collect()
 }
 
-async fn put(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError> {
-    sqlx::query(
+async fn put(tx: &mut Connection, entry: &Entry) -> Result<(), StoreError> {
+    sql::query(
         "INSERT INTO recipient (key, name, organization, department, attention, number, typed, csid, state, \
          state_reason, verified_how, evidence, verified_by, second_by, verified_at, valid_until, notes, quiet_hours, \
          voice_count, created_at, updated_at, verified_account, second_account) \
@@ -206,7 +199,7 @@ async fn put(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError>
 }
 
 async fn record(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     actor: &str,
     event: &str,
     entry: &Entry,
@@ -214,12 +207,13 @@ async fn record(
 ) -> Result<(), StoreError> {
     let quiet = entry.quiet_hours.as_ref().map_or(String::new(), |hours| format!(" quiet {hours}"));
     let detail = format!("{} {} {}{quiet}", entry.key, entry.number, entry.state);
-    ledger::write(tx, now, ledger::Entry::new(actor, event).detail(detail)).await
+    ledger::write(tx, now, ledger::Entry::new(actor, event).detail(detail));
+    Ok(())
 }
 
 /// A provider said that the number is dead: nobody's fax goes there any more until a person has verified it anew.
 pub(super) async fn suspend(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     key: Option<&str>,
     number: Option<&FaxNumber>,
     reason: &str,
@@ -230,7 +224,7 @@ pub(super) async fn suspend(
 
 /// A person answered instead of a machine; the second time suspends the entry.
 pub(super) async fn count_voice(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     key: Option<&str>,
     number: Option<&FaxNumber>,
     now: Timestamp,
@@ -240,14 +234,14 @@ pub(super) async fn count_voice(
 
 /// The first fax that arrives teaches which identity (CSID) answers at this number.
 pub(super) async fn learn_identity(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     key: Option<&str>,
     report: &Report,
 ) -> Result<(), StoreError> {
     let (Some(key), Some(identity), Outcome::Delivered) = (key, &report.remote_id, report.outcome) else {
         return Ok(());
     };
-    sqlx::query("UPDATE recipient SET csid = $1 WHERE key = $2 AND csid IS NULL")
+    sql::query("UPDATE recipient SET csid = $1 WHERE key = $2 AND csid IS NULL")
         .bind(identity)
         .bind(key)
         .execute(&mut *tx)
@@ -256,7 +250,7 @@ pub(super) async fn learn_identity(
 }
 
 async fn change(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     key: Option<&str>,
     number: Option<&FaxNumber>,
     now: Timestamp,
@@ -264,7 +258,7 @@ async fn change(
 ) -> Result<(), StoreError> {
     let Some(key) = key else { return Ok(()) };
     let row: Option<Row> =
-        sqlx::query_as("SELECT * FROM recipient WHERE key = $1").bind(key).fetch_optional(&mut *tx).await?;
+        sql::query("SELECT * FROM recipient WHERE key = $1").bind(key).fetch_optional(&mut *tx).await?;
     let Some(row) = row else { return Ok(()) };
     let mut entry = Entry::try_from(row)?;
     if number != Some(&entry.number) {
@@ -272,7 +266,7 @@ async fn change(
         return Ok(());
     }
     how(&mut entry);
-    sqlx::query("DELETE FROM recipient WHERE key = $1").bind(key).execute(&mut *tx).await?;
+    sql::query("DELETE FROM recipient WHERE key = $1").bind(key).execute(&mut *tx).await?;
     put(tx, &entry).await?;
     record(tx, "delivery", "recipient changed", &entry, now).await
 }

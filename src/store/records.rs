@@ -1,9 +1,8 @@
 //! Rows in the end: what is deleted long after its documents, and what earlier versions wrote in clear.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteConnection;
 
+use super::sql::{self, Connection, FromRow};
 use super::{Document, Store, StoreError, millis};
 use crate::vault::{Marker, SealedAddress};
 
@@ -33,7 +32,7 @@ impl Store {
     /// Where the database fails.
     pub async fn forget_records(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         // Asked of a reader first: most rounds find nothing, and need no turn of the writer's.
-        let due: Vec<String> = sqlx::query_scalar(
+        let due: Vec<String> = sql::query(
             "SELECT id FROM submission WHERE destroyed_at < $1 \
              AND NOT EXISTS (SELECT 1 FROM document WHERE submission_id = submission.id) \
              AND NOT EXISTS (SELECT 1 FROM outbox WHERE submission_id = submission.id AND next_at IS NOT NULL) \
@@ -42,7 +41,7 @@ impl Store {
         )
         .bind(millis(before))
         .bind(i64::from(limit))
-        .fetch_all(self.readers())
+        .scalars(self.readers())
         .await?;
         if due.is_empty() {
             return Ok(0);
@@ -57,7 +56,7 @@ impl Store {
                         "UPDATE fetched SET submission_id = NULL WHERE submission_id = $1",
                         "DELETE FROM submission WHERE id = $1",
                     ] {
-                        sqlx::query(sql).bind(id).execute(&mut *tx).await?;
+                        sql::query(sql).bind(id).execute(&mut *tx).await?;
                     }
                 }
                 Ok(due.len() as u64)
@@ -72,33 +71,32 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn forget_proofs(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let oldest: Vec<(i64, i64)> = sqlx::query_as("SELECT seq, at FROM ledger ORDER BY seq LIMIT $1")
+        let oldest: Vec<(i64, i64)> = sql::query("SELECT seq, at FROM ledger ORDER BY seq LIMIT $1")
             .bind(AT_ONCE)
             .fetch_all(self.readers())
             .await?;
         let old = oldest.iter().take_while(|(_, at)| *at < millis(before)).count();
         let last = oldest.get(..old.min(oldest.len().saturating_sub(1))).and_then(<[_]>::last).copied();
-        let receipts: Option<i64> = sqlx::query_scalar("SELECT 1 FROM receipt WHERE made_at < $1 LIMIT 1")
+        let receipts: Option<i64> = sql::query("SELECT made_at FROM receipt WHERE made_at < $1 LIMIT 1")
             .bind(millis(before))
-            .fetch_optional(self.readers())
+            .scalar_optional(self.readers())
             .await?;
         if last.is_none() && receipts.is_none() {
             return Ok(0);
         }
         self.write(move |tx| {
             Box::pin(async move {
-                let mut done = sqlx::query(
+                let mut done = sql::query(
                     "DELETE FROM receipt WHERE submission_id IN \
                      (SELECT submission_id FROM receipt WHERE made_at < $1 LIMIT $2)",
                 )
                 .bind(millis(before))
                 .bind(AT_ONCE)
                 .execute(&mut *tx)
-                .await?
-                .rows_affected();
+                .await?;
                 if let Some((seq, _)) = last {
-                    let rows = sqlx::query("DELETE FROM ledger WHERE seq <= $1").bind(seq).execute(&mut *tx);
-                    done += rows.await?.rows_affected();
+                    let rows = sql::query("DELETE FROM ledger WHERE seq <= $1").bind(seq).execute(&mut *tx);
+                    done += rows.await?;
                 }
                 Ok(done)
             })
@@ -111,13 +109,13 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn former_submissions(&self) -> Result<Vec<Former>, StoreError> {
-        Ok(sqlx::query_as(
+        sql::query(
             "SELECT id, receipt_to, message_id, wrapped_key, facts FROM submission \
              WHERE receipt_to IS NOT NULL OR message_id IS NOT NULL LIMIT $1",
         )
         .bind(AT_ONCE)
         .fetch_all(self.readers())
-        .await?)
+        .await
     }
 
     /// Replaces what is in clear in a Submission of an earlier version: with its address under the master key and with `facts`, where
@@ -134,9 +132,9 @@ impl Store {
                 for (id, address, facts) in sealed {
                     let (address, mark) = address.map(|a| (a.sealed, a.mark)).unzip();
                     // Of a destroyed one only the mark stays.
-                    sqlx::query(
+                    sql::query(
                         "UPDATE submission SET receipt_to = NULL, message_id = NULL, facts = COALESCE($1, facts), \
-                         answer_mark = $2, answer_to = CASE WHEN wrapped_key IS NULL THEN NULL ELSE $3 END WHERE id = $4",
+                         answer_mark = $2, answer_to = CASE WHEN wrapped_key IS NULL THEN answer_to ELSE $3 END WHERE id = $4",
                     )
                     .bind(facts)
                     .bind(&mark)
@@ -159,7 +157,7 @@ impl Store {
     pub async fn mark_former_digests(&self, digests: &Marker) -> Result<u64, StoreError> {
         let mut all = 0;
         loop {
-            let plain: Vec<(String, String)> = sqlx::query_as(
+            let plain: Vec<(String, String)> = sql::query(
                 "SELECT job.id, job.sha256 FROM job JOIN submission ON submission.id = job.submission_id \
                  WHERE submission.wrapped_key IS NULL AND job.sha256 NOT LIKE 'mark:%' LIMIT $1",
             )
@@ -174,7 +172,7 @@ impl Store {
             self.write(move |tx| {
                 Box::pin(async move {
                     for (job, sha256) in plain {
-                        sqlx::query("UPDATE job SET sha256 = $1 WHERE id = $2")
+                        sql::query("UPDATE job SET sha256 = $1 WHERE id = $2")
                             .bind(Document::mark(&sha256, &digests))
                             .bind(job)
                             .execute(&mut *tx)
@@ -192,10 +190,10 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn former_message_ids(&self) -> Result<Vec<(i64, String)>, StoreError> {
-        Ok(sqlx::query_as("SELECT id, message_id FROM fetched WHERE message_id IS NOT NULL LIMIT $1")
+        sql::query("SELECT id, message_id FROM fetched WHERE message_id IS NOT NULL LIMIT $1")
             .bind(AT_ONCE)
             .fetch_all(self.readers())
-            .await?)
+            .await
     }
 
     /// Replaces them with what is sealed.
@@ -206,9 +204,9 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 for (id, sealed) in sealed {
-                    sqlx::query(
+                    sql::query(
                         "UPDATE fetched SET message_id = NULL, \
-                         sealed_message_id = CASE WHEN settled = 1 THEN NULL ELSE $1 END WHERE id = $2",
+                         sealed_message_id = CASE WHEN settled = 1 THEN sealed_message_id ELSE $1 END WHERE id = $2",
                     )
                     .bind(sealed)
                     .bind(id)
@@ -224,14 +222,15 @@ impl Store {
 
 /// The answers of a former Submission: those that have yet to leave need the address.
 async fn seal_answers(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: &str,
     address: Option<Vec<u8>>,
     mark: Option<String>,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE outbox SET target = $1, address = CASE WHEN next_at IS NULL THEN NULL ELSE $2 END \
-         WHERE submission_id = $3 AND way = 'mail' AND $1 IS NOT NULL",
+    let Some(mark) = mark else { return Ok(()) };
+    sql::query(
+        "UPDATE outbox SET target = $1, address = CASE WHEN next_at IS NULL THEN address ELSE $2 END \
+         WHERE submission_id = $3 AND way = 'mail'",
     )
     .bind(mark)
     .bind(address)

@@ -6,7 +6,8 @@
 //! writing connections is 5 to 33 times slower.)
 //!
 //! Every statement is carried to SQLite's own thread and its end back, which takes longer than most of them. So a request
-//! that is alone gets no savepoint, and between two requests one statement ends the one and begins the other; and the writer
+//! that is alone gets no savepoint, between two requests one statement ends the one and begins the other, and the ledger's last row
+//! is read with the beginning and its new ones are written with the commit; and the writer
 //! has a thread of its own, since waking a runtime's worker each time wakes a second one, to look whether there is more to do.
 
 use std::io;
@@ -17,22 +18,27 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
+use super::sql::{self, Connection, Readers};
 
+mod chain;
+pub(super) mod codes;
 mod health;
 mod locks;
 mod schema;
 
+use chain::chain;
 use health::Health;
 
 /// Requests that one commit may carry.
 const BATCH: usize = 256;
+/// Statements that a connection keeps prepared: more than there are in the source.
+const STATEMENTS: usize = 256;
 /// How long a write waits for another process (the command line) that holds the database. Then whoever waits at a way in is
 /// told to try again later.
 const BUSY: Duration = Duration::from_secs(5);
@@ -41,12 +47,13 @@ const CHECKPOINT_TRIES: u32 = 5;
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(20);
 /// How the schema came to be what it is.
 pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+/// The engine as sqlx calls it.
+pub(super) type Database = sqlx::Sqlite;
 /// What a request leaves behind: called with the commit's fate, it answers whoever asked.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Given the open transaction, does its work in it; given an error, only passes that on.
-type Request = Box<
-    dyn for<'c> FnOnce(Result<&'c mut SqliteConnection, StoreError>) -> BoxFuture<'c, (Answer, Done)> + Send,
->;
+type Request =
+    Box<dyn for<'c> FnOnce(Result<&'c mut Connection, StoreError>) -> BoxFuture<'c, (Answer, Done)> + Send>;
 
 /// Whether what a request did is to be kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,7 +75,7 @@ pub(super) enum Outdated {
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     requests: mpsc::Sender<Request>,
-    readers: SqlitePool,
+    readers: Readers,
     options: SqliteConnectOptions,
     path: PathBuf,
     health: Arc<Health>,
@@ -90,6 +97,8 @@ impl Engine {
             // A destroyed key must not linger in a free page.
             .pragma("secure_delete", "ON")
             .busy_timeout(BUSY)
+            // No statement is prepared twice, the writer's own and those with lists included.
+            .statement_cache_capacity(STATEMENTS)
             .disable_statement_logging();
         let opening = |error| StoreError::opening(path, error);
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(opening)?;
@@ -112,9 +121,9 @@ impl Engine {
         // Ends when the last handle is gone and all that it was asked for is done.
         thread::Builder::new()
             .name("store".into())
-            .spawn(move || runtime.block_on(write_all(connection, queue, &noted)))
+            .spawn(move || runtime.block_on(write_all(Connection::new(connection), queue, &noted)))
             .map_err(sqlx::Error::Io)?;
-        Ok(Engine { requests, readers, options, path: path.to_owned(), health })
+        Ok(Engine { requests, readers: Readers(readers), options, path: path.to_owned(), health })
     }
 
     /// Opens the database at `path` to be read only, beside a daemon or without one; an empty one in memory stands in where
@@ -127,7 +136,7 @@ impl Engine {
             let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
             let readers = pool.connect_with(options.clone()).await?;
             MIGRATIONS.run(&readers).await.map_err(|error| StoreError::migrating(&path, error))?;
-            return Ok(Engine { requests, readers, options, path, health });
+            return Ok(Engine { requests, readers: Readers(readers), options, path, health });
         }
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -142,11 +151,11 @@ impl Engine {
         if !current {
             return Err(StoreError::OlderSchema { path });
         }
-        Ok(Engine { requests, readers, options, path, health })
+        Ok(Engine { requests, readers: Readers(readers), options, path, health })
     }
 
     /// The pool for queries that change nothing.
-    pub(super) fn readers(&self) -> &SqlitePool {
+    pub(super) fn readers(&self) -> &Readers {
         &self.readers
     }
 
@@ -191,7 +200,7 @@ impl Engine {
     pub(super) async fn write<T, F>(&self, request: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
         let health = Arc::clone(&self.health);
@@ -226,7 +235,7 @@ fn exists(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Request>, health: &Health) {
+async fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Request>, health: &Health) {
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let mut answers = Vec::with_capacity(batch.len());
@@ -238,7 +247,7 @@ async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<R
             health.failed(error);
             tracing::error!(error = %error, "a commit failed, nothing of it is kept: {error}");
             // Fails where SQLite has rolled back by itself already; both ways nothing of the batch remains.
-            let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;
+            let _ = run(&mut connection, "ROLLBACK").await;
             for request in batch.drain(..) {
                 answers.push(request(Err(error.same())).await.0);
             }
@@ -255,35 +264,50 @@ async fn write_all(mut connection: SqliteConnection, mut queue: mpsc::Receiver<R
 /// One transaction. What has not been run when it breaks stays in the batch: SQLite ends a transaction by itself on some
 /// errors, a full disk among them, and the next statement of ours then fails.
 async fn write_batch(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     batch: &mut Vec<Request>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), StoreError> {
     let alone = batch.len() == 1;
-    run(connection, if alone { "BEGIN IMMEDIATE" } else { "BEGIN IMMEDIATE; SAVEPOINT request" }).await?;
+    connection.entries.clear();
+    let last = chain::begin(connection, alone).await?;
     while !batch.is_empty() {
         let request = batch.remove(0);
+        let entries = connection.entries.len();
         let (answer, done) = request(Ok(&mut *connection)).await;
         answers.push(answer);
-        let then = match (alone, batch.is_empty(), done) {
-            (true, _, Done::Keep) => "COMMIT",
+        if done == Done::Undo {
+            connection.entries.truncate(entries);
+        }
+        let commit = match (alone, batch.is_empty(), done) {
+            (true, _, Done::Keep) => concat!(chain!(), "COMMIT"),
             (true, _, Done::Undo) => {
                 // Fails where SQLite has rolled back by itself already. Whoever asked hears why, from its own statement.
                 let _ = run(connection, "ROLLBACK").await;
                 break;
             }
-            (false, false, Done::Keep) => "RELEASE request; SAVEPOINT request",
-            // The savepoint stays behind ROLLBACK TO.
-            (false, false, Done::Undo) => "ROLLBACK TO request",
-            (false, true, Done::Keep) => "RELEASE request; COMMIT",
-            (false, true, Done::Undo) => "ROLLBACK TO request; RELEASE request; COMMIT",
+            (false, false, Done::Keep) => {
+                run(connection, "RELEASE request; SAVEPOINT request").await?;
+                continue;
+            }
+            (false, false, Done::Undo) => {
+                // The savepoint stays behind ROLLBACK TO.
+                run(connection, "ROLLBACK TO request").await?;
+                continue;
+            }
+            (false, true, Done::Keep) => concat!("RELEASE request; ", chain!(), "COMMIT"),
+            (false, true, Done::Undo) => {
+                concat!("ROLLBACK TO request; RELEASE request; ", chain!(), "COMMIT")
+            }
         };
-        run(connection, then).await?;
+        let rows = chain::rows(last.as_ref(), &connection.entries);
+        sql::query(commit).bind(rows).execute(connection).await?;
+        break;
     }
     Ok(())
 }
 
-async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
-    sqlx::query(sql).execute(connection).await?;
+async fn run(connection: &mut Connection, sql: &'static str) -> Result<(), StoreError> {
+    sql::query(sql).execute(connection).await?;
     Ok(())
 }

@@ -2,9 +2,9 @@
 //! themselves in [`super::news`].
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::{Job, detail, finish_if_complete};
+use super::sql::{self, Connection};
 use super::submissions::Document;
 use super::{Store, StoreError, fax_marks, ledger, millis, origin, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
@@ -134,14 +134,14 @@ struct Change {
 }
 
 impl Change {
-    async fn save(&self, tx: &mut SqliteConnection, step: &Step) -> Result<Saved, StoreError> {
+    async fn save(&self, tx: &mut Connection, step: &Step) -> Result<Saved, StoreError> {
         let Change { id, submission, version, before, now, .. } = *self;
         if !update_state(tx, id, version, &step.state, self.keep_lease, now).await? {
             return Ok(Saved::Stale);
         }
         if before == "held" {
             // Whoever lets a Job go on that could not be cancelled in time wants it sent.
-            sqlx::query("UPDATE job SET cancel = NULL WHERE id = $1 AND cancel IS NOT NULL")
+            sql::query("UPDATE job SET cancel = NULL WHERE id = $1 AND cancel IS NOT NULL")
                 .bind(id.as_str())
                 .execute(&mut *tx)
                 .await?;
@@ -159,7 +159,7 @@ impl Change {
             let detail = format!("{before} -> {}", step.state.as_str());
             let entry =
                 ledger::Entry::new(&self.actor, "state").detail(detail).submission(submission).job(id);
-            ledger::write(tx, now, entry).await?;
+            ledger::write(tx, now, entry);
         }
         if let (Some(number), None) = (&self.number, step.state.open_attempt()) {
             queue::unpark(tx, number.as_str()).await?;
@@ -172,7 +172,7 @@ impl Change {
 
     async fn carry_out(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Connection,
         effect: &Effect,
         state: &JobState,
     ) -> Result<(), StoreError> {
@@ -210,14 +210,14 @@ impl Change {
 
 /// Whether nothing was committed that forbids the call: since it was looked for, the register may have changed, somebody may
 /// want the Job cancelled, and a provider may have told what became of an earlier Attempt.
-async fn may_open(tx: &mut SqliteConnection, change: &Change, opening: Opening) -> Result<bool, StoreError> {
+async fn may_open(tx: &mut Connection, change: &Change, opening: Opening) -> Result<bool, StoreError> {
     let (Some(key), Some(number)) = (&change.recipient, &change.number) else { return Ok(false) };
-    let wishes: i64 = sqlx::query_scalar(
+    let wishes: i64 = sql::query(
         "SELECT (SELECT COUNT(*) FROM job WHERE id = $1 AND cancel IS NOT NULL) \
          + (SELECT COUNT(*) FROM attempt WHERE job_id = $1 AND told IS NOT NULL)",
     )
     .bind(change.id.as_str())
-    .fetch_one(&mut *tx)
+    .scalar(&mut *tx)
     .await?;
     if wishes > 0 {
         return Ok(false);
@@ -227,7 +227,7 @@ async fn may_open(tx: &mut SqliteConnection, change: &Change, opening: Opening) 
 }
 
 async fn update_state(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: JobId,
     version: i64,
     state: &JobState,
@@ -235,9 +235,9 @@ async fn update_state(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     // News that came while the request was under way is looked at as soon as its answer is recorded.
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE job SET state = $1, detail = $2, version = version + 1, \
-         wake_at = CASE WHEN $1 = 'in_transit' AND news_at IS NOT NULL THEN $3 ELSE $4 END, news_at = NULL, parked = 0, \
+         wake_at = CASE WHEN $1 = 'in_transit' AND news_at IS NOT NULL THEN CAST($3 AS BIGINT) ELSE $4 END, news_at = NULL, parked = 0, \
          final_at = CASE WHEN $5 = 1 THEN $3 ELSE NULL END, \
          lease_by = CASE WHEN $6 = 1 THEN lease_by ELSE NULL END, \
          lease_until = CASE WHEN $6 = 1 THEN lease_until ELSE NULL END \
@@ -253,11 +253,11 @@ async fn update_state(
     .bind(version)
     .execute(&mut *tx)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
-async fn extend(tx: &mut SqliteConnection, id: JobId, until: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("UPDATE job SET deadline = $1 WHERE id = $2 AND deadline < $1")
+async fn extend(tx: &mut Connection, id: JobId, until: Timestamp) -> Result<(), StoreError> {
+    sql::query("UPDATE job SET deadline = $1 WHERE id = $2 AND deadline < $1")
         .bind(millis(until))
         .bind(id.as_str())
         .execute(&mut *tx)
@@ -266,7 +266,7 @@ async fn extend(tx: &mut SqliteConnection, id: JobId, until: Timestamp) -> Resul
 }
 
 async fn open_attempt(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: JobId,
     n: u32,
     provider: &str,
@@ -274,7 +274,7 @@ async fn open_attempt(
     asked_first: bool,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO attempt (job_id, n, reference, provider, started_at, bytes, sha256, asked_first) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
@@ -293,13 +293,13 @@ async fn open_attempt(
 
 /// What an Attempt came to: the open one, or number `n`, which was closed before. What a webhook told of it is followed then.
 pub(super) async fn record_outcome(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: JobId,
     n: Option<i64>,
     report: &Report,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    sql::query(
         "UPDATE attempt SET ended_at = $1, outcome = $2, cause = $3, pages_sent = COALESCE($4, pages_sent), \
          remote_id = COALESCE($5, remote_id), seconds = COALESCE($6, seconds), raw_code = $7, raw_text = $8, \
          told = NULL WHERE job_id = $9 AND (n = $10 OR ($10 IS NULL AND ended_at IS NULL))",
@@ -320,12 +320,12 @@ pub(super) async fn record_outcome(
 }
 
 async fn note_provider_ref(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: JobId,
     attempt: u32,
     provider_ref: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE attempt SET provider_ref = $1 WHERE job_id = $2 AND n = $3 AND provider_ref IS NULL")
+    sql::query("UPDATE attempt SET provider_ref = $1 WHERE job_id = $2 AND n = $3 AND provider_ref IS NULL")
         .bind(provider_ref)
         .bind(id.as_str())
         .bind(i64::from(attempt))

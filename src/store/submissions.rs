@@ -1,10 +1,9 @@
 //! Submissions and their sealed documents: prepare, forget. How they are recorded stands in [`super::accept`].
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteConnection;
 
 use super::accept::SourceKeys;
+use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::{SubmissionId, word_type};
 use crate::vault::{Marker, SealedAddress};
@@ -189,7 +188,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn senders_waiting(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
-        let rows: Vec<(String, Option<i64>)> = sqlx::query_as(concat!(
+        let rows: Vec<(String, Option<i64>)> = sql::query(concat!(
             waiting!(),
             "SELECT waiting.sender, (SELECT prepare_at FROM submission WHERE submission.sender = waiting.sender \
                AND prepare_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY prepare_at LIMIT 1) \
@@ -214,7 +213,7 @@ impl Store {
         let (node, sender) = (self.node.clone(), sender.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let row: Option<Row> = sqlx::query_as(
+                let row: Option<Row> = sql::query(
                     "UPDATE submission SET lease_by = $1, lease_until = $2, prepare_tries = prepare_tries + 1 \
                      WHERE id IN (SELECT id FROM submission WHERE sender = $3 AND prepare_at <= $4 \
                        AND (lease_until IS NULL OR lease_until <= $4) ORDER BY prepare_at, id LIMIT 1) RETURNING *",
@@ -239,7 +238,7 @@ impl Store {
     pub async fn prepare_now(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query(concat!(
+                let done = sql::query(concat!(
                     waiting!(),
                     "UPDATE submission SET prepare_at = $1 WHERE sender IN (SELECT sender FROM waiting) \
                      AND prepare_at > $1 AND lease_until IS NULL",
@@ -247,7 +246,7 @@ impl Store {
                 .bind(millis(now))
                 .execute(&mut *tx)
                 .await?;
-                Ok(done.rows_affected())
+                Ok(done)
             })
         })
         .await
@@ -258,28 +257,29 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn is_unprepared(&self, id: SubmissionId) -> Result<bool, StoreError> {
-        let waits: Option<bool> =
-            sqlx::query_scalar("SELECT prepare_at IS NOT NULL FROM submission WHERE id = $1")
-                .bind(id.as_str())
-                .fetch_optional(self.readers())
-                .await?;
+        let waits: Option<bool> = sql::query("SELECT prepare_at IS NOT NULL FROM submission WHERE id = $1")
+            .bind(id.as_str())
+            .scalar_optional(self.readers())
+            .await?;
         Ok(waits.unwrap_or(false))
     }
 
     /// Gives a Submission back to be prepared again at `at`, as after trouble that was not its own. One that was prepared
-    /// meanwhile, by a run that outlived its lease, stays so.
+    /// meanwhile, by a run that outlived its lease, stays so, and one that another node has by now stays with that.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn postpone_prepare(&self, id: SubmissionId, at: Timestamp) -> Result<(), StoreError> {
+        let node = self.node.clone();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "UPDATE submission SET prepare_at = $1, lease_by = NULL, lease_until = NULL \
-                     WHERE id = $2 AND prepare_at IS NOT NULL",
+                     WHERE id = $2 AND prepare_at IS NOT NULL AND (lease_by IS NULL OR lease_by = $3)",
                 )
                 .bind(millis(at))
                 .bind(id.as_str())
+                .bind(node)
                 .execute(&mut *tx)
                 .await?;
                 Ok(())
@@ -293,7 +293,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, StoreError> {
-        let row: Option<Row> = sqlx::query_as("SELECT * FROM submission WHERE id = $1")
+        let row: Option<Row> = sql::query("SELECT * FROM submission WHERE id = $1")
             .bind(id.as_str())
             .fetch_optional(self.readers())
             .await?;
@@ -309,8 +309,8 @@ impl Store {
         filter: &SubmissionFilter,
         limit: u32,
     ) -> Result<Vec<Submission>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT * FROM submission WHERE ($1 IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
+        let rows: Vec<Row> = sql::query(
+            "SELECT * FROM submission WHERE (CAST($1 AS TEXT) IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
              ORDER BY id DESC LIMIT $3",
         )
         .bind(filter.source.as_deref())
@@ -326,7 +326,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn received(&self, id: SubmissionId) -> Result<Option<Document>, StoreError> {
-        let row: Option<(String, i64, String)> = sqlx::query_as(
+        let row: Option<(String, i64, String)> = sql::query(
             "SELECT name, bytes, sha256 FROM document WHERE submission_id = $1 AND job_id IS NULL LIMIT 1",
         )
         .bind(id.as_str())
@@ -346,14 +346,14 @@ impl Store {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<SubmissionId>, StoreError> {
-        let ids: Vec<String> = sqlx::query_scalar(
+        let ids: Vec<String> = sql::query(
             "SELECT id FROM submission WHERE destroyed_at IS NULL AND final_at IS NOT NULL \
              AND (final_at <= $1 OR final_at > $2) ORDER BY final_at LIMIT $3",
         )
         .bind(millis(final_before))
         .bind(millis(now.saturating_add(AHEAD).unwrap_or(now)))
         .bind(i64::from(limit))
-        .fetch_all(self.readers())
+        .scalars(self.readers())
         .await?;
         ids.iter().map(|id| id.parse().map_err(|e| StoreError::unreadable("submission.id", e))).collect()
     }
@@ -371,7 +371,7 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "UPDATE submission SET wrapped_key = NULL, facts = NULL, answer_to = NULL, destroyed_at = $1 \
                      WHERE id = $2 AND final_at IS NOT NULL",
                 )
@@ -379,11 +379,11 @@ impl Store {
                 .bind(id.as_str())
                 .execute(&mut *tx)
                 .await?;
-                sqlx::query("UPDATE job SET facts = NULL WHERE submission_id = $1")
+                sql::query("UPDATE job SET facts = NULL WHERE submission_id = $1")
                     .bind(id.as_str())
                     .execute(&mut *tx)
                     .await?;
-                sqlx::query(
+                sql::query(
                     "UPDATE attempt SET raw_text = NULL, told = NULL, hints = NULL \
                      WHERE job_id IN (SELECT id FROM job WHERE submission_id = $1)",
                 )
@@ -391,11 +391,10 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 mark_digests(tx, id, &digests).await?;
-                ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id))
-                    .await?;
-                let names = sqlx::query_scalar("SELECT name FROM document WHERE submission_id = $1")
+                ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id));
+                let names = sql::query("SELECT name FROM document WHERE submission_id = $1")
                     .bind(id.as_str())
-                    .fetch_all(&mut *tx)
+                    .scalars(&mut *tx)
                     .await?;
                 Ok(names)
             })
@@ -408,12 +407,12 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn files_to_unlink(&self) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar(
+        sql::query(
             "SELECT document.name FROM document JOIN submission ON submission.id = document.submission_id \
              WHERE submission.wrapped_key IS NULL",
         )
-        .fetch_all(self.readers())
-        .await?)
+        .scalars(self.readers())
+        .await
     }
 
     /// Names of packets of `id` that no Job has any more, as after it was prepared anew.
@@ -421,13 +420,13 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn replaced_packets(&self, id: SubmissionId) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar(
+        sql::query(
             "SELECT name FROM document WHERE submission_id = $1 AND job_id IS NOT NULL AND NOT EXISTS \
              (SELECT 1 FROM job WHERE job.submission_id = $1 AND (job.document = document.name OR job.shared = document.name))",
         )
         .bind(id.as_str())
-        .fetch_all(self.readers())
-        .await?)
+        .scalars(self.readers())
+        .await
     }
 
     /// Forgets `names`, whose files are unlinked.
@@ -438,7 +437,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 for name in &names {
-                    sqlx::query("DELETE FROM document WHERE name = $1").bind(name).execute(&mut *tx).await?;
+                    sql::query("DELETE FROM document WHERE name = $1").bind(name).execute(&mut *tx).await?;
                 }
                 Ok(())
             })
@@ -451,7 +450,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn document_names(&self) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT name FROM document").fetch_all(self.readers()).await?)
+        sql::query("SELECT name FROM document").scalars(self.readers()).await
     }
 
     /// How many Submissions have not ended.
@@ -459,8 +458,8 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn open_submissions(&self) -> Result<u64, StoreError> {
-        let n: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM submission WHERE final_at IS NULL")
-            .fetch_one(self.readers())
+        let n: i64 = sql::query("SELECT COUNT(*) FROM submission WHERE final_at IS NULL")
+            .scalar(self.readers())
             .await?;
         Ok(n.unsigned_abs())
     }
@@ -468,12 +467,12 @@ impl Store {
 
 /// The first Job stands for all that share these pages. How long they are nobody asks: they never leave alone.
 pub(super) async fn insert_shared(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     job: crate::job::JobId,
     name: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO document (name, submission_id, job_id, bytes, sha256) VALUES ($1, $2, $3, 0, '') \
          ON CONFLICT (name) DO NOTHING",
     )
@@ -487,17 +486,17 @@ pub(super) async fn insert_shared(
 
 /// Puts marks in the place of the digests of what was made and what left.
 async fn mark_digests(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     digests: &Marker,
 ) -> Result<(), StoreError> {
-    let plain: Vec<String> = sqlx::query_scalar(
+    let plain: Vec<String> = sql::query(
         "SELECT sha256 FROM job WHERE submission_id = $1 AND sha256 NOT LIKE 'mark:%' UNION \
          SELECT attempt.sha256 FROM attempt JOIN job ON job.id = attempt.job_id \
          WHERE job.submission_id = $1 AND attempt.sha256 NOT LIKE 'mark:%'",
     )
     .bind(submission.as_str())
-    .fetch_all(&mut *tx)
+    .scalars(&mut *tx)
     .await?;
     for sha256 in plain {
         for sql in [
@@ -505,7 +504,7 @@ async fn mark_digests(
             "UPDATE attempt SET sha256 = $1 WHERE sha256 = $3 \
              AND job_id IN (SELECT id FROM job WHERE submission_id = $2)",
         ] {
-            sqlx::query(sql)
+            sql::query(sql)
                 .bind(Document::mark(&sha256, digests))
                 .bind(submission.as_str())
                 .bind(&sha256)
@@ -517,12 +516,21 @@ async fn mark_digests(
 }
 
 pub(super) async fn insert_document(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     submission: SubmissionId,
     job: Option<crate::job::JobId>,
     document: &Document,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    document_row(submission, job, document).execute(tx).await?;
+    Ok(())
+}
+
+pub(super) fn document_row(
+    submission: SubmissionId,
+    job: Option<crate::job::JobId>,
+    document: &Document,
+) -> sql::Query {
+    sql::query(
         "INSERT INTO document (name, submission_id, job_id, bytes, sha256) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(&document.name)
@@ -530,7 +538,4 @@ pub(super) async fn insert_document(
     .bind(job.map(String::from))
     .bind(document.bytes.cast_signed())
     .bind(&document.sha256)
-    .execute(&mut *tx)
-    .await?;
-    Ok(())
 }

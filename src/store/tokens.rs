@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::sql;
 use super::{Store, StoreError, millis};
 
 impl Store {
@@ -10,10 +11,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn token(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT body FROM token WHERE name = $1")
-            .bind(name)
-            .fetch_optional(self.readers())
-            .await?)
+        sql::query("SELECT body FROM token WHERE name = $1").bind(name).scalar_optional(self.readers()).await
     }
 
     /// Keeps a sealed refresh token in place of the one before.
@@ -24,7 +22,7 @@ impl Store {
         let name = name.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "INSERT INTO token (name, body, kept_at) VALUES ($1, $2, $3) \
                      ON CONFLICT (name) DO UPDATE SET body = excluded.body, kept_at = excluded.kept_at",
                 )

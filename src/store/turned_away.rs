@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::outbox::Again;
+use super::sql;
 use super::{Store, StoreError, ledger, millis, outbox};
 use crate::job::SubmissionId;
 use crate::vault::SealedAddress;
@@ -42,17 +43,17 @@ impl Store {
     ) -> Result<Option<SubmissionId>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let known: Option<i64> = sqlx::query_scalar(
+                let known: Option<i64> = sql::query(
                     "SELECT accepted_at FROM source_key WHERE key = $1 AND accepted_at >= $2",
                 )
                 .bind(&refused.source_key)
                 .bind(millis(repeats_since))
-                .fetch_optional(&mut *tx)
+                .scalar_optional(&mut *tx)
                 .await?;
                 if known.is_some() {
                     return Ok(None);
                 }
-                sqlx::query(
+                sql::query(
                     "INSERT INTO submission (id, source, sender, answer_to, bytes, accepted_at, wrapped_key, facts, verdict, \
                      final_at, answer_mark) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'refused', $6, $9)",
                 )
@@ -67,7 +68,7 @@ impl Store {
                 .bind(refused.receipt_to.as_ref().map(|to| to.mark.as_str()))
                 .execute(&mut *tx)
                 .await?;
-                sqlx::query(
+                sql::query(
                     "INSERT INTO source_key (key, submission_id, accepted_at) VALUES ($1, $2, $3) ON CONFLICT (key) DO UPDATE \
                      SET submission_id = excluded.submission_id, accepted_at = excluded.accepted_at",
                 )
@@ -79,7 +80,7 @@ impl Store {
                 let entry = ledger::Entry::new(&refused.source, "turned away")
                     .detail(format!("from {}, {} bytes", refused.sender, refused.bytes))
                     .submission(refused.id);
-                ledger::write(tx, refused.at, entry).await?;
+                ledger::write(tx, refused.at, entry);
                 outbox::tell_final(tx, refused.id, refused.at).await?;
                 Ok(Some(refused.id))
             })

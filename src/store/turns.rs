@@ -9,10 +9,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteConnection;
 
 use super::jobs::urgency;
+use super::sql::{self, Connection, FromRow};
 use super::{StoreError, millis};
 use crate::job::Priority;
 
@@ -118,7 +117,7 @@ impl<'a> Queues<'a> {
     }
 
     /// The next one that waits; whether it can go is for the caller to see.
-    pub(super) async fn next(&mut self, tx: &mut SqliteConnection) -> Result<Option<Waiting>, StoreError> {
+    pub(super) async fn next(&mut self, tx: &mut Connection) -> Result<Option<Waiting>, StoreError> {
         let Queues { provider, now, room, ref turns, ref mut due, ref mut aged } = *self;
         let [high, normal, low] = due;
         let order: Vec<&mut Queue> = match turns.share() {
@@ -161,25 +160,25 @@ pub(super) const OF_SENDER: &str = "SELECT id, sender, number, EXISTS (SELECT 1 
 
 /// The first of a queue, one of each sender in turn: enough for `room`, where some of them find their lines taken.
 async fn look(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     (provider, priority, due): (&str, i64, Timestamp),
     room: u32,
     turns: &Turns,
     now: Timestamp,
 ) -> Result<VecDeque<Waiting>, StoreError> {
-    let mut senders: Vec<String> = sqlx::query_scalar(SENDERS)
+    let mut senders: Vec<String> = sql::query(SENDERS)
         .bind(provider)
         .bind(priority)
         .bind(millis(due))
         .bind(millis(now))
-        .fetch_all(&mut *tx)
+        .scalars(&mut *tx)
         .await?;
     turns.order(&mut senders);
     let enough = usize::try_from(room).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(32);
     let each = enough.div_ceil(senders.len().max(1)).max(ROUND as usize);
     let mut found: Vec<VecDeque<Waiting>> = Vec::new();
     for sender in senders.iter().take(enough) {
-        let of_sender: Vec<Waiting> = sqlx::query_as(OF_SENDER)
+        let of_sender: Vec<Waiting> = sql::query(OF_SENDER)
             .bind(provider)
             .bind(priority)
             .bind(millis(due))

@@ -260,7 +260,7 @@ async fn accepted(stage: &Stage, id: &str, asked: &[(&str, bool, bool, bool)]) {
     let rules = Arc::new(Rules::compile(&loaded.config.rule).unwrap());
     let clock = Arc::new(SystemClock);
     let (config, store) = (Arc::new(loaded.config), stage.store.clone());
-    let intake = Intake::new(config, store, spool, rules, clock, Arc::default()).unwrap();
+    let intake = Intake::new(config, store, spool, rules, clock, faxbridge::store::within_process()).unwrap();
     let recipients = asked.iter().map(|(to, failure, success, never)| DsnRecipient {
         to: (*to).to_owned(),
         original: Some(format!("rfc822;{to}")),

@@ -41,6 +41,10 @@ pub(super) fn store(store: &Store, report: &mut Report<'_>) {
             "found nothing; allowed: the path of a folder, as \"/var/lib/faxbridge\"",
         );
     }
+    if store.node.trim().is_empty() || store.node.len() > 64 || store.node.contains(char::is_control) {
+        let sentence = format!("found {:?}; allowed: a name of up to 64 bytes, as \"fax-1\"", store.node);
+        report.fault(&at("store").key("node"), sentence);
+    }
 }
 
 pub(super) fn retention(retention: &Retention, report: &mut Report<'_>) {

@@ -12,6 +12,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::job::state::Event;
 use crate::job::{JobId, Outcome, Report};
+use crate::store::within_process;
 use crate::vault::{MasterKey, Purpose};
 
 const BASE: &str = "https://fax.example.com/webhook";
@@ -54,7 +55,7 @@ struct Bench {
     rig: Rig,
     provider: Arc<Unsigned>,
     hooks: Hooks,
-    wake: Arc<Notify>,
+    wake: Arc<dyn Wake>,
     address: SocketAddr,
     _stop: watch::Sender<bool>,
 }
@@ -67,7 +68,7 @@ impl Bench {
     async fn with(body_time: Duration) -> Bench {
         let rig = Rig::new().await;
         let hooks = Hooks::new(&format!("{BASE}/"), rig.spool.vault().marker(Purpose::Webhook));
-        let (provider, wake) = (Arc::new(Unsigned::default()), Arc::new(Notify::new()));
+        let (provider, wake) = (Arc::new(Unsigned::default()), within_process());
         let simulator = "kind = \"simulator\"\nurl = \"http://127.0.0.1:9\"\ntoken = \"env:T\"";
         let signed = Arc::from(super::super::testing::adapter(simulator, "token").unwrap());
         let providers = Providers::from([
@@ -102,7 +103,7 @@ impl Bench {
 
     /// Whether the worker has been woken since it was asked last.
     async fn woken(&self) -> bool {
-        tokio::time::timeout(Duration::ZERO, self.wake.notified()).await.is_ok()
+        tokio::time::timeout(Duration::ZERO, self.wake.woken()).await.is_ok()
     }
 }
 

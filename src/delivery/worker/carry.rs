@@ -173,7 +173,7 @@ impl Worker {
             && self.store.move_on(job, other, self.clock.now()).await?
         {
             tracing::warn!(job.id = %id, "job {id} goes to {other}, since {gone} is configured no more");
-            self.wake.notify_one();
+            self.wake.wake();
             return Ok(());
         }
         tracing::error!(job.id = %id, "job {id} names the provider {gone:?}, which is not configured");
@@ -320,7 +320,7 @@ impl Worker {
             Saved::Overtaken => {
                 tracing::info!(job.id = %job.id, "job {} was about to be sent when something forbade it", job.id);
                 self.store.release_job(job.id, now).await?;
-                self.wake.notify_one();
+                self.wake.wake();
                 Ok(None)
             }
         }
@@ -333,11 +333,11 @@ impl Worker {
             JobState::Delivered | JobState::Cancelled | JobState::Failed { .. } => {
                 let word = state.as_str();
                 tracing::info!(job.id = %id, job.state = word, "job {id} to ...{tail} ended: {word}");
-                self.answered.notify_one();
+                self.answered.wake();
             }
             JobState::Held { hold, .. } => {
                 tracing::warn!(job.id = %id, job.hold = %hold, "job {id} to ...{tail} is held for a person: {hold}");
-                self.answered.notify_one();
+                self.answered.wake();
             }
             JobState::Queued { due } => {
                 tracing::info!(job.id = %id, due = %due, "job {id} to ...{tail} is tried again at {due}");

@@ -97,7 +97,7 @@ pub(super) async fn sql(store: &Store, sql: &'static str) {
     store
         .write(move |tx| {
             Box::pin(async move {
-                sqlx::query(sql).execute(&mut *tx).await?;
+                sql::query(sql).execute(&mut *tx).await?;
                 Ok(())
             })
         })

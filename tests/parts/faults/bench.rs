@@ -20,12 +20,13 @@ use faxbridge::simulator::server::{self as simulator, Quirks, Running};
 use faxbridge::simulator::telnyx_public_key;
 use faxbridge::spool::{Sealed, Spool};
 use faxbridge::store::{
-    Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, SourceKeys, Store, Verdict,
+    Document, Job, NewJob, NewSubmission, PacketRow, ProviderRow, Saved, SourceKeys, Store, Verdict, Wake,
+    within_process,
 };
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -87,7 +88,7 @@ pub(crate) struct Bench {
     pub(crate) alarms: Alarms,
     config: Arc<Config>,
     clock: Arc<Hand>,
-    wake: Arc<Notify>,
+    wake: Arc<dyn Wake>,
     /// What takes webhooks, and where they wait until it does.
     desk: Option<(Desk, TcpListener)>,
     stop: watch::Sender<bool>,
@@ -162,7 +163,7 @@ impl Bench {
         let route: &[&str] = if routed { &["it", "other"] } else { &["it"] };
         let now = clock.now();
         let (submission, job) = enter_job(&store, &spool, number, route, now).await;
-        let (wake, (stop, stopped)) = (Arc::new(Notify::new()), watch::channel(false));
+        let (wake, (stop, stopped)) = (within_process(), watch::channel(false));
         let desk = Desk {
             alarms: Alarms::default(),
             hooks: hooks.clone(),
@@ -210,7 +211,7 @@ impl Bench {
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock) as SharedClock,
             wake: Arc::clone(&self.wake),
-            answered: Arc::default(),
+            answered: within_process(),
             alarms: self.alarms.clone(),
             hands: Arc::default(),
             hooks: Some(hooks),
@@ -326,13 +327,13 @@ impl Bench {
     pub(crate) fn pass(&self, rest: &Rest) {
         let next = rest.next.expect("it goes on by itself");
         *self.clock.0.lock().unwrap() = next;
-        self.wake.notify_one();
+        self.wake.wake();
     }
 
     /// A person wants the Job cancelled while a call may be under way.
     pub(crate) async fn wish_to_cancel(&self) {
         assert!(self.store.wish_to_cancel(self.job, "the tests", self.now()).await.unwrap());
-        self.wake.notify_one();
+        self.wake.wake();
     }
 
     /// A person decides about a held Job.
@@ -342,7 +343,7 @@ impl Bench {
         let step = step(&job.state, event, &circumstances.context(self.now(), 0.0)).unwrap();
         let saved = self.store.save_step(&job, step, "the tests", false, self.now()).await.unwrap();
         assert!(matches!(saved, Saved::Done(_)), "{saved:?}");
-        self.wake.notify_one();
+        self.wake.wake();
     }
 
     /// Waits until the provider has taken the fax, and that is recorded.
