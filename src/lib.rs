@@ -33,7 +33,7 @@
 //! retention.rs                     destroy            key destroyed, files removed, 30 minutes after the final state
 //! ```
 //!
-//! A wake is a notice within the process (`daemon/ground.rs`); who misses it looks by himself soon after. A refused or held fax
+//! A wake is a notice within the process (`store/wake.rs`); who misses it looks by himself soon after. A refused or held fax
 //! takes the same way from `record_prepared` on: its row in outbox is made there (`tell_final`, `tell_held`).
 //!
 //! The other ways in are [`intake::imap`], [`intake::sftp`] and [`intake::folder`], and all of them end in `accept`. A receipt that
