@@ -66,9 +66,10 @@ impl Intake {
         let sealing = draft.writer.seal().await.map_err(|error| gone(error.into()))?;
         let sealed = sealing.sealed.clone();
         let (done, on_disk) = oneshot::channel();
-        // A task of its own: whatever becomes of the row, the document is not lost with it.
+        // A task of its own: whatever becomes of the row, the document is not lost with it. Nor is it where nobody waits for the
+        // answer any more: the row may be committed all the same.
         let resting = tokio::spawn(async move {
-            let rest = sealing.rest().await;
+            let rest = sealing.rest().await.map(spool::Resting::perhaps_named);
             // Nobody waits where the row failed first.
             let _ = done.send(rest.is_ok());
             rest
@@ -86,16 +87,18 @@ impl Intake {
         let keys = (&draft.key, &draft.wrapped);
         let recorded = self.record(&sealed, keys, end, arrival, synced).await;
         match (recorded, resting.await) {
+            (Ok(Accepted::New(id)), Ok(Ok(file))) => {
+                file.keep();
+                Ok((Accepted::New(id), hex(&sealed.sha256)))
+            }
             (Ok(accepted), Ok(Ok(file))) => {
-                if matches!(accepted, Accepted::New(_)) {
-                    file.keep();
-                }
+                drop(file.unnamed());
                 Ok((accepted, hex(&sealed.sha256)))
             }
             // Known from before: nothing of this document was needed.
             (Ok(accepted), _) => Ok((accepted, hex(&sealed.sha256))),
             (Err(refusal), Ok(Ok(file))) => {
-                let resting = Resting { file, key: draft.key, wrapped: draft.wrapped, end };
+                let resting = Resting { file: file.unnamed(), key: draft.key, wrapped: draft.wrapped, end };
                 Err(NotAccepted { refusal, resting: Some(resting) })
             }
             (Err(_), Ok(Err(error))) => Err(gone(error.into())),

@@ -203,6 +203,20 @@ async fn a_writer_that_is_dropped_leaves_no_file() {
     assert_eq!(left, 0);
 }
 
+#[tokio::test]
+async fn a_document_that_a_row_may_name_outlives_who_wrote_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path().join("spool"), master(7)).unwrap();
+    let (key, _) = spool.vault().new_key().unwrap();
+    for named in [true, false] {
+        let rest = spool.create(&key).unwrap().seal().await.unwrap().rest().await.unwrap();
+        let path = spool.path(&rest.sealed.name).unwrap();
+        let rest = rest.perhaps_named();
+        drop(if named { rest } else { rest.unnamed() });
+        assert_eq!(path.exists(), named);
+    }
+}
+
 #[test]
 fn a_writer_that_goes_while_its_file_is_being_made_leaves_none() {
     // One thread for files, and it is held up: the file is made only after the writer has gone.

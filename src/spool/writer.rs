@@ -88,6 +88,20 @@ pub struct Resting {
 }
 
 impl Resting {
+    /// A row may come to name it: it stays, whatever becomes of who holds it. The search for orphans finds what no row names.
+    #[must_use]
+    pub fn perhaps_named(mut self) -> Self {
+        self.kept = true;
+        self
+    }
+
+    /// No row names it: dropped before [`Resting::keep`], it is removed.
+    #[must_use]
+    pub fn unnamed(mut self) -> Self {
+        self.kept = false;
+        self
+    }
+
     /// Somebody has taken it: it stays.
     pub fn keep(mut self) {
         self.kept = true;
