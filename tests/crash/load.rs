@@ -61,6 +61,8 @@ impl Submission {
         if way == Way::Mail && chance.below(20) == 0 {
             numbers.push(number(n, 1, route, chance));
         }
+        // Both may be one that several share; a mail is faxed to a number once.
+        numbers.dedup();
         Submission {
             n,
             way,
