@@ -30,6 +30,8 @@ hostname = "fax.bench.test"
 
 [sftp]
 listen = ["127.0.0.1:0"]
+# All clients of a bench come from one address, and twenty of them at once.
+gateways = ["127.0.0.1"]
 
 [[sender]]
 name = "bench"
