@@ -43,7 +43,7 @@ mod testing;
 mod tests;
 mod turned_away;
 
-pub use accept::{Accepted, Arrival, MailContent};
+pub use accept::{Accepted, Arrival};
 pub use arrivals::Arrivals;
 pub use draft::Draft;
 use header::Seen;

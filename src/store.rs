@@ -11,7 +11,6 @@ use jiff::Timestamp;
 
 use self::sql::{Connection, Readers};
 use self::sqlite::codes::{code, cure};
-use crate::spool::SpoolError;
 
 mod accept;
 mod alarms;
@@ -39,7 +38,7 @@ mod turned_away;
 mod turns;
 mod wake;
 
-pub use accept::{Repeat, SourceKey, SourceKeys, Synced};
+pub use accept::{Repeat, SourceKey, SourceKeys};
 pub use alarms::{AlarmRow, Backlog, Backlogs};
 pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
@@ -111,15 +110,15 @@ pub enum StoreError {
     /// A fax was made of the same mail to the same number, while this one was being prepared.
     #[error("the same mail is faxed to that number already")]
     FaxedBefore,
+    /// Some of its source keys are those of what came before.
+    #[error("the same came before")]
+    CameBefore(Repeat),
     /// A commit that carried several requests failed; the text is the database's.
     #[error("{0}")]
     Commit(String),
     /// The disk is full.
     #[error("the disk that holds the database is full: make room on it")]
     Full,
-    /// What was to be recorded could not be brought to the disk.
-    #[error(transparent)]
-    Document(#[from] SpoolError),
     /// Another process held the database for too long.
     #[error("the database is locked by another process: let it finish, or end it")]
     Locked,
@@ -170,11 +169,7 @@ impl StoreError {
     /// Whether the disk is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        match self {
-            StoreError::Full => true,
-            StoreError::Document(error) => error.is_full(),
-            _ => false,
-        }
+        matches!(self, StoreError::Full)
     }
 
     fn unreadable(what: impl Into<String>, detail: impl Into<Detail>) -> StoreError {
@@ -228,6 +223,12 @@ impl Store {
     /// Where the file cannot be opened, or was written by a newer version.
     pub async fn open(data_dir: &Path, node: &str) -> Result<Store, StoreError> {
         Store::open_as(data_dir, node, sqlite::Outdated::Migrate).await
+    }
+
+    /// Whether mails may be known by keys that earlier versions recorded.
+    #[must_use]
+    pub fn has_former_keys(&self) -> bool {
+        self.engine.has_former_keys()
     }
 
     /// Opens the database in `data_dir` as it is, beside a daemon that may be running.

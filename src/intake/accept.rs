@@ -4,8 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::draft::Draft;
-use super::header::Seen;
+use super::header::FormerContent;
 use super::proof::{CLOCKS_APART, Doubt};
+use super::resting::NotAccepted;
 use super::source_keys::{mail_mark, narrow, source_keys};
 use super::tail::End;
 use super::{Intake, Refusal, Source};
@@ -13,36 +14,14 @@ use crate::addressing::readers::Reader;
 use crate::config::Proof;
 use crate::crash::reached;
 use crate::job::{self, SubmissionId};
-use crate::sealed::{Dsn, MailMark, SubmissionFacts};
+use crate::sealed::{Dsn, MailMark, SubmissionFacts as Facts};
 use crate::spool::Sealed;
-use crate::store::{Counts, Document, NewSubmission, Repeat, Synced};
+use crate::store::{Counts, Document, NewSubmission, Repeat};
 use crate::text::hex;
 use crate::vault::{Purpose, SealKey, SealedAddress, WrappedKey};
 
 /// So long, at most, a mail over SMTP that has no Message-ID is known by its bytes. Servers try again within that time.
 const NAMELESS_REPEATS: SignedDuration = SignedDuration::from_hours(4);
-
-/// What a mail says, as digests: SHA-256, hex.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailContent {
-    /// Of all that decides what is faxed.
-    pub sha256: String,
-    /// Of the fields that say when it was written and how its body is to be read, as earlier versions recorded it.
-    pub(super) reading_sha256: String,
-    /// Of what stands behind its header, to the byte.
-    pub(super) body_sha256: String,
-}
-
-impl MailContent {
-    /// Of a mail of a sender with these `readers`.
-    pub(super) fn of(seen: &Seen, readers: &[Reader]) -> MailContent {
-        MailContent {
-            sha256: seen.content.sha256(readers),
-            reading_sha256: seen.content.former_sha256(),
-            body_sha256: seen.body_sha256.clone(),
-        }
-    }
-}
 
 /// What a protocol knows about a document beside its bytes.
 #[derive(Debug, Clone)]
@@ -67,10 +46,10 @@ pub struct Arrival {
     pub envelope_to: Vec<String>,
     /// Message-ID of a mail, read from its header while it streamed by.
     pub message_id: Option<String>,
-    /// What a mail says, as digests.
-    pub content: Option<MailContent>,
-    /// What recognises a mail without a Message-ID: SHA-256 of every byte, hex.
-    pub identity: Option<String>,
+    /// Of all in a mail that decides what is faxed: SHA-256, hex.
+    pub content_sha256: Option<String>,
+    /// What earlier versions knew a mail by.
+    pub former: Option<FormerContent>,
     /// Name of a file as its sender wrote it.
     pub file: Option<String>,
 }
@@ -90,8 +69,8 @@ impl Arrival {
             envelope_from: None,
             envelope_to: Vec::new(),
             message_id: None,
-            content: None,
-            identity: None,
+            content_sha256: None,
+            former: None,
             file: None,
         }
     }
@@ -116,6 +95,15 @@ impl Accepted {
     }
 }
 
+/// What is to be recorded of a document.
+pub(super) struct Entry {
+    new: NewSubmission,
+    facts: Facts,
+    arrival: Arrival,
+    end: End,
+    repeats_since: Timestamp,
+}
+
 impl Intake {
     /// Makes `draft` a Submission. When this returns `Ok`, it is durable.
     ///
@@ -126,74 +114,63 @@ impl Intake {
             return Err(Refusal::permanent("5.6.0", "The file is empty; there is nothing to fax."));
         }
         self.arrivals.taken(Instant::now());
-        let sealing = draft.writer.seal().await?;
-        let sealed = sealing.sealed.clone();
-        let synced: Synced = Box::pin(async move {
-            sealing.synced().await?;
-            reached("intake.synced");
-            Ok(())
-        });
-        self.record(&sealed, (&draft.key, &draft.wrapped), draft.tail.end(), arrival, synced).await
+        let recorded = self.accept_or_keep(draft, arrival).await;
+        recorded.map(|(accepted, _)| accepted).map_err(|NotAccepted { refusal, .. }| refusal)
     }
 
-    /// Makes the row of a document, which is on disk when `synced` has ended well.
-    pub(super) async fn record(
+    /// What is to be recorded of a document; it may still be on its way to the disk.
+    pub(super) fn entry(
         &self,
         sealed: &Sealed,
         (key, wrapped): (&SealKey, &WrappedKey),
         end: End,
-        arrival: Arrival,
-        mut synced: Synced,
-    ) -> Result<Accepted, Refusal> {
+        mut arrival: Arrival,
+    ) -> Result<Entry, Refusal> {
         let inner = &self.inner;
         let now = inner.clock.now();
         let chance =
             job::chance().map_err(|_| Refusal::temporary("4.3.0", "Try again later.", "no randomness"))?;
         let sha256 = hex(&sealed.sha256);
         let mark = Document::mark(&sha256, &inner.spool.vault().marker(Purpose::Digest));
-        let document = Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark };
         let repeats_since = now.checked_sub(self.known_for(&arrival)).unwrap_or(Timestamp::MIN);
-        let source = arrival.source.to_string();
-        let receipt_to = self.sealed_receipt_address(&arrival)?;
-        let mut arrival = arrival;
         let marker = inner.spool.vault().marker(Purpose::Source);
-        let mut keys = source_keys(&mut arrival, &sha256, &marker);
-        let counts = Counts { accepted_at: now, since: repeats_since, spent: keys.spent };
-        let mail = mail_mark(&arrival, &marker).map(|mark| MailMark { mark, counts });
+        let source_keys = source_keys(&mut arrival, &sha256, &marker);
+        let counts = Counts { accepted_at: now, since: repeats_since, spent: source_keys.spent };
+        let mail = mail_mark(&arrival, &sha256, &marker).map(|mark| MailMark { mark, counts });
+        let facts = Facts { sha256: Some(sha256), mail, ..facts(&arrival, end) };
+        let new = NewSubmission {
+            id: SubmissionId::new(now, chance),
+            source: arrival.source.to_string(),
+            source_keys,
+            receipt_to: self.sealed_receipt_address(&arrival)?,
+            sender: arrival.sender.clone(),
+            accepted_at: now,
+            wrapped_key: wrapped.0.clone(),
+            facts: facts.seal(key)?,
+            document: Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark },
+        };
+        Ok(Entry { new, facts, arrival, end, repeats_since })
+    }
+
+    /// Makes the row of a document that is on disk.
+    pub(super) async fn record(&self, mut entry: Entry, key: &SealKey) -> Result<Accepted, Refusal> {
+        let inner = &self.inner;
         // Goes round again where only some recipients had it: with fewer of them each time, so it ends.
         loop {
-            let new = NewSubmission {
-                id: SubmissionId::new(now, chance),
-                source: source.clone(),
-                source_keys: keys.clone(),
-                receipt_to: receipt_to.clone(),
-                sender: arrival.sender.clone(),
-                accepted_at: now,
-                wrapped_key: wrapped.0.clone(),
-                facts: SubmissionFacts {
-                    sha256: Some(sha256.clone()),
-                    mail: mail.clone(),
-                    ..facts(&arrival, end)
-                }
-                .seal(key)?,
-                document: document.clone(),
-            };
-            match inner.store.insert_submission_with(new, repeats_since, synced).await? {
+            let new = entry.new.clone();
+            let source = &entry.new.source;
+            match inner.store.insert_submission(new, entry.repeats_since).await? {
                 Ok(id) => {
                     reached("intake.committed");
-                    tracing::info!(submission.id = %id, source, bytes = sealed.bytes, "submission {id} accepted");
+                    let bytes = entry.new.document.bytes;
+                    tracing::info!(submission.id = %id, source, bytes, "submission {id} accepted");
                     inner.arrived.wake();
                     return Ok(Accepted::New(id));
                 }
-                Err((Repeat { first, known }, again)) => {
-                    // Dropped where it is not needed any more, it leaves no file.
-                    let on_disk = again.is_none();
-                    synced = again.unwrap_or_else(|| Box::pin(async { Ok(()) }));
-                    narrow(&mut arrival, &mut keys, &known);
+                Err(Repeat { first, known }) => {
+                    let keys = &mut entry.new.source_keys;
+                    narrow(&mut entry.arrival, keys, &known);
                     if keys.each.is_empty() {
-                        if on_disk {
-                            inner.spool.forget(&sealed.name).await?;
-                        }
                         tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
                         return Ok(Accepted::Known(first));
                     }
@@ -202,6 +179,9 @@ impl Intake {
                         submission.id = %first, source,
                         "submission {first} came again for {before} of its recipients, and for {left} others"
                     );
+                    let Facts { sha256, mail, .. } = std::mem::take(&mut entry.facts);
+                    entry.facts = Facts { sha256, mail, ..facts(&entry.arrival, entry.end) };
+                    entry.new.facts = entry.facts.seal(key)?;
                 }
             }
         }
@@ -239,8 +219,8 @@ impl Intake {
     }
 }
 
-fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
-    SubmissionFacts {
+fn facts(arrival: &Arrival, end: End) -> Facts {
+    Facts {
         // Only a file can be cut off: a mail says itself where it ends.
         cut: arrival.file.is_some() && end == End::Cut,
         envelope_from: arrival.envelope_from.clone(),
@@ -251,6 +231,6 @@ fn facts(arrival: &Arrival, end: End) -> SubmissionFacts {
         doubt: arrival.doubt.as_ref().map(|doubt| doubt.sentence.clone()),
         doubtful: arrival.doubt.as_ref().map(|doubt| doubt.about.clone()).unwrap_or_default(),
         dsn: arrival.dsn.clone(),
-        ..SubmissionFacts::default()
+        ..Facts::default()
     }
 }

@@ -5,7 +5,7 @@
 //! adds on the way without breaking the signature makes no other mail. A field that no signature has to cover is not in it.
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
-use memchr::memchr3;
+use memchr::{memchr, memchr3};
 
 use crate::addressing::readers::Reader;
 use crate::text::hex;
@@ -24,6 +24,9 @@ const TO: usize = 5;
 const CC: usize = 6;
 /// All fields whose names begin so have one digest together.
 const FAX: &[u8] = b"x-fax-";
+
+/// Bytes that the digest of a text takes at once.
+const GATHERED: usize = 4096;
 
 type Hash = [u8; SHA256_OUTPUT_LEN];
 
@@ -135,8 +138,7 @@ impl Fields {
 
     /// All digests at the end of the mail.
     pub(super) fn content(self, text: Text) -> Content {
-        let [date, version, kind, encoding, subject, to, cc] = self.each;
-        let fields = [date, version, kind, encoding, subject, to, cc].map(finish);
+        let fields = self.each.map(finish);
         let is_multipart = self.is_multipart.unwrap_or_default();
         Content { text: text.finish(), fields, fax: finish(self.fax), is_multipart }
     }
@@ -152,6 +154,8 @@ fn finish(context: Option<Context>) -> Hash {
 /// empty lines at the end of all do not count.
 pub(super) struct Text {
     context: Context,
+    /// What the digest takes next. It costs the same for a word as for some thousand bytes.
+    gathered: Vec<u8>,
     /// Line ends that count once something follows them.
     lines: usize,
     /// White space that counts once something follows it in its line.
@@ -160,7 +164,12 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn new() -> Self {
-        Text { context: Context::new(&SHA256), lines: 0, blank: false }
+        Text {
+            context: Context::new(&SHA256),
+            gathered: Vec::with_capacity(GATHERED),
+            lines: 0,
+            blank: false,
+        }
     }
 
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
@@ -189,18 +198,34 @@ impl Text {
 
     fn words(&mut self, words: &[u8]) {
         for _ in 0..std::mem::take(&mut self.lines) {
-            self.context.update(b"\r\n");
+            self.put(b"\r\n");
         }
         if std::mem::take(&mut self.blank) {
-            self.context.update(b" ");
+            self.put(b" ");
         }
         // A carriage return belongs to the line feed behind it; where it stands alone, mails are refused.
-        for piece in words.split(|byte| *byte == b'\r').filter(|piece| !piece.is_empty()) {
-            self.context.update(piece);
+        let mut rest = words;
+        while let Some(at) = memchr(b'\r', rest) {
+            self.put(rest.get(..at).unwrap_or_default());
+            rest = rest.get(at + 1..).unwrap_or_default();
+        }
+        self.put(rest);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.gathered.len() + bytes.len() > GATHERED {
+            self.context.update(&self.gathered);
+            self.gathered.clear();
+        }
+        if bytes.len() > GATHERED {
+            self.context.update(bytes);
+        } else {
+            self.gathered.extend_from_slice(bytes);
         }
     }
 
-    fn finish(self) -> Hash {
+    fn finish(mut self) -> Hash {
+        self.context.update(&self.gathered);
         finish(Some(self.context))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use tokio::time::Instant;
 
+use super::header::HeaderWatch;
 use super::proof::copy::{Budget, MailCopy, Peer};
 use super::tail::Tail;
 use super::{Intake, Refusal};
@@ -24,6 +25,8 @@ pub struct Draft {
     pub(super) tail: Tail,
     /// What it holds so far, where only that can prove who sent it.
     copy: Mutex<Option<Box<MailCopy>>>,
+    /// Earlier versions may have recorded such a document.
+    has_former: bool,
 }
 
 impl Draft {
@@ -47,6 +50,12 @@ impl Draft {
     #[must_use]
     pub fn written(&self) -> u64 {
         self.writer.written()
+    }
+
+    /// What looks at the header of the mail that is written; `international` as in [`HeaderWatch::new`].
+    pub(super) fn header_watch(&self, international: bool) -> HeaderWatch {
+        let watch = HeaderWatch::new(international);
+        if self.has_former { watch.with_former() } else { watch }
     }
 
     /// Keeps a copy of what is written from now on in memory, for [`Intake::prove`]. It is `peer` who uses that memory.
@@ -88,6 +97,7 @@ impl Intake {
             memory,
             tail: Tail::default(),
             copy: Mutex::new(None),
+            has_former: self.inner.store.has_former_keys(),
         })
     }
 }

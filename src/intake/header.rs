@@ -47,28 +47,35 @@ pub(super) struct HeaderWatch {
     /// One of those did not fit.
     overlong: bool,
     done: bool,
-    header: digest::Context,
-    body: digest::Context,
     text: Text,
+    /// Of what stands behind the header, to the byte; only where earlier versions may have recorded such.
+    body: Option<digest::Context>,
     /// Where the header must be UTF-8: its bytes that may begin a character which the next piece ends.
     begun: Option<Vec<u8>>,
 }
 
-/// What [`HeaderWatch`] knows of a mail. All digests are SHA-256, hex.
+/// What [`HeaderWatch`] knows of a mail.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     /// Its Message-ID in angle brackets, if it had a usable one.
     pub(super) message_id: Option<String>,
     /// Its address in From, as whatever reads the mail later sees it.
     pub(super) from: Option<String>,
-    /// Of what decides what is faxed.
+    /// Digests of what decides what is faxed.
     pub(super) content: Content,
-    /// Of what stands behind its header.
-    pub(super) body_sha256: String,
-    /// Of every byte.
-    pub(super) whole_sha256: String,
+    /// What earlier versions knew the mail by, where they may have.
+    pub(super) former: Option<FormerContent>,
     /// It says that a program wrote it.
     pub(super) automatic: Option<Automatic>,
+}
+
+/// What a mail says, as earlier versions recorded it: SHA-256, hex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerContent {
+    /// Of the fields that say when it was written and how its body is to be read.
+    pub(super) reading_sha256: String,
+    /// Of what stands behind its header, to the byte.
+    pub(super) body_sha256: String,
 }
 
 /// What a header is refused for.
@@ -97,11 +104,16 @@ impl HeaderWatch {
             in_kept: false,
             overlong: false,
             done: false,
-            header: digest::Context::new(&digest::SHA256),
-            body: digest::Context::new(&digest::SHA256),
             text: Text::new(),
+            body: None,
             begun: international.then(Vec::new),
         }
+    }
+
+    /// Also makes the digests that earlier versions recorded.
+    pub(super) fn with_former(mut self) -> Self {
+        self.body = Some(digest::Context::new(&digest::SHA256));
+        self
     }
 
     /// Takes the next bytes of the mail.
@@ -116,7 +128,6 @@ impl HeaderWatch {
             if let Some(begun) = &mut self.begun {
                 continue_text(begun, now)?;
             }
-            self.header.update(now);
             let room = (MAX_LINE + 1).saturating_sub(self.line.len());
             let (kept, beyond) = now.split_at_checked(room).unwrap_or((now, b""));
             self.line.extend_from_slice(kept);
@@ -131,8 +142,10 @@ impl HeaderWatch {
             }
             bytes = later;
         }
-        self.body.update(bytes);
         self.text.feed(bytes);
+        if let Some(body) = &mut self.body {
+            body.update(bytes);
+        }
         Ok(())
     }
 
@@ -200,17 +213,17 @@ impl HeaderWatch {
     /// What is known of the mail at its end.
     pub(super) fn seen(self) -> Seen {
         let message_id = self.message_id();
-        let body = self.body.finish();
-        let mut whole = digest::Context::new(&digest::SHA256);
-        whole.update(self.header.finish().as_ref());
-        whole.update(body.as_ref());
+        let content = self.fields.content(self.text);
+        let former = |body: digest::Context| FormerContent {
+            reading_sha256: content.former_sha256(),
+            body_sha256: hex(body.finish().as_ref()),
+        };
         Seen {
             message_id,
             automatic: automatic(&self.kept),
             from: from_address(&self.kept),
-            content: self.fields.content(self.text),
-            body_sha256: hex(body.as_ref()),
-            whole_sha256: hex(whole.finish().as_ref()),
+            former: self.body.map(former),
+            content,
         }
     }
 
@@ -288,7 +301,7 @@ mod tests {
     }
 
     fn seen(mail: &str) -> Seen {
-        let mut watch = HeaderWatch::new(false);
+        let mut watch = HeaderWatch::new(false).with_former();
         for piece in mail.as_bytes().chunks(7) {
             watch.feed(piece).unwrap();
         }
@@ -325,8 +338,8 @@ mod tests {
         assert_ne!(of_long(&long), of_long(&format!("{long}b")), "what stands far behind counts too");
         assert_ne!(of_long(&long), of_long(&long.replacen("x=a", "x=b", 1)));
         let (one, other) = (seen(&mail("a/b", "X: 1\r\n")), seen(&mail("a/b", "X: 2\r\n")));
-        assert_eq!(one.body_sha256, other.body_sha256);
-        assert_ne!(one.whole_sha256, other.whole_sha256);
+        assert_eq!(one.former, other.former);
+        assert!(one.former.is_some());
     }
 
     #[test]

@@ -61,7 +61,6 @@ impl From<StoreError> for Refusal {
                 "There is no room for documents at the moment; try again later.",
                 error,
             ),
-            StoreError::Document(error) => error.into(),
             _ => Refusal::temporary("4.3.0", "The document could not be recorded; try again later.", error),
         }
     }

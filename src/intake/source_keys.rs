@@ -1,6 +1,6 @@
 //! What recognises the same mail or file when it comes again.
 //!
-//! A mail has one key for each of its recipients: its sender, Message-ID, what it says ([`Arrival::content`]), and that recipient.
+//! A mail has one key for each of its recipients: its sender, Message-ID, what it says ([`Arrival::content_sha256`]), and that recipient.
 //! The way it came is not in it, so a mail that is sent and also fetched from a mailbox is one; neither are the other recipients,
 //! since a client that saw no answer may send the mail to each of them on its own. Some scanners give every mail the same Message-ID:
 //! another text is another mail, and so is another Subject or Content-Type. Other header lines differ with the way and do not
@@ -13,8 +13,8 @@
 //! A number can be written in many ways, and may have a name in the register besides. So a mail has a mark without its recipients too,
 //! and each of its faxes one of that and the number ([`fax_mark`]), made when it is prepared.
 //!
-//! A file has one key: its way, sender, name and content. A mail without Message-ID is known by every byte of it
-//! ([`Arrival::identity`]), over SMTP for a few hours; what a person sends by hand is new each time.
+//! A file has one key: its way, sender, name and content. A mail without Message-ID is known by every byte of it, over SMTP for a
+//! few hours; what a person sends by hand is new each time.
 //!
 //! A key is a mark under a key derived from the master key: file names and Message-IDs can be guessed, and whoever has the
 //! database alone must not be able to try. What is marked is the digest that earlier versions recorded as it was, so that
@@ -24,7 +24,7 @@ use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
-use super::accept::MailContent;
+use super::header::FormerContent;
 use super::proof::Doubt;
 use super::{Arrival, Source};
 use crate::job::FaxNumber;
@@ -39,20 +39,20 @@ const DOUBTFUL: &str = "mail, doubtful";
 /// The keys of `arrival`, made with the [`Purpose::Source`](crate::vault::Purpose) marker. Its recipients stand beside the keys
 /// afterwards, each once.
 pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) -> SourceKeys {
-    let key = |fields: &[&str]| marker.mark(&fingerprint(fields));
     let spent = spent(arrival);
     let source = arrival.source.to_string();
-    let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
-    match (&arrival.source, named, &arrival.file) {
-        (Source::Smtp | Source::Imap(_), Some(message_id), _) => {
+    match (&arrival.source, &arrival.file) {
+        (Source::Smtp | Source::Imap(_), _) => {
             let mail = Mail {
                 sender: &arrival.sender,
-                message_id,
-                content: arrival.content.as_ref(),
+                named: arrival.message_id.as_deref().unwrap_or(sha256),
+                content: arrival.content_sha256.as_deref().unwrap_or_default(),
+                former: arrival.former.as_ref(),
                 doubt: arrival.doubt.as_ref(),
                 marker,
             };
-            let former = matches!(arrival.source, Source::Smtp).then(|| mail.former(&arrival.envelope_to));
+            let is_smtp = matches!(arrival.source, Source::Smtp);
+            let former = is_smtp.then(|| mail.former(&arrival.envelope_to)).flatten();
             if arrival.envelope_to.is_empty() {
                 // Out of a mailbox that knows no recipients: the rules alone say who gets it.
                 return SourceKeys { each: vec![mail.to("")], former, spent };
@@ -69,8 +69,8 @@ pub(super) fn source_keys(arrival: &mut Arrival, sha256: &str, marker: &Marker) 
             });
             SourceKeys { each, former, spent }
         }
-        (Source::Sftp(_) | Source::Folder(_), _, Some(file)) => {
-            let key = key(&[&source, &arrival.sender, file, sha256]);
+        (Source::Sftp(_) | Source::Folder(_), Some(file)) => {
+            let key = marker.mark(&fingerprint(&[&source, &arrival.sender, file, sha256]));
             SourceKeys { each: vec![key.into()], former: None, spent }
         }
         _ => SourceKeys::default(),
@@ -88,12 +88,11 @@ fn spent(arrival: &Arrival) -> Spent {
     }
 }
 
-/// The mark of `arrival` as a mail, whichever way it came and whomever it is addressed to; none where it is no mail, or there is
-/// nothing to know it by.
-pub(super) fn mail_mark(arrival: &Arrival, marker: &Marker) -> Option<String> {
-    let named = arrival.message_id.as_ref().or(arrival.identity.as_ref());
-    let (Source::Smtp | Source::Imap(_), Some(named)) = (&arrival.source, named) else { return None };
-    let content = arrival.content.as_ref().map(|content| content.sha256.as_str()).unwrap_or_default();
+/// The mark of `arrival` as a mail, whichever way it came and whomever it is addressed to; none where it is no mail.
+pub(super) fn mail_mark(arrival: &Arrival, sha256: &str, marker: &Marker) -> Option<String> {
+    let (Source::Smtp | Source::Imap(_)) = &arrival.source else { return None };
+    let named = arrival.message_id.as_deref().unwrap_or(sha256);
+    let content = arrival.content_sha256.as_deref().unwrap_or_default();
     Some(marker.mark(&fingerprint(&["mail to anybody", &arrival.sender, named, content])))
 }
 
@@ -128,8 +127,9 @@ pub(super) fn narrow(arrival: &mut Arrival, keys: &mut SourceKeys, known: &[Stri
 
 struct Mail<'a> {
     sender: &'a str,
-    message_id: &'a str,
-    content: Option<&'a MailContent>,
+    named: &'a str,
+    content: &'a str,
+    former: Option<&'a FormerContent>,
     doubt: Option<&'a Doubt>,
     marker: &'a Marker,
 }
@@ -137,11 +137,10 @@ struct Mail<'a> {
 impl Mail<'_> {
     fn to(&self, recipient: &str) -> SourceKey {
         let folded = recipient.to_ascii_lowercase();
-        let content = self.content.map(|content| content.sha256.as_str()).unwrap_or_default();
         let key =
-            |kind| self.marker.mark(&fingerprint(&[kind, self.sender, self.message_id, content, &folded]));
-        let mut also: Vec<String> =
-            self.content.map(|content| self.earlier(content, &folded)).into_iter().collect();
+            |kind| self.marker.mark(&fingerprint(&[kind, self.sender, self.named, self.content, &folded]));
+        let earlier = self.former.map(|content| self.earlier(content, &folded));
+        let mut also: Vec<String> = earlier.into_iter().collect();
         if self.doubt.is_some_and(|doubt| doubt.is_about(recipient)) {
             also.push(key(CERTAIN));
             return SourceKey { key: key(DOUBTFUL), also };
@@ -150,21 +149,19 @@ impl Mail<'_> {
     }
 
     /// As the version before recorded one: so that a mail that came before the upgrade is known after it.
-    fn earlier(&self, content: &MailContent, folded: &str) -> String {
-        let fields =
-            ["mail", self.sender, self.message_id, &content.reading_sha256, &content.body_sha256, folded];
+    fn earlier(&self, content: &FormerContent, folded: &str) -> String {
+        let fields = ["mail", self.sender, self.named, &content.reading_sha256, &content.body_sha256, folded];
         self.marker.mark(&fingerprint(&fields))
     }
 
     /// As version 0.1 made one for all recipients of a mail over SMTP: so that a mail that came before the upgrade is known
     /// after it.
-    fn former(&self, recipients: &[String]) -> String {
+    fn former(&self, recipients: &[String]) -> Option<String> {
         let mut recipients: Vec<String> = recipients.iter().map(|to| to.to_ascii_lowercase()).collect();
         recipients.sort();
-        let mut fields = vec!["smtp", self.sender, self.message_id];
-        fields.extend(self.content.map(|content| content.body_sha256.as_str()));
+        let mut fields = vec!["smtp", self.sender, self.named, &self.former?.body_sha256];
         fields.extend(recipients.iter().map(String::as_str));
-        self.marker.mark(&fingerprint(&fields))
+        Some(self.marker.mark(&fingerprint(&fields)))
     }
 }
 
@@ -188,13 +185,10 @@ mod tests {
             envelope_from: Some("jane@example.com".into()),
             envelope_to: to.iter().map(|to| (*to).to_owned()).collect(),
             message_id: message_id.map(str::to_owned),
-            content: Some(content("c1")),
+            content_sha256: Some("c1".into()),
+            former: Some(FormerContent { reading_sha256: "r1".into(), body_sha256: "b1".into() }),
             ..Arrival::new(Source::Smtp, "front desk".into())
         }
-    }
-
-    fn content(sha256: &str) -> MailContent {
-        MailContent { sha256: sha256.into(), reading_sha256: "r1".into(), body_sha256: "b1".into() }
     }
 
     fn file(name: &str) -> Arrival {
@@ -237,17 +231,15 @@ mod tests {
             !same(Arrival { sender: "billing".into(), ..mail(Some("<1@x>"), &["a@f"]) }),
             "another sender"
         );
-        let other = Arrival { content: Some(content("c2")), ..mail(Some("<1@x>"), &["a@f"]) };
+        let other = Arrival { content_sha256: Some("c2".into()), ..mail(Some("<1@x>"), &["a@f"]) };
         assert!(
             !same(other),
             "a scanner that gives every mail the same Message-ID, or a copy that says something else"
         );
-        assert!(each(mail(None, &["a@f"]), "d1").is_empty(), "neither Message-ID nor bytes");
-        let unnamed = Arrival { identity: Some("d1".into()), ..mail(None, &["a@f"]) };
+        let unnamed = mail(None, &["a@f"]);
         let fetched = Arrival { source: Source::Imap("office".into()), ..unnamed.clone() };
         assert_eq!(each(fetched, "d1"), each(unnamed.clone(), "d1"), "without a Message-ID, by its bytes");
-        let other = Arrival { identity: Some("d2".into()), ..unnamed.clone() };
-        assert_ne!(each(other, "d1"), each(unnamed, "d1"), "another mail without a Message-ID");
+        assert_ne!(each(unnamed.clone(), "d2"), each(unnamed, "d1"), "another mail without a Message-ID");
         let nobody = Arrival { source: Source::Imap("office".into()), ..mail(Some("<1@x>"), &[]) };
         assert_eq!(each(nobody, "d1").len(), 1, "a mailbox without recipients");
     }
@@ -256,7 +248,7 @@ mod tests {
     fn a_fax_is_known_by_its_mail_and_number() {
         let number = |text| FaxNumber::from_e164(text).unwrap();
         let known = |arrival: &Arrival, text| {
-            Some(fax_mark(&mail_mark(arrival, &marker(7))?, &number(text), &marker(7)))
+            Some(fax_mark(&mail_mark(arrival, "d1", &marker(7))?, &number(text), &marker(7)))
         };
         let first = mail(Some("<1@x>"), &["mercy@f"]);
         let here = known(&first, "+12125550199");
@@ -268,13 +260,12 @@ mod tests {
         for (other, number) in [
             (first.clone(), "+12125550198"),
             (mail(Some("<2@x>"), &["mercy@f"]), "+12125550199"),
-            (Arrival { content: Some(content("c2")), ..first.clone() }, "+12125550199"),
+            (Arrival { content_sha256: Some("c2".into()), ..first.clone() }, "+12125550199"),
             (Arrival { sender: "billing".into(), ..first.clone() }, "+12125550199"),
         ] {
             assert_ne!(known(&other, number), here, "{other:?}");
         }
-        assert_eq!(mail_mark(&file("x.pdf"), &marker(7)), None, "each file is one");
-        assert_eq!(mail_mark(&mail(None, &["a@f"]), &marker(7)), None, "nothing to know it by");
+        assert_eq!(mail_mark(&file("x.pdf"), "d1", &marker(7)), None, "each file is one");
     }
 
     #[test]

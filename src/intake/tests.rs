@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 
 use super::testing::Rig;
-use super::{Accepted, Arrival, MailContent, Source};
+use super::{Accepted, Arrival, Source};
 use crate::sealed::SubmissionFacts;
 use crate::store::SubmissionFilter;
 use crate::vault::WrappedKey;
@@ -34,11 +34,7 @@ impl Delivery {
             envelope_from: Some("jane@example.com".into()),
             envelope_to: self.to.iter().map(to).collect(),
             message_id: Some(format!("<{}@example.com>", self.mail)),
-            content: Some(MailContent {
-                sha256: format!("content {}", self.mail),
-                reading_sha256: "reading".into(),
-                body_sha256: format!("body {}", self.mail),
-            }),
+            content_sha256: Some(format!("content {}", self.mail)),
             ..Arrival::new(source, "front desk".into())
         }
     }
@@ -105,6 +101,21 @@ async fn two_mails_in_the_same_moment_are_two() {
     let both = join_all(both).await;
     assert!(both.iter().all(|accepted| matches!(accepted, Accepted::New(_))));
     assert_eq!(faxes(&rig).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_document_that_does_not_come_to_the_disk_is_not_recorded() {
+    let rig = Rig::new("").await;
+    let mut draft = rig.intake.begin().await.unwrap();
+    // It takes bytes, and cannot be synced.
+    let (_reader, pipe) = std::io::pipe().unwrap();
+    draft.writer = draft.writer.into_file(std::fs::File::from(std::os::fd::OwnedFd::from(pipe)));
+    draft.write(b"From: jane@example.com\r\n\r\nHello.\r\n").await.unwrap();
+    let arrival = || Delivery { mail: 1, to: vec![1], way: 0 }.arrival();
+    let refusal = rig.intake.accept(draft, arrival()).await.unwrap_err();
+    assert!(!refusal.permanent, "{refusal:?}");
+    assert!(faxes(&rig).await.is_empty());
+    assert!(matches!(deliver(&rig, arrival()).await, Accepted::New(_)), "it is known by nothing");
 }
 
 fn delivery() -> impl Strategy<Value = Delivery> {

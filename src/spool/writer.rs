@@ -66,7 +66,7 @@ impl Sealing {
 }
 
 impl Sealing {
-    /// As [`Sealing::synced`], for a document that may still not be wanted: dropped before [`Resting::keep`], it is removed.
+    /// As [`Sealing::synced`], for a document that may still not be wanted: dropped before [`Resting::perhaps_named`], it is removed.
     ///
     /// # Errors
     /// What the disk says; the document is then gone.
@@ -95,16 +95,11 @@ impl Resting {
         self
     }
 
-    /// No row names it: dropped before [`Resting::keep`], it is removed.
+    /// No row names it: dropped, it is removed.
     #[must_use]
     pub fn unnamed(mut self) -> Self {
         self.kept = false;
         self
-    }
-
-    /// Somebody has taken it: it stays.
-    pub fn keep(mut self) {
-        self.kept = true;
     }
 }
 
@@ -194,7 +189,7 @@ impl Writer {
 
     /// One whose file is `file`, whatever that is.
     #[cfg(test)]
-    pub(super) fn into_file(mut self, file: File) -> Self {
+    pub(crate) fn into_file(mut self, file: File) -> Self {
         if let Stage::Idle((output, _)) = &mut self.stage {
             output.file = Some(file);
         }

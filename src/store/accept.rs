@@ -1,16 +1,14 @@
 //! Recording what was accepted, once: the keys by which a mail or file is known again, and the Submission's first rows.
 //!
-//! A client waits for this transaction, and each statement costs it a change of threads and back. So it is two: what is known
-//! already, and everything that is new. It begins when the document is on disk: others commit meanwhile, and wait for no
-//! document but their own.
+//! A client waits for this transaction, and each way to the engine costs it a change of threads and back. So it is one: what is
+//! known already is asked, and everything that is new written, and undone where something was known. It begins when the document is on disk, so that nobody waits for the disk in it.
 
 use std::collections::HashMap;
 
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::fax_marks::{Spent, spent};
-use super::sql::{self, Asked, Connection};
+use super::sql::{self, Query};
 use super::submissions::{NewSubmission, document_row};
 use super::{Store, StoreError, ledger, millis};
 use crate::job::SubmissionId;
@@ -45,9 +43,6 @@ impl From<String> for SourceKey {
     }
 }
 
-/// Ends when a document is on disk.
-pub type Synced = BoxFuture<'static, Result<(), StoreError>>;
-
 /// It came before, at least in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repeat {
@@ -68,40 +63,25 @@ impl Store {
         new: NewSubmission,
         repeats_since: Timestamp,
     ) -> Result<Result<SubmissionId, Repeat>, StoreError> {
-        let there = Box::pin(async { Ok(()) });
-        Ok(self.insert_submission_with(new, repeats_since, there).await?.map_err(|(repeat, _)| repeat))
-    }
-
-    /// The same for one whose document is still on its way: nothing is recorded before `synced` has ended well. That is waited for
-    /// here, outside of the transaction, which others share. It is handed back where the repeat was seen before that.
-    ///
-    /// # Errors
-    /// Where the database or `synced` fails; then nothing is recorded.
-    pub async fn insert_submission_with(
-        &self,
-        new: NewSubmission,
-        repeats_since: Timestamp,
-        synced: Synced,
-    ) -> Result<Result<SubmissionId, (Repeat, Option<Synced>)>, StoreError> {
-        if let Some(repeat) = known(self.readers().into(), &new.source_keys, repeats_since).await? {
-            return Ok(Err((repeat, Some(synced))));
-        }
-        synced.await?;
         let recorded = self.write(move |tx| {
             Box::pin(async move {
-                // Its like may have been faster, while this one came to the disk.
-                if let Some(repeat) = known((&mut *tx).into(), &new.source_keys, repeats_since).await? {
-                    return Ok(Err(repeat));
+                let asked = known(&new.source_keys, repeats_since);
+                let rows: Vec<(String, String)> = tx.fetch_and_execute(asked, rows_of(&new)).await?;
+                if let Some(repeat) = repeat(&new.source_keys, &rows.into_iter().collect())? {
+                    // With that the rows are undone.
+                    return Err(StoreError::CameBefore(repeat));
                 }
-                insert(tx, &new).await?;
                 let NewSubmission { sender, document, .. } = &new;
                 let entry = ledger::Entry::new(&new.source, "accepted")
                     .detail(format!("from {sender}, {} bytes, {}", document.bytes, document.sha256));
                 ledger::write(tx, new.accepted_at, entry.submission(new.id));
-                Ok(Ok(new.id))
+                Ok(new.id)
             })
         });
-        Ok(recorded.await?.map_err(|repeat| (repeat, None)))
+        match recorded.await {
+            Err(StoreError::CameBefore(repeat)) => Ok(Err(repeat)),
+            recorded => recorded.map(Ok),
+        }
     }
 
     /// Forgets source keys, and marks of faxes, that were recorded before `before`: what comes with them again is new. Returns how
@@ -170,8 +150,8 @@ impl Store {
     }
 }
 
-/// The rows of `new`, in one go: a client waits for each.
-async fn insert(tx: &mut Connection, new: &NewSubmission) -> Result<(), StoreError> {
+/// The rows of `new`.
+fn rows_of(new: &NewSubmission) -> Vec<Query> {
     let submission = sql::query(
         "INSERT INTO submission (id, source, sender, answer_to, answer_mark, bytes, accepted_at, wrapped_key, facts, prepare_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)",
@@ -195,11 +175,11 @@ async fn insert(tx: &mut Connection, new: &NewSubmission) -> Result<(), StoreErr
     .bind(millis(new.accepted_at));
     let each = &new.source_keys.each;
     let keys = (!each.is_empty()).then(|| keys.each(each.iter().map(|key| &key.key)));
-    tx.execute_all([submission, document].into_iter().chain(keys).collect()).await
+    [submission, document].into_iter().chain(keys).collect()
 }
 
-/// What of `keys` was recorded since `since`, and is not spent.
-async fn known(on: Asked<'_>, keys: &SourceKeys, since: Timestamp) -> Result<Option<Repeat>, StoreError> {
+/// Asks what of `keys` was recorded since `since`, and is not spent, and for which Submission.
+fn known(keys: &SourceKeys, since: Timestamp) -> Query {
     macro_rules! recorded {
         () => {
             "SELECT key, submission_id FROM source_key WHERE accepted_at >= $1 AND key IN ($2..)"
@@ -211,9 +191,7 @@ async fn known(on: Asked<'_>, keys: &SourceKeys, since: Timestamp) -> Result<Opt
         Spent::Never => recorded!(),
     };
     let each = keys.each.iter().flat_map(|key| std::iter::once(&key.key).chain(&key.also));
-    let asked = sql::query(sql).bind(millis(since)).each(each.chain(&keys.former));
-    let rows: Vec<(String, String)> = asked.fetch_all(on).await?;
-    repeat(keys, &rows.into_iter().collect())
+    sql::query(sql).bind(millis(since)).each(each.chain(&keys.former))
 }
 
 /// What of `keys` is among the `known`, which name their Submissions.

@@ -29,10 +29,13 @@ impl Connection {
         Connection { inner, entries: Vec::new() }
     }
 
-    /// Carries out `queries`, one after the other, on the way of one.
-    pub(super) async fn execute_all(&mut self, queries: Vec<Query>) -> Result<(), StoreError> {
-        together(queries).execute(self).await?;
-        Ok(())
+    /// The rows of `asked`, and carries out `queries` after it, on the way of one.
+    pub(super) async fn fetch_and_execute<T: Columns>(
+        &mut self,
+        asked: Query,
+        queries: Vec<Query>,
+    ) -> Result<Vec<T>, StoreError> {
+        together(std::iter::once(asked).chain(queries)).fetch_all(self).await
     }
 }
 
@@ -235,8 +238,8 @@ impl Query {
     }
 }
 
-/// Statements without rows as one query, for an engine to which each way costs more than the statement.
-fn together(queries: Vec<Query>) -> Query {
+/// Statements, of which the first alone may have rows, as one query, for an engine to which each way costs more than the statement.
+fn together(queries: impl IntoIterator<Item = Query>) -> Query {
     let (mut text, mut values) = (String::new(), Vec::new());
     for query in queries {
         if !text.is_empty() {

@@ -34,6 +34,7 @@ mod schema;
 
 use chain::chain;
 use health::Health;
+use schema::Found;
 
 /// Requests that one commit may carry.
 const BATCH: usize = 256;
@@ -79,9 +80,15 @@ pub(super) struct Engine {
     options: SqliteConnectOptions,
     path: PathBuf,
     health: Arc<Health>,
+    has_former_keys: bool,
 }
 
 impl Engine {
+    /// See [`super::Store::has_former_keys`].
+    pub(super) fn has_former_keys(&self) -> bool {
+        self.has_former_keys
+    }
+
     /// Opens the database at `path` and starts the writer.
     pub(super) async fn open(path: &Path, outdated: Outdated) -> Result<Self, StoreError> {
         let there = exists(path)?;
@@ -102,12 +109,17 @@ impl Engine {
             .disable_statement_logging();
         let opening = |error| StoreError::opening(path, error);
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(opening)?;
-        if !schema::is_current(&mut connection, path).await? {
+        let found = schema::found(&mut connection, path).await?;
+        if found != Found::Current {
             if outdated == Outdated::Refuse {
                 return Err(StoreError::OlderSchema { path: path.to_owned() });
             }
             MIGRATIONS.run(&mut connection).await.map_err(|error| StoreError::migrating(path, error))?;
+            if found == Found::None {
+                schema::born(&mut connection).await.map_err(opening)?;
+            }
         }
+        let has_former_keys = schema::has_former_keys(&mut connection).await.map_err(opening)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(BUSY * 2)
@@ -123,7 +135,8 @@ impl Engine {
             .name("store".into())
             .spawn(move || runtime.block_on(write_all(Connection::new(connection), queue, &noted)))
             .map_err(sqlx::Error::Io)?;
-        Ok(Engine { requests, readers: Readers(readers), options, path: path.to_owned(), health })
+        let path = path.to_owned();
+        Ok(Engine { requests, readers: Readers(readers), options, path, health, has_former_keys })
     }
 
     /// Opens the database at `path` to be read only, beside a daemon or without one; an empty one in memory stands in where
@@ -131,12 +144,19 @@ impl Engine {
     pub(super) async fn look(path: &Path) -> Result<Self, StoreError> {
         let (requests, _) = mpsc::channel(1);
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        let (path, health) = (path.to_owned(), Arc::default());
+        let (path, health, has_former_keys) = (path.to_owned(), Arc::default(), false);
         if !exists(&path)? {
             let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
             let readers = pool.connect_with(options.clone()).await?;
             MIGRATIONS.run(&readers).await.map_err(|error| StoreError::migrating(&path, error))?;
-            return Ok(Engine { requests, readers: Readers(readers), options, path, health });
+            return Ok(Engine {
+                requests,
+                readers: Readers(readers),
+                options,
+                path,
+                health,
+                has_former_keys,
+            });
         }
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -146,12 +166,12 @@ impl Engine {
         let opening = |error| StoreError::opening(&path, error);
         let readers = pool.connect_with(options.clone()).await.map_err(opening)?;
         let mut connection = readers.acquire().await.map_err(opening)?;
-        let current = schema::is_current(&mut connection, &path).await?;
+        let current = schema::found(&mut connection, &path).await? == Found::Current;
         drop(connection);
         if !current {
             return Err(StoreError::OlderSchema { path });
         }
-        Ok(Engine { requests, readers: Readers(readers), options, path, health })
+        Ok(Engine { requests, readers: Readers(readers), options, path, health, has_former_keys })
     }
 
     /// The pool for queries that change nothing.

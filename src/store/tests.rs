@@ -201,6 +201,13 @@ async fn a_database_of_version_0_1_knows_its_mails_still() {
     assert_eq!(insert(2, &marker(7).mark("k")).await, Err(known(1, &["x"])));
     assert!(insert(2, "k").await.is_ok(), "the plain digest is gone");
     assert_eq!(store.key_former_sources(&marker(7)).await.unwrap(), 0, "what is new is none of those");
+    assert!(store.has_former_keys(), "and at every later start:");
+    drop(store);
+    assert!(Store::open(dir.path(), "test").await.unwrap().has_former_keys());
+    let (dir, store) = open().await;
+    assert!(!store.has_former_keys());
+    drop(store);
+    assert!(!Store::open(dir.path(), "test").await.unwrap().has_former_keys());
 }
 
 #[tokio::test]
@@ -305,49 +312,6 @@ async fn a_request_that_fails_alone_leaves_nothing_and_the_next_one_works() {
     let free = store.insert_submission(with_keys(2, &["k"], None), at(-1)).await.unwrap();
     assert!(free.is_ok(), "its key went with it");
     assert_eq!(store.open_submissions().await.unwrap(), 2);
-}
-
-#[tokio::test]
-async fn nothing_is_committed_before_its_document_is_on_disk() {
-    let (_dir, store) = open().await;
-    let (done, synced) = tokio::sync::oneshot::channel();
-    let synced: Synced = Box::pin(async move { synced.await.map_err(|_| StoreError::Closed) });
-    let asked = store.clone();
-    let insert = tokio::spawn(async move {
-        asked.insert_submission_with(with_keys(1, &["k"], None), at(-1), synced).await
-    });
-    // Nobody else waits for it.
-    store.insert_submission(submission(2, None), at(-1)).await.unwrap().unwrap();
-    for _ in 0..20 {
-        assert_eq!(store.open_submissions().await.unwrap(), 1);
-        assert!(!insert.is_finished());
-    }
-    // The same mail, whose document is faster: the first one is its repeat, and is told that its document is not wanted.
-    store.insert_submission(with_keys(3, &["k"], None), at(-1)).await.unwrap().unwrap();
-    done.send(()).unwrap();
-    let (repeat, synced) = insert.await.unwrap().unwrap().unwrap_err();
-    assert_eq!(repeat, known(3, &["k"]));
-    assert!(synced.is_none(), "its document was waited for");
-    assert_eq!(store.open_submissions().await.unwrap(), 2);
-}
-
-#[tokio::test]
-async fn a_document_that_does_not_come_to_the_disk_is_not_recorded_and_takes_nobody_along() {
-    let (_dir, store) = open().await;
-    let lost = || -> Synced { Box::pin(async { Err(SpoolError::Stopped.into()) }) };
-    let (a, b, c) = tokio::join!(
-        store.insert_submission_with(with_keys(1, &["k"], None), at(-1), lost()),
-        store.insert_submission(submission(2, None), at(-1)),
-        store.insert_submission_with(with_keys(3, &["k"], None), at(-1), lost()),
-    );
-    assert!(matches!(a.map(drop), Err(StoreError::Document(_))));
-    assert!(matches!(c.map(drop), Err(StoreError::Document(_))));
-    assert!(b.unwrap().is_ok());
-    assert_eq!(store.open_submissions().await.unwrap(), 1);
-    // What is known already needs no sync.
-    store.insert_submission(with_keys(4, &["k"], None), at(-1)).await.unwrap().unwrap();
-    let again = store.insert_submission_with(with_keys(5, &["k"], None), at(-1), lost()).await.unwrap();
-    assert_eq!(again.map_err(|(repeat, _)| repeat), Err(known(4, &["k"])));
 }
 
 #[tokio::test]

@@ -8,9 +8,8 @@ use super::session::Session;
 use super::{Fetcher, PASSED_OVER, TRIES, Trouble};
 use crate::config::Proof;
 use crate::crash::reached;
-use crate::intake::header::HeaderWatch;
 use crate::intake::proof::vouched;
-use crate::intake::{Arrival, Draft, MailContent, Refusal, Source};
+use crate::intake::{Arrival, Draft, Refusal, Source};
 use crate::store::{MailPlace, NewFetched};
 
 /// Mails whose sizes are asked for at once, and after which those that are decided are moved.
@@ -83,7 +82,7 @@ impl Fetcher {
 
     async fn accept(&self, place: MailPlace, mut draft: Draft, mail: &[u8]) -> Result<(), Trouble> {
         // A header of any bytes: what the mailbox's server took is taken.
-        let mut watch = HeaderWatch::new(false);
+        let mut watch = draft.header_watch(false);
         for chunk in mail.chunks(CHUNK) {
             if watch.feed(chunk).is_err() {
                 return self.refuse(place, None, "its header is too large").await;
@@ -110,10 +109,9 @@ impl Fetcher {
             };
             return self.refuse(place, message_id, reason).await;
         }
-        arrival.content = Some(MailContent::of(&seen, intake.readers(&arrival.sender)));
+        arrival.content_sha256 = Some(seen.content.sha256(intake.readers(&arrival.sender)));
+        arrival.former = seen.former;
         arrival.message_id.clone_from(&message_id);
-        // Without a Message-ID it is recognised by every byte that it has here.
-        arrival.identity = Some(seen.whole_sha256);
         let accepted = match self.mailbox.intake.accept(draft, arrival).await {
             Ok(accepted) => accepted,
             Err(Refusal { permanent: true, .. }) => {

@@ -34,7 +34,8 @@ pub(super) struct Whole {
 impl Incoming {
     /// One that will stand in `draft`. With `international`, its header must be UTF-8.
     pub(super) fn new(draft: Draft, international: bool) -> Self {
-        Incoming { draft: Ok(draft), header: HeaderWatch::new(international), lines: LineEnds::new() }
+        let header = draft.header_watch(international);
+        Incoming { draft: Ok(draft), header, lines: LineEnds::new() }
     }
 
     /// Reads what comes behind `354` to the end of the mail, also when it is refused half way: its rest must not be taken for

@@ -16,6 +16,11 @@ use super::keys::{DRAWS, NAME_TABLES, NEVER, NEVER_IN_STREAMS, NEVER_TYPES, Role
 /// How deep arrays and dictionaries may lie in one another.
 pub(super) const DEPTH: u32 = 64;
 
+/// Room for the rest of an object with a stream: its dictionary, and its share of pages and resources.
+const PER_STREAM: usize = 1 << 10;
+/// Room for a cover and a page of text.
+const PER_FRONT: usize = 96 << 10;
+
 #[derive(Default)]
 pub(super) struct Copier<'a> {
     out: Vec<u8>,
@@ -71,11 +76,13 @@ impl<'a> Copier<'a> {
         })
     }
 
-    /// For the streams of a file, nearly all of it in scans: a buffer that grows is copied again and again.
+    /// For the streams of a file, nearly all of it in scans, and the front that goes behind them: a buffer that grows is copied.
     fn make_room(&mut self, source: &Source) {
         let streams = source.doc.objects.values().filter_map(|object| object.as_stream().ok());
+        let room: usize = streams.map(|stream| stream.content.len().saturating_add(PER_STREAM)).sum();
+        let front = if self.before == 0 { PER_FRONT } else { 0 };
         // Where there is no room, it is found out when there really are so many.
-        let _ = self.out.try_reserve(streams.map(|stream| stream.content.len()).sum());
+        let _ = self.out.try_reserve_exact(room.saturating_add(front));
     }
 
     pub(super) fn next_number(&mut self) -> u32 {

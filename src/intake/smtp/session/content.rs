@@ -11,7 +11,7 @@ use crate::intake::smtp::incoming::{Incoming, Unfit, Whole};
 use crate::intake::smtp::reply::Reply;
 use crate::intake::smtp::told::Reason;
 use crate::intake::smtp::wire::Hangup;
-use crate::intake::{Accepted, Arrival, MailContent, Source};
+use crate::intake::{Accepted, Arrival, Source};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     pub(super) async fn data(&mut self) -> Result<Next, Hangup> {
@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         };
         let taken = self.intake.takes(&proven.sender, &mail.to, &whole.seen);
         taken.map_err(|refusal| self.refused(&refusal))?;
-        let content = MailContent::of(&whole.seen, self.intake.readers(&proven.sender));
+        let readers = self.intake.readers(&proven.sender);
         let arrival = Arrival {
             proof: Some(proven.proof),
             doubt: proven.doubt.clone(),
@@ -158,8 +158,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             envelope_from: Some(mail.from),
             envelope_to: mail.to,
             message_id: whole.seen.message_id,
-            content: Some(content),
-            identity: Some(whole.seen.whole_sha256),
+            content_sha256: Some(whole.seen.content.sha256(readers)),
+            former: whole.seen.former,
             ..Arrival::new(Source::Smtp, proven.sender.clone())
         };
         let accepted = self.intake.accept(whole.draft, arrival).await;
