@@ -93,14 +93,14 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let done = sql::query(
-                    "DELETE FROM source_key WHERE key IN (SELECT key FROM source_key WHERE accepted_at < $1 LIMIT $2)",
+                    "DELETE FROM source_key WHERE key IN (SELECT key FROM source_key WHERE accepted_at < $1 LIMIT CAST($2 AS BIGINT))",
                 )
                 .bind(millis(before))
                 .bind(FORGOTTEN_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
                 let marks = sql::query(
-                    "DELETE FROM fax_mark WHERE key IN (SELECT key FROM fax_mark WHERE accepted_at < $1 LIMIT $2) AND accepted_at < $1",
+                    "DELETE FROM fax_mark WHERE key IN (SELECT key FROM fax_mark WHERE accepted_at < $1 LIMIT CAST($2 AS BIGINT)) AND accepted_at < $1",
                 )
                 .bind(millis(before))
                 .bind(FORGOTTEN_AT_ONCE)
@@ -127,7 +127,7 @@ impl Store {
                 .write(move |tx| {
                     Box::pin(async move {
                         let plain: Vec<String> =
-                            sql::query("SELECT key FROM source_key WHERE keyed = 0 LIMIT $1")
+                            sql::query("SELECT key FROM source_key WHERE keyed = 0 LIMIT CAST($1 AS BIGINT)")
                                 .bind(FORGOTTEN_AT_ONCE)
                                 .scalars(&mut *tx)
                                 .await?;

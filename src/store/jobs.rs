@@ -262,10 +262,10 @@ impl Store {
     pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, StoreError> {
         // A Submission's Jobs are asked for with every receipt: those must not cost a walk over all there ever were.
         let of_one = "SELECT * FROM job WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND submission_id = $2 \
-             AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT $5";
+             AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT CAST($5 AS BIGINT)";
         let of_all = "SELECT * FROM job WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND (CAST($2 AS TEXT) IS NULL OR submission_id = $2) \
              AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) \
-             ORDER BY submission_id DESC, n LIMIT $5";
+             ORDER BY submission_id DESC, n LIMIT CAST($5 AS BIGINT)";
         let rows: Vec<Row> = sql::query(if filter.submission.is_some() { of_one } else { of_all })
             .bind(filter.state.as_deref())
             .bind(filter.submission.map(String::from))

@@ -158,7 +158,7 @@ async fn stray(
     let nameless: Vec<Known> = sql::query(
         "SELECT attempt.*, job.state FROM job JOIN attempt ON attempt.job_id = job.id AND attempt.ended_at IS NULL \
          WHERE job.wake_at IS NOT NULL AND job.state <> 'queued' AND job.provider = $1 \
-         AND job.state IN ('sending', 'unclear') AND attempt.provider_ref IS NULL LIMIT $2",
+         AND job.state IN ('sending', 'unclear') AND attempt.provider_ref IS NULL LIMIT CAST($2 AS BIGINT)",
     )
     .bind(provider)
     .bind(NAMELESS)

@@ -116,7 +116,7 @@ macro_rules! claim {
                  JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
                  AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) AND ",
             $condition,
-            " ORDER BY next_at LIMIT $4) RETURNING *"
+            " ORDER BY next_at LIMIT CAST($4 AS BIGINT)) RETURNING *"
         )
     };
 }
@@ -429,7 +429,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let done = sql::query(
-                    "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 LIMIT $2)",
+                    "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 LIMIT CAST($2 AS BIGINT))",
                 )
                 .bind(millis(before))
                 .bind(REMOVED_AT_ONCE)

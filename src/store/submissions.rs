@@ -311,7 +311,7 @@ impl Store {
     ) -> Result<Vec<Submission>, StoreError> {
         let rows: Vec<Row> = sql::query(
             "SELECT * FROM submission WHERE (CAST($1 AS TEXT) IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
-             ORDER BY id DESC LIMIT $3",
+             ORDER BY id DESC LIMIT CAST($3 AS BIGINT)",
         )
         .bind(filter.source.as_deref())
         .bind(i64::from(filter.open))
@@ -348,7 +348,7 @@ impl Store {
     ) -> Result<Vec<SubmissionId>, StoreError> {
         let ids: Vec<String> = sql::query(
             "SELECT id FROM submission WHERE destroyed_at IS NULL AND final_at IS NOT NULL \
-             AND (final_at <= $1 OR final_at > $2) ORDER BY final_at LIMIT $3",
+             AND (final_at <= $1 OR final_at > $2) ORDER BY final_at LIMIT CAST($3 AS BIGINT)",
         )
         .bind(millis(final_before))
         .bind(millis(now.saturating_add(AHEAD).unwrap_or(now)))
