@@ -26,35 +26,20 @@ use crate::job::{Actor, JobId, SubmissionId};
 use crate::packet::Contents;
 use crate::replies::{EXPIRED, Replies, Reply, UNKNOWN};
 use crate::sealed::{Carried, Outcome};
-use crate::store::{Job, JobFilter, Store, StoreError, Submission};
+use crate::store::{Job, JobFilter, Store, Submission};
 use crate::vault::Vault;
 
 mod act;
-mod objection;
 mod read;
 
+pub use crate::decide::Trouble;
 use act::Done;
-pub use objection::objection;
 pub use read::{Command, Word, read};
 
 /// Jobs of one Submission that a command looks at.
 const MOST_JOBS: u32 = 10_000;
 /// Jobs that an answer tells of one by one; the others are counted.
 const TOLD: usize = 20;
-
-/// Why a command could not be carried out now; it is begun again.
-#[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The configuration cannot be used.
-    #[error("{0}")]
-    Configuration(String),
-    /// The Job changes faster than it can be decided about.
-    #[error("job {0} is changing all the time")]
-    Moving(JobId),
-}
 
 /// A mail to an address that might be one for commands.
 #[derive(Debug, Clone, Copy)]

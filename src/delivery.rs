@@ -76,7 +76,6 @@ use zeroize::Zeroizing;
 use crate::config::{self, ProviderKind};
 use crate::job::{Cause, FaxNumber, Report};
 
-pub mod circumstances;
 mod door;
 pub mod faxplus;
 pub mod health;

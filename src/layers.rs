@@ -16,8 +16,8 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     // What keeps: lines, keys and sealed values, bytes, rows.
     &["log", "vault", "spool", "store"],
-    // What several wings share: persisted facts, reply addresses, foreign folders, alarms (they have rows), sockets, tokens.
-    &["sealed", "replies", "shared_folder", "alarm", "listener", "oauth"],
+    // What several wings share: persisted facts, decisions about Jobs, reply addresses, foreign folders, alarms (they have rows), sockets, tokens.
+    &["sealed", "decide", "replies", "shared_folder", "alarm", "listener", "oauth"],
     // Pages.
     &["packet", "cover"],
     // The wings.

@@ -57,6 +57,7 @@ pub mod config;
 pub mod cover;
 pub mod crash;
 pub mod daemon;
+pub mod decide;
 pub mod delivery;
 pub(crate) mod gate;
 pub mod intake;

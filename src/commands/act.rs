@@ -3,9 +3,9 @@
 
 use jiff::Timestamp;
 
-use super::objection::objection;
 use super::{Desk, Trouble};
-use crate::delivery::circumstances::Circumstances;
+use crate::decide::circumstances::Circumstances;
+use crate::decide::objection;
 use crate::job::state::{Event, step};
 use crate::job::{Actor, Hold, JobState};
 use crate::store::{Job, Saved};

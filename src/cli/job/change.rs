@@ -1,7 +1,7 @@
 //! A person's decisions about a job: each is an event of the state machine, saved where the row has not changed meanwhile.
 
-use faxbridge::commands::objection;
-use faxbridge::delivery::circumstances::Circumstances;
+use faxbridge::decide::circumstances::Circumstances;
+use faxbridge::decide::objection;
 use faxbridge::job::number_words;
 use faxbridge::job::state::{Event, step};
 use faxbridge::job::{Hold, JobState};

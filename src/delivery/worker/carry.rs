@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Worker;
 use super::hands::Hands;
 use crate::crash::reached;
-use crate::delivery::circumstances::Circumstances;
+use crate::decide::circumstances::Circumstances;
 use crate::delivery::health::Seen;
 use crate::delivery::{Keep, Order, Provider, SubmitError};
 use crate::job::state::{Event, step};

@@ -9,7 +9,7 @@ use faxbridge::alarm::Alarms;
 use faxbridge::clock::{Clock, SharedClock};
 use faxbridge::config::Config;
 use faxbridge::daemon::build_providers;
-use faxbridge::delivery::circumstances::Circumstances;
+use faxbridge::decide::circumstances::Circumstances;
 use faxbridge::delivery::media::{Host, Media};
 use faxbridge::delivery::webhook::{Desk, Hooks};
 use faxbridge::delivery::worker::{Providers, Worker};
