@@ -22,6 +22,7 @@ use jiff::Timestamp;
 
 use crate::addressing::message::own_words;
 use crate::config::{Config, Proof};
+use crate::decide::Wish;
 use crate::job::{Actor, JobId, SubmissionId};
 use crate::packet::Contents;
 use crate::replies::{EXPIRED, Replies, Reply, UNKNOWN};
@@ -153,11 +154,12 @@ impl Desk {
         let mut results = Vec::with_capacity(meant.len());
         for job in meant {
             let id = job.id;
-            let done = match command.word {
-                Word::Cancel => self.cancel(job, &actor, now).await?,
-                Word::Release | Word::Status => self.release(job, &actor, now).await?,
+            let wish = match command.word {
+                Word::Cancel => Wish::Cancel,
+                // It says just that: again, although pages may lie there.
+                Word::Release | Word::Status => Wish::Release { send_again: true },
             };
-            results.push((id, done));
+            results.push((id, self.change(job, &wish, &actor, now).await?));
         }
         let any = results.iter().any(|(_, done)| !matches!(done, Done::Not(_)));
         let outcome = if any { Outcome::Done } else { Outcome::NotDone };

@@ -4,14 +4,9 @@
 use jiff::Timestamp;
 
 use super::{Desk, Trouble};
-use crate::decide::circumstances::Circumstances;
-use crate::decide::objection;
-use crate::job::state::{Event, step};
-use crate::job::{Actor, Hold, JobState};
-use crate::store::{Job, Saved};
-
-/// How often a decision is taken anew because the row had changed.
-const TRIES: usize = 5;
+use crate::decide::{Changed, Decider, No, Wish};
+use crate::job::{Actor, JobState};
+use crate::store::Job;
 
 /// What became of a command for one Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,57 +22,29 @@ pub(super) enum Done {
 }
 
 impl Desk {
-    pub(super) async fn cancel(&self, job: Job, actor: &Actor, now: Timestamp) -> Result<Done, Trouble> {
+    /// Carries out `wish` for `job`.
+    pub(super) async fn change(
+        &self,
+        job: Job,
+        wish: &Wish,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Done, Trouble> {
         if let Some(before) = self.done_before(&job, actor).await? {
             return Ok(before);
         }
-        let mut job = job;
-        for _ in 0..TRIES {
-            if job.state.is_final() {
-                return Ok(Done::Not("it has ended already".to_owned()));
+        let id = job.id;
+        let decider = Decider { store: &self.store, config: &self.config };
+        Ok(match decider.carry_out(job, wish, actor, now).await? {
+            Changed::Saved(job) if job.state == JobState::Cancelled => Done::Cancelled,
+            Changed::Saved(_) => Done::Released,
+            Changed::Asked => Done::Wished,
+            Changed::Not(no) => Done::Not(why_not(no, wish)),
+            // A sender may release nothing that would have to be prepared anew, and opens no Attempt.
+            Changed::Anew | Changed::Stale | Changed::LineBusy | Changed::Overtaken => {
+                return Err(Trouble::Moving(id));
             }
-            if job.state.open_attempt().is_some() {
-                // What is left is to tell the provider, and to hear what came of it.
-                if self.store.wish_to_cancel(job.id, actor, now).await? {
-                    return Ok(Done::Wished);
-                }
-                job = self.again(&job).await?;
-                if job.cancel.is_some() {
-                    return Ok(Done::Not("that was asked for before".to_owned()));
-                }
-            } else if self.save(&job, Event::Cancel, actor, now).await? {
-                return Ok(Done::Cancelled);
-            } else {
-                job = self.again(&job).await?;
-            }
-        }
-        Err(Trouble::Moving(job.id))
-    }
-
-    pub(super) async fn release(&self, job: Job, actor: &Actor, now: Timestamp) -> Result<Done, Trouble> {
-        if let Some(before) = self.done_before(&job, actor).await? {
-            return Ok(before);
-        }
-        let mut job = job;
-        for _ in 0..TRIES {
-            let JobState::Held { hold, .. } = job.state else {
-                return Ok(Done::Not("it is not held".to_owned()));
-            };
-            if let Some(who) = not_the_senders(hold) {
-                return Ok(Done::Not(who.to_owned()));
-            }
-            if let Some(sentence) = objection(&self.store, &self.config, &job, now).await? {
-                let sentence = sentence.trim_end_matches('.');
-                return Ok(Done::Not(format!(
-                    "the register does not stand behind its number any more ({sentence})"
-                )));
-            }
-            if self.save(&job, Event::Release, actor, now).await? {
-                return Ok(Done::Released);
-            }
-            job = self.again(&job).await?;
-        }
-        Err(Trouble::Moving(job.id))
+        })
     }
 
     /// What this very command did to `job` before the process died.
@@ -93,48 +60,22 @@ impl Desk {
             }
         }))
     }
-
-    /// Whether `event` was saved; not where the row has changed meanwhile.
-    async fn save(&self, job: &Job, event: Event, actor: &Actor, now: Timestamp) -> Result<bool, Trouble> {
-        let circumstances = Circumstances::of(&self.store, &self.config, job).await?;
-        // Nothing that a person decides leads into a pause, so chance has no part in it.
-        let Ok(step) = step(&job.state, event, &circumstances.context(now, 0.0)) else { return Ok(false) };
-        Ok(matches!(self.store.save_step(job, step, actor, false, now).await?, Saved::Done(_)))
-    }
-
-    async fn again(&self, job: &Job) -> Result<Job, Trouble> {
-        self.store.job(job.id).await?.ok_or(Trouble::Moving(job.id))
-    }
 }
 
-/// Why a sender may not lift this hold. A sender knows what was meant and can ask the recipient what arrived, so the two holds
-/// that only ask "again, although pages may lie there?" are theirs. A number that nobody verified is not (a sender must not
-/// widen what the register allows), and neither is what the operator or a rule put in the way.
-pub(super) fn not_the_senders(hold: Hold) -> Option<&'static str> {
-    match hold {
-        Hold::PartlySent | Hold::Unclear => None,
-        Hold::Unverified | Hold::ExpiredEntry | Hold::Suspended => {
-            Some("its number has to be verified first, by whoever keeps your register of fax numbers")
+/// Why nothing was changed, for whoever sent the command.
+fn why_not(no: No, wish: &Wish) -> String {
+    match no {
+        No::NotTheSenders(why) => why.to_owned(),
+        No::AskedBefore(_) => "that was asked for before".to_owned(),
+        No::Twin(job) => format!("the same mail came again, and is faxed to this number as job {job}"),
+        No::Register(sentence) => {
+            let sentence = sentence.trim_end_matches('.');
+            format!("the register does not stand behind its number any more ({sentence})")
         }
-        Hold::UnknownRecipient | Hold::BadNumber => Some("it has no number; send it again to a whole one"),
-        Hold::Part => Some("a part of it cannot be faxed; send it again with that put right"),
-        Hold::Cover => Some(
-            "its cover has to be looked at by whoever runs the fax bridge; or send it again with that changed",
-        ),
-        Hold::Proof | Hold::UnknownCause | Hold::Account | Hold::Person => {
-            Some("only whoever runs the fax bridge can release it")
+        No::Impossible(_) if *wish == Wish::Cancel => "it has ended already".to_owned(),
+        No::Impossible(_) | No::HeldAlready(_) => "it is not held".to_owned(),
+        No::NotTheirs | No::MayHaveArrived | No::OthersMove(_) | No::OtherHeld(_) | No::TriedAlready => {
+            "only whoever runs the fax bridge can do that".to_owned()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sender_lifts_no_hold_that_guards_a_number() {
-        let theirs: Vec<Hold> =
-            Hold::ALL.iter().copied().filter(|hold| not_the_senders(*hold).is_none()).collect();
-        assert_eq!(theirs, [Hold::PartlySent, Hold::Unclear]);
     }
 }

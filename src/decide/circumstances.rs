@@ -29,6 +29,31 @@ pub struct Circumstances {
     try_for: SignedDuration,
 }
 
+#[cfg(test)]
+impl Circumstances {
+    /// Those of a Job with these Attempts, with every policy at its default and one provider, `sim`.
+    pub(super) fn plain(attempts: Vec<AttemptRow>, deadline: Timestamp) -> Circumstances {
+        let context = Context::plain(deadline, deadline);
+        Circumstances {
+            earlier: Vec::new(),
+            retry: context.retry.clone(),
+            patience: context.patience.clone(),
+            route: context.route.clone(),
+            absent: context.absent,
+            doubt: attempts.iter().any(AttemptRow::is_doubtful),
+            attempts,
+            news: false,
+            proven: false,
+            number_failed: 0,
+            cancel: false,
+            deadline,
+            not_before: None,
+            hold_for: context.hold_for,
+            try_for: context.try_for,
+        }
+    }
+}
+
 impl Circumstances {
     /// Looks up what `job` depends on.
     ///

@@ -14,7 +14,7 @@ use crate::store::{Job, Store};
 ///
 /// # Errors
 /// Where the database fails, or country or number rules of the configuration cannot be used.
-pub async fn objection(
+pub(super) async fn objection(
     store: &Store,
     config: &Config,
     job: &Job,

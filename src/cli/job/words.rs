@@ -1,6 +1,6 @@
 //! Where a job stands, in words.
 
-use faxbridge::job::{JobState, Sent};
+use faxbridge::job::JobState;
 use faxbridge::receipt::{cause_words, hold_sentence};
 use faxbridge::store::{AttemptRow, CancelWish};
 use jiff::Timestamp;
@@ -67,22 +67,13 @@ pub(super) fn attempt_words(attempt: &AttemptRow) -> String {
     words
 }
 
-/// Whether pages of this try may be lying at the far end.
-pub(super) fn may_have_arrived(attempt: &AttemptRow) -> bool {
-    attempt.sent() != Some(Sent::Nothing)
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use faxbridge::job::{Cause, Hold};
 
     use super::*;
 
-    pub(in crate::cli::job) fn attempt(
-        outcome: Option<&str>,
-        cause: Option<&str>,
-        pages: Option<i64>,
-    ) -> AttemptRow {
+    fn attempt(outcome: Option<&str>, cause: Option<&str>, pages: Option<i64>) -> AttemptRow {
         AttemptRow {
             n: 1,
             reference: "x-1".into(),
@@ -106,25 +97,6 @@ pub(super) mod tests {
             asked_first: 0,
             bytes: None,
             sha256: None,
-        }
-    }
-
-    #[test]
-    fn what_may_lie_at_the_far_end_is_known() {
-        for (outcome, cause, pages, may) in [
-            (None, None, None, true),
-            (Some("unclear"), None, None, true),
-            (Some("retry"), Some("busy"), None, false),
-            (Some("retry"), Some("busy"), Some(0), false),
-            (Some("retry"), Some("line_trouble"), Some(1), true),
-            (Some("retry"), Some("partly_sent"), None, true),
-            (Some("refused"), Some("not_in_service"), None, false),
-        ] {
-            assert_eq!(
-                may_have_arrived(&attempt(outcome, cause, pages)),
-                may,
-                "{outcome:?} {cause:?} {pages:?}"
-            );
         }
     }
 

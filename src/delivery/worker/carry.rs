@@ -1,4 +1,4 @@
-//! One Job, one step further: sent, cancelled or let expire. How a provider is asked stands in [`super::ask`].
+//! One Job, one step further: sent, cancelled or let expire. What follows is decided in [`crate::decide`]. How a provider is asked stands in [`super::ask`].
 
 use std::sync::Arc;
 
@@ -11,14 +11,15 @@ use super::Worker;
 use super::hands::Hands;
 use crate::crash::reached;
 use crate::decide::circumstances::Circumstances;
+use crate::decide::{self, Changed, Decider, No, Wish};
 use crate::delivery::health::Seen;
 use crate::delivery::{Keep, Order, Provider, SubmitError};
-use crate::job::state::{Event, step};
+use crate::job::state::Event;
 use crate::job::{self, Actor, Cause, Hold, JobId, JobState, Outcome, Report};
 use crate::packet::{Container, Measured};
 use crate::register;
 use crate::spool::SpoolError;
-use crate::store::{Job, Opening, PacketRow, Saved, Store, StoreError};
+use crate::store::{Job, PacketRow, Store, StoreError};
 use crate::vault::{VaultError, WrappedKey};
 
 /// Why a Job could not be carried on; it is tried again when its lease is over.
@@ -26,8 +27,10 @@ use crate::vault::{VaultError, WrappedKey};
 enum Trouble {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Decide(#[from] decide::Trouble),
     #[error("{0}")]
-    Impossible(#[from] job::state::Impossible),
+    Impossible(job::state::Impossible),
 }
 
 /// Why a packet cannot be opened.
@@ -76,11 +79,11 @@ impl Worker {
         let result = match &job.state {
             JobState::Queued { .. } => self.send(job, hands).await,
             // Its lease ran out in mid-request: whoever opened the Attempt is dead, and its answer lost.
-            JobState::Sending { .. } => self.apply(&job, Event::Lost, false).await.map(|_| ()),
+            JobState::Sending { .. } => self.apply(&job, Event::Lost).await.map(|_| ()),
             JobState::InTransit { attempt, provider_ref, .. } => {
                 let event = self.inquire(&job, *attempt, Some(provider_ref), hands).await;
                 reached("outcome.received");
-                let saved = self.apply(&job, event, false).await.map(|_| ());
+                let saved = self.apply(&job, event).await.map(|_| ());
                 reached("outcome.recorded");
                 saved
             }
@@ -88,7 +91,7 @@ impl Worker {
                 // "Still going" is no news here: that it went on for too long is why it is Unclear. Taken for a new beginning,
                 // it would go round for ever.
                 let event = self.inquire(&job, *attempt, provider_ref.as_deref(), hands).await;
-                self.apply(&job, event, false).await.map(|_| ())
+                self.apply(&job, event).await.map(|_| ())
             }
             JobState::Held { until, .. } => self.decide_held(&job, *until).await,
             JobState::Delivered | JobState::Failed { .. } | JobState::Cancelled => Ok(()),
@@ -102,19 +105,15 @@ impl Worker {
     async fn decide_held(&self, job: &Job, until: Timestamp) -> Result<(), Trouble> {
         let circumstances = Circumstances::of(&self.store, &self.config, job).await?;
         if let Some((attempt, report)) = circumstances.told_late() {
-            let told = step(
-                &job.state,
-                Event::Told { attempt, report: report.clone() },
-                &circumstances.context(self.clock.now(), jitter()),
-            );
-            if told.is_ok() {
-                return self.apply(job, Event::Told { attempt, report }, false).await.map(|_| ());
+            match self.apply(job, Event::Told { attempt, report }).await {
+                // It answers another question than the one that the Job is held for.
+                Err(Trouble::Impossible(_)) => {}
+                done => return done.map(|_| ()),
             }
         }
         if self.clock.now() >= until {
-            return self.apply(job, Event::Deadline, false).await.map(|_| ());
+            return self.apply(job, Event::Deadline).await.map(|_| ());
         }
-        // It was woken for news that answer another question than the one it is held for.
         Ok(self.store.release_job(job.id, until).await?)
     }
 
@@ -136,13 +135,13 @@ impl Worker {
             }
         };
         if let Some(event) = stop {
-            return self.apply(&job, event, false).await.map(|_| ());
+            return self.apply(&job, event).await.map(|_| ());
         }
         let Some(provider) = self.providers.get(&job.provider) else { return self.without(&job).await };
         let attempt = u32::try_from(circumstances.attempts.len()).unwrap_or(u32::MAX - 1) + 1;
         if self.is_forgotten(&job, &circumstances).await? {
             tracing::warn!(job.id = %job.id, "job {} may have been sent before the database was copied back: {} is asked first", job.id, job.provider);
-            return self.apply(&job, Event::Forgotten { attempt }, false).await.map(|_| ());
+            return self.apply(&job, Event::Forgotten { attempt }).await.map(|_| ());
         }
         if let Err(error) = self.measure(&job).await {
             tracing::error!(job.id = %job.id, error = %error, "job {} is not sent, its packet cannot be read: {error}", job.id);
@@ -152,16 +151,16 @@ impl Worker {
                 // A person who releases it has it prepared anew.
                 Event::Hold(Hold::Part)
             };
-            return self.apply(&job, event, false).await.map(|_| ());
+            return self.apply(&job, event).await.map(|_| ());
         }
-        let Some(job) = self.apply(&job, Event::Claimed { attempt }, true).await? else { return Ok(()) };
+        let Some(job) = self.apply(&job, Event::Claimed { attempt }).await? else { return Ok(()) };
         if !matches!(job.state, JobState::Sending { .. }) {
             return Ok(());
         }
         reached("attempt.committed");
         let event = self.submit(&job, attempt, provider.as_ref(), hands).await;
         reached("request.sent");
-        self.apply(&job, event, false).await?;
+        self.apply(&job, event).await?;
         reached("answer.recorded");
         Ok(())
     }
@@ -177,7 +176,7 @@ impl Worker {
             return Ok(());
         }
         tracing::error!(job.id = %id, "job {id} names the provider {gone:?}, which is not configured");
-        self.apply(job, Event::Hold(Hold::Account), false).await.map(|_| ())
+        self.apply(job, Event::Hold(Hold::Account)).await.map(|_| ())
     }
 
     /// Whether the next Attempt may have been made already, before the database was copied back.
@@ -288,46 +287,36 @@ impl Worker {
     }
 
     /// Decides and saves; returns the Job as it now is, or `None` where the row had changed or the line was busy.
-    async fn apply(&self, job: &Job, event: Event, keep_lease: bool) -> Result<Option<Job>, Trouble> {
+    async fn apply(&self, job: &Job, event: Event) -> Result<Option<Job>, Trouble> {
         let now = self.clock.now();
-        let circumstances = Circumstances::of(&self.store, &self.config, job).await?;
-        let pages = job.packet.as_ref().map_or(0, |packet| packet.pages);
-        let told = circumstances.attempts.last().and_then(|attempt| attempt.pages_sent);
-        let event = whole_or_partly(event, pages, told.and_then(|told| u32::try_from(told).ok()));
-        let step = step(&job.state, event, &circumstances.context(now, jitter()))?;
-        let state = step.state.clone();
-        let saved = if matches!(state, JobState::Sending { .. }) {
-            let opening = Opening { two_person: self.config.policy.two_person };
-            self.store.save_opening(job, step, opening, now).await?
-        } else {
-            self.store.save_step(job, step, &Actor::Worker, keep_lease, now).await?
-        };
-        match saved {
-            Saved::Done(version) => {
-                self.report(job, &state);
-                Ok(Some(Job { state, version, ..job.clone() }))
+        let decider = Decider { store: &self.store, config: &self.config };
+        match decider.decide_once(job, Wish::Follow(event), &Actor::Worker, now).await? {
+            Changed::Saved(job) => {
+                self.report(&job);
+                Ok(Some(*job))
             }
-            Saved::Stale => {
-                tracing::info!(job.id = %job.id, "job {} was changed by someone else meanwhile", job.id);
-                Ok(None)
-            }
-            Saved::LineBusy => {
+            Changed::LineBusy => {
                 let again = now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now);
                 self.store.release_job(job.id, again).await?;
                 Ok(None)
             }
             // Looked at anew at once: what came meanwhile is seen then.
-            Saved::Overtaken => {
+            Changed::Overtaken => {
                 tracing::info!(job.id = %job.id, "job {} was about to be sent when something forbade it", job.id);
                 self.store.release_job(job.id, now).await?;
                 self.wake.wake();
                 Ok(None)
             }
+            Changed::Not(No::Impossible(impossible)) => Err(Trouble::Impossible(impossible)),
+            Changed::Stale | Changed::Not(_) | Changed::Asked | Changed::Anew => {
+                tracing::info!(job.id = %job.id, "job {} was changed by someone else meanwhile", job.id);
+                Ok(None)
+            }
         }
     }
 
-    fn report(&self, job: &Job, state: &JobState) {
-        let id = job.id;
+    fn report(&self, job: &Job) {
+        let (id, state) = (job.id, &job.state);
         let tail = job.number.as_ref().map_or("", |number| number.tail());
         match state {
             JobState::Delivered | JobState::Cancelled | JobState::Failed { .. } => {
@@ -364,48 +353,7 @@ impl Keep for Kept<'_> {
     }
 }
 
-/// "Delivered" with fewer pages than were submitted is not delivered, whatever the provider calls it. `told` is what a
-/// webhook said of pages, for providers that tell it nowhere else.
-fn whole_or_partly(event: Event, pages: u32, told: Option<u32>) -> Event {
-    let Event::Ended { mut report, wait } = event else { return event };
-    report.pages_sent = report.pages_sent.or(told);
-    if report.outcome == Outcome::Delivered && report.pages_sent.is_some_and(|sent| sent < pages) {
-        report.outcome = Outcome::Retry(Cause::PartlySent);
-    }
-    Event::Ended { report, wait }
-}
-
 fn not_sent(cause: Cause, wait: Option<SignedDuration>, detail: &str) -> Event {
     let report = Report { raw_text: Some(detail.to_owned()), ..Report::bare(Outcome::of(cause)) };
     Event::Ended { report, wait }
-}
-
-/// A random number in 0..=1.
-fn jitter() -> f64 {
-    let bits = u32::try_from(job::chance().unwrap_or(0) >> 32).unwrap_or(0);
-    f64::from(bits) / f64::from(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delivered_with_pages_missing_is_partly_sent() {
-        let ended = |pages_sent| Event::Ended {
-            report: Report { pages_sent, ..Report::bare(Outcome::Delivered) },
-            wait: None,
-        };
-        let outcome = |event, told| match whole_or_partly(event, 4, told) {
-            Event::Ended { report, .. } => (report.outcome, report.pages_sent),
-            other => panic!("{other:?}"),
-        };
-        let partly = Outcome::Retry(Cause::PartlySent);
-        assert_eq!(outcome(ended(Some(4)), None), (Outcome::Delivered, Some(4)));
-        assert_eq!(outcome(ended(None), None), (Outcome::Delivered, None), "not every provider counts pages");
-        assert_eq!(outcome(ended(None), Some(4)), (Outcome::Delivered, Some(4)), "a webhook did");
-        assert_eq!(outcome(ended(None), Some(3)), (partly, Some(3)));
-        assert_eq!(outcome(ended(Some(3)), Some(4)), (partly, Some(3)));
-        assert_eq!(outcome(ended(Some(0)), None), (partly, Some(0)));
-    }
 }
