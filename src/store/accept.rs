@@ -11,7 +11,7 @@ use super::fax_marks::{Spent, spent};
 use super::sql::{self, Query};
 use super::submissions::{NewSubmission, document_row};
 use super::{Store, StoreError, ledger, millis};
-use crate::job::SubmissionId;
+use crate::job::{Actor, SubmissionId};
 use crate::vault::Marker;
 
 /// Keys that are forgotten in one go.
@@ -72,7 +72,7 @@ impl Store {
                     return Err(StoreError::CameBefore(repeat));
                 }
                 let NewSubmission { sender, document, .. } = &new;
-                let entry = ledger::Entry::new(&new.source, "accepted")
+                let entry = ledger::Entry::new(&Actor::Intake(new.source.clone()), "accepted")
                     .detail(format!("from {sender}, {} bytes, {}", document.bytes, document.sha256));
                 ledger::write(tx, new.accepted_at, entry.submission(new.id));
                 Ok(new.id)

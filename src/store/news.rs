@@ -11,7 +11,7 @@ use super::attempts::AttemptRow;
 use super::sql::{self, Connection, FromRow};
 use super::steps::record_outcome;
 use super::{Store, StoreError, ledger, millis};
-use crate::job::{JobId, Report};
+use crate::job::{Actor, JobId, Report};
 
 /// Names from unsigned webhooks that are kept of one Attempt: whoever sends more sends nonsense.
 const HINTS: usize = 8;
@@ -113,7 +113,8 @@ async fn keep(
         (Some(_), _) if !attempt.is_doubtful() => Ok(()),
         // Its Job has ended, and so it was told: that is not taken back, but it is written down.
         (Some(_), "delivered" | "failed" | "cancelled") => {
-            let entry = ledger::Entry::new("delivery", "news after the end").detail(told.outcome.as_str());
+            let entry =
+                ledger::Entry::new(&Actor::Worker, "news after the end").detail(told.outcome.as_str());
             ledger::write(tx, now, entry.job(id));
             Ok(())
         }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis};
-use crate::job::{JobId, SubmissionId};
+use crate::job::{Actor, JobId, SubmissionId};
 use crate::vault::SealedAddress;
 
 /// An answer that has yet to leave.
@@ -224,7 +224,7 @@ impl Store {
                 .scalar_optional(&mut *tx)
                 .await?;
                 if let Some(submission) = submission {
-                    let entry = ledger::Entry::new("outbox", "left unsaid").detail(format!("{id}: {reason}"));
+                    let entry = ledger::Entry::new(&Actor::Outbox, "left unsaid").detail(format!("{id}: {reason}"));
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
                     ledger::write(tx, now, entry.submission(submission));
                 }
@@ -284,7 +284,7 @@ impl Store {
                         .await?;
                 if let Some(submission) = submission {
                     // The name says cause and way, as final:SUBMISSION:mail; addresses are not for the ledger.
-                    let entry = ledger::Entry::new("outbox", "answered").detail(&id);
+                    let entry = ledger::Entry::new(&Actor::Outbox, "answered").detail(&id);
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
                     ledger::write(tx, now, entry.submission(submission));
                 }

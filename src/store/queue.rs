@@ -14,7 +14,7 @@ use super::jobs::{Job, Row, URGENCIES, urgency};
 use super::sql::{self, Connection};
 use super::turns::{Queues, Turns, Waiting};
 use super::{Store, StoreError, ledger, millis, told};
-use crate::job::{JobId, SubmissionId};
+use crate::job::{Actor, JobId, SubmissionId};
 
 /// Before a row that cannot be read is looked at again.
 const UNREADABLE: SignedDuration = SignedDuration::from_mins(10);
@@ -451,7 +451,7 @@ pub(super) async fn switch(
         .bind(id.as_str())
         .execute(&mut *tx)
         .await?;
-    let entry = ledger::Entry::new("delivery", "provider").detail(format!("{from} -> {to}"));
+    let entry = ledger::Entry::new(&Actor::Worker, "provider").detail(format!("{from} -> {to}"));
     ledger::write(tx, now, entry.submission(submission).job(id));
     Ok(())
 }

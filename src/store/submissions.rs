@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::accept::SourceKeys;
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
-use crate::job::{SubmissionId, word_type};
+use crate::job::{Actor, SubmissionId, word_type};
 use crate::vault::{Marker, SealedAddress};
 
 /// A final time so far ahead was written by a clock that was wrong; one that is nearer may be one of this moment.
@@ -391,7 +391,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 mark_digests(tx, id, &digests).await?;
-                ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id));
+                ledger::write(tx, now, ledger::Entry::new(&Actor::Retention, "key destroyed").submission(id));
                 let names = sql::query("SELECT name FROM document WHERE submission_id = $1")
                     .bind(id.as_str())
                     .scalars(&mut *tx)
