@@ -399,25 +399,25 @@ fn single_faults_with_their_lines() {
             "14: provider.a.token: has no meaning for kind = \"sinch\"; that kind has: account, login, password, from",
         ),
         (
-            "[provider.a]\nkind = \"interfax\"\nlogin = \"l\"\npassword = \"env:P\"\ntimeuot = \"1 s\"",
-            "13: provider.a.timeuot: has no meaning for kind = \"interfax\"; that kind has: login, password, url, timeout, \
+            "[provider.a]\nkind = \"phaxio\"\nlogin = \"l\"\npassword = \"env:P\"\ntimeuot = \"1 s\"",
+            "13: provider.a.timeuot: has no meaning for kind = \"phaxio\"; that kind has: login, password, webhook_key, from, url, timeout, \
              concurrency, per_minute, absent, quiet; did you mean timeout?",
         ),
         (
-            "[provider.a]\nkind = \"interfax\"\nlogin = 5\npassword = \"env:P\"",
+            "[provider.a]\nkind = \"phaxio\"\nlogin = 5\npassword = \"env:P\"",
             "11: provider.a.login: found integer 5; allowed: a text in quotes",
         ),
         (
-            "[provider.a]\nkind = \"interfax\"\nlogin = \"l\"\npassword = \"hunter2\"",
+            "[provider.a]\nkind = \"phaxio\"\nlogin = \"l\"\npassword = \"hunter2\"",
             "12: provider.a.password: secrets never stand in this file",
         ),
         (
-            "[provider.a]\nkind = \"interfax\"\nlogin = \"l\"\npassword = \"env:P\"\ntimeout = 60",
+            "[provider.a]\nkind = \"phaxio\"\nlogin = \"l\"\npassword = \"env:P\"\ntimeout = 60",
             "13: provider.a.timeout: found integer 60; allowed: a length of time with its unit",
         ),
         (
-            "[provider.a]\nkind = \"interfax\"\nlogin = \"l\"",
-            "9: provider.a.password: is missing; kind = \"interfax\" needs it",
+            "[provider.a]\nkind = \"phaxio\"\nlogin = \"l\"",
+            "9: provider.a.password: is missing; kind = \"phaxio\" needs it",
         ),
         (
             "[provider.a]\nkind = \"srfax\"\naccount = \"1\"\npassword = \"env:P\"\nmail = \"a@example.com\"",
