@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::{self as settings, Config};
 use faxbridge::daemon;
+use faxbridge::job::Actor;
 use faxbridge::log;
 use faxbridge::process::wipe_stack;
 use faxbridge::spool::Spool;
@@ -172,6 +173,6 @@ pub(crate) fn daemon_runs(data_dir: &Path) -> bool {
 }
 
 /// Who acts, for the ledger: the account that runs the command.
-pub(crate) fn actor() -> String {
-    format!("command line: {}", SystemAccount::acting())
+pub(crate) fn actor() -> Actor {
+    Actor::Account(SystemAccount::acting().to_string())
 }

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 
 use crate::addressing::message::own_words;
 use crate::config::{Config, Proof};
-use crate::job::{JobId, SubmissionId};
+use crate::job::{Actor, JobId, SubmissionId};
 use crate::packet::Contents;
 use crate::replies::{EXPIRED, Replies, Reply, UNKNOWN};
 use crate::sealed::{Carried, Outcome};
@@ -159,8 +159,7 @@ impl Desk {
                 format!("Nothing was changed: job {wanted} is none of this mail's. {}", how(&jobs));
             return Ok(carried(Outcome::NotDone, sentence));
         }
-        // The ledger names no address, and the mail that it was.
-        let actor = format!("sender {} by mail {}", target.sender, letter.submission.id);
+        let actor = Actor::Sender { name: target.sender.clone(), mail: letter.submission.id };
         let meant: Vec<Job> =
             jobs.into_iter().filter(|job| command.job.is_none_or(|id| id == job.id)).collect();
         if command.word == Word::Status {

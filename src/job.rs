@@ -12,12 +12,14 @@ use crate::text::BASE32;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+mod actor;
 mod number;
 mod outcome;
 pub mod retry;
 mod source;
 pub mod state;
 
+pub use actor::Actor;
 pub use number::{FaxNumber, NotE164, number_words};
 pub use outcome::{Absent, Cause, Outcome, Report, Sent};
 pub use source::{Source, SourceKind};

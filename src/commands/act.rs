@@ -7,7 +7,7 @@ use super::objection::objection;
 use super::{Desk, Trouble};
 use crate::delivery::circumstances::Circumstances;
 use crate::job::state::{Event, step};
-use crate::job::{Hold, JobState};
+use crate::job::{Actor, Hold, JobState};
 use crate::store::{Job, Saved};
 
 /// How often a decision is taken anew because the row had changed.
@@ -27,7 +27,7 @@ pub(super) enum Done {
 }
 
 impl Desk {
-    pub(super) async fn cancel(&self, job: Job, actor: &str, now: Timestamp) -> Result<Done, Trouble> {
+    pub(super) async fn cancel(&self, job: Job, actor: &Actor, now: Timestamp) -> Result<Done, Trouble> {
         if let Some(before) = self.done_before(&job, actor).await? {
             return Ok(before);
         }
@@ -54,7 +54,7 @@ impl Desk {
         Err(Trouble::Moving(job.id))
     }
 
-    pub(super) async fn release(&self, job: Job, actor: &str, now: Timestamp) -> Result<Done, Trouble> {
+    pub(super) async fn release(&self, job: Job, actor: &Actor, now: Timestamp) -> Result<Done, Trouble> {
         if let Some(before) = self.done_before(&job, actor).await? {
             return Ok(before);
         }
@@ -81,8 +81,9 @@ impl Desk {
     }
 
     /// What this very command did to `job` before the process died.
-    async fn done_before(&self, job: &Job, actor: &str) -> Result<Option<Done>, Trouble> {
+    async fn done_before(&self, job: &Job, actor: &Actor) -> Result<Option<Done>, Trouble> {
         let history = self.store.history(job.id).await?;
+        let actor = actor.to_string();
         Ok(history.iter().find(|row| row.actor == actor).and_then(|row| {
             match (row.event.as_str(), row.detail.rsplit(' ').next()) {
                 ("cancel wished", _) => Some(Done::Wished),
@@ -94,7 +95,7 @@ impl Desk {
     }
 
     /// Whether `event` was saved; not where the row has changed meanwhile.
-    async fn save(&self, job: &Job, event: Event, actor: &str, now: Timestamp) -> Result<bool, Trouble> {
+    async fn save(&self, job: &Job, event: Event, actor: &Actor, now: Timestamp) -> Result<bool, Trouble> {
         let circumstances = Circumstances::of(&self.store, &self.config, job).await?;
         // Nothing that a person decides leads into a pause, so chance has no part in it.
         let Ok(step) = step(&job.state, event, &circumstances.context(now, 0.0)) else { return Ok(false) };

@@ -3,7 +3,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::addressing::MailFacts;
 use crate::job::state::{Context, Event, step};
-use crate::job::{FaxNumber, Hold, JobState, Source};
+use crate::job::{Actor, FaxNumber, Hold, JobState, Source};
 use crate::register::{Entry, EntryState};
 use crate::sealed::{Part, PartKind};
 use crate::spool::Spool;
@@ -82,7 +82,7 @@ impl Rig {
             entry("mercy", "+12125550199", EntryState::Verified),
             entry("labs", "+12125550110", EntryState::Suspended),
         ];
-        assert_eq!(store.add_recipients(entries, "test", at(-100)).await.unwrap(), None);
+        assert_eq!(store.add_recipients(entries, &Actor::Daemon, at(-100)).await.unwrap(), None);
         Rig { desk, store, replies, spool, _folder: folder }
     }
 
@@ -321,7 +321,7 @@ async fn a_command_that_is_begun_again_acts_once() {
     let job = rig.store.job(JobId::new(at(0), 100)).await.unwrap().unwrap();
     let context = Context::plain(at(11), at(1000));
     let held_again = step(&job.state, Event::Hold(Hold::PartlySent), &context).unwrap();
-    rig.store.save_step(&job, held_again, "worker", false, at(11)).await.unwrap();
+    rig.store.save_step(&job, held_again, &Actor::Daemon, false, at(11)).await.unwrap();
     let second = rig.say_again(&command, JANE, about, "release").await;
     assert_eq!(second, first, "the same answer");
     assert_eq!(rig.states(about).await, ["held"], "and nothing was released twice");

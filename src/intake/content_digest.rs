@@ -5,7 +5,7 @@
 //! adds on the way without breaking the signature makes no other mail. A field that no signature has to cover is not in it.
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr_iter, memchr2, memchr3, memmem};
 
 use crate::addressing::readers::Reader;
 use crate::text::hex;
@@ -150,6 +150,18 @@ fn finish(context: Option<Context>) -> Hash {
     digest.and_then(|digest| digest.as_ref().try_into().ok()).unwrap_or_default()
 }
 
+/// How many of the first `bytes` are lines without white space that end as they should, as those of base64 do, but for the end of the
+/// last: they are in their relaxed form. None where they are too few to be worth a look. Also how many were looked at.
+fn plain_lines(bytes: &[u8]) -> (usize, usize) {
+    let seen = memchr2(b' ', b'\t', bytes).unwrap_or(bytes.len());
+    let lines = bytes.get(..seen).unwrap_or_default().trim_ascii_end();
+    let ends = || memmem::find_iter(lines, b"\r\n").count();
+    let is_plain = lines.len() > GATHERED
+        && memchr_iter(b'\n', lines).count() == ends()
+        && memchr_iter(b'\r', lines).count() == ends();
+    (if is_plain { lines.len() } else { 0 }, seen.max(1))
+}
+
 /// The text of a mail in its relaxed form, in pieces of any size: white space within a line is one blank, at its end none, and
 /// empty lines at the end of all do not count.
 pub(super) struct Text {
@@ -173,7 +185,20 @@ impl Text {
     }
 
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        // Where lines have white space or odd ends, a look ahead is tried again behind that only.
+        let mut odd = usize::MAX;
         while let Some(&first) = bytes.first() {
+            if bytes.len() < odd && !first.is_ascii_whitespace() {
+                let (plain, seen) = plain_lines(bytes);
+                if plain > 0 {
+                    let (lines, rest) = bytes.split_at_checked(plain).unwrap_or_default();
+                    self.pending();
+                    self.put(lines);
+                    bytes = rest;
+                    continue;
+                }
+                odd = bytes.len().saturating_sub(seen);
+            }
             let taken = match first {
                 b'\n' => {
                     self.lines = self.lines.saturating_add(1);
@@ -196,13 +221,18 @@ impl Text {
         }
     }
 
-    fn words(&mut self, words: &[u8]) {
+    /// What counts now that something follows it.
+    fn pending(&mut self) {
         for _ in 0..std::mem::take(&mut self.lines) {
             self.put(b"\r\n");
         }
         if std::mem::take(&mut self.blank) {
             self.put(b" ");
         }
+    }
+
+    fn words(&mut self, words: &[u8]) {
+        self.pending();
         // A carriage return belongs to the line feed behind it; where it stands alone, mails are refused.
         let mut rest = words;
         while let Some(at) = memchr(b'\r', rest) {
@@ -272,6 +302,35 @@ mod tests {
         }
         let folded = MAIL.replace("a b", "a\r\n  b ").replace("Subject:", "SUBJECT: ");
         assert_eq!(content(&folded, "a b\r\n\r\nc\r\n", &[]), real);
+    }
+
+    /// Byte by byte there is no look ahead.
+    #[test]
+    fn a_text_in_large_pieces_is_the_same_text() {
+        let digest = |text: &str, size: usize| {
+            let mut digest = Text::new();
+            text.as_bytes().chunks(size).for_each(|piece| digest.feed(piece));
+            digest.finish()
+        };
+        let lines = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo0\r\n".repeat(600);
+        let half = lines.len() / 2;
+        for odd in
+            ["", " ", "\t", "  ", "\r", "\n", "\n\n", "\r\n\r\n", " \r\n", "\r\r\n", "\x0c", "\r\n \r\n\x0c"]
+        {
+            let (before, behind) = lines.split_at(half);
+            for text in [
+                format!("{odd}{lines}"),
+                format!("{before}{odd}{behind}"),
+                format!("{before}x{odd}{behind}"),
+                format!("{lines}{odd}"),
+                format!("{lines}{odd}{lines}--end--\r\n\r\n"),
+            ] {
+                let wanted = digest(&text, 1);
+                for size in [4097, 8192, 16_383, text.len()] {
+                    assert_eq!(digest(&text, size), wanted, "{odd:?} by {size}");
+                }
+            }
+        }
     }
 
     #[test]

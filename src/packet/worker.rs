@@ -39,8 +39,7 @@ pub fn worker_main() -> ExitCode {
         // in this process while it waits for the next.
         let thread = std::thread::Builder::new().stack_size(STACK).spawn(|| -> io::Result<Next> {
             // Not the library's line-buffered handle: every frame is flushed as it is.
-            let mut input =
-                io::BufReader::with_capacity(CHUNK, File::from(io::stdin().as_fd().try_clone_to_owned()?));
+            let mut input = io::BufReader::new(File::from(io::stdin().as_fd().try_clone_to_owned()?));
             let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
             serve(&mut input, &mut output)
         });

@@ -241,7 +241,7 @@ impl Shop {
         let lost = || io::Error::other("the child came without its pipes");
         Ok(Worker {
             input: process.stdin.take().ok_or_else(lost)?,
-            output: BufReader::with_capacity(CHUNK, process.stdout.take().ok_or_else(lost)?),
+            output: BufReader::new(process.stdout.take().ok_or_else(lost)?),
             last_words: process.stderr.take().ok_or_else(lost)?,
             process,
             served: 0,
@@ -395,7 +395,7 @@ impl Drop for Bench {
             if let Ok(Ok(closed)) = closed.await {
                 worker.served += 1;
                 // The last bytes of the finished PDF are in that buffer still.
-                worker.output = BufReader::with_capacity(CHUNK, worker.output.into_inner());
+                worker.output = BufReader::new(worker.output.into_inner());
                 if worker.served < SERVED_AT_MOST && closed.resident < KEPT_AT_MOST {
                     shop.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
                 }
@@ -452,22 +452,30 @@ impl Worker {
 
     /// Hands what the child makes to `sink`; returns the body of the frame that ends it.
     async fn carry(&mut self, sink: &mut impl Sink, end: u8) -> Result<Vec<u8>, Trouble> {
+        // One buffer for all frames.
+        let mut body = Vec::new();
         loop {
-            match self.read().await? {
-                (frames::DATA, chunk) => sink.write(&chunk).await.map_err(Trouble::Sink)?,
-                (kind, body) if kind == end => return Ok(body),
-                other => return Err(unexpected(other)),
+            match self.read_into(&mut body).await? {
+                frames::DATA => sink.write(&body).await.map_err(Trouble::Sink)?,
+                kind if kind == end => return Ok(body),
+                kind => return Err(unexpected((kind, body))),
             }
         }
     }
 
     async fn read(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let mut body = Vec::new();
+        Ok((self.read_into(&mut body).await?, body))
+    }
+
+    /// Reads the next frame into `body`; returns its kind.
+    async fn read_into(&mut self, body: &mut Vec<u8>) -> io::Result<u8> {
         let mut head = [0; frames::HEAD];
         self.output.read_exact(&mut head).await?;
         let (kind, length) = frames::unhead(head)?;
-        let mut body = vec![0; length];
-        self.output.read_exact(&mut body).await?;
-        Ok((kind, body))
+        body.resize(length, 0);
+        self.output.read_exact(body).await?;
+        Ok(kind)
     }
 
     async fn answer<T: DeserializeOwned>(&mut self, expected: u8) -> Result<T, Trouble> {

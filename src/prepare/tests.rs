@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::clock::Clock;
-use crate::job::{Hold, Source, SubmissionId};
+use crate::job::{Actor, Hold, Source, SubmissionId};
 use crate::packet::WorkshopLimits;
 use crate::routing::Rules;
 use crate::store::{Document, NewSubmission, SourceKeys, within_process};
@@ -117,7 +117,7 @@ async fn what_cannot_be_prepared_is_held_at_last_and_its_sender_told() {
     assert_eq!(spool.list().unwrap().len(), 1, "only what was received");
     assert!(alarms.open().iter().any(|(alarm, _)| *alarm == Alarm::Preparation));
     // A person who has mended it releases it, and all begins anew.
-    assert!(store.prepare_again(id, "ops", rig.clock.now()).await.unwrap());
+    assert!(store.prepare_again(id, &Actor::Daemon, rig.clock.now()).await.unwrap());
     assert_eq!(rig.try_on().await, 20);
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
@@ -42,6 +42,8 @@ struct Body {
     /// Sealed bytes not yet read. The file's length is taken once: whoever cuts or lengthens it is found out by the last
     /// chunk, which is sealed as the last.
     left: u64,
+    /// The memory of the block before this one, for the next one if nobody has a piece of it any more.
+    spare: BytesMut,
 }
 
 impl Reader {
@@ -60,7 +62,8 @@ impl Reader {
         if left == 0 {
             return Err(damaged(&name));
         }
-        let body = Body { name: name.clone(), path: path.to_owned(), file, opener, left };
+        let body =
+            Body { name: name.clone(), path: path.to_owned(), file, opener, left, spare: BytesMut::new() };
         Ok(Reader { name, source: Source::Idle(Box::new(body)), ready: VecDeque::new() })
     }
 
@@ -124,7 +127,12 @@ impl Body {
     fn read(&mut self) -> Result<VecDeque<Bytes>, SpoolError> {
         let take = self.left.min(BLOCK_CHUNKS * SLOT as u64);
         self.left -= take;
-        let mut block = vec![0u8; usize::try_from(take).unwrap_or(usize::MAX)];
+        let length = usize::try_from(take).unwrap_or(usize::MAX);
+        let mut block = std::mem::take(&mut self.spare);
+        if !block.try_reclaim(length) {
+            block = BytesMut::with_capacity(length);
+        }
+        block.resize(length, 0);
         self.file.read_exact(&mut block).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => damaged(&self.name),
             _ => SpoolError::io("read a document", &self.path, error),
@@ -135,9 +143,10 @@ impl Body {
             let last = self.left == 0 && slots.peek().is_none();
             lengths.push(self.opener.open(slot, last).ok_or_else(|| damaged(&self.name))?);
         }
-        let block = Bytes::from(block);
+        let whole = block.split().freeze();
+        self.spare = block;
         let pieces = lengths.iter().enumerate().filter(|(_, length)| **length > 0);
-        Ok(pieces.map(|(nth, length)| block.slice(nth * SLOT..nth * SLOT + (*length).min(CHUNK))).collect())
+        Ok(pieces.map(|(nth, length)| whole.slice(nth * SLOT..nth * SLOT + (*length).min(CHUNK))).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use super::fax_marks::{Spent, spent};
 use super::sql::{self, Query};
 use super::submissions::{NewSubmission, document_row};
 use super::{Store, StoreError, ledger, millis};
-use crate::job::SubmissionId;
+use crate::job::{Actor, SubmissionId};
 use crate::vault::Marker;
 
 /// Keys that are forgotten in one go.
@@ -72,7 +72,7 @@ impl Store {
                     return Err(StoreError::CameBefore(repeat));
                 }
                 let NewSubmission { sender, document, .. } = &new;
-                let entry = ledger::Entry::new(&new.source.to_string(), "accepted")
+                let entry = ledger::Entry::new(&Actor::Intake(new.source.clone()), "accepted")
                     .detail(format!("from {sender}, {} bytes, {}", document.bytes, document.sha256));
                 ledger::write(tx, new.accepted_at, entry.submission(new.id));
                 Ok(new.id)
@@ -93,14 +93,14 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let done = sql::query(
-                    "DELETE FROM source_key WHERE key IN (SELECT key FROM source_key WHERE accepted_at < $1 LIMIT $2)",
+                    "DELETE FROM source_key WHERE key IN (SELECT key FROM source_key WHERE accepted_at < $1 LIMIT CAST($2 AS BIGINT))",
                 )
                 .bind(millis(before))
                 .bind(FORGOTTEN_AT_ONCE)
                 .execute(&mut *tx)
                 .await?;
                 let marks = sql::query(
-                    "DELETE FROM fax_mark WHERE key IN (SELECT key FROM fax_mark WHERE accepted_at < $1 LIMIT $2) AND accepted_at < $1",
+                    "DELETE FROM fax_mark WHERE key IN (SELECT key FROM fax_mark WHERE accepted_at < $1 LIMIT CAST($2 AS BIGINT)) AND accepted_at < $1",
                 )
                 .bind(millis(before))
                 .bind(FORGOTTEN_AT_ONCE)
@@ -127,7 +127,7 @@ impl Store {
                 .write(move |tx| {
                     Box::pin(async move {
                         let plain: Vec<String> =
-                            sql::query("SELECT key FROM source_key WHERE keyed = 0 LIMIT $1")
+                            sql::query("SELECT key FROM source_key WHERE keyed = 0 LIMIT CAST($1 AS BIGINT)")
                                 .bind(FORGOTTEN_AT_ONCE)
                                 .scalars(&mut *tx)
                                 .await?;

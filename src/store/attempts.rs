@@ -228,7 +228,7 @@ impl Store {
             "SELECT attempt.job_id, attempt.n, attempt.provider, attempt.provider_ref FROM attempt \
              JOIN job ON job.id = attempt.job_id WHERE attempt.copy = 'there' \
              AND attempt.provider_ref IS NOT NULL AND attempt.ended_at <= $1 AND job.wake_at IS NULL \
-             ORDER BY attempt.ended_at LIMIT $2",
+             ORDER BY attempt.ended_at LIMIT CAST($2 AS BIGINT)",
         )
         .bind(millis(ended_before))
         .bind(i64::from(limit))

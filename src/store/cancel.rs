@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::sql;
 use super::{Store, StoreError, ledger, millis};
-use crate::job::{JobId, word_type};
+use crate::job::{Actor, JobId, word_type};
 
 word_type!(
     /// What became of a person's wish to cancel a Job while a call may be under way.
@@ -30,8 +30,8 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn wish_to_cancel(&self, id: JobId, actor: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let actor = actor.to_owned();
+    pub async fn wish_to_cancel(&self, id: JobId, actor: &Actor, now: Timestamp) -> Result<bool, StoreError> {
+        let actor = actor.clone();
         self.write(move |tx| {
             Box::pin(async move {
                 // The version stays: the worker that has the Job in hand must be able to save what it finds.
@@ -71,7 +71,7 @@ impl Store {
                     .bind(id.as_str())
                     .execute(&mut *tx)
                     .await?;
-                let entry = ledger::Entry::new("delivery", "cancel answered").detail(answer.as_str());
+                let entry = ledger::Entry::new(&Actor::Worker, "cancel answered").detail(answer.as_str());
                 ledger::write(tx, now, entry.job(id));
                 Ok(())
             })

@@ -12,7 +12,7 @@ use super::jobs::take_over;
 use super::sql::{self, Connection};
 use super::submissions::Verdict;
 use super::{Store, StoreError, ledger, millis};
-use crate::job::{JobId, SubmissionId};
+use crate::job::{Actor, JobId, SubmissionId};
 
 /// The mark of a mail and a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,8 @@ impl Store {
                 ] {
                     sql::query(sql).bind(first.as_str()).bind(submission.as_str()).execute(&mut *tx).await?;
                 }
-                let entry = ledger::Entry::new("prepare", "prepared").detail(format!("known as {first}"));
+                let entry =
+                    ledger::Entry::new(&Actor::Preparer, "prepared").detail(format!("known as {first}"));
                 ledger::write(tx, now, entry.submission(submission));
                 super::jobs::finish_if_complete(tx, submission, now).await?;
                 Ok(true)

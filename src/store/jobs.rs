@@ -9,7 +9,7 @@ use super::fax_marks::{self, FaxMark};
 use super::sql::{self, Connection, FromRow};
 use super::submissions::{Document, Verdict, insert_document, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
-use crate::job::{FaxNumber, JobId, JobState, Priority, SubmissionId};
+use crate::job::{Actor, FaxNumber, JobId, JobState, Priority, SubmissionId};
 
 /// The pages of a Job, as they will leave: [`crate::packet::Container`] opens them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,11 +230,11 @@ impl Store {
                     }
                     if let JobState::Held { hold, .. } = job.state {
                         outbox::tell_held(tx, submission, job.id, job.version, now).await?;
-                        let entry = ledger::Entry::new("prepare", "held").detail(hold.as_str());
+                        let entry = ledger::Entry::new(&Actor::Preparer, "held").detail(hold.as_str());
                         ledger::write(tx, now, entry.submission(submission).job(job.id));
                     }
                 }
-                let entry = ledger::Entry::new("prepare", "prepared").detail(verdict.as_str());
+                let entry = ledger::Entry::new(&Actor::Preparer, "prepared").detail(verdict.as_str());
                 ledger::write(tx, now, entry.submission(submission));
                 finish_if_complete(tx, submission, now).await?;
                 Ok(true)
@@ -262,10 +262,10 @@ impl Store {
     pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, StoreError> {
         // A Submission's Jobs are asked for with every receipt: those must not cost a walk over all there ever were.
         let of_one = "SELECT * FROM job WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND submission_id = $2 \
-             AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT $5";
+             AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) ORDER BY n LIMIT CAST($5 AS BIGINT)";
         let of_all = "SELECT * FROM job WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND (CAST($2 AS TEXT) IS NULL OR submission_id = $2) \
              AND (CAST($3 AS TEXT) IS NULL OR recipient = $3) AND ($4 = 0 OR wake_at IS NOT NULL) \
-             ORDER BY submission_id DESC, n LIMIT $5";
+             ORDER BY submission_id DESC, n LIMIT CAST($5 AS BIGINT)";
         let rows: Vec<Row> = sql::query(if filter.submission.is_some() { of_one } else { of_all })
             .bind(filter.state.as_deref())
             .bind(filter.submission.map(String::from))
@@ -285,10 +285,10 @@ impl Store {
     pub async fn prepare_again(
         &self,
         id: SubmissionId,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let actor = actor.to_owned();
+        let actor = actor.clone();
         self.write(move |tx| {
             Box::pin(async move {
                 let done = sql::query(
@@ -335,7 +335,8 @@ pub(super) async fn take_over(
     // person or the clock was faster and one of them went on, ended or was cancelled: that stands, the rest waits
     // as it is. A new Job in the place of a cancelled one would be sent against a person's word.
     if moved_on(tx, submission).await? {
-        let entry = ledger::Entry::new("prepare", "not prepared again").detail("a job went on meanwhile");
+        let entry =
+            ledger::Entry::new(&Actor::Preparer, "not prepared again").detail("a job went on meanwhile");
         ledger::write(tx, now, entry.submission(submission));
         return Ok(None);
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, millis};
-use crate::job::{JobId, SubmissionId};
+use crate::job::{Actor, JobId, SubmissionId};
 use crate::text::hex;
 
 /// One row to be. `event` and `detail` hold no patient data: words, counts, codes, keys of the register.
@@ -19,8 +19,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(actor: &str, event: &str) -> Self {
-        Entry { actor: actor.into(), event: event.into(), submission: None, job: None, detail: String::new() }
+    pub(super) fn new(actor: &Actor, event: &str) -> Self {
+        Entry {
+            actor: actor.to_string(),
+            event: event.into(),
+            submission: None,
+            job: None,
+            detail: String::new(),
+        }
     }
 
     pub(super) fn submission(mut self, id: SubmissionId) -> Self {

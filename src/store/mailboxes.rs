@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::sql::{self, FromRow};
 use super::{Store, StoreError, Verdict, ledger, millis};
-use crate::job::{Source, SubmissionId};
+use crate::job::{Actor, Source, SubmissionId};
 
 /// Mails that are looked at in one round.
 const AT_ONCE: i64 = 500;
@@ -240,7 +240,7 @@ impl Store {
                     return Ok(false);
                 }
                 if let Err(reason) = new.became {
-                    let actor = Source::Imap(new.mailbox).to_string();
+                    let actor = Actor::Intake(Source::Imap(new.mailbox));
                     ledger::write(tx, now, ledger::Entry::new(&actor, "mail refused").detail(reason));
                 }
                 Ok(true)
@@ -260,7 +260,7 @@ impl Store {
     ) -> Result<Vec<RefusedMail>, StoreError> {
         let rows: Vec<(String, String, i64, i64, i64, String)> = sql::query(
             "SELECT mailbox, folder, uidvalidity, uid, fetched_at, reason FROM fetched \
-             WHERE reason IS NOT NULL AND (CAST($1 AS TEXT) IS NULL OR mailbox = $1) ORDER BY fetched_at DESC, id DESC LIMIT $2",
+             WHERE reason IS NOT NULL AND (CAST($1 AS TEXT) IS NULL OR mailbox = $1) ORDER BY fetched_at DESC, id DESC LIMIT CAST($2 AS BIGINT)",
         )
         .bind(mailbox)
         .bind(i64::from(most))
@@ -313,7 +313,7 @@ impl Store {
             "WHERE mailbox = $1 AND settled = 0 AND (to_folder IS NOT NULL OR fetched.submission_id IS NULL \
              OR verdict <> 'jobs' OR (verdict = 'jobs' AND (final_at IS NOT NULL OR folder <> \
              CASE WHEN EXISTS (SELECT 1 FROM job WHERE job.submission_id = fetched.submission_id AND state = 'held') \
-             THEN $2 ELSE $3 END))) ORDER BY fetched.id LIMIT $4",
+             THEN $2 ELSE $3 END))) ORDER BY fetched.id LIMIT CAST($4 AS BIGINT)",
         ))
             .bind(mailbox)
             .bind(held)
@@ -335,7 +335,7 @@ impl Store {
     ) -> Result<Vec<Fetched>, StoreError> {
         let rows: Vec<Row> = sql::query(concat!(
             mails!(),
-            "WHERE mailbox = $1 AND settled = 1 AND moved_at <= $2 ORDER BY moved_at LIMIT $3",
+            "WHERE mailbox = $1 AND settled = 1 AND moved_at <= $2 ORDER BY moved_at LIMIT CAST($3 AS BIGINT)",
         ))
         .bind(mailbox)
         .bind(millis(before))

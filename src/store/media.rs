@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::sql::{self, FromRow};
 use super::{Store, StoreError, ledger, millis};
-use crate::job::JobId;
+use crate::job::{Actor, JobId};
 
 /// What leaves with an open Attempt, and where it lies in the spool.
 #[derive(Clone, FromRow)]
@@ -72,7 +72,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 if noted > 0 {
-                    let entry = ledger::Entry::new("media", "fetched").job(id);
+                    let entry = ledger::Entry::new(&Actor::Media, "fetched").job(id);
                     ledger::write(tx, now, entry.detail(format!("attempt {attempt}")));
                 }
                 Ok(())

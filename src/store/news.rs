@@ -11,7 +11,7 @@ use super::attempts::AttemptRow;
 use super::sql::{self, Connection, FromRow};
 use super::steps::record_outcome;
 use super::{Store, StoreError, ledger, millis};
-use crate::job::{JobId, Report};
+use crate::job::{Actor, JobId, Report};
 
 /// Names from unsigned webhooks that are kept of one Attempt: whoever sends more sends nonsense.
 const HINTS: usize = 8;
@@ -113,7 +113,8 @@ async fn keep(
         (Some(_), _) if !attempt.is_doubtful() => Ok(()),
         // Its Job has ended, and so it was told: that is not taken back, but it is written down.
         (Some(_), "delivered" | "failed" | "cancelled") => {
-            let entry = ledger::Entry::new("delivery", "news after the end").detail(told.outcome.as_str());
+            let entry =
+                ledger::Entry::new(&Actor::Worker, "news after the end").detail(told.outcome.as_str());
             ledger::write(tx, now, entry.job(id));
             Ok(())
         }
@@ -157,7 +158,7 @@ async fn stray(
     let nameless: Vec<Known> = sql::query(
         "SELECT attempt.*, job.state FROM job JOIN attempt ON attempt.job_id = job.id AND attempt.ended_at IS NULL \
          WHERE job.wake_at IS NOT NULL AND job.state <> 'queued' AND job.provider = $1 \
-         AND job.state IN ('sending', 'unclear') AND attempt.provider_ref IS NULL LIMIT $2",
+         AND job.state IN ('sending', 'unclear') AND attempt.provider_ref IS NULL LIMIT CAST($2 AS BIGINT)",
     )
     .bind(provider)
     .bind(NAMELESS)

@@ -23,6 +23,7 @@ use jiff::Timestamp;
 
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
+use crate::job::Actor;
 
 const MARK: &str = "store.mark";
 const COUNT: &str = "store.count";
@@ -93,7 +94,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 if let Some(older) = older {
-                    let entry = ledger::Entry::new("daemon", "database copied back").detail(older);
+                    let entry = ledger::Entry::new(&Actor::Daemon, "database copied back").detail(older);
                     ledger::write(tx, now, entry);
                 }
                 Ok(())

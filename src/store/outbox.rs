@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis};
-use crate::job::{JobId, Source, SubmissionId};
+use crate::job::{Actor, JobId, Source, SubmissionId};
 use crate::vault::SealedAddress;
 
 /// An answer that has yet to leave.
@@ -116,7 +116,7 @@ macro_rules! claim {
                  JOIN job ON job.id = attempt.job_id WHERE job.submission_id = outbox.submission_id \
                  AND attempt.provider_ref IS NOT NULL AND attempt.copy = 'there')) AND ",
             $condition,
-            " ORDER BY next_at LIMIT $4) RETURNING *"
+            " ORDER BY next_at LIMIT CAST($4 AS BIGINT)) RETURNING *"
         )
     };
 }
@@ -224,7 +224,7 @@ impl Store {
                 .scalar_optional(&mut *tx)
                 .await?;
                 if let Some(submission) = submission {
-                    let entry = ledger::Entry::new("outbox", "left unsaid").detail(format!("{id}: {reason}"));
+                    let entry = ledger::Entry::new(&Actor::Outbox, "left unsaid").detail(format!("{id}: {reason}"));
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
                     ledger::write(tx, now, entry.submission(submission));
                 }
@@ -284,7 +284,7 @@ impl Store {
                         .await?;
                 if let Some(submission) = submission {
                     // The name says cause and way, as final:SUBMISSION:mail; addresses are not for the ledger.
-                    let entry = ledger::Entry::new("outbox", "answered").detail(&id);
+                    let entry = ledger::Entry::new(&Actor::Outbox, "answered").detail(&id);
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
                     ledger::write(tx, now, entry.submission(submission));
                 }
@@ -429,7 +429,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let done = sql::query(
-                    "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 LIMIT $2)",
+                    "DELETE FROM result WHERE id IN (SELECT id FROM result WHERE made_at < $1 LIMIT CAST($2 AS BIGINT))",
                 )
                 .bind(millis(before))
                 .bind(REMOVED_AT_ONCE)

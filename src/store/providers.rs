@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::sql::{self, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
-use crate::job::{Cause, word_type};
+use crate::job::{Actor, Cause, word_type};
 
 word_type!(
     /// How a provider fares.
@@ -169,7 +169,7 @@ impl Store {
                 .await?;
                 let detail = cause.map_or(name.clone(), |cause| format!("{name}: {cause}"));
                 let event = if cause.is_some() { "provider rests" } else { "provider is well" };
-                ledger::write(tx, now, ledger::Entry::new("delivery", event).detail(detail));
+                ledger::write(tx, now, ledger::Entry::new(&Actor::Worker, event).detail(detail));
 Ok(())
             })
         })

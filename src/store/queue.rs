@@ -14,7 +14,7 @@ use super::jobs::{Job, Row, URGENCIES, urgency};
 use super::sql::{self, Connection};
 use super::turns::{Queues, Turns, Waiting};
 use super::{Store, StoreError, ledger, millis, told};
-use crate::job::{JobId, SubmissionId};
+use crate::job::{Actor, JobId, SubmissionId};
 
 /// Before a row that cannot be read is looked at again.
 const UNREADABLE: SignedDuration = SignedDuration::from_mins(10);
@@ -92,7 +92,7 @@ impl Store {
                 for Room { provider, sends, turns, asks } in rooms.providers {
                     let due: Vec<String> = sql::query(
                         "SELECT id FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' AND provider = $1 \
-                         AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT $3",
+                         AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY wake_at LIMIT CAST($3 AS BIGINT)",
                     )
                     .bind(&provider)
                     .bind(millis(now))
@@ -172,7 +172,7 @@ impl Store {
                          AND priority = $4 AND wake_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) AND ",
                         certain!(),
                         " AND EXISTS (SELECT 1 FROM (VALUES ($5)..) AS names WHERE job.route LIKE names.column1) \
-                         ORDER BY wake_at, id LIMIT $3",
+                         ORDER BY wake_at, id LIMIT CAST($3 AS BIGINT)",
                     ))
                     .bind(&from)
                     .bind(millis(now))
@@ -386,7 +386,7 @@ async fn without_provider(
 ) -> Result<Vec<String>, StoreError> {
     let mut ids: Vec<String> = sql::query(
         "SELECT id FROM job WHERE state = 'queued' AND deadline <= $1 \
-         AND (lease_until IS NULL OR lease_until <= $1) ORDER BY deadline LIMIT $2",
+         AND (lease_until IS NULL OR lease_until <= $1) ORDER BY deadline LIMIT CAST($2 AS BIGINT)",
     )
     .bind(millis(now))
     .bind(i64::from(room))
@@ -406,9 +406,9 @@ async fn without_provider(
     .await?;
     for gone in providers.iter().filter(|provider| !names.contains(provider)) {
         let queued = "SELECT id FROM job WHERE state = 'queued' AND parked = 0 AND priority = $4 AND provider = $2 \
-             AND wake_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT $3";
+             AND wake_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT CAST($3 AS BIGINT)";
         let asked = "SELECT id FROM job WHERE wake_at IS NOT NULL AND state <> 'queued' AND provider = $2 \
-             AND wake_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT $3";
+             AND wake_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) ORDER BY wake_at, id LIMIT CAST($3 AS BIGINT)";
         let due = |sql| sql::query(sql).bind(millis(now)).bind(gone).bind(i64::from(room));
         for priority in URGENCIES {
             ids.extend(due(queued).bind(urgency(priority)).scalars::<String>(&mut *tx).await?);
@@ -451,7 +451,7 @@ pub(super) async fn switch(
         .bind(id.as_str())
         .execute(&mut *tx)
         .await?;
-    let entry = ledger::Entry::new("delivery", "provider").detail(format!("{from} -> {to}"));
+    let entry = ledger::Entry::new(&Actor::Worker, "provider").detail(format!("{from} -> {to}"));
     ledger::write(tx, now, entry.submission(submission).job(id));
     Ok(())
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, count, ledger, millis, timestamp};
-use crate::job::{FaxNumber, Outcome, Report};
+use crate::job::{Actor, FaxNumber, Outcome, Report};
 use crate::register::Entry;
 
 #[derive(FromRow)]
@@ -110,7 +110,7 @@ impl Store {
     pub async fn add_recipients(
         &self,
         entries: Vec<Entry>,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<Option<String>, StoreError> {
         for entry in &entries {
@@ -118,7 +118,7 @@ impl Store {
                 return Ok(Some(entry.key.clone()));
             }
         }
-        let actor = actor.to_owned();
+        let actor = actor.clone();
         self.write(move |tx| {
             Box::pin(async move {
                 for entry in &entries {
@@ -138,11 +138,11 @@ impl Store {
     pub async fn put_recipient(
         &self,
         entry: Entry,
-        actor: &str,
+        actor: &Actor,
         event: &'static str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let actor = actor.to_owned();
+        let actor = actor.clone();
         self.write(move |tx| {
             Box::pin(async move {
                 sql::query("DELETE FROM recipient WHERE key = $1").bind(&entry.key).execute(&mut *tx).await?;
@@ -200,7 +200,7 @@ async fn put(tx: &mut Connection, entry: &Entry) -> Result<(), StoreError> {
 
 async fn record(
     tx: &mut Connection,
-    actor: &str,
+    actor: &Actor,
     event: &str,
     entry: &Entry,
     now: Timestamp,
@@ -268,5 +268,5 @@ async fn change(
     how(&mut entry);
     sql::query("DELETE FROM recipient WHERE key = $1").bind(key).execute(&mut *tx).await?;
     put(tx, &entry).await?;
-    record(tx, "delivery", "recipient changed", &entry, now).await
+    record(tx, &Actor::Worker, "recipient changed", &entry, now).await
 }

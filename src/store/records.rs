@@ -37,7 +37,7 @@ impl Store {
              AND NOT EXISTS (SELECT 1 FROM document WHERE submission_id = submission.id) \
              AND NOT EXISTS (SELECT 1 FROM outbox WHERE submission_id = submission.id AND next_at IS NOT NULL) \
              AND NOT EXISTS (SELECT 1 FROM fetched WHERE submission_id = submission.id AND settled = 0) \
-             ORDER BY destroyed_at LIMIT $2",
+             ORDER BY destroyed_at LIMIT CAST($2 AS BIGINT)",
         )
         .bind(millis(before))
         .bind(i64::from(limit))
@@ -71,10 +71,11 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn forget_proofs(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let oldest: Vec<(i64, i64)> = sql::query("SELECT seq, at FROM ledger ORDER BY seq LIMIT $1")
-            .bind(AT_ONCE)
-            .fetch_all(self.readers())
-            .await?;
+        let oldest: Vec<(i64, i64)> =
+            sql::query("SELECT seq, at FROM ledger ORDER BY seq LIMIT CAST($1 AS BIGINT)")
+                .bind(AT_ONCE)
+                .fetch_all(self.readers())
+                .await?;
         let old = oldest.iter().take_while(|(_, at)| *at < millis(before)).count();
         let last = oldest.get(..old.min(oldest.len().saturating_sub(1))).and_then(<[_]>::last).copied();
         let receipts: Option<i64> = sql::query("SELECT made_at FROM receipt WHERE made_at < $1 LIMIT 1")
@@ -88,7 +89,7 @@ impl Store {
             Box::pin(async move {
                 let mut done = sql::query(
                     "DELETE FROM receipt WHERE submission_id IN \
-                     (SELECT submission_id FROM receipt WHERE made_at < $1 LIMIT $2)",
+                     (SELECT submission_id FROM receipt WHERE made_at < $1 LIMIT CAST($2 AS BIGINT))",
                 )
                 .bind(millis(before))
                 .bind(AT_ONCE)
@@ -111,7 +112,7 @@ impl Store {
     pub async fn former_submissions(&self) -> Result<Vec<Former>, StoreError> {
         sql::query(
             "SELECT id, receipt_to, message_id, wrapped_key, facts FROM submission \
-             WHERE receipt_to IS NOT NULL OR message_id IS NOT NULL LIMIT $1",
+             WHERE receipt_to IS NOT NULL OR message_id IS NOT NULL LIMIT CAST($1 AS BIGINT)",
         )
         .bind(AT_ONCE)
         .fetch_all(self.readers())
@@ -159,7 +160,7 @@ impl Store {
         loop {
             let plain: Vec<(String, String)> = sql::query(
                 "SELECT job.id, job.sha256 FROM job JOIN submission ON submission.id = job.submission_id \
-                 WHERE submission.wrapped_key IS NULL AND job.sha256 NOT LIKE 'mark:%' LIMIT $1",
+                 WHERE submission.wrapped_key IS NULL AND job.sha256 NOT LIKE 'mark:%' LIMIT CAST($1 AS BIGINT)",
             )
             .bind(AT_ONCE)
             .fetch_all(self.readers())
@@ -190,7 +191,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn former_message_ids(&self) -> Result<Vec<(i64, String)>, StoreError> {
-        sql::query("SELECT id, message_id FROM fetched WHERE message_id IS NOT NULL LIMIT $1")
+        sql::query("SELECT id, message_id FROM fetched WHERE message_id IS NOT NULL LIMIT CAST($1 AS BIGINT)")
             .bind(AT_ONCE)
             .fetch_all(self.readers())
             .await

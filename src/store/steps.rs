@@ -8,7 +8,7 @@ use super::sql::{self, Connection};
 use super::submissions::Document;
 use super::{Store, StoreError, fax_marks, ledger, millis, origin, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
-use crate::job::{self, Cause, FaxNumber, JobId, JobState, Report, SubmissionId};
+use crate::job::{self, Actor, Cause, FaxNumber, JobId, JobState, Report, SubmissionId};
 use crate::register;
 
 /// What became of an attempt to save a step.
@@ -41,7 +41,7 @@ impl Store {
         &self,
         job: &Job,
         step: Step,
-        actor: &str,
+        actor: &Actor,
         keep_lease: bool,
         now: Timestamp,
     ) -> Result<Saved, StoreError> {
@@ -60,14 +60,14 @@ impl Store {
         opening: Opening,
         now: Timestamp,
     ) -> Result<Saved, StoreError> {
-        self.save(job, step, "delivery", true, Some(opening), now).await
+        self.save(job, step, &Actor::Worker, true, Some(opening), now).await
     }
 
     async fn save(
         &self,
         job: &Job,
         step: Step,
-        actor: &str,
+        actor: &Actor,
         keep_lease: bool,
         opening: Option<Opening>,
         now: Timestamp,
@@ -81,7 +81,7 @@ impl Store {
             recipient: job.recipient.clone(),
             number: job.number.clone(),
             leaving: job.packet.as_ref().map(|packet| packet.document.clone()),
-            actor: actor.to_owned(),
+            actor: actor.clone(),
             keep_lease,
             now,
         };
@@ -128,7 +128,7 @@ struct Change {
     number: Option<FaxNumber>,
     /// What leaves with an Attempt.
     leaving: Option<Document>,
-    actor: String,
+    actor: Actor,
     keep_lease: bool,
     now: Timestamp,
 }

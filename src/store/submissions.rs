@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::accept::SourceKeys;
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
-use crate::job::{Source, SubmissionId, word_type};
+use crate::job::{Actor, Source, SubmissionId, word_type};
 use crate::vault::{Marker, SealedAddress};
 
 /// A final time so far ahead was written by a clock that was wrong; one that is nearer may be one of this moment.
@@ -311,7 +311,7 @@ impl Store {
     ) -> Result<Vec<Submission>, StoreError> {
         let rows: Vec<Row> = sql::query(
             "SELECT * FROM submission WHERE (CAST($1 AS TEXT) IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
-             ORDER BY id DESC LIMIT $3",
+             ORDER BY id DESC LIMIT CAST($3 AS BIGINT)",
         )
         .bind(filter.source.as_ref().map(ToString::to_string))
         .bind(i64::from(filter.open))
@@ -348,7 +348,7 @@ impl Store {
     ) -> Result<Vec<SubmissionId>, StoreError> {
         let ids: Vec<String> = sql::query(
             "SELECT id FROM submission WHERE destroyed_at IS NULL AND final_at IS NOT NULL \
-             AND (final_at <= $1 OR final_at > $2) ORDER BY final_at LIMIT $3",
+             AND (final_at <= $1 OR final_at > $2) ORDER BY final_at LIMIT CAST($3 AS BIGINT)",
         )
         .bind(millis(final_before))
         .bind(millis(now.saturating_add(AHEAD).unwrap_or(now)))
@@ -391,7 +391,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 mark_digests(tx, id, &digests).await?;
-                ledger::write(tx, now, ledger::Entry::new("retention", "key destroyed").submission(id));
+                ledger::write(tx, now, ledger::Entry::new(&Actor::Retention, "key destroyed").submission(id));
                 let names = sql::query("SELECT name FROM document WHERE submission_id = $1")
                     .bind(id.as_str())
                     .scalars(&mut *tx)

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::job::state::{Context, Effect, Event, Step, step};
-use crate::job::{Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, Source, SubmissionId};
+use crate::job::{
+    Actor, Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, Source, SubmissionId,
+};
 use crate::vault::{Marker, MasterKey, Purpose, SealedAddress};
 
 mod fax_marks;
@@ -75,7 +77,7 @@ async fn with_jobs(store: &Store, n: u64, jobs: Vec<NewJob>) -> SubmissionId {
 async fn advance(store: &Store, job: &Job, event: Event, now: i64) -> (Saved, Step) {
     let context = Context::plain(at(now), job.deadline);
     let step = step(&job.state, event, &context).unwrap();
-    (store.save_step(job, step.clone(), "test", false, at(now)).await.unwrap(), step)
+    (store.save_step(job, step.clone(), &Actor::Daemon, false, at(now)).await.unwrap(), step)
 }
 
 async fn wake(store: &Store, now: i64) -> Option<Timestamp> {
@@ -265,7 +267,7 @@ async fn shared_pages_are_one_file_and_go_when_no_job_has_them() {
     assert_eq!(pages, [Some("pages"), Some("pages"), None]);
     assert!(store.replaced_packets(id).await.unwrap().is_empty());
     // Prepared anew, the former files are nobody's.
-    assert!(store.prepare_again(id, "ops", at(2)).await.unwrap());
+    assert!(store.prepare_again(id, &Actor::Daemon, at(2)).await.unwrap());
     let anew = vec![shared(4, "other"), shared(5, "other")];
     assert!(store.record_prepared(id, Verdict::Jobs, vec![], anew, false, at(3)).await.unwrap());
     let mut replaced = store.replaced_packets(id).await.unwrap();
@@ -700,7 +702,7 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
     let (_dir, store) = open().await;
     for (n, event) in [(1, Event::Cancel), (2, Event::Release)] {
         let id = with_jobs(&store, n, vec![held(n, "+12125550101")]).await;
-        assert!(store.prepare_again(id, "test", at(2)).await.unwrap());
+        assert!(store.prepare_again(id, &Actor::Daemon, at(2)).await.unwrap());
         assert!(store.claim_submission("billing", at(2), at(60)).await.unwrap().is_some());
         let job = store.job(JobId::new(at(0), n)).await.unwrap().unwrap();
         let (saved, after) = advance(&store, &job, event, 3).await;
@@ -714,7 +716,7 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
             store.claim_submission("billing", at(100), at(160)).await.unwrap().is_none(),
             "nothing goes round"
         );
-        assert!(!store.prepare_again(id, "test", at(5)).await.unwrap(), "it is held no more");
+        assert!(!store.prepare_again(id, &Actor::Daemon, at(5)).await.unwrap(), "it is held no more");
     }
 }
 
@@ -726,7 +728,7 @@ async fn a_job_that_is_prepared_anew_keeps_its_name_its_age_and_its_history() {
     let notices =
         async || store.answers(id).await.unwrap().iter().filter(|answer| answer.kind == "held").count();
     let before = notices().await;
-    assert!(store.prepare_again(id, "test", at(2)).await.unwrap());
+    assert!(store.prepare_again(id, &Actor::Daemon, at(2)).await.unwrap());
     let anew = NewJob { version: first.version + 1, packet: None, ..held(1, "+12125550102") };
     assert!(store.record_prepared(id, Verdict::Jobs, vec![], vec![anew], false, at(4)).await.unwrap());
     let job = store.job(first.id).await.unwrap().unwrap();
@@ -787,7 +789,7 @@ async fn the_first_fax_that_arrives_teaches_the_far_ends_identity() {
     ]);
     let numbers = crate::register::number::NumberRules::new("US", &[]).unwrap();
     let entry = crate::register::NewEntry::check(&fields, &numbers).unwrap().into_entry(at(0));
-    store.add_recipients(vec![entry], "test", at(0)).await.unwrap();
+    store.add_recipients(vec![entry], &Actor::Daemon, at(0)).await.unwrap();
     for (n, outcome, identity, learned) in [
         (1, Outcome::Refused(Cause::Blocked), "SOMEBODY ELSE", None),
         (2, Outcome::Delivered, "MERCY RAD", Some("MERCY RAD")),
@@ -955,10 +957,10 @@ async fn a_wish_to_cancel_is_kept_beside_the_state_and_goes_with_a_release() {
     let (_dir, store) = open().await;
     with_jobs(&store, 1, vec![queued(1, "+12125550101")]).await;
     let job = claim(&store, 2).await.remove(0);
-    assert!(!store.wish_to_cancel(job.id, "test", at(2)).await.unwrap(), "nothing is under way");
+    assert!(!store.wish_to_cancel(job.id, &Actor::Daemon, at(2)).await.unwrap(), "nothing is under way");
     advance(&store, &job, Event::Claimed { attempt: 1 }, 2).await;
-    assert!(store.wish_to_cancel(job.id, "test", at(3)).await.unwrap());
-    assert!(!store.wish_to_cancel(job.id, "test", at(3)).await.unwrap(), "once is enough");
+    assert!(store.wish_to_cancel(job.id, &Actor::Daemon, at(3)).await.unwrap());
+    assert!(!store.wish_to_cancel(job.id, &Actor::Daemon, at(3)).await.unwrap(), "once is enough");
     // The worker that has it in hand saves its answer all the same, and looks at it at once.
     let sending = store.job(job.id).await.unwrap().unwrap();
     assert_eq!(sending.cancel, Some(CancelWish::Wished));
@@ -1006,7 +1008,7 @@ async fn quiet_hours_are_kept_and_a_row_that_cannot_be_read_says_which() {
         crate::register::NewEntry::check(&fields.into_iter().collect(), &numbers).unwrap().into_entry(at(0))
     };
     let mut entries = vec![entry("mercy", "22:00-07:00 America/Chicago"), entry("hope", "")];
-    store.add_recipients(entries.clone(), "test", at(0)).await.unwrap();
+    store.add_recipients(entries.clone(), &Actor::Daemon, at(0)).await.unwrap();
     entries.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(store.recipients().await.unwrap(), entries);
     store

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::outbox::Again;
 use super::sql;
 use super::{Store, StoreError, ledger, millis, outbox};
-use crate::job::{Source, SubmissionId};
+use crate::job::{Actor, Source, SubmissionId};
 use crate::vault::SealedAddress;
 
 /// A Submission that is refused from the start, and has no document.
@@ -77,7 +77,7 @@ impl Store {
                 .bind(millis(refused.at))
                 .execute(&mut *tx)
                 .await?;
-                let entry = ledger::Entry::new(&refused.source.to_string(), "turned away")
+                let entry = ledger::Entry::new(&Actor::Intake(refused.source.clone()), "turned away")
                     .detail(format!("from {}, {} bytes", refused.sender, refused.bytes))
                     .submission(refused.id);
                 ledger::write(tx, refused.at, entry);

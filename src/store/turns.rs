@@ -156,7 +156,7 @@ pub(super) const OF_SENDER: &str = "SELECT id, sender, number, EXISTS (SELECT 1 
        AND other.state IN ('sending', 'in_transit', 'unclear')) AS taken, \
        (SELECT rest_until FROM line WHERE line.number = job.number AND line.rest_until > $4) AS rest \
      FROM job WHERE state = 'queued' AND parked = 0 AND provider = $1 AND priority = $2 AND sender = $5 AND wake_at <= $3 \
-     AND (lease_until IS NULL OR lease_until <= $4) ORDER BY wake_at, id LIMIT $6";
+     AND (lease_until IS NULL OR lease_until <= $4) ORDER BY wake_at, id LIMIT CAST($6 AS BIGINT)";
 
 /// The first of a queue, one of each sender in turn: enough for `room`, where some of them find their lines taken.
 async fn look(

@@ -11,7 +11,7 @@ use crate::support::smtp::Refused;
 use crate::support::{Clinic, Stage, smtp};
 use expected::{Job, Said, Shown, differences, expected, folder};
 use faxbridge::clock::{Clock, SystemClock};
-use faxbridge::job::{FaxNumber, JobState, SubmissionId};
+use faxbridge::job::{Actor, FaxNumber, JobState, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::store::{JobFilter, Submission, Verdict};
 use futures_util::{StreamExt, stream};
@@ -112,7 +112,7 @@ async fn stage() -> Stage {
         verified_at: None,
         ..template
     };
-    assert_eq!(stage.store.add_recipients(vec![unverified], "the tests", now).await.unwrap(), None);
+    assert_eq!(stage.store.add_recipients(vec![unverified], &Actor::Daemon, now).await.unwrap(), None);
     stage
 }
 

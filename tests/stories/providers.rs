@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Clinic, JANE, Stage, clients, documents, smtp};
 use faxbridge::clock::{Clock, SystemClock};
-use faxbridge::job::JobState;
+use faxbridge::job::{Actor, JobState};
 use faxbridge::register::QuietHours;
 use faxbridge::simulator::server::Options;
 use faxbridge::store::Job;
@@ -226,7 +226,7 @@ async fn nobody_is_called_in_quiet_hours() {
     let first_half = now.in_tz("America/New_York").unwrap().minute() < 30;
     let hours = if first_half { "23:59-23:58" } else { "00:01-00:00" };
     entry.quiet_hours = Some(hours.parse::<QuietHours>().unwrap());
-    stage.store.put_recipient(entry, "the tests", "recipient changed", now).await.unwrap();
+    stage.store.put_recipient(entry, &Actor::Daemon, "recipient changed", now).await.unwrap();
     stage.start().await;
     mail(&stage, "<8@clinic.example>", "+12125550194@fax.example").await;
     let after_its_making = |job: &Job| matches!(job.state, JobState::Queued { due } if due > job.made_at);

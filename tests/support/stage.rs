@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::daemon::Addresses;
-use faxbridge::job::FaxNumber;
+use faxbridge::job::{Actor, FaxNumber};
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::simulator::server::{self as simulator, Fax};
 use faxbridge::spool::Spool;
@@ -270,7 +270,7 @@ impl Stage {
             updated_at: now,
         };
         let entries = recipients.iter().map(|(key, number)| entry((key.as_ref(), number.as_ref()))).collect();
-        assert_eq!(self.store.add_recipients(entries, "the tests", now).await.unwrap(), None);
+        assert_eq!(self.store.add_recipients(entries, &Actor::Daemon, now).await.unwrap(), None);
     }
 
     /// Runs a subcommand with this stage's configuration.

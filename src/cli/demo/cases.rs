@@ -164,7 +164,7 @@ pub(super) async fn register(store: &Store, clock: &SharedClock) -> anyhow::Resu
         )?;
         entries.push(entry);
     }
-    if let Some(key) = store.add_recipients(entries, "demo", now).await? {
+    if let Some(key) = store.add_recipients(entries, &crate::cli::actor(), now).await? {
         bail!("the register of a new demo already knows {key}");
     }
     Ok(REGISTER.len())

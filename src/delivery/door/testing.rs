@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::job::state::{Context, Event, step};
-use crate::job::{FaxNumber, JobId, JobState, Source, SubmissionId, reference};
+use crate::job::{Actor, FaxNumber, JobId, JobState, Source, SubmissionId, reference};
 use crate::spool::{Sealed, Spool};
 use crate::store::{Document, NewJob, NewSubmission, PacketRow, Saved, SourceKeys, Store, Verdict};
 use crate::text::hex;
@@ -130,7 +130,7 @@ impl Rig {
         let job = self.store.job(id).await.unwrap().unwrap();
         let context = Context::plain(self.clock.now(), job.deadline);
         let step = step(&job.state, event, &context).unwrap();
-        let saved = self.store.save_step(&job, step, "test", false, self.clock.now()).await.unwrap();
+        let saved = self.store.save_step(&job, step, &Actor::Daemon, false, self.clock.now()).await.unwrap();
         assert!(matches!(saved, Saved::Done(_)), "{saved:?}");
     }
 

@@ -14,7 +14,7 @@ use crate::delivery::circumstances::Circumstances;
 use crate::delivery::health::Seen;
 use crate::delivery::{Keep, Order, Provider, SubmitError};
 use crate::job::state::{Event, step};
-use crate::job::{self, Cause, Hold, JobId, JobState, Outcome, Report};
+use crate::job::{self, Actor, Cause, Hold, JobId, JobState, Outcome, Report};
 use crate::packet::{Container, Measured};
 use crate::register;
 use crate::spool::SpoolError;
@@ -300,7 +300,7 @@ impl Worker {
             let opening = Opening { two_person: self.config.policy.two_person };
             self.store.save_opening(job, step, opening, now).await?
         } else {
-            self.store.save_step(job, step, "delivery", keep_lease, now).await?
+            self.store.save_step(job, step, &Actor::Worker, keep_lease, now).await?
         };
         match saved {
             Saved::Done(version) => {

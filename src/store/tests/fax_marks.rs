@@ -48,7 +48,7 @@ async fn a_fax_stands_in_the_way_of_the_same_mail_to_the_same_number() {
         .await
         .unwrap()
     );
-    assert!(store.prepare_again(id(3), "ops", at(2)).await.unwrap());
+    assert!(store.prepare_again(id(3), &Actor::Daemon, at(2)).await.unwrap());
     let anew = vec![marked(4, FaxMark { key: "h".into(), ..mark(false) })];
     assert!(store.record_prepared(id(3), Verdict::Jobs, vec![], anew, false, at(3)).await.unwrap());
     assert_eq!(store.forget_source_keys(at(1)).await.unwrap(), 2);

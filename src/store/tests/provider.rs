@@ -17,7 +17,7 @@ async fn verified(store: &Store, number: &str) -> Entry {
         until: None,
     };
     entry.verify(&word, false, at(0)).unwrap();
-    store.add_recipients(vec![entry.clone()], "test", at(0)).await.unwrap();
+    store.add_recipients(vec![entry.clone()], &Actor::Daemon, at(0)).await.unwrap();
     entry
 }
 
@@ -57,7 +57,7 @@ async fn what_was_committed_before_the_attempt_stops_it() {
         let job = claim(&store, 2).await.remove(0);
         let step = claimed(&job);
         change(&mut entry);
-        store.put_recipient(entry, "test", "changed", at(4)).await.unwrap();
+        store.put_recipient(entry, &Actor::Daemon, "changed", at(4)).await.unwrap();
         let saved = store.save_opening(&job, step, opening, at(5)).await.unwrap();
         if what == "nothing" {
             assert!(matches!(saved, Saved::Done(_)));
@@ -83,10 +83,10 @@ async fn a_suspension_under_another_name_a_second_person_and_a_wish_to_cancel_st
     assert_eq!(open_it(true).await, Saved::Overtaken, "one person is not two");
     let mut other = Entry { key: "hope".into(), ..entry };
     other.suspend("asked to", at(4));
-    store.add_recipients(vec![other.clone()], "test", at(4)).await.unwrap();
+    store.add_recipients(vec![other.clone()], &Actor::Daemon, at(4)).await.unwrap();
     assert_eq!(open_it(false).await, Saved::Overtaken);
     other.state = crate::register::EntryState::Verified;
-    store.put_recipient(other, "test", "changed", at(4)).await.unwrap();
+    store.put_recipient(other, &Actor::Daemon, "changed", at(4)).await.unwrap();
     sql(&store, "UPDATE job SET cancel = 'wished'").await;
     assert_eq!(open_it(false).await, Saved::Overtaken);
     sql(&store, "UPDATE job SET cancel = NULL").await;

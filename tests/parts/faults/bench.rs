@@ -14,7 +14,7 @@ use faxbridge::delivery::media::{Host, Media};
 use faxbridge::delivery::webhook::{Desk, Hooks};
 use faxbridge::delivery::worker::{Providers, Worker};
 use faxbridge::job::state::{Event, step};
-use faxbridge::job::{FaxNumber, JobId, JobState, Source, SubmissionId};
+use faxbridge::job::{Actor, FaxNumber, JobId, JobState, Source, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::simulator::server::{self as simulator, Quirks, Running};
 use faxbridge::simulator::telnyx_public_key;
@@ -332,7 +332,7 @@ impl Bench {
 
     /// A person wants the Job cancelled while a call may be under way.
     pub(crate) async fn wish_to_cancel(&self) {
-        assert!(self.store.wish_to_cancel(self.job, "the tests", self.now()).await.unwrap());
+        assert!(self.store.wish_to_cancel(self.job, &Actor::Daemon, self.now()).await.unwrap());
         self.wake.wake();
     }
 
@@ -341,7 +341,7 @@ impl Bench {
         let job = self.store.job(self.job).await.unwrap().unwrap();
         let circumstances = Circumstances::of(&self.store, &self.config, &job).await.unwrap();
         let step = step(&job.state, event, &circumstances.context(self.now(), 0.0)).unwrap();
-        let saved = self.store.save_step(&job, step, "the tests", false, self.now()).await.unwrap();
+        let saved = self.store.save_step(&job, step, &Actor::Daemon, false, self.now()).await.unwrap();
         assert!(matches!(saved, Saved::Done(_)), "{saved:?}");
         self.wake.wake();
     }
@@ -458,7 +458,7 @@ async fn enter_job(
         created_at: now,
         updated_at: now,
     };
-    assert_eq!(store.add_recipients(vec![entry], "the tests", now).await.unwrap(), None);
+    assert_eq!(store.add_recipients(vec![entry], &Actor::Daemon, now).await.unwrap(), None);
     let (key, WrappedKey(wrapped_key)) = spool.vault().new_key().unwrap();
     let mut writer = spool.create(&key).unwrap();
     writer.write(&std::fs::read(PAPER).unwrap()).await.unwrap();
