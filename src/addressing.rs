@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use crate::job::Source;
 use crate::text::is_invisible;
 
 mod block;
@@ -31,8 +32,8 @@ pub use value::Moment;
 /// What rules see of one Submission and one of its envelope recipients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// How it came: `smtp`, `sftp:billing`, `folder:scans`, `cli`.
-    pub source: String,
+    /// Where it came from.
+    pub source: Source,
     /// The configured sender's name.
     pub sender: String,
     /// One envelope recipient, as in RCPT TO without the angle brackets.

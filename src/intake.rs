@@ -6,7 +6,6 @@
 //! the next start removes. The same mail or file again is recognised by its source keys (`source_keys`), whichever way it comes,
 //! and answered with the first one's name.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +17,7 @@ use crate::addressing::readers::at_rcpt;
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::config::{Config, Network, Sender, SenderKind};
+use crate::job::Source;
 use crate::replies::{self, Replies, Reply};
 use crate::routing::Rules;
 use crate::spool::Spool;
@@ -52,33 +52,6 @@ use proof::copy::Budget;
 pub use refusal::Refusal;
 pub use source_keys::fax_mark;
 pub use turned_away::TurnedAway;
-
-/// Where a Submission came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// A mail over SMTP or LMTP.
-    Smtp,
-    /// A mail out of the mailbox of this name.
-    Imap(String),
-    /// A file over SFTP, by this user.
-    Sftp(String),
-    /// A file in the watched folder of this name.
-    Folder(String),
-    /// The command line.
-    Cli,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Smtp => f.write_str("smtp"),
-            Source::Imap(name) => write!(f, "imap:{name}"),
-            Source::Sftp(user) => write!(f, "sftp:{user}"),
-            Source::Folder(name) => write!(f, "folder:{name}"),
-            Source::Cli => f.write_str("cli"),
-        }
-    }
-}
 
 /// What every way in shares: cheap to clone.
 #[derive(Debug, Clone)]
@@ -281,8 +254,7 @@ impl Intake {
         }
         // Another system's form of the address, where this sender's are understood: rules see what it stands for.
         let forms = at_rcpt(to, self.readers(sender));
-        let source = source.to_string();
-        if forms.iter().any(|to| self.inner.rules.could_take(&source, sender, to)) {
+        if forms.iter().any(|to| self.inner.rules.could_take(source, sender, to)) {
             return Ok(());
         }
         Err(not_faxed_here(to))

@@ -14,7 +14,7 @@
 //! - no document, no subject, no patient's name and no file name is in it, because a receipt travels and is kept. Only the result
 //!   file, which lies beside the drop and goes nowhere, names the file it speaks of, with its digest.
 
-use crate::job::{Cause, FaxNumber, JobId, JobState, Sent, SubmissionId};
+use crate::job::{Cause, FaxNumber, JobId, JobState, Sent, Source, SubmissionId};
 use crate::sealed::{Dsn, Outcome};
 use crate::store::{CancelWish, ProviderCopy};
 use jiff::Timestamp;
@@ -43,8 +43,8 @@ pub use words::{cause_words, hold_sentence};
 pub struct Account {
     /// Which.
     pub submission: SubmissionId,
-    /// Where it came in: `smtp`, `sftp:billing`, `folder:scans`, `cli`.
-    pub source: String,
+    /// Where it came from.
+    pub source: Source,
     /// Who sends, as on the cover.
     pub organization: String,
     /// IANA name of the time zone in which times are told; one that this machine does not know means UTC.

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::addressing::{Address, Facts};
+use crate::job::Source;
 use crate::text::quotable;
 use pattern::{Captures, Match, Pattern};
 
@@ -147,7 +148,7 @@ impl Rules {
 
     /// Whether any rule might take a mail of this sender to this envelope recipient, whatever its subject: the question at RCPT.
     #[must_use]
-    pub fn could_take(&self, source: &str, sender: &str, to: &str) -> bool {
+    pub fn could_take(&self, source: &Source, sender: &str, to: &str) -> bool {
         self.0.iter().any(|rule| rule.could_take(source, sender, to))
     }
 
@@ -190,8 +191,9 @@ impl Routed {
 
 impl Compiled {
     fn try_on(&self, facts: &Facts) -> Verdict {
-        if let Some(source) = self.source.as_deref().filter(|source| !source_holds(source, &facts.source)) {
-            return failed("source", source, &format!("It came by {}.", quotable(&facts.source, REPEATED)));
+        if let Some(source) = self.source.as_ref().filter(|source| !source.matches(&facts.source)) {
+            let found = format!("It came by {}.", quotable(&facts.source.to_string(), REPEATED));
+            return failed("source", &source.to_string(), &found);
         }
         if !self.sender_holds(&facts.sender) {
             let found = format!("The sender is {}.", quotable(&facts.sender, REPEATED));
@@ -224,11 +226,11 @@ impl Compiled {
         Verdict::Matched { captures }
     }
 
-    fn could_take(&self, source: &str, sender: &str, to: &str) -> bool {
+    fn could_take(&self, source: &Source, sender: &str, to: &str) -> bool {
         // A mail brings no file name: rules that want one are for drops.
-        let drops_only = self.file.is_some() && (source == "smtp" || source.starts_with("imap:"));
+        let drops_only = self.file.is_some() && source.kind().brings_mails();
         !drops_only
-            && self.source.as_deref().is_none_or(|wanted| source_holds(wanted, source))
+            && self.source.as_ref().is_none_or(|wanted| wanted.matches(source))
             && self.sender_holds(sender)
             && self.see_to(Some(to)).is_none_or(|seen| seen.is_ok())
     }
@@ -293,11 +295,6 @@ fn plain_key(key: &str) -> &str {
         "file" => "file name",
         other => other,
     }
-}
-
-/// `sftp` stands for every SFTP user, `folder` for every folder.
-fn source_holds(wanted: &str, source: &str) -> bool {
-    wanted == source || source.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(':'))
 }
 
 #[cfg(test)]

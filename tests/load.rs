@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::delivery::simulator::wire::Standing;
-use faxbridge::job::{FaxNumber, JobId, JobState, SubmissionId};
+use faxbridge::job::{FaxNumber, JobId, JobState, Source, SubmissionId};
 use faxbridge::simulator::server::Fax;
 use faxbridge::spool::Spool;
 use faxbridge::store::{Document, JobFilter, NewJob, NewSubmission, PacketRow, SourceKeys, Verdict};
@@ -65,7 +65,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
         };
         let submission = NewSubmission {
             id: SubmissionId::new(now, batch),
-            source: "cli".into(),
+            source: Source::Cli,
             source_keys: SourceKeys::default(),
             sender: "command line".into(),
             receipt_to: None,

@@ -13,7 +13,7 @@ use faxbridge::clock::{SharedClock, SystemClock};
 use faxbridge::config::{Config, Proof, Sender};
 use faxbridge::cover::{self, Fonts};
 use faxbridge::intake::proof::unproven;
-use faxbridge::job::{self, JobId, Priority};
+use faxbridge::job::{self, JobId, Priority, Source};
 use faxbridge::packet::{self, Bench, Contents, Made, Workshop, WorkshopLimits};
 use faxbridge::prepare::front::Front;
 use faxbridge::prepare::packet_rules;
@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     ///
     /// Left out: smtp for mails; for files cli with --to or --recipient, else the first watched folder.
     #[arg(long, value_name = "NAME", value_parser = source_of)]
-    source: Option<String>,
+    source: Option<Source>,
     /// Who sends, in place of a mail's From
     #[arg(long, value_name = "ADDR")]
     from: Option<String>,
@@ -76,12 +76,8 @@ fn one_or_more(inputs: usize) -> String {
     if inputs == 1 { "one input is".to_owned() } else { format!("{inputs} inputs are") }
 }
 
-fn source_of(text: &str) -> Result<String, String> {
-    match text.split_once(':') {
-        None if matches!(text, "smtp" | "cli") => Ok(text.to_owned()),
-        Some(("imap" | "sftp" | "folder", name)) if !name.is_empty() => Ok(text.to_owned()),
-        _ => Err("allowed: smtp, imap:NAME, sftp:USER, folder:NAME, cli".to_owned()),
-    }
+fn source_of(text: &str) -> Result<Source, String> {
+    text.parse().map_err(|_| "allowed: smtp, imap:NAME, sftp:USER, folder:NAME, cli".to_owned())
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -183,11 +179,10 @@ impl Desk {
         if head.is_empty() {
             return Err("The file is empty; there is nothing to fax.".to_owned());
         }
-        let source = self.arguments.source.as_deref();
-        let mail = source.map_or_else(
-            || input::is_mail(&input.path, &head),
-            |source| source == "smtp" || source.starts_with("imap:"),
-        );
+        let mail = match &self.arguments.source {
+            Some(source) => source.kind().brings_mails(),
+            None => input::is_mail(&input.path, &head),
+        };
         let file = input.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let kind = if mail { packet::Input::Mail } else { packet::Input::File { name: file.clone() } };
         let document = tokio::fs::File::open(&input.path).await.map_err(unreadable)?;
@@ -221,7 +216,7 @@ impl Desk {
         }
         let readers = sender.map_or(Vec::new(), |sender| sender.readers.clone());
         let sender = sender.map_or("unknown".to_owned(), |sender| sender.name.clone());
-        let source = self.arguments.source.clone().unwrap_or_else(|| "smtp".to_owned());
+        let source = self.arguments.source.clone().unwrap_or(Source::Smtp);
         let mut to = self.arguments.to.clone();
         if to.is_empty() {
             let addressed = input::addressed_to(head);
@@ -245,14 +240,14 @@ impl Desk {
         let named = !self.arguments.to.is_empty() || self.arguments.recipient.is_some();
         let source =
             self.arguments.source.clone().unwrap_or_else(|| match self.config.folder.keys().next() {
-                Some(folder) if !named => format!("folder:{folder}"),
-                _ => "cli".to_owned(),
+                Some(folder) if !named => Source::Folder(folder.clone()),
+                _ => Source::Cli,
             });
         let senders = &self.config.sender;
         let from = self.arguments.from.clone();
-        let by_source = match source.split_once(':') {
-            Some(("sftp", user)) => senders.iter().find(|sender| sender.sftp_user.as_deref() == Some(user)),
-            Some(("folder", name)) => {
+        let by_source = match &source {
+            Source::Sftp(user) => senders.iter().find(|sender| sender.sftp_user.as_ref() == Some(user)),
+            Source::Folder(name) => {
                 let wanted = self.config.folder.get(name).map(|folder| &folder.sender);
                 senders.iter().find(|sender| Some(&sender.name) == wanted)
             }
@@ -261,7 +256,7 @@ impl Desk {
             }),
         };
         let mut notes = Vec::new();
-        if by_source.is_none() && source != "cli" {
+        if by_source.is_none() && source != Source::Cli {
             notes.push(format!("no sender of the configuration sends by {source}"));
         }
         let sender = by_source.or(senders.first()).map_or("unknown".to_owned(), |sender| sender.name.clone());

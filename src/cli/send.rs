@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use faxbridge::intake::{Arrival, Intake, Source};
-use faxbridge::job::number_words;
+use faxbridge::intake::{Arrival, Intake};
 use faxbridge::job::{JobState, SubmissionId};
+use faxbridge::job::{Source, number_words};
 use faxbridge::routing::Rules;
 use faxbridge::store::{Job, JobFilter, Verdict, within_process};
 use tokio::io::AsyncReadExt;

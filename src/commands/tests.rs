@@ -3,7 +3,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::addressing::MailFacts;
 use crate::job::state::{Context, Event, step};
-use crate::job::{Actor, FaxNumber, Hold, JobState};
+use crate::job::{Actor, FaxNumber, Hold, JobState, Source};
 use crate::register::{Entry, EntryState};
 use crate::sealed::{Part, PartKind};
 use crate::spool::Spool;
@@ -90,7 +90,7 @@ impl Rig {
         let id = SubmissionId::new(at(0), n);
         let new = NewSubmission {
             id,
-            source: "smtp".into(),
+            source: Source::Smtp,
             source_keys: SourceKeys::default(),
             sender: sender.into(),
             receipt_to: Some(self.spool.vault().seal_address(receipt_to).unwrap()),

@@ -9,11 +9,11 @@ use super::proof::{CLOCKS_APART, Doubt};
 use super::resting::NotAccepted;
 use super::source_keys::{mail_mark, narrow, source_keys};
 use super::tail::End;
-use super::{Intake, Refusal, Source};
+use super::{Intake, Refusal};
 use crate::addressing::readers::Reader;
 use crate::config::Proof;
 use crate::crash::reached;
-use crate::job::{self, SubmissionId};
+use crate::job::{self, Source, SubmissionId};
 use crate::sealed::{Dsn, MailMark, SubmissionFacts as Facts};
 use crate::spool::Sealed;
 use crate::store::{Counts, Document, NewSubmission, Repeat};
@@ -140,7 +140,7 @@ impl Intake {
         let facts = Facts { sha256: Some(sha256), mail, ..facts(&arrival, end) };
         let new = NewSubmission {
             id: SubmissionId::new(now, chance),
-            source: arrival.source.to_string(),
+            source: arrival.source.clone(),
             source_keys,
             receipt_to: self.sealed_receipt_address(&arrival)?,
             sender: arrival.sender.clone(),
@@ -163,7 +163,7 @@ impl Intake {
                 Ok(id) => {
                     reached("intake.committed");
                     let bytes = entry.new.document.bytes;
-                    tracing::info!(submission.id = %id, source, bytes, "submission {id} accepted");
+                    tracing::info!(submission.id = %id, %source, bytes, "submission {id} accepted");
                     inner.arrived.wake();
                     return Ok(Accepted::New(id));
                 }
@@ -171,12 +171,12 @@ impl Intake {
                     let keys = &mut entry.new.source_keys;
                     narrow(&mut entry.arrival, keys, &known);
                     if keys.each.is_empty() {
-                        tracing::info!(submission.id = %first, source, "submission {first} came again, nothing new is made");
+                        tracing::info!(submission.id = %first, %source, "submission {first} came again, nothing new is made");
                         return Ok(Accepted::Known(first));
                     }
                     let (before, left) = (known.len(), keys.each.len());
                     tracing::info!(
-                        submission.id = %first, source,
+                        submission.id = %first, %source,
                         "submission {first} came again for {before} of its recipients, and for {left} others"
                     );
                     let Facts { sha256, mail, .. } = std::mem::take(&mut entry.facts);

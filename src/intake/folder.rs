@@ -30,9 +30,10 @@ use self::claim::{Claim, Claims};
 use self::evidence::{Evidence, Look, Odd, Print, Step, Why};
 use self::listing::{digest_of, look_at};
 use self::notices::{Notices, watcher};
-use super::{Intake, Refusal, Source, TurnedAway};
+use super::{Intake, Refusal, TurnedAway};
 use crate::alarm::Alarm;
 use crate::config;
+use crate::job::Source;
 use crate::shared_folder::{Dir, FileThread, RESULTS, clear_temporaries, names, trusted};
 
 mod claim;

@@ -24,10 +24,10 @@ use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
+use super::Arrival;
 use super::header::FormerContent;
 use super::proof::Doubt;
-use super::{Arrival, Source};
-use crate::job::FaxNumber;
+use crate::job::{FaxNumber, Source};
 use crate::store::{SourceKey, SourceKeys, Spent};
 use crate::text::hex;
 use crate::vault::Marker;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{Intake, Source};
+use super::Intake;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::job::Source;
 use crate::routing::Rules;
 use crate::sealed::{ResultFile, SubmissionFacts};
 use crate::spool::Spool;
@@ -45,7 +46,7 @@ impl Rig {
 
     /// Name and content of everything accepted from `source`, oldest first.
     pub(super) async fn accepted(&self, source: Source) -> Vec<(String, Vec<u8>)> {
-        let filter = SubmissionFilter { source: Some(source.to_string()), open: false };
+        let filter = SubmissionFilter { source: Some(source), open: false };
         let mut all = Vec::new();
         for submission in self.store.submissions(&filter, 1000).await.unwrap().into_iter().rev() {
             if submission.verdict.is_some() {
@@ -62,7 +63,7 @@ impl Rig {
 
     /// Name and reason of everything from `source` that was turned away, oldest first.
     pub(super) async fn turned_away(&self, source: Source) -> Vec<(String, String)> {
-        let filter = SubmissionFilter { source: Some(source.to_string()), open: false };
+        let filter = SubmissionFilter { source: Some(source), open: false };
         let mut all = Vec::new();
         for submission in self.store.submissions(&filter, 1000).await.unwrap().into_iter().rev() {
             let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();

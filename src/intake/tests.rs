@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 
 use super::testing::Rig;
-use super::{Accepted, Arrival, Source};
+use super::{Accepted, Arrival};
+use crate::job::Source;
 use crate::sealed::SubmissionFacts;
 use crate::store::SubmissionFilter;
 use crate::vault::WrappedKey;

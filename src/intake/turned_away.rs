@@ -6,8 +6,8 @@
 
 use jiff::Timestamp;
 
-use super::{Arrival, Intake, Refusal, Source, source_keys};
-use crate::job::{self, SubmissionId};
+use super::{Arrival, Intake, Refusal, source_keys};
+use crate::job::{self, Source, SubmissionId};
 use crate::sealed::{FileNote, SubmissionFacts};
 use crate::store::{Again, RefusedAtOnce};
 use crate::vault::Purpose;
@@ -58,7 +58,7 @@ impl Intake {
         let arrival = Arrival::new(file.source.clone(), file.sender.clone());
         let refused = RefusedAtOnce {
             id: SubmissionId::new(now, chance),
-            source: file.source.to_string(),
+            source: file.source.clone(),
             source_key,
             receipt_to: self.sealed_receipt_address(&arrival)?,
             sender: file.sender,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::SubmissionId;
+use super::{Source, SubmissionId};
 
 /// Who does something. [`fmt::Display`] writes the text that the ledger keeps: it is persisted and hashed, so that it stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub enum Actor {
         /// The Submission as which the mail came.
         mail: SubmissionId,
     },
-    /// Intake, by the way on which something came: `smtp`, `sftp:USER`, `folder:NAME`, `imap:NAME`, `cli`.
-    Intake(String),
+    /// Intake, by where something came from.
+    Intake(Source),
     /// What prepares Submissions.
     Preparer,
     /// The worker: it follows its providers, their webhooks and the clock.
@@ -37,7 +37,7 @@ impl fmt::Display for Actor {
         f.write_str(match self {
             Actor::Account(account) => return write!(f, "command line: {account}"),
             Actor::Sender { name, mail } => return write!(f, "sender {name} by mail {mail}"),
-            Actor::Intake(way) => way,
+            Actor::Intake(source) => return source.fmt(f),
             Actor::Preparer => "prepare",
             Actor::Worker => "delivery",
             Actor::Media => "media",
@@ -58,7 +58,7 @@ mod tests {
         for (actor, text) in [
             (Actor::Account("jane (1000)".into()), "command line: jane (1000)"),
             (Actor::Sender { name: "front desk".into(), mail }, "sender front desk by mail 06d0s8mk2c0000a1"),
-            (Actor::Intake("sftp:billing".into()), "sftp:billing"),
+            (Actor::Intake(Source::Sftp("billing".into())), "sftp:billing"),
             (Actor::Preparer, "prepare"),
             (Actor::Worker, "delivery"),
             (Actor::Media, "media"),

@@ -11,11 +11,11 @@ use crate::addressing::directive::{Asked, Said, Stop, Target};
 use crate::addressing::letter::{Dialect, Letter};
 use crate::addressing::readers::{self, Addressed, Reader};
 use crate::addressing::{Facts, Moment, Selection};
-use crate::config::{Config, Proof, ProviderKind, Sender};
+use crate::config::{Config, Proof, Provider, Sender};
 use crate::cover::author::Claim;
 use crate::cover::{self, Sheet};
 use crate::intake::not_faxed;
-use crate::job::{self, FaxNumber, Hold, JobId, Priority};
+use crate::job::{self, FaxNumber, Hold, JobId, Priority, Source};
 use crate::packet::Contents;
 use crate::register::number::{self, NumberRules};
 use crate::register::{self, Entry, Wanted};
@@ -28,8 +28,8 @@ use super::wishes::{self, Bounds, Granted};
 /// What is known of a Submission before its documents are opened.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// `smtp`, `sftp:USER`, `folder:NAME`, `cli`.
-    pub source: String,
+    /// Where it comes from.
+    pub source: Source,
     /// The sender's name in the configuration.
     pub sender: String,
     /// Envelope recipients of a mail; what was asked for on the command line.
@@ -240,7 +240,7 @@ impl Planner {
             return vec![(None, None)];
         }
         let readers: &[Reader] = match (sender, &contents.mail) {
-            (Some(sender), Some(_)) if request.source != "cli" => &sender.readers,
+            (Some(sender), Some(_)) if request.source != Source::Cli => &sender.readers,
             _ => &[],
         };
         let addressees = contents.mail.as_ref().map_or(&[][..], |mail| &mail.addressees);
@@ -255,7 +255,7 @@ impl Planner {
     fn route(&self, request: &Request, letter: &Letter, to: Option<&str>) -> Routed {
         let asked = request.recipient.clone().map(Ask::Key).or_else(|| {
             // On the command line a person names the recipient, not an address that rules take apart.
-            (request.source == "cli").then(|| to.map(ask_for)).flatten()
+            (request.source == Source::Cli).then(|| to.map(ask_for)).flatten()
         });
         if let Some(ask) = asked {
             return Routed { trace: Vec::new(), route: Some(direct(ask)) };
@@ -388,11 +388,7 @@ impl Planner {
 
     /// Whether every one of `providers` prints who sends and when.
     fn header_is_printed(&self, providers: &[String]) -> bool {
-        let prints = |name: &String| {
-            self.config.provider.get(name).is_some_and(|provider| {
-                provider.kind == ProviderKind::Simulator || provider.kind.keys().prints_header
-            })
-        };
+        let prints = |name: &String| self.config.provider.get(name).is_some_and(Provider::says_who_sends);
         !providers.is_empty() && providers.iter().all(prints)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::clock::Clock;
-use crate::job::{Actor, Hold, SubmissionId};
+use crate::job::{Actor, Hold, Source, SubmissionId};
 use crate::packet::WorkshopLimits;
 use crate::routing::Rules;
 use crate::store::{Document, NewSubmission, SourceKeys, within_process};
@@ -68,7 +68,7 @@ impl Rig {
         let facts = SubmissionFacts { envelope_to: to, ..SubmissionFacts::default() };
         let submission = NewSubmission {
             id: SubmissionId::new(self.clock.now(), 1),
-            source: "smtp".into(),
+            source: Source::Smtp,
             source_keys: SourceKeys::default(),
             sender: "front desk".into(),
             receipt_to: Some(spool.vault().seal_address("jane@example.com").unwrap()),

@@ -41,7 +41,7 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
             _ => Value::Null,
         },
         "submission": account.submission.as_str(),
-        "source": account.source,
+        "source": account.source.to_string(),
         "organization": account.organization,
         "accepted_at": account.accepted_at.to_string(),
         "state": state,

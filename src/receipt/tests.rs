@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::letter::letter;
 use super::*;
-use crate::job::Hold;
+use crate::job::{Hold, Source};
 
 fn at(text: &str) -> Timestamp {
     format!("2026-11-22T{text}Z").parse().unwrap()
@@ -11,7 +11,7 @@ fn at(text: &str) -> Timestamp {
 fn account(jobs: Vec<JobAccount>) -> Account {
     Account {
         submission: "06d0s8mk2c0000a1".parse().unwrap(),
-        source: "smtp".into(),
+        source: Source::Smtp,
         organization: "Example Clinic".into(),
         time_zone: "UTC".into(),
         accepted_at: at("14:05:10"),
@@ -174,7 +174,11 @@ fn batch() -> Account {
     second.number = Some(FaxNumber::from_e164("+12125550133").unwrap());
     let mut third = job(JobState::Cancelled, Vec::new());
     third.reference = Some("A-3".into());
-    Account { source: "sftp:claims".into(), original_message_id: None, ..account(vec![first, second, third]) }
+    Account {
+        source: Source::Sftp("claims".into()),
+        original_message_id: None,
+        ..account(vec![first, second, third])
+    }
 }
 
 /// What it is called, what happened, which answer, and its text.
@@ -269,13 +273,13 @@ fn there_are_whole_sentences_for_every_end() {
     let holds = Hold::ALL.iter().map(|hold| JobState::Held { hold: *hold, until });
     let others = [JobState::Delivered, JobState::Cancelled, JobState::Queued { due: until }];
     for state in ends.chain(holds).chain(others) {
-        for source in ["smtp", "sftp:billing"] {
+        for source in [Source::Smtp, Source::Sftp("billing".into())] {
             for known in [true, false] {
                 let mut job = job(state.clone(), Vec::new());
                 if !known {
                     (job.recipient, job.number, job.pages) = (None, None, None);
                 }
-                let account = Account { source: source.into(), ..account(vec![job]) };
+                let account = Account { source: source.clone(), ..account(vec![job]) };
                 let letter = letter(&account, Kind::Final, None);
                 for sentence in [&letter.headline, &letter.sections[0].next] {
                     assert!(sentence.is_empty() || sentence.ends_with('.'), "{state:?}: {sentence}");

@@ -477,11 +477,7 @@ fn tries(cause: Cause, job: &JobAccount, times: &Times) -> String {
 
 /// How this sender sends anew. The same file again would be recognised as the one that came before.
 fn again(account: &Account) -> &'static str {
-    if account.source.starts_with("sftp") || account.source.starts_with("folder") {
-        "drop it again under another name"
-    } else {
-        "send it again"
-    }
+    if account.source.kind().brings_drops() { "drop it again under another name" } else { "send it again" }
 }
 
 fn upper(sentence: &str) -> String {

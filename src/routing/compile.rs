@@ -1,16 +1,18 @@
 //! From a rule as it stands in the configuration to one that can be tried, with every fault it has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::pattern::{Captures, Match, Pattern, Template};
-use super::{Ask, Route, Rule, RuleFault, source_holds};
+use super::{Ask, Route, Rule, RuleFault};
 use crate::addressing::Address;
+use crate::job::{Source, SourceKind};
 
 /// A rule that can be tried.
 #[derive(Debug, Clone)]
 pub(super) struct Compiled {
     pub(super) name: String,
-    pub(super) source: Option<String>,
+    pub(super) source: Option<SourcePattern>,
     pub(super) senders: Vec<String>,
     pub(super) to: Option<To>,
     pub(super) subject: Option<Pattern>,
@@ -24,6 +26,46 @@ pub(super) struct Compiled {
     subject_on_cover: bool,
     pages: Option<String>,
     providers: Vec<String>,
+}
+
+/// What a rule's `source` takes: `sftp` stands for every SFTP user, `folder` for every folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SourcePattern {
+    Kind(SourceKind),
+    One(Source),
+}
+
+impl SourcePattern {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().map(SourcePattern::Kind).or_else(|_| text.parse().map(SourcePattern::One)).ok()
+    }
+
+    fn kind(&self) -> SourceKind {
+        match self {
+            SourcePattern::Kind(kind) => *kind,
+            SourcePattern::One(source) => source.kind(),
+        }
+    }
+
+    pub(super) fn matches(&self, source: &Source) -> bool {
+        match self {
+            SourcePattern::Kind(kind) => source.kind() == *kind,
+            SourcePattern::One(one) => source == one,
+        }
+    }
+
+    fn covers(&self, later: &SourcePattern) -> bool {
+        self == later || *self == SourcePattern::Kind(later.kind())
+    }
+}
+
+impl fmt::Display for SourcePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourcePattern::Kind(kind) => kind.fmt(f),
+            SourcePattern::One(source) => source.fmt(f),
+        }
+    }
 }
 
 /// A pattern for an address: its halves are matched apart, so that no capture reaches over the `@` that counts.
@@ -73,7 +115,7 @@ impl Report<'_> {
 }
 
 fn one(rule: &Rule, report: &mut Report<'_>) -> Option<Compiled> {
-    check_source(rule, report);
+    let source = source_of(rule, report);
     let mut to = rule.to.as_deref().and_then(|text| report.take("to", To::compile(text)));
     let mut subject = rule.subject.as_deref().and_then(|text| report.take("subject", Pattern::compile(text)));
     let mut file = rule.file.as_deref().and_then(|text| report.take("file", Pattern::for_files(text)));
@@ -147,7 +189,7 @@ fn one(rule: &Rule, report: &mut Report<'_>) -> Option<Compiled> {
     let label = rule.identifier_label.clone().unwrap_or_else(|| "Identifier".to_owned());
     Some(Compiled {
         name: rule.name.clone(),
-        source: rule.source.clone(),
+        source,
         senders: rule.require_sender.clone(),
         to,
         subject,
@@ -165,31 +207,28 @@ fn one(rule: &Rule, report: &mut Report<'_>) -> Option<Compiled> {
 }
 
 /// A source that exists, and that has what the other conditions look at.
-fn check_source(rule: &Rule, report: &mut Report<'_>) {
-    let Some(source) = rule.source.as_deref() else { return };
-    let known = match source.split_once(':') {
-        None => matches!(source, "smtp" | "imap" | "sftp" | "folder" | "cli"),
-        Some((way, name)) => matches!(way, "imap" | "sftp" | "folder") && !name.is_empty(),
-    };
-    if !known {
+fn source_of(rule: &Rule, report: &mut Report<'_>) -> Option<SourcePattern> {
+    let text = rule.source.as_deref()?;
+    let Some(source) = SourcePattern::parse(text) else {
         report.fault(
             "source",
             &format!(
-                "is {source:?}; there are smtp, imap, imap:NAME, sftp, sftp:USER, folder, folder:NAME and cli"
+                "is {text:?}; there are smtp, imap, imap:NAME, sftp, sftp:USER, folder, folder:NAME and cli"
             ),
         );
-        return;
-    }
-    let dropped = source.starts_with("sftp") || source.starts_with("folder");
-    if dropped && rule.to.is_some() {
+        return None;
+    };
+    let kind = source.kind();
+    if kind.brings_drops() && rule.to.is_some() {
         report.fault("to", &format!("can never hold: what comes by {source} has no envelope recipient"));
     }
-    if dropped && rule.subject.is_some() {
+    if kind.brings_drops() && rule.subject.is_some() {
         report.fault("subject", &format!("can never hold: what comes by {source} has no subject"));
     }
-    if (source == "smtp" || source.starts_with("imap")) && rule.file.is_some() {
+    if kind.brings_mails() && rule.file.is_some() {
         report.fault("file", &format!("can never hold: what comes by {source} has no file name"));
     }
+    Some(source)
 }
 
 /// Every capture with the key of its pattern; one name in two patterns would leave open which of them counts.
@@ -296,7 +335,7 @@ impl Compiled {
     pub(super) fn covers(&self, later: &Compiled) -> bool {
         let source = match (&self.source, &later.source) {
             (None, _) => true,
-            (Some(own), Some(other)) => source_holds(own, other),
+            (Some(own), Some(other)) => own.covers(other),
             (Some(_), None) => false,
         };
         let senders = self.senders.is_empty()

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::job::Source;
 use crate::routing::Rule;
 
 /// Rules as they stand in a configuration file.
@@ -61,7 +62,7 @@ fn office() -> Rules {
 
 fn mail(to: &str, subject: &str) -> Facts {
     Facts {
-        source: "smtp".into(),
+        source: Source::Smtp,
         sender: "claims staff".into(),
         to: Some(to.into()),
         subject: Some(subject.into()),
@@ -70,7 +71,12 @@ fn mail(to: &str, subject: &str) -> Facts {
 }
 
 fn drop(source: &str, file: &str) -> Facts {
-    Facts { source: source.into(), sender: "system".into(), file: Some(file.into()), ..Facts::default() }
+    Facts {
+        source: source.parse().unwrap(),
+        sender: "system".into(),
+        file: Some(file.into()),
+        ..Facts::default()
+    }
 }
 
 #[test]
@@ -203,10 +209,10 @@ fn what_could_be_taken_at_rcpt() {
         ("smtp", "visitor", "\"", false),
         ("smtp", "visitor", "", false),
     ] {
-        assert_eq!(office().could_take(source, sender, to), expected, "{sender} {to}");
+        assert_eq!(office().could_take(&source.parse().unwrap(), sender, to), expected, "{sender} {to}");
     }
     let drops = Rules::compile(&written("[[rule]]\nname = 'r'\nfile = '{number}.pdf'")).unwrap();
-    assert!(!drops.could_take("smtp", "x", "a@example.com"), "a rule for files takes no mail");
+    assert!(!drops.could_take(&Source::Smtp, "x", "a@example.com"), "a rule for files takes no mail");
 }
 
 #[test]
@@ -326,7 +332,7 @@ proptest! {
         source in prop::sample::select(vec!["smtp", "sftp:billing", "folder:scans", "cli"]),
     ) {
         let facts = Facts {
-            source: source.into(), sender: "claims staff".into(),
+            source: source.parse().unwrap(), sender: "claims staff".into(),
             to: Some(to.clone()), subject: Some(subject), file: Some(file),
         };
         let routed = office().route(&facts);
@@ -335,7 +341,7 @@ proptest! {
             prop_assert!(key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.'));
         }
         if source == "smtp" && routed.route.is_some() {
-            prop_assert!(office().could_take("smtp", "claims staff", &to));
+            prop_assert!(office().could_take(&Source::Smtp, "claims staff", &to));
         }
     }
 
@@ -353,11 +359,11 @@ proptest! {
         let claimed: Vec<Target> = claimed.map(Target::Number).into_iter().collect();
         for one in expand(&to, &readers, &addressees, &claimed) {
             let facts = Facts {
-                source: "smtp".into(), sender: "claims staff".into(), to: Some(one.to), ..Facts::default()
+                source: Source::Smtp, sender: "claims staff".into(), to: Some(one.to), ..Facts::default()
             };
             if office().route(&facts).route.is_some() {
                 let forms = at_rcpt(&to, &readers);
-                prop_assert!(forms.iter().any(|form| office().could_take("smtp", "claims staff", form)), "{to}");
+                prop_assert!(forms.iter().any(|form| office().could_take(&Source::Smtp, "claims staff", form)), "{to}");
             }
         }
     }

@@ -157,7 +157,7 @@ fn rows_of(new: &NewSubmission) -> Vec<Query> {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)",
     )
     .bind(new.id.as_str())
-    .bind(&new.source)
+    .bind(new.source.to_string())
     .bind(&new.sender)
     .bind(new.receipt_to.as_ref().map(|address| address.sealed.as_slice()))
     .bind(new.receipt_to.as_ref().map(|address| address.mark.as_str()))

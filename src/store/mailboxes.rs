@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::sql::{self, FromRow};
 use super::{Store, StoreError, Verdict, ledger, millis};
-use crate::job::{Actor, SubmissionId};
+use crate::job::{Actor, Source, SubmissionId};
 
 /// Mails that are looked at in one round.
 const AT_ONCE: i64 = 500;
@@ -240,7 +240,7 @@ impl Store {
                     return Ok(false);
                 }
                 if let Err(reason) = new.became {
-                    let actor = Actor::Intake(format!("imap:{}", new.mailbox));
+                    let actor = Actor::Intake(Source::Imap(new.mailbox));
                     ledger::write(tx, now, ledger::Entry::new(&actor, "mail refused").detail(reason));
                 }
                 Ok(true)

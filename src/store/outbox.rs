@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis};
-use crate::job::{Actor, JobId, SubmissionId};
+use crate::job::{Actor, JobId, Source, SubmissionId};
 use crate::vault::SealedAddress;
 
 /// An answer that has yet to leave.
@@ -533,15 +533,19 @@ async fn tell(
         return Ok(());
     }
     // A mail out of a mailbox is answered by mail, as every mail.
-    let drop = ways.source.split_once(':').filter(|(way, _)| *way != "imap");
-    let drop = drop.map(|(way, owner)| (way.to_owned(), owner.to_owned(), None));
+    let source: Source = ways.source.parse().map_err(|e| StoreError::unreadable("submission.source", e))?;
+    let drop = match source {
+        Source::Sftp(user) => Some(("sftp".to_owned(), user, None)),
+        Source::Folder(name) => Some(("folder".to_owned(), name, None)),
+        Source::Smtp | Source::Imap(_) | Source::Cli => None,
+    };
     // The address stands in its own row: the answer may leave when the Submission's is gone.
     let (note, to) = again.map_or((None, None), |again| (Some(again.note), again.to));
     let to = to.map(|to| (to.sealed, to.mark));
     let mail = ways.answer_to.zip(ways.answer_mark).or(to);
     let mail = mail.map(|(address, mark)| ("mail".to_owned(), mark, Some(address)));
-    // A mailbox is answered by mail. And who drops files waits for one result; an acceptance is for people.
-    let drop = drop.filter(|(way, ..)| way != "imap" && kind != "accepted");
+    // Who drops files waits for one result; an acceptance is for people.
+    let drop = drop.filter(|_| kind != "accepted");
     let refused = matches!(ways.verdict.as_deref(), Some("refused" | "known" | "command"));
     // What came again was not faxed again: a program that never tires must not write without end.
     let refusal = kind == "again" || (kind == "final" && refused);

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::accept::SourceKeys;
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
-use crate::job::{Actor, SubmissionId, word_type};
+use crate::job::{Actor, Source, SubmissionId, word_type};
 use crate::vault::{Marker, SealedAddress};
 
 /// A final time so far ahead was written by a clock that was wrong; one that is nearer may be one of this moment.
@@ -67,8 +67,8 @@ impl Document {
 pub struct NewSubmission {
     /// Its name.
     pub id: SubmissionId,
-    /// `smtp`, `sftp:USER`, `folder:NAME`, `cli`.
-    pub source: String,
+    /// Where it came from.
+    pub source: Source,
     /// What recognises it when it comes again.
     pub source_keys: SourceKeys,
     /// The sender's name in the configuration.
@@ -90,8 +90,8 @@ pub struct NewSubmission {
 pub struct Submission {
     /// Its name.
     pub id: SubmissionId,
-    /// `smtp`, `sftp:USER`, `folder:NAME`, `cli`.
-    pub source: String,
+    /// Where it came from.
+    pub source: Source,
     /// The sender's name in the configuration.
     pub sender: String,
     /// The mark of the address that receipts go to by mail.
@@ -118,7 +118,7 @@ pub struct Submission {
 #[derive(Debug, Clone, Default)]
 pub struct SubmissionFilter {
     /// Only from this source.
-    pub source: Option<String>,
+    pub source: Option<Source>,
     /// Only those that have not ended.
     pub open: bool,
 }
@@ -146,7 +146,7 @@ impl TryFrom<Row> for Submission {
         let what = || format!("submission {}", row.id);
         Ok(Submission {
             id: row.id.parse().map_err(|e| StoreError::unreadable(what(), e))?,
-            source: row.source,
+            source: row.source.parse().map_err(|e| StoreError::unreadable(what(), e))?,
             sender: row.sender,
             answer_mark: row.answer_mark,
             bytes: row.bytes.unsigned_abs(),
@@ -313,7 +313,7 @@ impl Store {
             "SELECT * FROM submission WHERE (CAST($1 AS TEXT) IS NULL OR source = $1) AND ($2 = 0 OR final_at IS NULL) \
              ORDER BY id DESC LIMIT CAST($3 AS BIGINT)",
         )
-        .bind(filter.source.as_deref())
+        .bind(filter.source.as_ref().map(ToString::to_string))
         .bind(i64::from(filter.open))
         .bind(i64::from(limit))
         .fetch_all(self.readers())

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::job::state::{Context, Effect, Event, Step, step};
-use crate::job::{Actor, Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, SubmissionId};
+use crate::job::{
+    Actor, Cause, FaxNumber, Hold, JobId, JobState, Outcome, Priority, Report, Source, SubmissionId,
+};
 use crate::vault::{Marker, MasterKey, Purpose, SealedAddress};
 
 mod fax_marks;
@@ -25,7 +27,7 @@ async fn open() -> (tempfile::TempDir, Store) {
 fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
     NewSubmission {
         id: SubmissionId::new(at(0), n),
-        source: "sftp:billing".into(),
+        source: Source::Sftp("billing".into()),
         source_keys: SourceKeys {
             each: source_key.into_iter().map(|key| key.to_owned().into()).collect(),
             ..SourceKeys::default()

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::outbox::Again;
 use super::sql;
 use super::{Store, StoreError, ledger, millis, outbox};
-use crate::job::{Actor, SubmissionId};
+use crate::job::{Actor, Source, SubmissionId};
 use crate::vault::SealedAddress;
 
 /// A Submission that is refused from the start, and has no document.
@@ -14,7 +14,7 @@ pub struct RefusedAtOnce {
     /// Its name.
     pub id: SubmissionId,
     /// `sftp:USER`, `folder:NAME`.
-    pub source: String,
+    pub source: Source,
     /// What recognises it when it comes again.
     pub source_key: String,
     /// The sender's name in the configuration.
@@ -58,7 +58,7 @@ impl Store {
                      final_at, answer_mark) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'refused', $6, $9)",
                 )
                 .bind(refused.id.as_str())
-                .bind(&refused.source)
+                .bind(refused.source.to_string())
                 .bind(&refused.sender)
                 .bind(refused.receipt_to.as_ref().map(|to| to.sealed.as_slice()))
                 .bind(refused.bytes.cast_signed())

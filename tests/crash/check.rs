@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use faxbridge::job::{FaxNumber, JobId, JobState, from_reference};
+use faxbridge::job::{FaxNumber, JobId, JobState, SourceKind, from_reference};
 use faxbridge::store::{Document, Job, Submission as Row};
 use serde_json::Value;
 
@@ -94,9 +94,9 @@ fn none_lost_none_doubled(sent: &[Submission], rows: &[Row], jobs: &[Job]) {
 }
 
 fn way(row: &Row) -> Way {
-    match row.source.split(':').next() {
-        Some("smtp") => Way::Mail,
-        Some("sftp") => Way::Sftp,
+    match row.source.kind() {
+        SourceKind::Smtp => Way::Mail,
+        SourceKind::Sftp => Way::Sftp,
         _ => Way::Folder,
     }
 }

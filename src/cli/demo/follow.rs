@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use faxbridge::clock::SharedClock;
-use faxbridge::job::{Hold, JobState};
+use faxbridge::job::{Hold, JobState, Source};
 use faxbridge::spool::Spool;
 use faxbridge::store::{AttemptRow, Job, JobFilter, ProviderCopy, Store, Submission, SubmissionFilter};
 use mail_parser::MessageParser;
@@ -247,7 +247,7 @@ fn is_of(submission: &Submission, followed: &Followed, spool: &Spool) -> bool {
     let id = facts.message_id.unwrap_or_default();
     match followed.case.way {
         Way::Mail { .. } => id.trim_matches(['<', '>']) == followed.message_id,
-        Way::Sftp { .. } => submission.source.starts_with("sftp:"),
-        Way::Folder { .. } => submission.source.starts_with("folder:"),
+        Way::Sftp { .. } => matches!(submission.source, Source::Sftp(_)),
+        Way::Folder { .. } => matches!(submission.source, Source::Folder(_)),
     }
 }

@@ -64,7 +64,7 @@ impl Desk {
         if json {
             return say(json!({
                 "submission": submission.id.as_str(),
-                "source": submission.source,
+                "source": submission.source.to_string(),
                 "sender": submission.sender,
                 "accepted_at": submission.accepted_at.to_string(),
                 "verdict": submission.verdict.map(Verdict::as_str),
@@ -104,7 +104,7 @@ impl Desk {
         if json {
             let mut record = super::listed(job);
             let more = json!({
-                "source": submission.source,
+                "source": submission.source.to_string(),
                 "sender": submission.sender,
                 "accepted_at": submission.accepted_at.to_string(),
                 "reference": facts.as_ref().and_then(|facts| facts.reference.clone()),

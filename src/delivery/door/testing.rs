@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::job::state::{Context, Event, step};
-use crate::job::{Actor, FaxNumber, JobId, JobState, SubmissionId, reference};
+use crate::job::{Actor, FaxNumber, JobId, JobState, Source, SubmissionId, reference};
 use crate::spool::{Sealed, Spool};
 use crate::store::{Document, NewJob, NewSubmission, PacketRow, Saved, SourceKeys, Store, Verdict};
 use crate::text::hex;
@@ -94,7 +94,7 @@ impl Rig {
         let document = Document { name, bytes: packet.len() as u64, sha256: hex(sha256.as_ref()) };
         let submission = NewSubmission {
             id: SubmissionId::new(now, n),
-            source: "cli".into(),
+            source: Source::Cli,
             source_keys: SourceKeys::default(),
             sender: "desk".into(),
             receipt_to: None,

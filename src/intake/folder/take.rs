@@ -15,7 +15,8 @@ use super::listing::read;
 use super::{Folder, failed};
 use crate::crash;
 use crate::intake::draft::too_large;
-use crate::intake::{Accepted, Arrival, Refusal, Source};
+use crate::intake::{Accepted, Arrival, Refusal};
+use crate::job::Source;
 use crate::shared_folder::{Facts, names};
 use crate::text::hex;
 

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::intake::testing::Rig;
+use crate::job::Source;
 
 const PDF: &[u8] = b"%PDF-1.4\n...\n%%EOF\n";
 

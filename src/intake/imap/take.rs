@@ -9,7 +9,8 @@ use super::{Fetcher, PASSED_OVER, TRIES, Trouble};
 use crate::config::Proof;
 use crate::crash::reached;
 use crate::intake::proof::vouched;
-use crate::intake::{Arrival, Draft, Refusal, Source};
+use crate::intake::{Arrival, Draft, Refusal};
+use crate::job::Source;
 use crate::store::{MailPlace, NewFetched};
 
 /// Mails whose sizes are asked for at once, and after which those that are decided are moved.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 use crate::config::NamePattern;
-use crate::intake::{Intake, Refusal, Source};
-use crate::job::SubmissionId;
+use crate::intake::{Intake, Refusal};
+use crate::job::{Source, SubmissionId};
 use crate::sealed::{ResultFile, SubmissionFacts};
 use crate::store::SubmissionFilter;
 use crate::vault::WrappedKey;
@@ -90,7 +90,7 @@ impl Intake {
     /// # Errors
     /// Where the database fails.
     pub async fn drops(&self, user: &str) -> Result<Vec<Drop>, Refusal> {
-        let filter = SubmissionFilter { source: Some(Source::Sftp(user.to_owned()).to_string()), open: true };
+        let filter = SubmissionFilter { source: Some(Source::Sftp(user.to_owned())), open: true };
         let open = self.inner.store.submissions(&filter, 10_000).await?;
         let mut drops = Vec::with_capacity(open.len());
         for submission in open.into_iter().rev() {

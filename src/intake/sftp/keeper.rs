@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::shelf::{Due, Lying, Owed, Shelves};
 use crate::intake::resting::NotAccepted;
-use crate::intake::{Accepted, Arrival, Intake, Refusal, Source, TurnedAway};
-use crate::job::SubmissionId;
+use crate::intake::{Accepted, Arrival, Intake, Refusal, TurnedAway};
+use crate::job::{Source, SubmissionId};
 
 /// Pauses between two tries of a file that was refused for now; the last repeats.
 const PAUSES: [u64; 5] = [5, 10, 20, 40, 60];

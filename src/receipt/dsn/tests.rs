@@ -1,5 +1,5 @@
 use super::*;
-use crate::job::{FaxNumber, Hold};
+use crate::job::{FaxNumber, Hold, Source};
 use crate::receipt::Deletion;
 
 fn at(text: &str) -> Timestamp {
@@ -38,7 +38,7 @@ fn job(to: &[&str], state: JobState) -> JobAccount {
 fn account(recipients: Vec<DsnRecipient>, jobs: Vec<JobAccount>) -> Account {
     Account {
         submission: "06d0s8mk2c0000a1".parse().unwrap(),
-        source: "smtp".into(),
+        source: Source::Smtp,
         organization: "Example Clinic".into(),
         time_zone: "America/New_York".into(),
         accepted_at: at("14:05:10"),

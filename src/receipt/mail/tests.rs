@@ -1,12 +1,13 @@
 use mail_parser::{HeaderValue as Parsed, MessageParser};
 
 use super::*;
+use crate::job::Source;
 use crate::receipt::{Deletion, Verdict, letter};
 
 fn account() -> Account {
     Account {
         submission: "06d0s8mk2c0000a1".parse().unwrap(),
-        source: "smtp".into(),
+        source: Source::Smtp,
         organization: "Example Clinic".into(),
         time_zone: "UTC".into(),
         accepted_at: "2026-11-22T14:05:10Z".parse().unwrap(),

@@ -14,7 +14,7 @@ use faxbridge::delivery::media::{Host, Media};
 use faxbridge::delivery::webhook::{Desk, Hooks};
 use faxbridge::delivery::worker::{Providers, Worker};
 use faxbridge::job::state::{Event, step};
-use faxbridge::job::{Actor, FaxNumber, JobId, JobState, SubmissionId};
+use faxbridge::job::{Actor, FaxNumber, JobId, JobState, Source, SubmissionId};
 use faxbridge::register::{Entry, EntryState};
 use faxbridge::simulator::server::{self as simulator, Quirks, Running};
 use faxbridge::simulator::telnyx_public_key;
@@ -466,7 +466,7 @@ async fn enter_job(
     let document = Document { name, bytes, sha256: hex(&sha256) };
     let submission = NewSubmission {
         id: SubmissionId::new(now, 1),
-        source: "cli".into(),
+        source: Source::Cli,
         source_keys: SourceKeys::default(),
         sender: "front desk".into(),
         receipt_to: Some(spool.vault().seal_address("jane@clinic.example").unwrap()),

@@ -11,7 +11,8 @@ use crate::intake::smtp::incoming::{Incoming, Unfit, Whole};
 use crate::intake::smtp::reply::Reply;
 use crate::intake::smtp::told::Reason;
 use crate::intake::smtp::wire::Hangup;
-use crate::intake::{Accepted, Arrival, Source};
+use crate::intake::{Accepted, Arrival};
+use crate::job::Source;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     pub(super) async fn data(&mut self) -> Result<Next, Hangup> {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::job::Source;
 
 #[tokio::test]
 async fn the_bytes_are_kept_as_they_are() {
@@ -22,7 +23,7 @@ async fn the_bytes_are_kept_as_they_are() {
         let (bytes, submission, facts) = bench.accepted(&reply).await;
         assert_eq!(bytes, *kept);
         assert_eq!(submission.sender, "desk");
-        assert_eq!(submission.source, "smtp");
+        assert_eq!(submission.source, Source::Smtp);
         assert_eq!(facts.envelope_from.as_deref(), Some("jane@example.com"));
         assert_eq!(facts.envelope_to, ["Dr.Smith@fax.example.com"]);
     }
