@@ -131,7 +131,8 @@ pub fn decide(known: &Known<'_>, wish: Wish, actor: &Actor, now: Timestamp) -> R
         (Wish::Hold, _) => Event::Hold(Hold::Person),
         (Wish::Release { send_again }, JobState::Held { hold, .. }) => {
             may_release(known, *hold, send_again, actor)?;
-            if !is_complete(job) {
+            // What a sender may release was tried, and is not made anew.
+            if !is_complete(job) && matches!(actor, Actor::Account(_)) {
                 return may_prepare_anew(&known.obstacles.others).map(|()| Decision::Anew);
             }
             Event::Release
