@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::job::state::{Event, Impossible, Step, step};
 use crate::job::{self, Actor, Cause, Hold, JobId, JobState, Outcome, Sent};
+use crate::policy::Evidence;
 use crate::store::{AttemptRow, CancelWish, Job, JobFilter, Opening, Saved, Store, StoreError};
 
 pub mod circumstances;
@@ -44,6 +45,13 @@ pub enum Wish {
     Resolve {
         /// Whether it did arrive.
         delivered: bool,
+    },
+    /// An Attempt is opened, since policy lets it be sent: on this evidence.
+    Send {
+        /// The Attempt's number, from 1.
+        attempt: u32,
+        /// Kept with the Attempt.
+        evidence: Box<Evidence>,
     },
     /// What its provider or the clock has made of it.
     Follow(Event),
@@ -118,8 +126,8 @@ pub struct Obstacles {
 pub fn decide(known: &Known<'_>, wish: Wish, actor: &Actor, now: Timestamp) -> Result<Decision, No> {
     let job = known.job;
     let allowed = match actor {
-        Actor::Worker => matches!(wish, Wish::Follow(_)),
-        Actor::Account(_) => !matches!(wish, Wish::Follow(_)),
+        Actor::Worker => matches!(wish, Wish::Follow(_) | Wish::Send { .. }),
+        Actor::Account(_) => !matches!(wish, Wish::Follow(_) | Wish::Send { .. }),
         Actor::Sender { .. } => matches!(wish, Wish::Cancel | Wish::Release { .. }),
         _ => false,
     };
@@ -144,6 +152,7 @@ pub fn decide(known: &Known<'_>, wish: Wish, actor: &Actor, now: Timestamp) -> R
         }
         (Wish::Cancel, _) => Event::Cancel,
         (Wish::Resolve { delivered }, _) => Event::Resolve(delivered),
+        (Wish::Send { attempt, .. }, _) => Event::Claimed { attempt },
         (Wish::Follow(event), _) => whole_or_partly(event, known),
     };
     let context = known.circumstances.context(now, known.jitter);
@@ -297,9 +306,13 @@ impl Decider<'_> {
         // Nothing that a person decides leads into a pause, so chance has no part in it.
         let jitter = if *actor == Actor::Worker { jitter() } else { 0.0 };
         let known = Known { job, circumstances: &circumstances, obstacles, jitter };
+        let evidence = match &wish {
+            Wish::Send { evidence, .. } => Some((**evidence).clone()),
+            _ => None,
+        };
         match decide(&known, wish, actor, now) {
             Err(no) => Ok(Changed::Not(no)),
-            Ok(Decision::Step(step)) => self.save(job, step, actor, now).await,
+            Ok(Decision::Step(step)) => self.save(job, step, actor, evidence, now).await,
             Ok(Decision::Ask) => {
                 let noted = self.store.wish_to_cancel(job.id, actor, now).await?;
                 Ok(if noted { Changed::Asked } else { Changed::Stale })
@@ -326,10 +339,17 @@ impl Decider<'_> {
     }
 
     /// Saves `step` where the row is still as it was decided about. What opens an Attempt keeps the lease, since the request follows.
-    async fn save(&self, job: &Job, step: Step, actor: &Actor, now: Timestamp) -> Result<Changed, Trouble> {
+    async fn save(
+        &self,
+        job: &Job,
+        step: Step,
+        actor: &Actor,
+        evidence: Option<Evidence>,
+        now: Timestamp,
+    ) -> Result<Changed, Trouble> {
         let state = step.state.clone();
         let saved = if matches!(state, JobState::Sending { .. }) {
-            let opening = Opening { two_person: self.config.policy.two_person };
+            let opening = Opening { two_person: self.config.policy.two_person, evidence };
             self.store.save_opening(job, step, opening, now).await?
         } else {
             self.store.save_step(job, step, actor, false, now).await?

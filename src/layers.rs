@@ -14,6 +14,8 @@ const LAYERS: &[&[&str]] = &[
     // Words and pure grammars; the types of their own sections of the configuration too.
     &["job", "addressing", "routing", "register"],
     &["config"],
+    // One verdict over what those say; the store asks for it too, in the transaction that opens an Attempt.
+    &["policy"],
     // What keeps: lines, keys and sealed values, bytes, rows.
     &["log", "vault", "spool", "store"],
     // What several wings share: persisted facts, decisions about Jobs, reply addresses, foreign folders, alarms (they have rows), sockets, tokens.

@@ -16,8 +16,8 @@
 //! store/jobs.rs                    record_prepared    rows in job, one per recipient, committed; wakes
 //! delivery/worker.rs               run                claims the Jobs that are due (store/queue.rs), and for each
 //!   delivery/worker/carry.rs       carry_on           does what its state asks for; of one that is queued,
-//!   delivery/worker/carry.rs       send               asks once more whether it may leave
-//!   delivery/worker/carry.rs       apply              decides by the state machine (job/state.rs) and saves:
+//!   delivery/worker/carry.rs       send               asks once more whether it may leave (policy.rs), as preparing did
+//! decide.rs                        decide_once        decides by the state machine (job/state.rs) and saves:
 //! store/steps.rs                   save_opening       a row in attempt, committed before the request leaves
 //!   delivery/worker/carry.rs       submit             the Provider is called (delivery/sinch.rs and its neighbours)
 //!   delivery/worker/ask.rs         inquire            and later asked, or its webhook tells (store/news.rs), how it ended
@@ -40,7 +40,8 @@
 //! is answered with `cancel`, `release` or `status` comes in as a mail too; [`commands`] carries it out.
 //!
 //! Beside the way: [`config`]; [`vault`] (keys, marks, sealed values), [`spool`] (sealed documents), [`store`] (the queries by
-//! name); [`sealed`] (the facts that several wings read), [`replies`] (addresses for answers to receipts), [`shared_folder`];
+//! name); [`policy`] (may a fax be sent, and on what evidence), [`decide`] (every change of a Job, by whomever); [`sealed`] (the facts
+//! that several wings read), [`replies`] (addresses for answers to receipts), [`shared_folder`];
 //! [`oauth`] (tokens for mailboxes and relay); [`clock`] (the only place that asks what time it is), [`alarm`] (what is wrong now
 //! and wants a person), [`log`] (writes lines so that nobody waits for it), [`listener`] (a socket that one configuration hands to
 //! the next), [`process`] (what keeps memory private), [`text`] (counts and sizes in sentences), [`crash`] (the named steps at
@@ -68,6 +69,7 @@ pub mod listener;
 pub mod log;
 pub mod oauth;
 pub mod packet;
+pub mod policy;
 pub mod prepare;
 pub mod process;
 pub mod receipt;

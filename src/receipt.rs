@@ -20,6 +20,7 @@ use crate::store::{CancelWish, ProviderCopy};
 use jiff::Timestamp;
 
 pub mod account;
+mod checklist;
 pub mod dkim;
 pub mod dsn;
 mod html;
@@ -204,6 +205,8 @@ pub struct AttemptAccount {
     pub raw_code: Option<String>,
     /// The provider's text, as it came.
     pub raw_text: Option<String>,
+    /// How it ended is a person's word, not the provider's.
+    pub stated: bool,
     /// Whether anything of the document reached the far end; `None` while it is open.
     pub sent: Option<Sent>,
     /// What became of the provider's copy of the document, and when it was deleted; `None` where it never had one.

@@ -342,6 +342,8 @@ pub enum Effect {
     OpenAttempt(u32),
     /// Record what the open Attempt came to.
     CloseAttempt(Report),
+    /// Record what the open Attempt came to, by a person's word.
+    StateAttempt(Report),
     /// Record what an Attempt came to that was closed without knowing.
     CorrectAttempt(u32, Report),
     /// The number is not in service: suspend the register's entry for everybody.
@@ -711,7 +713,7 @@ fn resolved(arrived: bool, attempt_open: bool) -> Step {
     let mut effects = Vec::new();
     if attempt_open {
         let raw_text = Some("stated by a person".to_owned());
-        effects.push(Effect::CloseAttempt(Report { raw_text, ..Report::bare(outcome) }));
+        effects.push(Effect::StateAttempt(Report { raw_text, ..Report::bare(outcome) }));
     }
     effects.push(Effect::Finished);
     Step { state, effects }

@@ -1,6 +1,7 @@
 //! Why a Job is held: every reason, since whoever releases it lifts all of them. One must not hide another.
 
 use crate::job::Hold;
+use crate::policy::rank;
 
 /// The reasons for which a Job is held, each once, with a sentence for its sender. None: it is not held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +22,12 @@ impl Holds {
         self.0.iter().any(|(known, _)| *known == hold)
     }
 
+    /// The reasons alone, in the order in which they are told.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Hold> {
+        self.0.iter().map(|(hold, _)| *hold).collect()
+    }
+
     /// The reason that the Job's state names, and what its sender is told: all of them.
     #[must_use]
     pub fn told(&self) -> Option<(Hold, String)> {
@@ -33,17 +40,6 @@ impl Holds {
 impl Extend<(Hold, String)> for Holds {
     fn extend<T: IntoIterator<Item = (Hold, String)>>(&mut self, holds: T) {
         holds.into_iter().for_each(|(hold, sentence)| self.add(hold, sentence));
-    }
-}
-
-/// The order in which they are told. What no release can lift comes first; then what only a person who looks can lift. What the
-/// register says is asked again at every release.
-fn rank(hold: Hold) -> u8 {
-    match hold {
-        Hold::Part => 0,
-        Hold::Proof => 1,
-        Hold::Cover => 2,
-        _ => 3,
     }
 }
 

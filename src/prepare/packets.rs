@@ -13,6 +13,7 @@ use crate::addressing::Selection;
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
 use crate::packet::{Bench, Contents, Input, Made, Measured, Sink, WorkshopError};
+use crate::policy::{self, CoverLook, Evidence, Moment};
 use crate::sealed::JobFacts;
 use crate::spool::{Reservation, Sealed, Sealing, Spool, SpoolError, Writer};
 use crate::store::{Document, NewJob, PacketRow};
@@ -268,28 +269,39 @@ impl<'a> Packets<'a> {
                 None
             }
         };
-        let held = holds.told();
         // Released by a person after that, it goes at once; until then the state machine knows it too.
         let due = job.send_at.unwrap_or(now).max(now);
-        let state = match &held {
-            None => JobState::Queued { due },
-            Some((hold, _)) => {
+        let deadline = due.saturating_add(config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
+        let evidence = Evidence {
+            at: now,
+            authorization: Some(job.authorization),
+            recipient: job.recipient,
+            packet: packet.as_ref().map(PacketRow::count),
+            cover: Some(if job.cover { CoverLook::LookedThrough } else { CoverLook::LeftOut }),
+            found: holds.kinds(),
+            lifted: false,
+            seal: None,
+        };
+        // What passes, as quiet hours, is asked before each Attempt.
+        let state = match policy::verdict(&evidence, &Moment::plain(now, Timestamp::MAX)) {
+            policy::Verdict::Hold(hold) => {
                 let until = now.saturating_add(config.policy.hold_for.signed()).unwrap_or(Timestamp::MAX);
-                JobState::Held { hold: *hold, until }
+                JobState::Held { hold, until }
             }
+            _ => JobState::Queued { due },
         };
         let facts = JobFacts {
             to: job.to,
             reference: job.route.reference.clone(),
             recipient_name: job.sheet.to_name.clone(),
-            hold: held.map(|(_, sentence)| sentence),
+            hold: holds.told().map(|(_, sentence)| sentence),
             trace: job.trace,
             warnings,
             part_pages,
             body_pages,
             version: job.version,
+            evidence: Some(evidence),
         };
-        let deadline = due.saturating_add(config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {
             id: job.id,
             version: job.version,

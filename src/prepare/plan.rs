@@ -17,6 +17,7 @@ use crate::cover::{self, Sheet};
 use crate::intake::not_faxed;
 use crate::job::{self, FaxNumber, Hold, JobId, Priority, Source};
 use crate::packet::Contents;
+use crate::policy::{Authorization, Recipient};
 use crate::register::number::{self, NumberRules};
 use crate::register::{self, Entry, Wanted};
 use crate::routing::{Ask, Route, Routed, Rules, Trace};
@@ -118,6 +119,10 @@ pub struct PlannedJob {
     pub route: Route,
     /// What each rule said.
     pub trace: Vec<Trace>,
+    /// What the register says of its number.
+    pub recipient: Recipient,
+    /// Whose it is, and what proved that.
+    pub authorization: Authorization,
     /// Why it is held.
     pub holds: Holds,
     /// Pages of the documents to send; all where it is `None`.
@@ -291,6 +296,8 @@ impl Planner {
         };
         let (entry, number, unknown) = self.look_up(&route.ask, now).await?;
         let mut holds = Holds::default();
+        let hold = unknown.as_ref().map(|(hold, _)| *hold);
+        let recipient = Recipient::found(hold, entry.as_ref(), self.config.policy.two_person);
         holds.extend(unknown);
         if let Err(stop) = self.same_target(&asked, &route.ask, entry.as_ref(), number.as_ref()) {
             return Ok(Err((stop, trace)));
@@ -344,6 +351,12 @@ impl Planner {
             number,
             route,
             trace,
+            recipient,
+            authorization: Authorization {
+                sender: request.sender.clone(),
+                source: request.source.to_string(),
+                proof: request.proof,
+            },
             holds,
             selection,
             sheet,

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
-use crate::config::{Config, Proof};
-use crate::job::{Hold, JobState, SubmissionId};
-use crate::register::{self, Entry};
+use super::checklist::checklist;
+use super::{Account, AttemptAccount, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
+use crate::config::Config;
+use crate::job::SubmissionId;
 use crate::sealed::{Before, Carried, JobFacts, Outcome, Part, SubmissionFacts};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
-use crate::text::counted;
 use crate::vault::{Purpose, SealKey, VaultError, WrappedKey};
 
 /// Jobs of one Submission that a receipt tells of.
@@ -64,12 +63,11 @@ impl Accounts {
         id: SubmissionId,
         kind: Kind,
         only_job: Option<&str>,
-        now: Timestamp,
     ) -> Result<Account, AccountError> {
         let submission = self.store.submission(id).await?.ok_or(AccountError::Unknown(id))?;
         let (key, facts) = self.opened(&submission)?;
         if submission.verdict != Some(store::Verdict::Command) {
-            return self.known((submission, key.as_ref()), facts, (kind, only_job), now).await;
+            return self.known((submission, key.as_ref()), facts, (kind, only_job)).await;
         }
         let Carried { about, outcome, sentence } = facts.command.clone().unwrap_or_else(|| Carried {
             about: None,
@@ -84,9 +82,9 @@ impl Accounts {
         let mut known = match target {
             Some(target) => {
                 let (key, facts) = self.opened(&target)?;
-                self.known((target, key.as_ref()), facts, (Kind::Final, None), now).await?
+                self.known((target, key.as_ref()), facts, (Kind::Final, None)).await?
             }
-            None => self.known((submission, key.as_ref()), facts, (Kind::Final, None), now).await?,
+            None => self.known((submission, key.as_ref()), facts, (Kind::Final, None)).await?,
         };
         known.verdict = Verdict::Command { id, outcome, sentence };
         known.original_message_id = original_message_id;
@@ -106,18 +104,17 @@ impl Accounts {
         (submission, key): (Submission, Option<&SealKey>),
         facts: SubmissionFacts,
         (kind, only_job): (Kind, Option<&str>),
-        now: Timestamp,
     ) -> Result<Account, AccountError> {
         let id = submission.id;
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
             if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
-                jobs.push(self.job((&submission, &facts), job, key, now).await?);
+                jobs.push(self.job((&submission, &facts), job, key).await?);
             }
         }
         if only_job.is_none() {
-            jobs.extend(self.before(&facts.before, now).await?);
+            jobs.extend(self.before(&facts.before).await?);
         }
         let verdict = match submission.verdict {
             Some(store::Verdict::Refused | store::Verdict::Ignored) => {
@@ -145,7 +142,7 @@ impl Accounts {
     }
 
     /// The faxes that were made before, of the same mail, with the addresses for which they stand here.
-    async fn before(&self, before: &[Before], now: Timestamp) -> Result<Vec<JobAccount>, AccountError> {
+    async fn before(&self, before: &[Before]) -> Result<Vec<JobAccount>, AccountError> {
         let mut jobs = Vec::new();
         for Before { to, job, submission } in before {
             let (Some(job), Some(first)) =
@@ -154,7 +151,7 @@ impl Accounts {
                 continue;
             };
             let (key, facts) = self.opened(&first)?;
-            let account = self.job((&first, &facts), job, key.as_ref(), now).await?;
+            let account = self.job((&first, &facts), job, key.as_ref()).await?;
             jobs.push(JobAccount { to: to.clone(), before: Some(*submission), ..account });
         }
         Ok(jobs)
@@ -165,7 +162,6 @@ impl Accounts {
         (submission, sealed): (&Submission, &SubmissionFacts),
         job: Job,
         key: Option<&SealKey>,
-        now: Timestamp,
     ) -> Result<JobAccount, AccountError> {
         let facts = match key {
             Some(key) if !job.facts.is_empty() => JobFacts::open(key, &job.facts)?,
@@ -176,10 +172,10 @@ impl Accounts {
             None => None,
         };
         let attempts = self.store.attempts(job.id).await?;
-        let organization = &self.config.organization;
-        let policy = (self.config.policy.two_person, now);
-        let proven = (submission, sealed.proof);
-        let checklist = checklist(proven, &job, entry.as_ref(), &attempts, policy, &organization.time_zone);
+        // What was recorded before the last Attempt, else when it was prepared; not what configuration and register say now.
+        let evidence = attempts.iter().rev().find_map(AttemptRow::evidence).or(facts.evidence.clone());
+        let checklist =
+            checklist(evidence.as_ref(), &job.state, &attempts, &self.config.organization.time_zone);
         let packet = job.packet.as_ref();
         let zone = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
         let parts = parts(&sealed.parts, &facts);
@@ -304,80 +300,6 @@ fn attempt(row: AttemptRow) -> AttemptAccount {
         remote_id: row.remote_id,
         raw_code: row.raw_code,
         raw_text: row.raw_text,
+        stated: row.stated != 0,
     }
-}
-
-/// What was checked, with how; the six items of every receipt.
-fn checklist(
-    (submission, by): (&Submission, Option<Proof>),
-    job: &Job,
-    entry: Option<&Entry>,
-    attempts: &[AttemptRow],
-    policy: (bool, Timestamp),
-    zone: &str,
-) -> Vec<Check> {
-    let check = |item: &str, ok: bool, note: String| Check { item: item.to_owned(), ok, note };
-    let recipient = register_says(job, entry, policy, zone);
-    let (packet, cover) = match &job.packet {
-        Some(packet) => (
-            (true, format!("{}, every part accounted for", counted(packet.pages, "page"))),
-            match packet.cover_pages {
-                0 => (true, "left out, as the rule lets its sender ask".to_owned()),
-                n => (n == 1, format!("page 1 of {}", packet.pages)),
-            },
-        ),
-        None => ((false, "a part could not be made into pages".to_owned()), (false, "not made".to_owned())),
-    };
-    let proof = match (&job.state, attempts.last()) {
-        (JobState::Delivered, Some(last)) => {
-            (true, format!("delivery reported by {} in attempt {}", last.provider, last.n))
-        }
-        _ => (false, "no delivery was reported".to_owned()),
-    };
-    vec![
-        check("authorization", true, authorization(submission, by)),
-        check("recipient", recipient.0, recipient.1),
-        check("packet", packet.0, packet.1),
-        check("cover sheet", cover.0, cover.1),
-        check("privacy", true, "documents sealed from the first byte, none in this receipt".to_owned()),
-        check("proof", proof.0, proof.1),
-    ]
-}
-
-/// Whether the register stands behind the Job at `now`: what it says at this moment, not only that somebody once verified it.
-fn register_says(
-    job: &Job,
-    entry: Option<&Entry>,
-    (two_person, now): (bool, Timestamp),
-    zone: &str,
-) -> (bool, String) {
-    let Some(entry) = entry else { return (false, "the number is not in the register".to_owned()) };
-    let day = |at: Timestamp| {
-        at.in_tz(zone).map_or_else(|_| at.to_string(), |at| at.strftime("%-d %B %Y").to_string())
-    };
-    let verified = match (&entry.verified_by, entry.verified_at) {
-        (Some(by), Some(at)) => Some(format!("number verified by {by} on {}", day(at))),
-        _ => None,
-    };
-    let Some(number) = &job.number else { return (false, "no number is known".to_owned()) };
-    match (register::why_not(entry, number, two_person, now), verified) {
-        (None, Some(verified)) => (true, verified),
-        (Some(Hold::Suspended), Some(verified)) if job.state == JobState::Delivered => {
-            (true, format!("{verified}; suspended since"))
-        }
-        (Some(Hold::Suspended), _) => (false, "the number is suspended".to_owned()),
-        (Some(Hold::ExpiredEntry), Some(verified)) => {
-            let until = entry.valid_until.map_or(String::new(), |until| format!(" on {}", day(until)));
-            (false, format!("{verified}, which expired{until}"))
-        }
-        _ if entry.number != *number => (false, "the register has another number for it now".to_owned()),
-        (Some(_), Some(verified)) => (false, format!("{verified}; a second person has to confirm it")),
-        (_, None) => (false, "nobody has verified this number".to_owned()),
-    }
-}
-
-/// Whose it is, and what proved that where it is a mail.
-fn authorization(submission: &Submission, by: Option<Proof>) -> String {
-    let sent = format!("sent by {} over {}", submission.sender, submission.source);
-    by.map_or(sent.clone(), |proof| format!("{sent}: {}", proof.words()))
 }

@@ -393,7 +393,7 @@ impl Outbox {
             .map_err(|_| Trouble::Given("its submission has no readable name".into()))?;
         let now = self.clock.now();
         let asked = kind_of(row, None);
-        let mut account = self.accounts.account(submission, asked, row.job_id.as_deref(), now).await?;
+        let mut account = self.accounts.account(submission, asked, row.job_id.as_deref()).await?;
         let kind = kind_of(row, Some(&account));
         // What is kept for years names no file: its sentences are the general ones.
         let kept = match kind {

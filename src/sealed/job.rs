@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Cause, JobState};
+use crate::policy::Evidence;
 use crate::routing::Trace;
 use crate::vault::{SealKey, VaultError};
 
@@ -33,6 +34,9 @@ pub struct JobFacts {
     /// The Job's version for which this was written: more than 1 where it was prepared anew.
     #[serde(default = "first")]
     pub version: i64,
+    /// What was examined when it was prepared, and what was found; none in facts from before that was recorded.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
 }
 
 fn first() -> i64 {

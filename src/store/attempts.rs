@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::sql::{self, FromRow};
 use super::{Store, StoreError, count, millis, timestamp};
 use crate::job::{Cause, JobId, Outcome, Report, Sent, word_type};
+use crate::policy::Evidence;
 
 /// An Attempt as stored.
 #[derive(Debug, Clone, FromRow)]
@@ -53,6 +54,10 @@ pub struct AttemptRow {
     pub bytes: Option<i64>,
     /// Its SHA-256, hex.
     pub sha256: Option<String>,
+    /// What was examined before it, as JSON; `None` where it began before that was recorded.
+    pub evidence: Option<String>,
+    /// Not 0: how it ended is a person's word, not its provider's.
+    pub stated: i64,
 }
 
 word_type!(
@@ -123,6 +128,18 @@ impl AttemptRow {
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
         self.hints.as_deref().and_then(|hints| serde_json::from_str(hints).ok()).unwrap_or_default()
+    }
+
+    /// What was examined before it, where that was recorded.
+    #[must_use]
+    pub fn evidence(&self) -> Option<Evidence> {
+        serde_json::from_str(self.evidence.as_deref()?).ok()
+    }
+
+    /// Whether its provider reported that every page arrived.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.is_delivered() && self.stated == 0
     }
 
     /// When the request was about to leave.

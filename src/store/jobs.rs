@@ -10,6 +10,7 @@ use super::sql::{self, Connection, FromRow};
 use super::submissions::{Document, Verdict, insert_document, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
 use crate::job::{Actor, FaxNumber, JobId, JobState, Priority, SubmissionId};
+use crate::policy::Pages;
 
 /// The pages of a Job, as they will leave: [`crate::packet::Container`] opens them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub struct PacketRow {
     pub pages: u32,
     /// Pages of cover among them.
     pub cover_pages: u32,
+}
+
+impl PacketRow {
+    /// Its pages, as evidence.
+    #[must_use]
+    pub fn count(&self) -> Pages {
+        Pages { pages: self.pages, cover_pages: self.cover_pages }
+    }
 }
 
 /// A Job that is to be recorded.

@@ -9,7 +9,7 @@ use super::submissions::Document;
 use super::{Store, StoreError, fax_marks, ledger, millis, origin, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
 use crate::job::{self, Actor, Cause, FaxNumber, JobId, JobState, Report, SubmissionId};
-use crate::register;
+use crate::policy::{Evidence, Recipient};
 
 /// What became of an attempt to save a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +25,12 @@ pub enum Saved {
 }
 
 /// What must still hold in the very transaction that opens an Attempt.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Opening {
     /// Whether two persons must have verified a number (`policy.two_person`).
     pub two_person: bool,
+    /// What was examined, to be kept with the Attempt.
+    pub evidence: Option<Evidence>,
 }
 
 impl Store {
@@ -81,6 +83,12 @@ impl Store {
             recipient: job.recipient.clone(),
             number: job.number.clone(),
             leaving: job.packet.as_ref().map(|packet| packet.document.clone()),
+            evidence: opening
+                .as_ref()
+                .and_then(|opening| opening.evidence.as_ref())
+                .map(serde_json::to_string)
+                .transpose()
+                .map_err(|e| StoreError::unreadable("attempt.evidence", e))?,
             actor: actor.clone(),
             keep_lease,
             now,
@@ -89,7 +97,7 @@ impl Store {
         let saved = self
             .write(move |tx| {
                 Box::pin(async move {
-                    if let Some(opening) = opening
+                    if let Some(opening) = &opening
                         && !may_open(tx, &change, opening).await?
                     {
                         return Ok((Saved::Overtaken, None));
@@ -128,6 +136,8 @@ struct Change {
     number: Option<FaxNumber>,
     /// What leaves with an Attempt.
     leaving: Option<Document>,
+    /// What was examined before it, as JSON.
+    evidence: Option<String>,
     actor: Actor,
     keep_lease: bool,
     now: Timestamp,
@@ -182,7 +192,15 @@ impl Change {
             Effect::OpenAttempt(n) => {
                 // Unclear from the start: it was perhaps made before the database was copied back.
                 let asked_first = matches!(state, JobState::Unclear { .. });
-                open_attempt(tx, id, *n, &self.provider, self.leaving.as_ref(), asked_first, now).await
+                open_attempt(tx, self, *n, asked_first).await
+            }
+            Effect::StateAttempt(report) => {
+                record_outcome(tx, id, None, report, now).await?;
+                sql::query("UPDATE attempt SET stated = 1 WHERE job_id = $1 AND n = (SELECT MAX(n) FROM attempt WHERE job_id = $1)")
+                    .bind(id.as_str())
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(())
             }
             Effect::CloseAttempt(report) => {
                 record_outcome(tx, id, None, report, now).await?;
@@ -210,7 +228,7 @@ impl Change {
 
 /// Whether nothing was committed that forbids the call: since it was looked for, the register may have changed, somebody may
 /// want the Job cancelled, and a provider may have told what became of an earlier Attempt.
-async fn may_open(tx: &mut Connection, change: &Change, opening: Opening) -> Result<bool, StoreError> {
+async fn may_open(tx: &mut Connection, change: &Change, opening: &Opening) -> Result<bool, StoreError> {
     let (Some(key), Some(number)) = (&change.recipient, &change.number) else { return Ok(false) };
     let wishes: i64 = sql::query(
         "SELECT (SELECT COUNT(*) FROM job WHERE id = $1 AND cancel IS NOT NULL) \
@@ -223,7 +241,8 @@ async fn may_open(tx: &mut Connection, change: &Change, opening: Opening) -> Res
         return Ok(false);
     }
     let entries = recipients::with_number(tx, number).await?;
-    Ok(register::stands_behind(&entries, key, number, opening.two_person, change.now).is_ok())
+    let said = Recipient::look(&entries, Some(key), Some(number), opening.two_person, change.now);
+    Ok(said.hold().is_none())
 }
 
 async fn update_state(
@@ -267,16 +286,15 @@ async fn extend(tx: &mut Connection, id: JobId, until: Timestamp) -> Result<(), 
 
 async fn open_attempt(
     tx: &mut Connection,
-    id: JobId,
+    change: &Change,
     n: u32,
-    provider: &str,
-    leaving: Option<&Document>,
     asked_first: bool,
-    now: Timestamp,
 ) -> Result<(), StoreError> {
+    let Change { id, ref provider, ref leaving, ref evidence, now, .. } = *change;
+    let leaving = leaving.as_ref();
     sql::query(
-        "INSERT INTO attempt (job_id, n, reference, provider, started_at, bytes, sha256, asked_first) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO attempt (job_id, n, reference, provider, started_at, bytes, sha256, asked_first, evidence) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(id.as_str())
     .bind(i64::from(n))
@@ -286,6 +304,7 @@ async fn open_attempt(
     .bind(leaving.map(|document| document.bytes.cast_signed()))
     .bind(leaving.map(|document| document.sha256.as_str()))
     .bind(i64::from(asked_first))
+    .bind(evidence)
     .execute(&mut *tx)
     .await?;
     Ok(())

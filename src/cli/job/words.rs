@@ -97,6 +97,8 @@ mod tests {
             asked_first: 0,
             bytes: None,
             sha256: None,
+            evidence: None,
+            stated: 0,
         }
     }
 

@@ -17,10 +17,11 @@ use crate::delivery::{Keep, Order, Provider, SubmitError};
 use crate::job::state::Event;
 use crate::job::{self, Actor, Cause, Hold, JobId, JobState, Outcome, Report};
 use crate::packet::{Container, Measured};
-use crate::register;
+use crate::policy::{self, Carrier, Evidence, Moment, Recipient, Seal, Verdict};
+use crate::sealed::JobFacts;
 use crate::spool::SpoolError;
 use crate::store::{Job, PacketRow, Store, StoreError};
-use crate::vault::{VaultError, WrappedKey};
+use crate::vault::{SealKey, VaultError, WrappedKey};
 
 /// Why a Job could not be carried on; it is tried again when its lease is over.
 #[derive(Debug, thiserror::Error)]
@@ -61,16 +62,6 @@ impl Unreadable {
             Unreadable::NoKey | Unreadable::Another(..) => false,
         }
     }
-}
-
-/// Until a packet is opened again that could not be for now.
-const AGAIN: SignedDuration = SignedDuration::from_secs(60);
-
-/// What the register says of a Job that is about to be sent.
-enum Verdict {
-    Go,
-    Stop(Hold),
-    Later(Timestamp),
 }
 
 impl Worker {
@@ -117,43 +108,42 @@ impl Worker {
         Ok(self.store.release_job(job.id, until).await?)
     }
 
-    /// Sends a queued Job: last look at the register, packet measured, Attempt committed, request.
+    /// Sends a queued Job, where policy lets it: packet read back, Attempt committed, request.
     async fn send(&self, job: Job, hands: &Hands) -> Result<(), Trouble> {
-        let now = self.clock.now();
         let circumstances = Circumstances::of(&self.store, &self.config, &job).await?;
-        let stop = if let Some((attempt, report)) = circumstances.told_late() {
-            Some(Event::Told { attempt, report })
-        } else if now >= job.deadline {
-            Some(Event::Deadline)
-        } else if job.cancel.is_some() {
-            Some(Event::Cancel)
-        } else {
-            match self.look(&job, now).await? {
-                Verdict::Go => None,
-                Verdict::Stop(hold) => Some(Event::Hold(hold)),
-                Verdict::Later(until) => Some(Event::Postponed(until)),
+        let attempt = u32::try_from(circumstances.attempts.len()).unwrap_or(u32::MAX - 1) + 1;
+        let (verdict, evidence) = self.may_be_sent(&job, &circumstances).await?;
+        let event = match (verdict, circumstances.told_late()) {
+            (Verdict::Send, _) => return self.open_and_submit(&job, attempt, evidence, hands).await,
+            (Verdict::Follow, Some((attempt, report))) => Event::Told { attempt, report },
+            (Verdict::Follow, None) => return Ok(()),
+            (Verdict::Over, _) => Event::Deadline,
+            (Verdict::Cancelled, _) => Event::Cancel,
+            (Verdict::Hold(hold), _) => Event::Hold(hold),
+            (Verdict::Later(until), _) => Event::Postponed(until),
+            (Verdict::Elsewhere(other), _) if self.moves_on(&job, &other).await? => return Ok(()),
+            (Verdict::Elsewhere(_), _) => Event::Hold(Hold::Account),
+            (Verdict::AskFirst, _) => {
+                tracing::warn!(job.id = %job.id, "job {} may have been sent before the database was copied back: {} is asked first", job.id, job.provider);
+                Event::Forgotten { attempt }
             }
         };
-        if let Some(event) = stop {
-            return self.apply(&job, event).await.map(|_| ());
+        if event == Event::Hold(Hold::Account) {
+            tracing::error!(job.id = %job.id, "job {} names the provider {:?}, which is not configured", job.id, job.provider);
         }
-        let Some(provider) = self.providers.get(&job.provider) else { return self.without(&job).await };
-        let attempt = u32::try_from(circumstances.attempts.len()).unwrap_or(u32::MAX - 1) + 1;
-        if self.is_forgotten(&job, &circumstances).await? {
-            tracing::warn!(job.id = %job.id, "job {} may have been sent before the database was copied back: {} is asked first", job.id, job.provider);
-            return self.apply(&job, Event::Forgotten { attempt }).await.map(|_| ());
-        }
-        if let Err(error) = self.measure(&job).await {
-            tracing::error!(job.id = %job.id, error = %error, "job {} is not sent, its packet cannot be read: {error}", job.id);
-            let event = if error.is_for_now() {
-                Event::Postponed(now.saturating_add(AGAIN).unwrap_or(now))
-            } else {
-                // A person who releases it has it prepared anew.
-                Event::Hold(Hold::Part)
-            };
-            return self.apply(&job, event).await.map(|_| ());
-        }
-        let Some(job) = self.apply(&job, Event::Claimed { attempt }).await? else { return Ok(()) };
+        self.apply(&job, event).await.map(|_| ())
+    }
+
+    async fn open_and_submit(
+        &self,
+        job: &Job,
+        attempt: u32,
+        evidence: Evidence,
+        hands: &Hands,
+    ) -> Result<(), Trouble> {
+        let Some(provider) = self.providers.get(&job.provider) else { return Ok(()) };
+        let wish = Wish::Send { attempt, evidence: Box::new(evidence) };
+        let Some(job) = self.wish(job, wish).await? else { return Ok(()) };
         if !matches!(job.state, JobState::Sending { .. }) {
             return Ok(());
         }
@@ -165,18 +155,67 @@ impl Worker {
         Ok(())
     }
 
-    /// A queued Job whose provider is configured no more goes to the next of its route, if it certainly was sent by none.
-    async fn without(&self, job: &Job) -> Result<(), Trouble> {
-        let (id, gone) = (job.id, &job.provider);
-        if let Some(other) = job.route.iter().find(|name| self.providers.contains_key(*name))
-            && self.store.move_on(job, other, self.clock.now()).await?
-        {
+    /// Policy's verdict on a queued Job: first on what costs nothing to look at, then on its pages too.
+    async fn may_be_sent(
+        &self,
+        job: &Job,
+        circumstances: &Circumstances,
+    ) -> Result<(Verdict, Evidence), Trouble> {
+        let now = self.clock.now();
+        let entries = match &job.number {
+            Some(number) => self.store.recipients_with_number(number).await?,
+            None => Vec::new(),
+        };
+        let (key, two_person) = (job.recipient.as_deref(), self.config.policy.two_person);
+        let recipient = Recipient::look(&entries, key, job.number.as_ref(), two_person, now);
+        // The configuration was checked: the zone is there.
+        let home = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
+        let entry = entries.iter().find(|entry| Some(entry.key.as_str()) == key);
+        let hours = entry.and_then(|entry| entry.quiet_hours.as_ref());
+        let mut moment = Moment {
+            told: circumstances.told_late().is_some(),
+            cancel: job.cancel.is_some(),
+            quiet_until: hours.and_then(|hours| hours.until(now, &home)),
+            carrier: self.carrier(job),
+            ..Moment::plain(now, job.deadline)
+        };
+        let pages = job.packet.as_ref().map(PacketRow::count);
+        let evidence = Evidence::again(None, recipient, pages, now);
+        let verdict = policy::verdict(&evidence, &moment);
+        if verdict != Verdict::Send {
+            return Ok((verdict, evidence));
+        }
+        moment.forgotten = self.is_forgotten(job, circumstances).await?;
+        let (prepared, seal) = match self.read_back(job).await {
+            Ok(prepared) => (prepared, Seal::AsPrepared),
+            Err(error) => {
+                tracing::error!(job.id = %job.id, error = %error, "job {} is not sent, its packet cannot be read: {error}", job.id);
+                (None, if error.is_for_now() { Seal::NotNow } else { Seal::Broken })
+            }
+        };
+        let again = Evidence::again(prepared, evidence.recipient, pages, now);
+        let evidence = Evidence { seal: Some(seal), ..again };
+        Ok((policy::verdict(&evidence, &moment), evidence))
+    }
+
+    /// Who can send it, by the configuration.
+    fn carrier(&self, job: &Job) -> Carrier {
+        if self.providers.contains_key(&job.provider) {
+            return Carrier::Here;
+        }
+        let other = job.route.iter().find(|name| self.providers.contains_key(*name));
+        other.map_or(Carrier::Nowhere, |name| Carrier::There(name.clone()))
+    }
+
+    /// A Job whose provider is no longer configured goes to `other`, if it certainly was sent by none.
+    async fn moves_on(&self, job: &Job, other: &str) -> Result<bool, StoreError> {
+        let moves = self.store.move_on(job, other, self.clock.now()).await?;
+        if moves {
+            let (id, gone) = (job.id, &job.provider);
             tracing::warn!(job.id = %id, "job {id} goes to {other}, since {gone} is configured no more");
             self.wake.wake();
-            return Ok(());
         }
-        tracing::error!(job.id = %id, "job {id} names the provider {gone:?}, which is not configured");
-        self.apply(job, Event::Hold(Hold::Account)).await.map(|_| ())
+        Ok(moves)
     }
 
     /// Whether the next Attempt may have been made already, before the database was copied back.
@@ -187,34 +226,12 @@ impl Worker {
         Ok(circumstances.is_forgotten(restored, accepted))
     }
 
-    /// Whether the register still stands behind this Job, at this moment.
-    async fn look(&self, job: &Job, now: Timestamp) -> Result<Verdict, StoreError> {
-        let (Some(key), Some(number)) = (&job.recipient, &job.number) else {
-            return Ok(Verdict::Stop(Hold::Unverified));
-        };
-        if job.packet.is_none() {
-            return Ok(Verdict::Stop(Hold::Part));
-        }
-        let entries = self.store.recipients_with_number(number).await?;
-        let two_person = self.config.policy.two_person;
-        let entry = match register::stands_behind(&entries, key, number, two_person, now) {
-            Ok(entry) => entry,
-            Err(hold) => return Ok(Verdict::Stop(hold)),
-        };
-        // The configuration was checked: the zone is there.
-        let home = TimeZone::get(&self.config.organization.time_zone).unwrap_or(TimeZone::UTC);
-        let quiet = entry.quiet_hours.as_ref().and_then(|hours| hours.until(now, &home));
-        Ok(quiet.map_or(Verdict::Go, Verdict::Later))
-    }
-
     async fn submit(&self, job: &Job, attempt: u32, provider: &dyn Provider, hands: &Hands) -> Event {
         let (Some(number), Some(packet)) = (&job.number, &job.packet) else {
             return not_sent(Cause::DocumentRefused, None, "the job has no number or no packet");
         };
         let can = provider.capabilities();
-        if can.max_pages.is_some_and(|most| packet.pages > most)
-            || can.max_bytes.is_some_and(|most| packet.document.bytes > most)
-        {
+        if !policy::fits(packet.pages, packet.document.bytes, can.max_pages, can.max_bytes) {
             let sentence = "the packet is larger than this provider takes";
             return not_sent(Cause::DocumentRefused, None, sentence);
         }
@@ -268,29 +285,40 @@ impl Worker {
         own.or(self.config.organization.fax.as_deref())
     }
 
-    /// Reads what is to leave to its end: no Attempt is opened for anything but what its row says.
-    async fn measure(&self, job: &Job) -> Result<(), Unreadable> {
-        let Some(packet) = &job.packet else { return Ok(()) };
+    /// Reads what is to leave to its end: no Attempt is opened for anything but what its row says. Returns what was examined when it
+    /// was prepared.
+    async fn read_back(&self, job: &Job) -> Result<Option<Evidence>, Unreadable> {
+        let Some(packet) = &job.packet else { return Ok(None) };
         let measured = self.container(job, packet).await?.measure().await?;
-        if measured.bytes == packet.document.bytes && measured.sha256 == packet.document.sha256 {
-            return Ok(());
+        if measured.bytes != packet.document.bytes || measured.sha256 != packet.document.sha256 {
+            return Err(Unreadable::Another(measured.bytes, packet.document.bytes));
         }
-        Err(Unreadable::Another(measured.bytes, packet.document.bytes))
+        let facts = JobFacts::open(&self.key(job).await?, &job.facts);
+        Ok(facts.ok().and_then(|facts| facts.evidence))
     }
 
     async fn container(&self, job: &Job, packet: &PacketRow) -> Result<Container, Unreadable> {
-        let submission = self.store.submission(job.submission).await?;
-        let wrapped = submission.and_then(|s| s.wrapped_key).ok_or(Unreadable::NoKey)?;
-        let key = self.spool.vault().unwrap_key(&WrappedKey(wrapped))?;
+        let key = self.key(job).await?;
         let (file, shared) = (&packet.document.name, packet.shared.as_deref());
         Ok(Container::open(&self.spool, &key, file, shared).await?)
     }
 
-    /// Decides and saves; returns the Job as it now is, or `None` where the row had changed or the line was busy.
+    async fn key(&self, job: &Job) -> Result<SealKey, Unreadable> {
+        let submission = self.store.submission(job.submission).await?;
+        let wrapped = submission.and_then(|s| s.wrapped_key).ok_or(Unreadable::NoKey)?;
+        Ok(self.spool.vault().unwrap_key(&WrappedKey(wrapped))?)
+    }
+
+    /// What happened to a Job, followed.
     async fn apply(&self, job: &Job, event: Event) -> Result<Option<Job>, Trouble> {
+        self.wish(job, Wish::Follow(event)).await
+    }
+
+    /// Decides and saves; returns the Job as it now is, or `None` where the row had changed or the line was busy.
+    async fn wish(&self, job: &Job, wish: Wish) -> Result<Option<Job>, Trouble> {
         let now = self.clock.now();
         let decider = Decider { store: &self.store, config: &self.config };
-        match decider.decide_once(job, Wish::Follow(event), &Actor::Worker, now).await? {
+        match decider.decide_once(job, wish, &Actor::Worker, now).await? {
             Changed::Saved(job) => {
                 self.report(&job);
                 Ok(Some(*job))

@@ -38,7 +38,7 @@ fn signed(job: &Job, attempt: u32, provider_ref: Option<&str>, ended: Option<Out
 #[tokio::test]
 async fn what_was_committed_before_the_attempt_stops_it() {
     let number = "+12125550101";
-    let opening = Opening { two_person: false };
+    let opening = Opening { two_person: false, evidence: None };
     type Change = fn(&mut Entry);
     let changes: [(&str, Change); 5] = [
         ("nothing", |_| {}),
@@ -58,7 +58,7 @@ async fn what_was_committed_before_the_attempt_stops_it() {
         let step = claimed(&job);
         change(&mut entry);
         store.put_recipient(entry, &Actor::Daemon, "changed", at(4)).await.unwrap();
-        let saved = store.save_opening(&job, step, opening, at(5)).await.unwrap();
+        let saved = store.save_opening(&job, step, opening.clone(), at(5)).await.unwrap();
         if what == "nothing" {
             assert!(matches!(saved, Saved::Done(_)));
             continue;
@@ -78,7 +78,7 @@ async fn a_suspension_under_another_name_a_second_person_and_a_wish_to_cancel_st
     with_jobs(&store, 1, vec![queued(1, number)]).await;
     let job = claim(&store, 2).await.remove(0);
     let open_it = async |two_person| {
-        store.save_opening(&job, claimed(&job), Opening { two_person }, at(5)).await.unwrap()
+        store.save_opening(&job, claimed(&job), Opening { two_person, evidence: None }, at(5)).await.unwrap()
     };
     assert_eq!(open_it(true).await, Saved::Overtaken, "one person is not two");
     let mut other = Entry { key: "hope".into(), ..entry };
@@ -186,7 +186,10 @@ async fn a_late_delivered_stops_the_next_call() {
         step(&waits.state, Event::Claimed { attempt: 2 }, &Context::plain(at(65), job.deadline)).unwrap();
     store.note_news("sim", signed(&job, 1, Some("p1"), Some(Outcome::Delivered)), at(64)).await.unwrap();
     assert_eq!(wake(&store, 64).await, Some(at(64)));
-    let saved = store.save_opening(&waits, second, Opening { two_person: false }, at(65)).await.unwrap();
+    let saved = store
+        .save_opening(&waits, second, Opening { two_person: false, evidence: None }, at(65))
+        .await
+        .unwrap();
     assert_eq!(saved, Saved::Overtaken);
     let report = store.attempt(job.id, 1).await.unwrap().unwrap().told().unwrap();
     advance(&store, &again(&store, &job).await, Event::Told { attempt: 1, report }, 66).await;
