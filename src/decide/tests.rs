@@ -1,5 +1,5 @@
 use super::*;
-use crate::job::{FaxNumber, Priority, Report, SubmissionId};
+use crate::job::{FaxNumber, Priority, Report, Source, SubmissionId};
 use crate::store::{Document, PacketRow};
 
 fn at(seconds: i64) -> Timestamp {
@@ -122,7 +122,7 @@ fn who_may_wish_what() {
         (sender(), [false, true, true, false, false]),
         (Actor::Worker, [false, false, false, false, true]),
         (Actor::Daemon, [false; 5]),
-        (Actor::Intake("smtp".into()), [false; 5]),
+        (Actor::Intake(Source::Smtp), [false; 5]),
         (Actor::Preparer, [false; 5]),
     ];
     for (actor, allowed) in table {
