@@ -143,9 +143,8 @@ impl Rig {
             accepted_at: at(0),
             wrapped_key: wrapped.0,
             facts: sealed.clone(),
-            document: document("received"),
+            documents: vec![document("received")],
             receipt_to: None,
-            receipt_dir: None,
         };
         store.insert_submission(new, at(-1000)).await.unwrap().unwrap();
         let fields = [("key", "mercy"), ("name", "Mercy"), ("number", "+12125550199")];
