@@ -76,9 +76,11 @@ async fn a_good_configuration_is_taken_while_it_runs_and_a_bad_one_changes_nothi
 /// How often the threads of the process `pid` have waited for something.
 fn waits(pid: u32) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let status = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok());
+    let status =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok());
     let count = |status: String| {
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:").map(str::to_owned));
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:").map(str::to_owned));
         line.unwrap().trim().parse::<u64>().unwrap()
     };
     status.map(count).sum()
