@@ -71,9 +71,10 @@ impl Store {
                     // With that the rows are undone.
                     return Err(StoreError::CameBefore(repeat));
                 }
-                let NewSubmission { sender, document, .. } = &new;
+                let digests: Vec<_> = new.documents.iter().map(|it| it.sha256.as_str()).collect();
+                let (sender, bytes) = (&new.sender, new.bytes());
                 let entry = ledger::Entry::new(&Actor::Intake(new.source.clone()), "accepted")
-                    .detail(format!("from {sender}, {} bytes, {}", document.bytes, document.sha256));
+                    .detail(format!("from {sender}, {bytes} bytes, {}", digests.join(", ")));
                 ledger::write(tx, new.accepted_at, entry.submission(new.id));
                 Ok(new.id)
             })
@@ -161,11 +162,11 @@ fn rows_of(new: &NewSubmission) -> Vec<Query> {
     .bind(&new.sender)
     .bind(new.receipt_to.as_ref().map(|address| address.sealed.as_slice()))
     .bind(new.receipt_to.as_ref().map(|address| address.mark.as_str()))
-    .bind(new.document.bytes.cast_signed())
+    .bind(new.bytes().cast_signed())
     .bind(millis(new.accepted_at))
     .bind(&new.wrapped_key)
     .bind(&new.facts);
-    let document = document_row(new.id, None, &new.document);
+    let documents = (1..).zip(&new.documents).map(|(place, it)| document_row(new.id, None, place, it));
     // A key that is there already is older than what counts as a repeat, or spent.
     let keys = sql::query(
         "INSERT INTO source_key (key, submission_id, accepted_at) SELECT column1, $1, $2 FROM (VALUES ($3)..) AS keys WHERE true \
@@ -175,7 +176,7 @@ fn rows_of(new: &NewSubmission) -> Vec<Query> {
     .bind(millis(new.accepted_at));
     let each = &new.source_keys.each;
     let keys = (!each.is_empty()).then(|| keys.each(each.iter().map(|key| &key.key)));
-    [submission, document].into_iter().chain(keys).collect()
+    std::iter::once(submission).chain(documents).chain(keys).collect()
 }
 
 /// Asks what of `keys` was recorded since `since`, and is not spent, and for which Submission.
