@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::listing::{Table, Times, count, plain, print, say};
-use super::{ConfigFile, Misuse, Register, SystemAccount, actor};
+use super::{Misuse, Register, SystemAccount, actor};
 
 /// The columns of an exported list, which are those that `import` takes.
 const COLUMNS: [&str; 8] =
@@ -22,16 +22,10 @@ const COLUMNS: [&str; 8] =
 /// Held jobs that are looked through for a recipient.
 const LOOKED_AT: u32 = 10_000;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    file: ConfigFile,
-    #[command(subcommand)]
-    what: What,
-}
+pub(crate) type Arguments = super::About<What>;
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Lists the register
     List {
         /// One JSON object a line
