@@ -449,7 +449,7 @@ async fn enter_job(
         accepted_at: now,
         wrapped_key,
         facts: Vec::new(),
-        document: Document { name: "received".into(), ..document.clone() },
+        documents: vec![Document { name: "received".into(), ..document.clone() }],
     };
     let submission = store.insert_submission(submission, now).await.unwrap().unwrap();
     let job = NewJob {
