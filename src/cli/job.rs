@@ -72,7 +72,7 @@ pub(crate) enum What {
 }
 
 #[derive(Debug, clap::Args)]
-struct List {
+pub(crate) struct List {
     /// Only in this state
     #[arg(long, value_name = "STATE", value_parser = STATES)]
     state: Option<String>,

@@ -71,7 +71,7 @@ pub(crate) enum What {
 }
 
 #[derive(Debug, clap::Args)]
-struct Add {
+pub(crate) struct Add {
     /// Its name in addresses and rules, as mercy-radiology; made from the name when left out
     #[arg(long)]
     key: Option<String>,
@@ -101,14 +101,14 @@ struct Add {
 
 /// What `recipient quiet` is given. A type of its own, for clap takes an `Option` for an argument that can be left out.
 #[derive(Debug, Clone)]
-struct Quiet(Option<QuietHours>);
+pub(crate) struct Quiet(Option<QuietHours>);
 
 fn quiet_or_none(text: &str) -> Result<Quiet, String> {
     if text == "none" { Ok(Quiet(None)) } else { text.parse().map(Some).map(Quiet) }
 }
 
 #[derive(Debug, clap::Args)]
-struct Verify {
+pub(crate) struct Verify {
     /// Key of the entry
     key: String,
     /// How the number was checked
