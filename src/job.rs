@@ -195,6 +195,14 @@ macro_rules! word_type {
             }
         }
 
+        impl ::std::convert::TryFrom<String> for $name {
+            type Error = $crate::job::UnknownWord;
+
+            fn try_from(word: String) -> Result<Self, $crate::job::UnknownWord> {
+                word.parse()
+            }
+        }
+
         impl ::serde::Serialize for $name {
             fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())

@@ -48,7 +48,9 @@ pub use ledger::LedgerRow;
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched, RefusedMail};
 pub use media::Fetch;
 pub use news::Heard;
-pub use outbox::{Again, AnswerRow, NewResult, OutboxRow, Queue, ResultRow, SealedResult};
+pub use outbox::{
+    Again, AnswerKind, AnswerRow, AnswerWay, NewResult, OutboxRow, Queue, ResultRow, SealedResult,
+};
 pub use providers::{Condition, ProviderRow};
 pub use queue::{Room, Rooms};
 pub use records::Former;

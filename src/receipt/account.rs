@@ -5,13 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
+use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, PartAccount, Verdict};
 use crate::config::{Config, Proof};
 use crate::job::{Hold, JobState, SubmissionId};
 use crate::register::{self, Entry};
 use crate::sealed::{Before, Carried, JobFacts, Outcome, Part, SubmissionFacts};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
+use crate::store::{self, AnswerKind, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
 use crate::text::counted;
 use crate::vault::{Purpose, SealKey, VaultError, WrappedKey};
 
@@ -62,7 +62,7 @@ impl Accounts {
     pub async fn account(
         &self,
         id: SubmissionId,
-        kind: Kind,
+        kind: AnswerKind,
         only_job: Option<&str>,
         now: Timestamp,
     ) -> Result<Account, AccountError> {
@@ -84,9 +84,9 @@ impl Accounts {
         let mut known = match target {
             Some(target) => {
                 let (key, facts) = self.opened(&target)?;
-                self.known((target, key.as_ref()), facts, (Kind::Final, None), now).await?
+                self.known((target, key.as_ref()), facts, (AnswerKind::Final, None), now).await?
             }
-            None => self.known((submission, key.as_ref()), facts, (Kind::Final, None), now).await?,
+            None => self.known((submission, key.as_ref()), facts, (AnswerKind::Final, None), now).await?,
         };
         known.verdict = Verdict::Command { id, outcome, sentence };
         known.original_message_id = original_message_id;
@@ -105,14 +105,14 @@ impl Accounts {
         &self,
         (submission, key): (Submission, Option<&SealKey>),
         facts: SubmissionFacts,
-        (kind, only_job): (Kind, Option<&str>),
+        (kind, only_job): (AnswerKind, Option<&str>),
         now: Timestamp,
     ) -> Result<Account, AccountError> {
         let id = submission.id;
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
-            if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
+            if only_job.is_none_or(|only| kind == AnswerKind::Final || job.id.as_str() == only) {
                 jobs.push(self.job((&submission, &facts), job, key, now).await?);
             }
         }

@@ -15,9 +15,10 @@ use lettre::message::{MultiPart, SinglePart};
 
 use super::mail::thread_id;
 use super::words::cause_words;
-use super::{Account, JobAccount, Kind, ReceiptError, Verdict};
+use super::{Account, JobAccount, ReceiptError, Verdict};
 use crate::job::{Cause, JobState};
 use crate::sealed::{Dsn, DsnRecipient};
+use crate::store::AnswerKind;
 
 /// How much of an answer the mail's client does not want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +84,8 @@ struct End {
 }
 
 /// The body of the `message/delivery-status` part, where anybody asked for it; `host` reports at `now`.
-pub(super) fn report(account: &Account, kind: Kind, host: &str, now: Timestamp) -> Option<String> {
-    let dsn = account.dsn.as_ref().filter(|_| kind == Kind::Final)?;
+pub(super) fn report(account: &Account, kind: AnswerKind, host: &str, now: Timestamp) -> Option<String> {
+    let dsn = account.dsn.as_ref().filter(|_| kind == AnswerKind::Final)?;
     let mut recipients = Vec::new();
     for recipient in dsn.recipients.iter().filter(|recipient| !recipient.never) {
         let Some(end) = end(account, recipient) else { continue };

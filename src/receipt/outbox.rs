@@ -21,7 +21,7 @@ use super::account::{AccountError, Accounts};
 use super::dkim::Dkim;
 use super::dsn::Silence;
 use super::relay::{CONNECTIONS, Login, TokenMap};
-use super::{Account, FileAccount, Kind, Post, Relay, SigningKey, Verdict, compose};
+use super::{Account, FileAccount, Post, Relay, SigningKey, Verdict, compose};
 use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -31,7 +31,7 @@ use crate::replies::Replies;
 use crate::sealed::{FileNote, Outcome, ResultFile};
 use crate::shared_folder::{self, FileThread};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{NewResult, OutboxRow, Queue, Store, StoreError, Wake};
+use crate::store::{AnswerKind, AnswerWay, NewResult, OutboxRow, Queue, Store, StoreError, Wake};
 use crate::vault::{Vault, VaultError};
 
 /// Answers in hand at once.
@@ -151,15 +151,10 @@ impl Parcel {
 }
 
 /// Which answer `row` is, as far as the row tells; the account of a command knows more.
-fn kind_of(row: &OutboxRow, account: Option<&Account>) -> Kind {
-    match row.kind.as_str() {
-        "held" => Kind::Held,
-        "accepted" => Kind::Accepted,
-        "again" => Kind::Again,
-        _ if account.is_some_and(|account| matches!(account.verdict, Verdict::Command { .. })) => {
-            Kind::Command
-        }
-        _ => Kind::Final,
+fn kind_of(row: &OutboxRow, account: Option<&Account>) -> AnswerKind {
+    match (row.kind, account.map(|account| &account.verdict)) {
+        (AnswerKind::Final, Some(Verdict::Command { .. })) => AnswerKind::Command,
+        (kind, _) => kind,
     }
 }
 
@@ -256,8 +251,8 @@ impl Outbox {
             // One after the other: the name of a result file depends on those that are there.
             for row in rows {
                 match (self.composed(&row).await, self.folders.get(&row.target)) {
-                    (Ok(Some(_)), _) if row.way == "mail" => self.mails.notify_one(),
-                    (Ok(Some(_)), Some(ready)) if row.way == "folder" => ready.notify_one(),
+                    (Ok(Some(_)), _) if row.way == AnswerWay::Mail => self.mails.notify_one(),
+                    (Ok(Some(_)), Some(ready)) if row.way == AnswerWay::Folder => ready.notify_one(),
                     (Ok(Some(parcel)), _) => self.leave(&row, self.send(&row, parcel).await).await,
                     (Ok(None), _) => {}
                     (Err(trouble), _) => self.leave(&row, Err(trouble)).await,
@@ -397,11 +392,11 @@ impl Outbox {
         let kind = kind_of(row, Some(&account));
         // What is kept for years names no file: its sentences are the general ones.
         let kept = match kind {
-            Kind::Final | Kind::Command => {
+            AnswerKind::Final | AnswerKind::Command => {
                 let json = compose(&account.to_keep(), kind, None, &self.signing)?.json;
                 Some((submission, String::from_utf8_lossy(&json).into_owned()))
             }
-            Kind::Held | Kind::Accepted | Kind::Again => None,
+            AnswerKind::Held | AnswerKind::Accepted | AnswerKind::Again => None,
         };
         if let Some(note) = &row.note {
             // The key of the first one may be gone, and with it the name.
@@ -409,7 +404,7 @@ impl Outbox {
             account.file = Some(FileAccount { name, sha256: Some(sha256) });
         }
         let mut post = None;
-        if row.way == "mail" {
+        if row.way == AnswerWay::Mail {
             let (Some(section), Some((_, host))) = (&self.config.receipt, &self.relay) else {
                 let reason = "the configuration has no [receipt] section, so no mail can be sent";
                 return self.unmailable(row, reason, kept, now).await;
@@ -535,19 +530,19 @@ impl Outbox {
     async fn result_name(
         &self,
         dropped: &str,
-        (kind, left): (Kind, bool),
+        (kind, left): (AnswerKind, bool),
         row: &OutboxRow,
     ) -> Result<String, Trouble> {
         let mut taken = Vec::new();
-        if row.way == "sftp" {
+        if row.way == AnswerWay::Sftp {
             for result in self.store.results(&row.target).await? {
                 taken.push(ResultFile::open(self.spool.vault(), result)?.name);
             }
         }
         let notice = match kind {
-            Kind::Held | Kind::Again => Some(kind.as_str()),
-            Kind::Final if left => Some("left"),
-            Kind::Final | Kind::Command | Kind::Accepted => None,
+            AnswerKind::Held | AnswerKind::Again => Some(kind.as_str()),
+            AnswerKind::Final if left => Some("left"),
+            AnswerKind::Final | AnswerKind::Command | AnswerKind::Accepted => None,
         };
         Ok(super::result::name(dropped, notice, |name| taken.iter().any(|taken| taken == name)))
     }
@@ -555,8 +550,8 @@ impl Outbox {
     async fn send(&self, row: &OutboxRow, parcel: Parcel) -> Result<(), Trouble> {
         reached("receipt.sending");
         let mut result = None;
-        match row.way.as_str() {
-            "mail" => {
+        match row.way {
+            AnswerWay::Mail => {
                 let Some((relay, _)) = &self.relay else {
                     return Err(Trouble::Unconfigured("the configuration has no [receipt] section".into()));
                 };
@@ -565,8 +560,8 @@ impl Outbox {
                 sent?;
             }
             // Those that are configured have queues of their own.
-            "folder" => return Err(unconfigured(row)),
-            _ => {
+            AnswerWay::Folder => return Err(unconfigured(row)),
+            AnswerWay::Sftp => {
                 let sealed = ResultFile::seal(self.spool.vault(), &row.id, &parcel.name, &parcel.bytes)?;
                 result = Some(NewResult { owner: row.target.clone(), sealed });
             }

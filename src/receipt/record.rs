@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::letter::{AGAIN, SAME_MAIL};
 use super::words::{self, State, Times};
-use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Verdict};
+use super::{Account, AttemptAccount, Deletion, JobAccount, PartAccount, Verdict};
+use crate::store::AnswerKind;
 
 /// The record, unsigned.
-pub(super) fn record(account: &Account, kind: Kind) -> Value {
+pub(super) fn record(account: &Account, kind: AnswerKind) -> Value {
     let times = Times::of(account);
     let states: Vec<State> = account.jobs.iter().map(State::of).collect();
     let (state, sentence) = match &account.verdict {
@@ -22,7 +23,7 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
         Verdict::Jobs => (
             states.iter().max().map_or("failed", |state| state.as_str()),
             match kind {
-                Kind::Again => Some(AGAIN),
+                AnswerKind::Again => Some(AGAIN),
                 _ => account.brought_nothing_new().then_some(SAME_MAIL),
             },
         ),

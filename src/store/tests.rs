@@ -376,12 +376,14 @@ async fn a_submission_is_answered_once_when_its_last_job_ends() {
     assert_eq!(store.unsent(id).await.unwrap(), 0);
     advance(&store, &jobs[1], Event::Cancel, 3).await;
     let outbox = store.claim_outbox(Queue::Compose(&[]), at(4), at(60), 10).await.unwrap();
-    let mut ways: Vec<_> =
-        outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
+    let mut ways: Vec<_> = outbox.iter().map(|row| (row.kind, row.way, row.target.as_str())).collect();
     ways.sort_unstable();
-    assert_eq!(ways, [("final", "mail", "billing"), ("final", "sftp", "billing")]);
+    assert_eq!(
+        ways,
+        [(AnswerKind::Final, AnswerWay::Mail, "billing"), (AnswerKind::Final, AnswerWay::Sftp, "billing")]
+    );
     // Under a key that outlives the Submission's: it is kept for another try, and not for none.
-    let mail = &outbox.iter().find(|row| row.way == "mail").unwrap().id;
+    let mail = &outbox.iter().find(|row| row.way == AnswerWay::Mail).unwrap().id;
     store.record_composed(mail, b"sealed".to_vec(), None, at(5)).await.unwrap();
     for (next, kept) in [(Some(at(9)), true), (None, false)] {
         store.record_unsent(mail, "the relay said no", next).await.unwrap();
@@ -431,7 +433,7 @@ async fn a_held_job_tells_and_its_attempts_are_recorded_with_their_causes() {
     assert_eq!(attempt.pages_sent, Some(1));
     assert_eq!(attempt.ended(), Some(at(9)));
     let told = store.claim_outbox(Queue::Compose(&[]), at(10), at(60), 10).await.unwrap();
-    assert!(told.iter().all(|row| row.kind == "held" && row.submission_id == id.as_str()));
+    assert!(told.iter().all(|row| row.kind == AnswerKind::Held && row.submission_id == id.as_str()));
     assert_eq!(told.len(), 2);
 }
 
@@ -725,8 +727,9 @@ async fn a_job_that_is_prepared_anew_keeps_its_name_its_age_and_its_history() {
     let (_dir, store) = open().await;
     let id = with_jobs(&store, 1, vec![held(1, "+12125550101")]).await;
     let first = store.job(JobId::new(at(0), 1)).await.unwrap().unwrap();
-    let notices =
-        async || store.answers(id).await.unwrap().iter().filter(|answer| answer.kind == "held").count();
+    let notices = async || {
+        store.answers(id).await.unwrap().iter().filter(|answer| answer.kind == AnswerKind::Held).count()
+    };
     let before = notices().await;
     assert!(store.prepare_again(id, &Actor::Daemon, at(2)).await.unwrap());
     let anew = NewJob { version: first.version + 1, packet: None, ..held(1, "+12125550102") };

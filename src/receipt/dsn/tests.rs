@@ -53,7 +53,7 @@ fn account(recipients: Vec<DsnRecipient>, jobs: Vec<JobAccount>) -> Account {
 }
 
 fn told(account: &Account) -> Option<String> {
-    report(account, Kind::Final, "fax.example.com", at("15:00:00"))
+    report(account, AnswerKind::Final, "fax.example.com", at("15:00:00"))
 }
 
 const FAILED: JobState = JobState::Failed { cause: Cause::Busy };
@@ -90,7 +90,7 @@ fn the_report_in_full() {
         Diagnostic-Code: X-Fax; delivered (job 06d0s8mk2c0000b2)\r\n";
     let account = account(recipients, jobs);
     assert_eq!(told(&account).as_deref(), Some(expected));
-    assert_eq!(report(&account, Kind::Held, "h", at("15:00:00")), None, "a notice is none");
+    assert_eq!(report(&account, AnswerKind::Held, "h", at("15:00:00")), None, "a notice is none");
     assert_eq!(told(&Account { dsn: None, ..account }), None);
 }
 
