@@ -23,7 +23,7 @@ pub use actor::Actor;
 pub use number::{FaxNumber, NotE164, number_words};
 pub use outcome::{Absent, Cause, Outcome, Report, Sent};
 pub use source::{Source, SourceKind};
-pub use state::JobState;
+pub use state::{JobState, StateWord};
 
 /// An identifier of 80 bits, 44 of time in milliseconds and 36 of chance, written as 16 characters.
 ///

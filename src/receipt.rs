@@ -204,6 +204,8 @@ pub struct AttemptAccount {
     pub raw_code: Option<String>,
     /// The provider's text, as it came.
     pub raw_text: Option<String>,
+    /// Whether a person said what it came to, not the provider.
+    pub stated: bool,
     /// Whether anything of the document reached the far end; `None` while it is open.
     pub sent: Option<Sent>,
     /// What became of the provider's copy of the document, and when it was deleted; `None` where it never had one.

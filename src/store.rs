@@ -44,7 +44,7 @@ pub use attempts::{AttemptRow, ProviderCopy};
 pub use cancel::CancelWish;
 pub use fax_marks::{Counts, FaxMark, FaxedBefore, Spent};
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
-pub use ledger::LedgerRow;
+pub use ledger::{JobChange, LedgerRow, RegisterChange};
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched, RefusedMail};
 pub use media::Fetch;
 pub use news::Heard;

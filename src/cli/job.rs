@@ -159,8 +159,7 @@ impl Desk {
     pub(super) fn hold_words(&self, job: &Job, submission: &Submission) -> Option<String> {
         let JobState::Held { hold, .. } = &job.state else { return None };
         let facts = self.unseal(submission).job(job);
-        let sentence =
-            facts.and_then(|facts| facts.hold_sentence(&job.state, job.version).map(str::to_owned));
+        let sentence = facts.and_then(|facts| facts.hold_sentence(job.as_made).map(str::to_owned));
         Some(sentence.unwrap_or_else(|| hold_sentence(*hold).to_owned()))
     }
 

@@ -287,7 +287,6 @@ impl<'a> Packets<'a> {
             warnings,
             part_pages,
             body_pages,
-            version: job.version,
         };
         let deadline = due.saturating_add(config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {

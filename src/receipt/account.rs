@@ -185,7 +185,7 @@ impl Accounts {
         let parts = parts(&sealed.parts, &facts);
         let warnings = facts.warnings.iter().map(|warning| without_names(warning, &sealed.parts)).collect();
         let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
-        let hold_sentence = facts.hold_sentence(&job.state, job.version).map(str::to_owned);
+        let hold_sentence = facts.hold_sentence(job.as_made).map(str::to_owned);
         Ok(JobAccount {
             job: job.id,
             to: facts.to,
@@ -304,6 +304,7 @@ fn attempt(row: AttemptRow) -> AttemptAccount {
         remote_id: row.remote_id,
         raw_code: row.raw_code,
         raw_text: row.raw_text,
+        stated: row.stated != 0,
     }
 }
 

@@ -62,6 +62,7 @@ fn attempt(n: u32, started: &str, ended: &str, cause: Option<Cause>) -> AttemptA
         remote_id: None,
         raw_code: None,
         raw_text: None,
+        stated: false,
         sent: Some(if cause.is_some() { Sent::Nothing } else { Sent::All }),
         copy: None,
     }
@@ -341,6 +342,7 @@ fn what_an_earlier_try_left_behind_is_told() {
 fn a_person_s_word_is_not_the_provider_s() {
     let stated = AttemptAccount {
         raw_text: Some("stated by a person".into()),
+        stated: true,
         ..attempt(1, "14:06:00", "15:07:00", None)
     };
     let lost = AttemptAccount { outcome: Some("unclear".into()), ..attempt(1, "14:06:00", "15:07:00", None) };
@@ -358,6 +360,7 @@ fn a_person_s_no_is_a_no() {
     let stated = AttemptAccount {
         outcome: Some("unclear".into()),
         raw_text: Some("stated by a person".into()),
+        stated: true,
         ..attempt(1, "14:06:00", "15:07:00", None)
     };
     for attempts in [vec![stated], Vec::new()] {

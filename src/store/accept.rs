@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::fax_marks::{Spent, spent};
+use super::ledger::LedgerEvent;
 use super::sql::{self, Query};
 use super::submissions::{NewSubmission, document_row};
 use super::{Store, StoreError, ledger, millis};
@@ -72,8 +73,12 @@ impl Store {
                     return Err(StoreError::CameBefore(repeat));
                 }
                 let NewSubmission { sender, document, .. } = &new;
-                let entry = ledger::Entry::new(&Actor::Intake(new.source.clone()), "accepted")
-                    .detail(format!("from {sender}, {} bytes, {}", document.bytes, document.sha256));
+                let accepted = LedgerEvent::Accepted {
+                    sender: sender.clone(),
+                    bytes: document.bytes,
+                    sha256: document.sha256.clone(),
+                };
+                let entry = ledger::Entry::new(&Actor::Intake(new.source.clone()), &accepted);
                 ledger::write(tx, new.accepted_at, entry.submission(new.id));
                 Ok(new.id)
             })

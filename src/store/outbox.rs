@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, Verdict, ledger, millis};
 use crate::job::{Actor, JobId, Source, SubmissionId, UnknownWord, word_type};
@@ -256,7 +257,8 @@ impl Store {
                 .scalar_optional(&mut *tx)
                 .await?;
                 if let Some(submission) = submission {
-                    let entry = ledger::Entry::new(&Actor::Outbox, "left unsaid").detail(format!("{id}: {reason}"));
+                    let event = LedgerEvent::LeftUnsaid { answer: id, reason };
+                    let entry = ledger::Entry::new(&Actor::Outbox, &event);
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
                     ledger::write(tx, now, entry.submission(submission));
                 }
@@ -316,7 +318,7 @@ impl Store {
                         .await?;
                 if let Some(submission) = submission {
                     // The name says cause and way, as final:SUBMISSION:mail; addresses are not for the ledger.
-                    let entry = ledger::Entry::new(&Actor::Outbox, "answered").detail(&id);
+                    let entry = ledger::Entry::new(&Actor::Outbox, &LedgerEvent::Answered { answer: id.clone() });
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
                     ledger::write(tx, now, entry.submission(submission));
                 }

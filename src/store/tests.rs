@@ -723,6 +723,29 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
 }
 
 #[tokio::test]
+async fn what_was_told_with_the_making_is_told_of_that_hold_only() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![held(1, "+12125550101")]).await;
+    let job = JobId::new(at(0), 1);
+    let now = async || store.job(job).await.unwrap().unwrap();
+    assert!(now().await.as_made);
+    assert!(store.prepare_again(id, &Actor::Daemon, at(2)).await.unwrap());
+    let anew = NewJob { version: now().await.version + 1, packet: None, ..held(1, "+12125550102") };
+    assert!(store.record_prepared(id, Verdict::Jobs, vec![], vec![anew], false, at(3)).await.unwrap());
+    assert!(now().await.as_made, "made anew");
+    for (event, told) in
+        [(Event::Release, false), (Event::Hold(Hold::Person), false), (Event::Deadline, false)]
+    {
+        advance(&store, &now().await, event, 4).await;
+        assert_eq!(now().await.as_made, told, "{:?}", now().await.state);
+    }
+    with_jobs(&store, 2, vec![held(2, "+12125550103")]).await;
+    let job = store.job(JobId::new(at(0), 2)).await.unwrap().unwrap();
+    advance(&store, &job, Event::Deadline, 4).await;
+    assert!(store.job(job.id).await.unwrap().unwrap().as_made, "it expired as it was held");
+}
+
+#[tokio::test]
 async fn a_job_that_is_prepared_anew_keeps_its_name_its_age_and_its_history() {
     let (_dir, store) = open().await;
     let id = with_jobs(&store, 1, vec![held(1, "+12125550101")]).await;

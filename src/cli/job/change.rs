@@ -253,6 +253,7 @@ mod tests {
             }),
             facts: Vec::new(),
             version: 0,
+            as_made: false,
         }
     }
 
