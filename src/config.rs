@@ -23,7 +23,7 @@ use toml::de::DeTable;
 pub use faults::{Fault, Faults};
 pub use network::Network;
 pub use pattern::NamePattern;
-pub use provider::{Keys, Provider, ProviderKind};
+pub use provider::{Facts, Kind, Provider, kinds};
 pub use sections::*;
 
 use faults::Report;
@@ -132,12 +132,9 @@ impl Config {
         }
         for (name, provider) in &self.provider {
             let at = source::at("provider").key(name);
-            let all = [
-                ("token", &provider.token),
-                ("password", &provider.password),
-                ("webhook_key", &provider.webhook_key),
-            ];
-            let present = all.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
+            let Facts { token, password, webhook_key, .. } = provider.facts();
+            let all = [("token", token), ("password", password), ("webhook_key", webhook_key)];
+            let present = all.into_iter().filter_map(|(key, secret)| Some((key, secret?)));
             secrets.extend(present.map(|(key, secret)| (at.key(key).to_string(), secret)));
         }
         for (name, mailbox) in &self.imap {

@@ -73,7 +73,7 @@ use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::config::{self, ProviderKind};
+use crate::config::{self, Kind};
 use crate::job::{Cause, FaxNumber, Report};
 
 pub mod circumstances;
@@ -581,16 +581,16 @@ pub fn build(
     section: &config::Provider,
     secrets: &Secrets,
 ) -> Result<Box<dyn Provider>, BuildError> {
-    let made = match section.kind {
-        ProviderKind::Simulator => simulator::Simulator::new(section, secrets).map(boxed),
-        ProviderKind::Sinch => sinch::Sinch::new(section, secrets).map(boxed),
-        ProviderKind::Telnyx => telnyx::Telnyx::new(section, secrets).map(boxed),
-        ProviderKind::Phaxio => phaxio::Phaxio::new(section, secrets).map(boxed),
-        ProviderKind::Interfax => interfax::Interfax::new(name, section, secrets).map(boxed),
-        ProviderKind::Faxplus => faxplus::Faxplus::new(section, secrets).map(boxed),
-        ProviderKind::Srfax => srfax::Srfax::new(section, secrets).map(boxed),
-        ProviderKind::Signalwire => signalwire::Signalwire::new(section, secrets).map(boxed),
-        ProviderKind::Hylafax => hylafax::Hylafax::new(section, secrets).map(boxed),
+    let made = match &section.kind {
+        Kind::Simulator(_) => simulator::Simulator::new(section, secrets).map(boxed),
+        Kind::Sinch(keys) => sinch::Sinch::new(section, keys, secrets).map(boxed),
+        Kind::Telnyx(keys) => telnyx::Telnyx::new(section, keys, secrets).map(boxed),
+        Kind::Phaxio(keys) => phaxio::Phaxio::new(section, keys, secrets).map(boxed),
+        Kind::Interfax(keys) => interfax::Interfax::new(name, section, keys, secrets).map(boxed),
+        Kind::Faxplus(keys) => faxplus::Faxplus::new(section, keys, secrets).map(boxed),
+        Kind::Srfax(keys) => srfax::Srfax::new(section, keys, secrets).map(boxed),
+        Kind::Signalwire(keys) => signalwire::Signalwire::new(section, keys, secrets).map(boxed),
+        Kind::Hylafax(keys) => hylafax::Hylafax::new(section, keys, secrets).map(boxed),
     };
     made.map_err(|fault| BuildError { name: name.to_owned(), fault })
 }

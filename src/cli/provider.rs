@@ -1,6 +1,6 @@
 //! `faxbridge provider`: how the fax providers fare.
 
-use faxbridge::config::{Config, ProviderKind};
+use faxbridge::config::Config;
 use faxbridge::receipt::cause_words;
 use faxbridge::store::{Condition, ProviderRow};
 use serde_json::json;
@@ -41,8 +41,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     print(table(&rows, &desk.config))
 }
 
-fn kind_of(row: &ProviderRow, config: &Config) -> Option<ProviderKind> {
-    config.provider.get(&row.name).map(|section| section.kind)
+fn kind_of(row: &ProviderRow, config: &Config) -> Option<&'static str> {
+    config.provider.get(&row.name).map(|section| section.facts().word)
 }
 
 /// `row` for scripts.
@@ -67,7 +67,7 @@ pub(super) fn table(rows: &[ProviderRow], config: &Config) -> Table {
     for row in rows {
         table.row([
             row.name.clone(),
-            kind_of(row, config).map_or("not configured any more", |kind| kind.as_str()).to_owned(),
+            kind_of(row, config).unwrap_or("not configured any more").to_owned(),
             row.queued.to_string(),
             row.in_hand.to_string(),
             condition_words(row, &times),

@@ -80,6 +80,11 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Records that the value at `path` is made up, where another fault leaves open what it must be.
+    pub(super) fn made_up(&mut self, path: &Path) {
+        self.unread.insert(path.clone());
+    }
+
     /// Records that the value at `path` makes no sense, unless it could not even be read, or is at fault already.
     pub(super) fn fault(&mut self, path: &Path, sentence: impl Into<String>) {
         if !self.is_spoiled(path) {

@@ -1,152 +1,93 @@
-//! `[provider.NAME]`: which fax API, how to sign in, and how much of it. One shape for all kinds; [`ProviderKind::keys`]
-//! says which keys each kind needs and takes.
+//! `[provider.NAME]`: which fax API, how to sign in, and how much of it. What every kind understands stands here; what
+//! only one understands is a type of its own in [`kinds`].
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, de};
 
 use super::secret::SecretRef;
 use super::units::Duration;
 use crate::job::Absent;
 
-/// Which API a provider speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub mod kinds;
+
+/// Which API a provider speaks, with the keys of that kind. With [`Kind::facts`] it is the register of kinds.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ProviderKind {
+pub enum Kind {
     /// faxbridge's own simulator.
-    Simulator,
+    Simulator(kinds::Simulator),
     /// Sinch Fax API v3.
-    Sinch,
+    Sinch(kinds::Sinch),
     /// Telnyx Programmable Fax, API v2.
-    Telnyx,
+    Telnyx(kinds::Telnyx),
     /// Phaxio API v2.1.
-    Phaxio,
+    Phaxio(kinds::Phaxio),
     /// InterFAX REST API.
-    Interfax,
+    Interfax(kinds::Interfax),
     /// Fax.Plus REST API v3.
-    Faxplus,
+    Faxplus(kinds::Faxplus),
     /// SRFax HTTP POST API.
-    Srfax,
+    Srfax(kinds::Srfax),
     /// SignalWire fax, Compatibility API.
-    Signalwire,
+    Signalwire(kinds::Signalwire),
     /// A HylaFAX or HylaFAX+ server, client protocol.
-    Hylafax,
+    Hylafax(kinds::Hylafax),
 }
 
-/// What the keys of one kind mean.
-#[derive(Debug)]
-pub struct Keys {
-    /// Keys that it cannot do without.
-    pub needs: &'static [&'static str],
-    /// Further keys that it understands. Those that every kind understands stand in neither.
-    pub takes: &'static [&'static str],
-    /// Where its API is, unless `url` says otherwise; `None` where only the configuration can tell.
-    pub url: Option<&'static str>,
+impl Kind {
+    /// What is asked of a section by those who do not care which kind it is.
+    #[must_use]
+    pub fn facts(&self) -> Facts<'_> {
+        match self {
+            Kind::Simulator(keys) => keys.facts(),
+            Kind::Sinch(keys) => keys.facts(),
+            Kind::Telnyx(keys) => keys.facts(),
+            Kind::Phaxio(keys) => keys.facts(),
+            Kind::Interfax(keys) => keys.facts(),
+            Kind::Faxplus(keys) => keys.facts(),
+            Kind::Srfax(keys) => keys.facts(),
+            Kind::Signalwire(keys) => keys.facts(),
+            Kind::Hylafax(keys) => keys.facts(),
+        }
+    }
+}
+
+/// What every kind can be asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The kind's word in the configuration.
+    pub word: &'static str,
+    /// Where its API is.
+    pub url: &'a str,
+    /// Whose account it is, as far as the section says so.
+    pub account: &'a str,
+    /// The number that faxes come from; else `organization.fax`.
+    pub from: Option<&'a str>,
+    /// Whether it cannot do without such a number.
+    pub needs_from: bool,
+    /// Mail address of the sender.
+    pub mail: Option<&'a str>,
+    /// Token.
+    pub token: Option<&'a SecretRef>,
+    /// Password.
+    pub password: Option<&'a SecretRef>,
+    /// What webhooks are checked with.
+    pub webhook_key: Option<&'a SecretRef>,
     /// Whether its webhooks are signed, and so checked with `webhook_key`.
     pub signs: bool,
     /// Whether it fetches documents from `[media]`.
     pub fetches: bool,
     /// Whether it prints the header line of 47 CFR 68.318(d); where it does not, the cover carries what that line must say.
     pub prints_header: bool,
-}
-
-impl ProviderKind {
-    /// Its word in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ProviderKind::Simulator => "simulator",
-            ProviderKind::Sinch => "sinch",
-            ProviderKind::Telnyx => "telnyx",
-            ProviderKind::Phaxio => "phaxio",
-            ProviderKind::Interfax => "interfax",
-            ProviderKind::Faxplus => "faxplus",
-            ProviderKind::Srfax => "srfax",
-            ProviderKind::Signalwire => "signalwire",
-            ProviderKind::Hylafax => "hylafax",
-        }
-    }
-
-    /// What its keys mean.
-    #[must_use]
-    pub fn keys(self) -> Keys {
-        let plain =
-            Keys { needs: &[], takes: &[], url: None, signs: false, fetches: false, prints_header: false };
-        match self {
-            ProviderKind::Simulator => {
-                Keys { needs: &["url", "token"], takes: &["webhook_key", "from"], signs: true, ..plain }
-            }
-            ProviderKind::Sinch => Keys {
-                needs: &["account", "login", "password"],
-                takes: &["from"],
-                url: Some("https://fax.api.sinch.com"),
-                prints_header: true,
-                ..plain
-            },
-            ProviderKind::Telnyx => Keys {
-                needs: &["account", "token", "from"],
-                takes: &["webhook_key"],
-                url: Some("https://api.telnyx.com"),
-                signs: true,
-                fetches: true,
-                ..plain
-            },
-            ProviderKind::Phaxio => Keys {
-                needs: &["login", "password"],
-                takes: &["webhook_key", "from"],
-                url: Some("https://api.phaxio.com"),
-                prints_header: true,
-                signs: true,
-                ..plain
-            },
-            ProviderKind::Interfax => {
-                Keys { needs: &["login", "password"], url: Some("https://rest.interfax.net"), ..plain }
-            }
-            ProviderKind::Faxplus => Keys {
-                needs: &["token", "from"],
-                takes: &["account"],
-                url: Some("https://restapi.fax.plus"),
-                ..plain
-            },
-            ProviderKind::Srfax => Keys {
-                needs: &["account", "password", "mail", "from"],
-                url: Some("https://secure.srfax.com"),
-                prints_header: true,
-                ..plain
-            },
-            // Each customer has an address of its own, https://SPACE.signalwire.com.
-            ProviderKind::Signalwire => {
-                Keys { needs: &["url", "account", "token", "from"], fetches: true, ..plain }
-            }
-            ProviderKind::Hylafax => {
-                Keys { needs: &["url", "login"], takes: &["password", "from"], prints_header: true, ..plain }
-            }
-        }
-    }
+    /// What follows when it does not know a fax whose submit had no answer.
+    pub absent: Absent,
 }
 
 /// `[provider.NAME]`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Provider {
-    /// Which API it speaks.
-    pub kind: ProviderKind,
-    /// Base URL of the API without its version, `https`, or `http` on this machine; without a name or password in it.
-    /// HylaFAX: `hylafax://host:4559`. Default: the vendor's.
-    pub url: Option<String>,
-    /// Token (simulator, telnyx, faxplus, signalwire).
-    pub token: Option<SecretRef>,
-    /// Name that goes with the password: sinch key id, phaxio API key, interfax user, hylafax user.
-    pub login: Option<String>,
-    /// Password: sinch key secret, phaxio API secret, interfax, srfax and hylafax password.
-    pub password: Option<SecretRef>,
-    /// Whose account: sinch project id, telnyx `connection_id` of the Fax Application, srfax account number, signalwire project id, faxplus member
-    /// id (default `self`).
-    pub account: Option<String>,
-    /// The number that faxes come from, E.164. Default: `organization.fax`.
-    pub from: Option<String>,
-    /// Mail address of the sender (srfax).
-    pub mail: Option<String>,
-    /// What webhooks are checked with: the simulator's key, telnyx' public key, phaxio's callback token.
-    pub webhook_key: Option<SecretRef>,
+    /// Which API it speaks, and the keys of that kind.
+    pub kind: Kind,
     /// A request without an answer for this long is given up, and the job unclear.
     #[serde(default = "Provider::default_timeout")]
     pub timeout: Duration,
@@ -155,13 +96,42 @@ pub struct Provider {
     pub concurrency: usize,
     /// Faxes handed over per minute at most.
     pub per_minute: Option<u32>,
-    /// What follows when it does not know a fax whose submit had no answer. Default: see [`Provider::absent`].
+    /// What follows when it does not know a fax whose submit had no answer. Default: as [`Facts::absent`] says.
     pub absent: Option<Absent>,
     /// How long its list may lag behind, instead of `policy.quiet`.
     pub quiet: Option<Duration>,
 }
 
+/// The keys of [`Provider`] that every kind understands.
+pub(super) const COMMON: [&str; 5] = ["timeout", "concurrency", "per_minute", "absent", "quiet"];
+
+impl<'de> Deserialize<'de> for Provider {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let section = <toml::Table as Deserialize>::deserialize(deserializer)?;
+        Provider::read(section).map_err(|error| de::Error::custom(error.inner().message()))
+    }
+}
+
 impl Provider {
+    /// Reads a section: the keys that are not of every kind are those of the kind that `kind` names.
+    ///
+    /// # Errors
+    /// The first fault, at `KEY`, or at `kind.KIND.KEY` where the key is one of a kind.
+    pub(super) fn read(section: toml::Table) -> Result<Self, serde_path_to_error::Error<toml::de::Error>> {
+        let of_all = |key: &str| key == "kind" || COMMON.contains(&key);
+        let (mut all, own): (toml::Table, toml::Table) =
+            section.into_iter().partition(|(key, _)| of_all(key));
+        if let Some(kind) = all.get_mut("kind")
+            && let toml::Value::String(word) = kind
+        {
+            *kind = toml::Table::from_iter([(std::mem::take(word), own.into())]).into();
+        }
+        let mut track = serde_path_to_error::Track::new();
+        let all = toml::Value::Table(all);
+        Provider::deserialize(serde_path_to_error::Deserializer::new(all, &mut track))
+            .map_err(|error| serde_path_to_error::Error::new(track.path(), error))
+    }
+
     fn default_timeout() -> Duration {
         Duration::seconds(60)
     }
@@ -169,39 +139,28 @@ impl Provider {
         8
     }
 
-    /// What follows when it does not know a fax whose submit had no answer: it is sent again, but held where nobody promises
-    /// that the provider's list shows a fax that still waits (srfax).
+    /// What every kind can be asked.
+    #[must_use]
+    pub fn facts(&self) -> Facts<'_> {
+        self.kind.facts()
+    }
+
+    /// What follows when it does not know a fax whose submit had no answer.
     #[must_use]
     pub fn absent(&self) -> Absent {
-        let usual = if self.kind == ProviderKind::Srfax { Absent::Hold } else { Absent::Resend };
-        self.absent.unwrap_or(usual)
+        self.absent.unwrap_or(self.facts().absent)
     }
 
-    /// Where its API is; empty where nobody said.
+    /// Whether its faxes say who sends them without a cover. The simulator's need not: it calls nobody.
     #[must_use]
-    pub fn url(&self) -> &str {
-        self.url.as_deref().or(self.kind.keys().url).unwrap_or_default()
-    }
-
-    /// The keys of those that some kinds need and others do not know, with whether they are there.
-    #[must_use]
-    pub fn chosen(&self) -> [(&'static str, bool); 8] {
-        [
-            ("url", self.url.is_some()),
-            ("token", self.token.is_some()),
-            ("login", self.login.is_some()),
-            ("password", self.password.is_some()),
-            ("account", self.account.is_some()),
-            ("from", self.from.is_some()),
-            ("mail", self.mail.is_some()),
-            ("webhook_key", self.webhook_key.is_some()),
-        ]
+    pub fn says_who_sends(&self) -> bool {
+        self.facts().prints_header || matches!(self.kind, Kind::Simulator(_))
     }
 
     /// Which account at which API it is: faxes handed over under another are not found under this one.
     #[must_use]
     pub fn identity(&self) -> String {
-        let account = self.account.as_deref().or(self.login.as_deref()).unwrap_or_default();
-        format!("{} {} {account}", self.kind.as_str(), self.url())
+        let Facts { word, url, account, .. } = self.facts();
+        format!("{word} {url} {account}")
     }
 }

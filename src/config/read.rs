@@ -7,10 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::faults::Report;
+use super::provider::{COMMON, Provider};
 use super::sections::Config;
 use super::source::{Path, Segment, Source, at};
 use crate::text::nearest::nearest;
@@ -35,22 +37,34 @@ pub(super) fn sections(source: &Source<'_>, report: &mut Report<'_>) -> Option<C
         if report.count() >= ENOUGH {
             return None;
         }
-        let path = Path::from(error.path());
-        let message = error.inner().message();
+        let Located { path, message, kind } = Located::of(&mut table, &error);
+        let message = message.as_str();
+        // A kind that cannot be read says nothing about the keys beside it.
+        let kind_is_unread = kind.as_ref().is_some_and(|kind| report.is_unread(&kind.path));
         if let Some((key, allowed)) = quoted(message, "unknown field ") {
             let path = if path.segments().last() == Some(&Segment::Key(key.to_owned())) {
                 path
             } else {
                 path.key(key)
             };
-            report.unreadable(&path, unknown_key(key, &allowed));
+            match &kind {
+                Some(_) if kind_is_unread => {}
+                Some(kind) => report.unreadable(&path, foreign_key(key, &kind.word, &allowed)),
+                None => report.unreadable(&path, unknown_key(key, &allowed)),
+            }
             remove(&mut table, &path)?;
             continue;
         }
         let path = match quoted(message, "missing field ") {
             Some((key, _)) => {
                 let path = path.key(key);
-                report.unreadable(&path, missing(&path));
+                match &kind {
+                    Some(_) if kind_is_unread => report.made_up(&path),
+                    Some(Kind { word, .. }) => {
+                        report.unreadable(&path, format!("is missing; kind = \"{word}\" needs it"));
+                    }
+                    None => report.unreadable(&path, missing(&path)),
+                }
                 path
             }
             None => {
@@ -69,6 +83,51 @@ pub(super) fn sections(source: &Source<'_>, report: &mut Report<'_>) -> Option<C
             _ => DeValue::parse(STAND_INS.get(*count - 1)?).ok()?.into_inner(),
         };
         put(&mut table, &path, stand_in)?;
+    }
+}
+
+/// Where the text can be mended, what serde says, and the kind whose key it is, where only one kind of provider has it.
+struct Located {
+    path: Path,
+    message: String,
+    kind: Option<Kind>,
+}
+
+/// What a provider's `kind` says, and where.
+struct Kind {
+    path: Path,
+    word: String,
+}
+
+impl Located {
+    /// A provider's section is read as a whole once its kind is known, so serde names no key of it: that is found out here.
+    fn of(table: &mut Spanned<DeTable<'_>>, error: &serde_path_to_error::Error<toml::de::Error>) -> Located {
+        let path = Path::from(error.path());
+        let outer = Located { path: path.clone(), message: error.inner().message().to_owned(), kind: None };
+        let [Segment::Key(list), Segment::Key(_)] = path.segments() else { return outer };
+        if list != "provider" {
+            return outer;
+        }
+        let Some(DeValue::Table(section)) = find(table.get_mut(), path.segments()) else { return outer };
+        let section = toml::Deserializer::from(Spanned::new(0..0, section.clone()));
+        let Some(error) = toml::Table::deserialize(section).ok().and_then(|keys| Provider::read(keys).err())
+        else {
+            return outer;
+        };
+        let inner = Path::from(error.path());
+        let message = error.inner().message().to_owned();
+        let is_key = !message.starts_with("unknown variant ");
+        let (kind, keys) = match inner.segments() {
+            [Segment::Key(first), Segment::Key(word), keys @ ..] if first == "kind" && is_key => {
+                (Some(Kind { path: path.key("kind"), word: word.clone() }), keys)
+            }
+            [Segment::Key(first), ..] if first == "kind" => {
+                (None, inner.segments().get(..1).unwrap_or_default())
+            }
+            keys => (None, keys),
+        };
+        let path = keys.iter().cloned().fold(path, Path::with);
+        Located { path, message, kind }
     }
 }
 
@@ -146,12 +205,20 @@ fn quoted<'m>(message: &'m str, prefix: &str) -> Option<(&'m str, Vec<&'m str>)>
     Some((found, allowed.split('`').skip(1).step_by(2).collect()))
 }
 
+fn guess(found: &str, allowed: &[&str]) -> String {
+    nearest(found, allowed.iter().copied()).map_or(String::new(), |word| format!("; did you mean {word}?"))
+}
+
 fn unknown_key(key: &str, allowed: &[&str]) -> String {
-    let guess = match nearest(key, allowed.iter().copied()) {
-        Some(word) => format!("; did you mean {word}?"),
-        None => String::new(),
-    };
+    let guess = guess(key, allowed);
     format!("unknown key; allowed here: {}{guess}", allowed.join(", "))
+}
+
+/// A key that `kind` does not have: another's, or nobody's.
+fn foreign_key(key: &str, kind: &str, own: &[&str]) -> String {
+    let allowed = [own, &COMMON].concat();
+    let guess = guess(key, &allowed);
+    format!("has no meaning for kind = \"{kind}\"; that kind has: {}{guess}", allowed.join(", "))
 }
 
 fn missing(path: &Path) -> String {
@@ -168,10 +235,7 @@ fn missing(path: &Path) -> String {
 /// serde's sentences, and those of std's address parser, in the words of a person.
 fn wrong(message: &str) -> String {
     if let Some((found, allowed)) = quoted(message, "unknown variant ") {
-        let guess = match nearest(found, allowed.iter().copied()) {
-            Some(word) => format!("; did you mean {word}?"),
-            None => String::new(),
-        };
+        let guess = guess(found, &allowed);
         return format!("found {found:?}; allowed: {}{guess}", allowed.join(", "));
     }
     if message.contains("socket address") {

@@ -26,15 +26,16 @@ pub(super) fn at(key: &str) -> Path {
 
 impl Path {
     pub(super) fn key(&self, key: &str) -> Path {
-        self.with(Segment::Key(key.to_owned()))
+        self.clone().with(Segment::Key(key.to_owned()))
     }
 
     pub(super) fn nth(&self, index: usize) -> Path {
-        self.with(Segment::Nth(index))
+        self.clone().with(Segment::Nth(index))
     }
 
-    fn with(&self, segment: Segment) -> Path {
-        Path(self.0.iter().cloned().chain([segment]).collect())
+    pub(super) fn with(mut self, segment: Segment) -> Path {
+        self.0.push(segment);
+        self
     }
 
     /// Reads what [`fmt::Display`] writes. Leniently: what it cannot make sense of names no value, and so has no line.

@@ -430,7 +430,7 @@ pub fn build_providers(config: &Config) -> Result<Providers, String> {
 /// # Errors
 /// A sentence for the operator where a secret cannot be read or a setting is wrong.
 pub fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<Box<dyn Provider>> {
-    let text = |key: &str, secret: &Option<SecretRef>| match secret {
+    let text = |key: &str, secret: Option<&SecretRef>| match secret {
         Some(secret) => {
             let read = secret.read().map_err(|e| anyhow::anyhow!("{key}: {e}"))?;
             let text = read.text().ok_or_else(|| anyhow::anyhow!("{key}: is no text"))?;
@@ -438,10 +438,11 @@ pub fn build_provider(name: &str, section: &config::Provider) -> anyhow::Result<
         }
         None => Ok(Zeroizing::default()),
     };
-    let webhook_key = section.webhook_key.as_ref().map(SecretRef::read).transpose()?;
+    let facts = section.facts();
+    let webhook_key = facts.webhook_key.map(SecretRef::read).transpose()?;
     let secrets = delivery::Secrets {
-        token: text("token", &section.token)?,
-        password: text("password", &section.password)?,
+        token: text("token", facts.token)?,
+        password: text("password", facts.password)?,
         webhook_key: webhook_key.map(|key| key.bytes().to_vec().into()),
     };
     Ok(delivery::build(name, section, &secrets)?)

@@ -27,7 +27,7 @@ use super::{
     AskError, Cancelled, Capabilities, CheckFault, Document, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
-use crate::config;
+use crate::config::{self, kinds};
 use crate::job::{Cause, Outcome, Report};
 use answer::{error_of, judge_order, judge_upload, upload_failed};
 
@@ -77,15 +77,19 @@ pub struct Faxplus {
 }
 
 impl Faxplus {
-    /// The adapter for the account in `section`.
+    /// The adapter for the account that `keys` name.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+    pub fn new(
+        provider: &config::Provider,
+        keys: &kinds::Faxplus,
+        secrets: &Secrets,
+    ) -> Result<Self, String> {
         Ok(Faxplus {
-            http: Http::new(section, Some(bearer(&secrets.token)?), DIALECT)?,
-            timeout: section.timeout.std(),
-            account: section.account.clone().unwrap_or_else(|| "self".into()),
+            http: Http::new(provider, Some(bearer(&secrets.token)?), DIALECT)?,
+            timeout: provider.timeout.std(),
+            account: keys.account.clone().unwrap_or_else(|| "self".into()),
         })
     }
 

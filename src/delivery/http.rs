@@ -38,16 +38,16 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Clients for the API in `section`; a request without an answer for its `timeout` is given up.
+    /// Clients for the API of `provider`; a request without an answer for its `timeout` is given up.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
     pub(super) fn new(
-        section: &config::Provider,
+        provider: &config::Provider,
         authorization: Option<HeaderValue>,
         dialect: Dialect,
     ) -> Result<Http, String> {
-        let (url, timeout) = (section.url(), section.timeout.std());
+        let (url, timeout) = (provider.facts().url, provider.timeout.std());
         let base = Url::parse(url).map_err(|e| format!("url: {url:?} is no URL: {e}"))?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(format!("url: {url:?} must begin with http:// or https://"));

@@ -54,7 +54,7 @@ use super::{
     Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
 use crate::clock::{Clock, SystemClock};
-use crate::config;
+use crate::config::{self, kinds};
 use look::{Facts, Handle, Look, look, refused};
 use session::{Broken, Session, quoted};
 
@@ -89,21 +89,25 @@ enum Outside {
 }
 
 impl Hylafax {
-    /// The adapter for the server at the section's URL.
+    /// The adapter for the server at the URL that `keys` name.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        let (host, port) = address(section.url())?;
-        let login = section.login.clone().unwrap_or_default();
+    pub fn new(
+        provider: &config::Provider,
+        keys: &kinds::Hylafax,
+        secrets: &Secrets,
+    ) -> Result<Self, String> {
+        let (host, port) = address(&keys.url)?;
+        let login = keys.login.clone();
         if login.is_empty() || !plain(&login) {
             return Err("login: must be the name of a user of HylaFAX, in plain ASCII letters".into());
         }
         if !plain(&secrets.password) {
             return Err("password: contains characters that hfaxd cannot read".into());
         }
-        let password = section.password.is_some().then(|| secrets.password.clone());
-        Ok(Hylafax { host, port, login, password, timeout: section.timeout.std() })
+        let password = keys.password.is_some().then(|| secrets.password.clone());
+        Ok(Hylafax { host, port, login, password, timeout: provider.timeout.std() })
     }
 
     /// A session that is signed in. It ends with the configured timeout, whatever the server does.

@@ -28,7 +28,7 @@ use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
-use crate::config;
+use crate::config::{self, kinds};
 use crate::job::{Cause, Outcome, Report};
 
 mod codes;
@@ -57,14 +57,18 @@ pub struct Interfax {
 }
 
 impl Interfax {
-    /// The adapter for the account in `section`.
+    /// The adapter for the account that `keys` name.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(name: &str, section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        let login = section.login.as_deref().ok_or("login: is missing")?;
-        let authorization = basic(login, &secrets.password)?;
-        Ok(Interfax { name: name.to_owned(), http: Http::new(section, Some(authorization), DIALECT)? })
+    pub fn new(
+        name: &str,
+        provider: &config::Provider,
+        keys: &kinds::Interfax,
+        secrets: &Secrets,
+    ) -> Result<Self, String> {
+        let authorization = basic(&keys.login, &secrets.password)?;
+        Ok(Interfax { name: name.to_owned(), http: Http::new(provider, Some(authorization), DIALECT)? })
     }
 
     fn url(&self, rest: &[&str]) -> Url {

@@ -24,7 +24,7 @@ use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
     Secrets, Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
 };
-use crate::config;
+use crate::config::{self, kinds};
 use crate::job::{Cause, Outcome, Report};
 
 pub(super) mod form;
@@ -78,14 +78,14 @@ pub struct Phaxio {
 }
 
 impl Phaxio {
-    /// The adapter for the account in `section`.
+    /// The adapter for the account that `keys` name.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        let authorization = basic(section.login.as_deref().unwrap_or_default(), &secrets.password)?;
+    pub fn new(provider: &config::Provider, keys: &kinds::Phaxio, secrets: &Secrets) -> Result<Self, String> {
+        let authorization = basic(&keys.login, &secrets.password)?;
         Ok(Phaxio {
-            http: Http::new(section, Some(authorization), DIALECT)?,
+            http: Http::new(provider, Some(authorization), DIALECT)?,
             webhook_key: secrets.webhook_key.clone(),
         })
     }

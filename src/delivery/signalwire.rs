@@ -24,7 +24,7 @@ use super::{
     AskError, Cancelled, Capabilities, CheckFault, Hook, LookAlike, News, Order, Provider, Secrets, Sought,
     Status, SubmitError, Taken, WebhookRefusal,
 };
-use crate::config;
+use crate::config::{self, kinds};
 use crate::job::{Cause, Outcome, Report};
 
 /// Status and error text of an ended fax, in the bridge's words. What is not in here, nor has one
@@ -64,15 +64,19 @@ pub struct Signalwire {
 }
 
 impl Signalwire {
-    /// The adapter for the project in `section`.
+    /// The adapter for the project that `keys` name.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        let project = section.account.clone().unwrap_or_default();
+    pub fn new(
+        provider: &config::Provider,
+        keys: &kinds::Signalwire,
+        secrets: &Secrets,
+    ) -> Result<Self, String> {
+        let project = keys.account.clone();
         let authorization =
             basic(&project, &secrets.token).map_err(|fault| fault.replacen("password", "token", 1))?;
-        Ok(Signalwire { http: Http::new(section, Some(authorization), DIALECT)?, project })
+        Ok(Signalwire { http: Http::new(provider, Some(authorization), DIALECT)?, project })
     }
 
     fn url(&self, rest: &[&str]) -> Url {

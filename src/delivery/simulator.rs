@@ -50,9 +50,9 @@ impl Simulator {
     ///
     /// # Errors
     /// A sentence, beginning with the key at fault, when the URL is none or the token cannot travel in a header.
-    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+    pub fn new(provider: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
         Ok(Simulator {
-            http: Http::new(section, Some(bearer(&secrets.token)?), DIALECT)?,
+            http: Http::new(provider, Some(bearer(&secrets.token)?), DIALECT)?,
             webhook_key: secrets.webhook_key.clone(),
         })
     }

@@ -24,7 +24,7 @@ use super::{
     AskError, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
 };
-use crate::config;
+use crate::config::{self, kinds};
 use crate::job::{Cause, Outcome, Report};
 
 pub(super) mod codes;
@@ -54,17 +54,16 @@ pub struct Sinch {
 }
 
 impl Sinch {
-    /// The adapter for the account in `section`.
+    /// The adapter for the account that `keys` name.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        let project = section.account.as_deref().unwrap_or_default();
-        if !is_name(project) {
+    pub fn new(provider: &config::Provider, keys: &kinds::Sinch, secrets: &Secrets) -> Result<Self, String> {
+        if !is_name(&keys.account) {
             return Err("account: must be the id of the project, as the dashboard shows it".into());
         }
-        let authorization = basic(section.login.as_deref().unwrap_or_default(), &secrets.password)?;
-        Ok(Sinch { http: Http::new(section, Some(authorization), DIALECT)?, project: project.to_owned() })
+        let authorization = basic(&keys.login, &secrets.password)?;
+        Ok(Sinch { http: Http::new(provider, Some(authorization), DIALECT)?, project: keys.account.clone() })
     }
 
     /// The URL of all faxes, or of what `below` names.

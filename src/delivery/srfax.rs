@@ -26,7 +26,7 @@ use super::{
     AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal,
 };
-use crate::config;
+use crate::config::{self, kinds};
 use crate::job::{Cause, Outcome, Report};
 use record::{Record, judge_list, one, text};
 
@@ -69,21 +69,21 @@ pub struct Srfax {
 }
 
 impl Srfax {
-    /// The adapter for the account in `section`.
+    /// The adapter for the account that `keys` name.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
-        if let Some(from) = &section.from
+    pub fn new(provider: &config::Provider, keys: &kinds::Srfax, secrets: &Secrets) -> Result<Self, String> {
+        if let Some(from) = &keys.from
             && ten_digits(from).is_none()
         {
             return Err("from: SRFax takes numbers of North America only, as \"+12125550101\"".into());
         }
         Ok(Srfax {
-            http: Http::new(section, None, DIALECT)?,
-            account: section.account.clone().unwrap_or_default(),
+            http: Http::new(provider, None, DIALECT)?,
+            account: keys.account.clone(),
             password: secrets.password.clone(),
-            mail: section.mail.clone().unwrap_or_default(),
+            mail: keys.mail.clone(),
         })
     }
 

@@ -23,7 +23,7 @@ use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
 };
-use crate::config;
+use crate::config::{self, kinds};
 use crate::job::Cause;
 use signature::PublicKey;
 use wire::{Fax, FaxList, FaxOne, error_of};
@@ -48,14 +48,14 @@ pub struct Telnyx {
 }
 
 impl Telnyx {
-    /// The adapter for the account in `section`: `account` is the `connection_id`, `webhook_key` the account's public key.
+    /// The adapter for the account that `keys` name: `account` is the `connection_id`, `webhook_key` the account's public key.
     ///
     /// # Errors
     /// A sentence that begins with the key at fault.
-    pub fn new(section: &config::Provider, secrets: &Secrets) -> Result<Self, String> {
+    pub fn new(provider: &config::Provider, keys: &kinds::Telnyx, secrets: &Secrets) -> Result<Self, String> {
         Ok(Telnyx {
-            http: Http::new(section, Some(bearer(&secrets.token)?), DIALECT)?,
-            connection: section.account.clone().ok_or("account: is missing")?,
+            http: Http::new(provider, Some(bearer(&secrets.token)?), DIALECT)?,
+            connection: keys.account.clone(),
             webhook_key: secrets.webhook_key.as_ref().map(|text| PublicKey::read(text)).transpose()?,
         })
     }

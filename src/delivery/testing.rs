@@ -87,7 +87,7 @@ pub(super) fn section(keys: &str) -> config::Provider {
 pub(super) fn adapter(keys: &str, token: &str) -> Result<Box<dyn Provider>, super::BuildError> {
     let section = section(keys);
     let webhook_key = match section.kind {
-        config::ProviderKind::Telnyx => telnyx_public_key(KEY).into_bytes(),
+        config::Kind::Telnyx(_) => telnyx_public_key(KEY).into_bytes(),
         _ => KEY.to_vec(),
     };
     let secrets = Secrets {

@@ -11,7 +11,7 @@ use crate::addressing::directive::{Asked, Said, Stop, Target};
 use crate::addressing::letter::{Dialect, Letter};
 use crate::addressing::readers::{self, Addressed, Reader};
 use crate::addressing::{Facts, Moment, Selection};
-use crate::config::{Config, Proof, ProviderKind, Sender};
+use crate::config::{Config, Proof, Provider, Sender};
 use crate::cover::author::Claim;
 use crate::cover::{self, Sheet};
 use crate::intake::not_faxed;
@@ -388,11 +388,7 @@ impl Planner {
 
     /// Whether every one of `providers` prints who sends and when.
     fn header_is_printed(&self, providers: &[String]) -> bool {
-        let prints = |name: &String| {
-            self.config.provider.get(name).is_some_and(|provider| {
-                provider.kind == ProviderKind::Simulator || provider.kind.keys().prints_header
-            })
-        };
+        let prints = |name: &String| self.config.provider.get(name).is_some_and(Provider::says_who_sends);
         !providers.is_empty() && providers.iter().all(prints)
     }
 

@@ -6,9 +6,10 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use futures_util::TryStreamExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, Pool, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, Either, Executor as _, Pool, SqlSafeStr, SqlStr};
 
 pub(super) use sqlx::FromRow;
 
@@ -22,11 +23,21 @@ pub(super) struct Connection {
     pub(super) inner: <Database as sqlx::Database>::Connection,
     /// Rows for the ledger. The engine adds them with the commit: only it knows which row they follow.
     pub(super) entries: Vec<(Timestamp, Entry)>,
+    /// What begins the transaction, as long as it has no statement: it goes with the first.
+    pub(super) begin: Option<&'static str>,
 }
 
 impl Connection {
     pub(super) fn new(inner: <Database as sqlx::Database>::Connection) -> Self {
-        Connection { inner, entries: Vec::new() }
+        Connection { inner, entries: Vec::new(), begin: None }
+    }
+
+    /// `query`, with what begins the transaction before it.
+    fn within(&mut self, query: Query) -> Query {
+        match self.begin.take() {
+            Some(begin) => Query { text: Cow::Owned(format!("{begin}; {}", query.text)), ..query },
+            None => query,
+        }
     }
 
     /// The rows of `asked`, and carries out `queries` after it, on the way of one.
@@ -150,13 +161,21 @@ impl Query {
 
     /// Carries it out; returns how many rows it changed.
     pub(super) async fn execute(self, tx: &mut Connection) -> Result<u64, StoreError> {
-        let (text, values) = self.parts();
+        let (text, values) = tx.within(self).parts();
         let query = values.into_iter().fold(sqlx::query(text), |query, value| match value {
             Value::Int(value) => query.bind(value),
             Value::Text(value) => query.bind(value),
             Value::Bytes(value) => query.bind(value),
         });
-        Ok(query.execute(&mut tx.inner).await?.rows_affected())
+        let mut results = tx.inner.fetch_many(query);
+        let mut changed = 0;
+        while let Some(result) = results.try_next().await? {
+            if let Either::Left(result) = result {
+                // Of a statement that changes nothing, SQLite tells the number of the one before: the last of them counts.
+                changed = result.rows_affected();
+            }
+        }
+        Ok(changed)
     }
 
     /// All rows.
@@ -164,7 +183,7 @@ impl Query {
         let on = on.into();
         Box::pin(async move {
             Ok(match on {
-                Asked::Transaction(tx) => self.rows().fetch_all(&mut tx.inner).await?,
+                Asked::Transaction(tx) => tx.within(self).rows().fetch_all(&mut tx.inner).await?,
                 Asked::Readers(readers) => self.rows().fetch_all(&readers.0).await?,
             })
         })
@@ -175,7 +194,7 @@ impl Query {
         let on = on.into();
         Box::pin(async move {
             Ok(match on {
-                Asked::Transaction(tx) => self.rows().fetch_optional(&mut tx.inner).await?,
+                Asked::Transaction(tx) => tx.within(self).rows().fetch_optional(&mut tx.inner).await?,
                 Asked::Readers(readers) => self.rows().fetch_optional(&readers.0).await?,
             })
         })
@@ -231,7 +250,7 @@ impl Query {
     fn parts(self) -> (SqlStr, Vec<Value>) {
         let text = match self.text {
             Cow::Borrowed(text) => text.into_sql_str(),
-            // Made of literals by `each` or `together`.
+            // Made of literals by `each`, `together` or `within`.
             Cow::Owned(text) => AssertSqlSafe(text).into_sql_str(),
         };
         (text, self.values)

@@ -6,9 +6,9 @@
 //! writing connections is 5 to 33 times slower.)
 //!
 //! Every statement is carried to SQLite's own thread and its end back, which takes longer than most of them. So a request
-//! that is alone gets no savepoint, between two requests one statement ends the one and begins the other, and the ledger's last row
-//! is read with the beginning and its new ones are written with the commit; and the writer
-//! has a thread of its own, since waking a runtime's worker each time wakes a second one, to look whether there is more to do.
+//! that is alone gets no savepoint, a transaction begins with its first statement, between two requests one statement ends the one
+//! and begins the other, and the ledger's new rows are written with the commit, behind the row that was the last: where another
+//! process has added one since, theirs are refused, and they are chained anew. And the writer has a thread of its own, since waking a runtime's worker each time wakes a second one, to look whether there is more to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
+use super::ledger::Link;
 use super::sql::{self, Connection, Readers};
 
 mod chain;
@@ -38,8 +39,8 @@ use schema::Found;
 
 /// Requests that one commit may carry.
 const BATCH: usize = 256;
-/// Statements that a connection keeps prepared: more than there are in the source.
-const STATEMENTS: usize = 256;
+/// Statements that a connection keeps prepared: more than there are in the source, each once more with the beginning.
+const STATEMENTS: usize = 512;
 /// How long a write waits for another process (the command line) that holds the database. Then whoever waits at a way in is
 /// told to try again later.
 const BUSY: Duration = Duration::from_secs(5);
@@ -57,10 +58,18 @@ type Request =
     Box<dyn for<'c> FnOnce(Result<&'c mut Connection, StoreError>) -> BoxFuture<'c, (Answer, Done)> + Send>;
 
 /// Whether what a request did is to be kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
     Keep,
-    Undo,
+    /// With the database's own trouble, where that was the reason.
+    Undo(Option<StoreError>),
+}
+
+/// What is known of the ledger's last row.
+enum Last {
+    /// It has to be read.
+    Unknown,
+    /// As this writer left it; another process may have added one since.
+    Known(Option<Link>),
 }
 
 /// What may be done to a database whose schema is not of this version.
@@ -233,7 +242,10 @@ impl Engine {
                 if let Err(error) = &result {
                     health.failed(error);
                 }
-                let done = if result.is_ok() { Done::Keep } else { Done::Undo };
+                let done = match &result {
+                    Ok(_) => Done::Keep,
+                    Err(error) => Done::Undo(error.is_grave().then(|| error.same())),
+                };
                 let answer: Answer = Box::new(move |fate| {
                     // Nobody waits any more when the asker was cancelled; the commit stands all the same.
                     let _ = sender.send(fate.and(result));
@@ -257,15 +269,17 @@ fn exists(path: &Path) -> Result<bool, StoreError> {
 
 async fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Request>, health: &Health) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut last = Last::Unknown;
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let mut answers = Vec::with_capacity(batch.len());
-        let fate = write_batch(&mut connection, &mut batch, &mut answers).await;
+        let fate = write_batch(&mut connection, &mut batch, &mut answers, &mut last).await;
         if fate.is_ok() {
             health.committed();
         }
         if let Err(error) = &fate {
             health.failed(error);
             tracing::error!(error = %error, "a commit failed, nothing of it is kept: {error}");
+            (last, connection.begin) = (Last::Unknown, None);
             // Fails where SQLite has rolled back by itself already; both ways nothing of the batch remains.
             let _ = run(&mut connection, "ROLLBACK").await;
             for request in batch.drain(..) {
@@ -287,21 +301,30 @@ async fn write_batch(
     connection: &mut Connection,
     batch: &mut Vec<Request>,
     answers: &mut Vec<Answer>,
+    last: &mut Last,
 ) -> Result<(), StoreError> {
     let alone = batch.len() == 1;
     connection.entries.clear();
-    let last = chain::begin(connection, alone).await?;
+    connection.begin = Some(if alone { "BEGIN IMMEDIATE" } else { "BEGIN IMMEDIATE; SAVEPOINT request" });
     while !batch.is_empty() {
         let request = batch.remove(0);
         let entries = connection.entries.len();
+        let to_begin = connection.begin.is_some();
         let (answer, done) = request(Ok(&mut *connection)).await;
         answers.push(answer);
-        if done == Done::Undo {
+        if let Done::Undo(grave) = &done {
             connection.entries.truncate(entries);
+            if let (true, Some(error)) = (to_begin, grave) {
+                // It may have been the beginning that failed.
+                return Err(error.same());
+            }
         }
         let commit = match (alone, batch.is_empty(), done) {
             (true, _, Done::Keep) => concat!(chain!(), "COMMIT"),
-            (true, _, Done::Undo) => {
+            (true, _, Done::Undo(_)) => {
+                if connection.begin.take().is_some() {
+                    break;
+                }
                 // Fails where SQLite has rolled back by itself already. Whoever asked hears why, from its own statement.
                 let _ = run(connection, "ROLLBACK").await;
                 break;
@@ -310,20 +333,39 @@ async fn write_batch(
                 run(connection, "RELEASE request; SAVEPOINT request").await?;
                 continue;
             }
-            (false, false, Done::Undo) => {
+            (false, false, Done::Undo(_)) => {
                 // The savepoint stays behind ROLLBACK TO.
                 run(connection, "ROLLBACK TO request").await?;
                 continue;
             }
             (false, true, Done::Keep) => concat!("RELEASE request; ", chain!(), "COMMIT"),
-            (false, true, Done::Undo) => {
+            (false, true, Done::Undo(_)) => {
                 concat!("ROLLBACK TO request; RELEASE request; ", chain!(), "COMMIT")
             }
         };
-        let rows = chain::rows(last.as_ref(), &connection.entries);
-        sql::query(commit).bind(rows).execute(connection).await?;
-        break;
+        return end(connection, commit, last).await;
     }
+    Ok(())
+}
+
+/// Ends the transaction by `commit`, which adds the ledger's rows.
+async fn end(connection: &mut Connection, commit: &'static str, last: &mut Last) -> Result<(), StoreError> {
+    let before = match last {
+        Last::Known(row) => row.take(),
+        Last::Unknown => chain::last(connection).await?,
+    };
+    let (rows, mut row) = chain::rows(before.as_ref(), &connection.entries);
+    let ended = sql::query(commit).bind(rows).execute(connection).await;
+    if ended.as_ref().is_err_and(StoreError::is_unique_violation) {
+        // Another process has added a row. What stands in `commit` before the ledger's rows is done.
+        let before = chain::last(connection).await?;
+        let (rows, anew) = chain::rows(before.as_ref(), &connection.entries);
+        sql::query(concat!(chain!(), "COMMIT")).bind(rows).execute(connection).await?;
+        row = anew;
+    } else {
+        ended?;
+    }
+    *last = Last::Known(row);
     Ok(())
 }
 

@@ -170,7 +170,7 @@ async fn everything(adapter: &dyn Provider, vendor: &Vendor) -> Vec<(&'static st
         ..order(&number)
     };
     let taken = adapter.submit(full).await;
-    let needs_caller = vendor.section("http://x").kind.keys().needs.contains(&"from");
+    let needs_caller = vendor.section("http://x").facts().needs_from;
     let least = Order { media_url: media, caller: needs_caller.then_some(CALLER), ..order(&number) };
     let least = adapter.submit(least).await;
     let id = taken.as_ref().map_or(NO_FAX, |taken| &taken.provider_ref).to_owned();

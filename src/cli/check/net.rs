@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use faxbridge::config::{self, Loaded, Proof, ProviderKind};
+use faxbridge::config::{self, Kind, Loaded, Proof};
 use faxbridge::daemon::{self, Addresses};
 use faxbridge::delivery::webhook::Hooks;
 use faxbridge::intake::proof::Resolver;
@@ -71,7 +71,7 @@ pub(super) async fn provider(
         Ok(()) => findings.ok(format_args!("the provider {name} lets us in"))?,
         Err(fault) => findings.outside(loaded.fault(&key(fault.key), fault.sentence))?,
     }
-    if section.webhook_key.is_some() && loaded.config.webhook.is_none() {
+    if section.facts().webhook_key.is_some() && loaded.config.webhook.is_none() {
         findings
             .warn(loaded.fault(&key("webhook_key"), "without a [webhook] section no webhook can arrive"))?;
     }
@@ -96,14 +96,14 @@ pub(super) fn hooks(loaded: &Loaded, show_tokens: bool, findings: &mut Findings)
     for (name, provider) in &config.provider {
         let url = hooks.url_for(name, None);
         let url = if show_tokens { url } else { without_token(&url) };
-        match provider.kind {
-            ProviderKind::Hylafax => {}
-            ProviderKind::Interfax => {
+        match &provider.kind {
+            Kind::Hylafax(_) => {}
+            Kind::Interfax(_) => {
                 findings.ok(format_args!(
                     "the provider {name}: in its control panel, tell InterFAX to post to {url}"
                 ))?;
             }
-            ProviderKind::Faxplus => {
+            Kind::Faxplus(_) => {
                 findings.ok(format_args!(
                     "the provider {name}: in its account, set a webhook for the event fax_sent to {url}"
                 ))?;

@@ -43,7 +43,7 @@ impl Desk {
         let number = job.number.as_ref().ok_or(AskError::Unsupported)?;
         let provider = build_provider(&attempt.provider, section)
             .map_err(|error| AskError::Account { detail: format!("{error:#}") })?;
-        let caller = section.from.as_deref().or(config.organization.fax.as_deref());
+        let caller = section.facts().from.or(config.organization.fax.as_deref());
         let since = attempt.started();
         let sought = Sought { reference: &attempt.reference, kept: None, number, since, forgotten: false };
         provider.look_alikes(caller, sought).await

@@ -7,7 +7,7 @@ use crate::config::faults::Report;
 use crate::config::source::{Path, at};
 use crate::config::units::Duration;
 use crate::config::{
-    Config, OauthFlow, OauthProvider, Provider, ProviderKind, Receipt, RelayTls, Sender, Tls,
+    Config, Facts, Kind, OauthFlow, OauthProvider, Provider, Receipt, RelayTls, Sender, Tls,
 };
 
 pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
@@ -17,48 +17,40 @@ pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
     }
     for (name, provider) in &config.provider {
         let here = list.key(name);
-        keys_of_its_kind(config, &here, provider, report);
+        let facts = provider.facts();
+        let kind = facts.word;
         address(&here.key("url"), provider, report);
-        let covered = provider.kind == ProviderKind::Simulator || config.organization.phone.is_some();
-        if !provider.kind.keys().prints_header && !covered {
+        if !provider.says_who_sends() && config.organization.phone.is_none() {
             let sentence = format!(
-                "kind = \"{}\" prints no header line, so the cover has to carry what the law wants on a fax (47 CFR 68.318(d)): \
-                 date, sender and telephone number; add organization.phone",
-                provider.kind.as_str()
+                "kind = \"{kind}\" prints no header line, so the cover has to carry what the law wants on a fax (47 CFR 68.318(d)): \
+                 date, sender and telephone number; add organization.phone"
             );
             report.fault(&here.key("kind"), sentence);
         }
-        if let Some(from) = &provider.from
-            && !is_e164(from)
-        {
-            let sentence =
-                format!("found {from:?}; allowed: a number with country code, as \"+12125550101\"");
-            report.fault(&here.key("from"), sentence);
-        }
-        if let Some(mail) = &provider.mail {
+        from(&here.key("from"), facts, config, report);
+        if let Some(mail) = facts.mail {
             mail_address(&here.key("mail"), mail, report);
         }
         if let Some(per_minute) = provider.per_minute {
             at_least_one(&here.key("per_minute"), u64::from(per_minute), report);
         }
         at_least_one(&here.key("concurrency"), provider.concurrency as u64, report);
-        if provider.kind.keys().fetches
+        if facts.fetches
             && config.media.is_none()
             && !report.is_spoiled(&at("media"))
             && !report.is_spoiled(&here.key("kind"))
         {
-            let kind = provider.kind.as_str();
             let sentence = format!(
                 "kind = \"{kind}\" takes no upload, it fetches documents from us; add the section [media], with listen and \
                  public_url"
             );
             report.fault(&here.key("kind"), sentence);
         }
-        match (&provider.webhook_key, &config.webhook) {
+        match (facts.webhook_key, &config.webhook) {
             (Some(_), None) if !report.is_spoiled(&at("webhook")) => {
                 report.warn(&here.key("webhook_key"), "has no use without a section [webhook]");
             }
-            (None, Some(_)) if provider.kind.keys().signs => {
+            (None, Some(_)) if facts.signs => {
                 let sentence =
                     "has no webhook_key: its webhooks cannot be told from forged ones, so it is only polled";
                 report.warn(&here, sentence);
@@ -68,36 +60,26 @@ pub(super) fn providers(config: &Config, report: &mut Report<'_>) {
     }
 }
 
-/// Each kind has keys that it needs, and does not know those of others.
-fn keys_of_its_kind(config: &Config, here: &Path, provider: &Provider, report: &mut Report<'_>) {
-    if report.is_spoiled(&here.key("kind")) {
-        return;
-    }
-    let keys = provider.kind.keys();
-    let kind = provider.kind.as_str();
-    for (key, present) in provider.chosen() {
-        let present = present || (key == "from" && config.organization.fax.is_some());
-        let needed = keys.needs.contains(&key);
-        if needed && !present && !report.is_spoiled(&here.key(key)) {
-            let advice = if key == "from" { ", here or as organization.fax" } else { "" };
-            report.fault(&here.key(key), format!("is missing; kind = \"{kind}\" needs it{advice}"));
+/// The number that faxes come from may be missing here where the organization has one.
+fn from(here: &Path, facts: Facts<'_>, config: &Config, report: &mut Report<'_>) {
+    match facts.from {
+        Some(from) if !is_e164(from) => {
+            let sentence =
+                format!("found {from:?}; allowed: a number with country code, as \"+12125550101\"");
+            report.fault(here, sentence);
         }
-    }
-    for (key, present) in provider.chosen() {
-        let known = key == "url" || keys.needs.contains(&key) || keys.takes.contains(&key);
-        if present && !known {
-            let allowed = [keys.needs, keys.takes].concat().join(", ");
-            report.fault(
-                &here.key(key),
-                format!("has no meaning for kind = \"{kind}\"; that kind has: {allowed}"),
-            );
+        None if facts.needs_from && config.organization.fax.is_none() => {
+            let kind = facts.word;
+            let sentence = format!("is missing; kind = \"{kind}\" needs it, here or as organization.fax");
+            report.fault(here, sentence);
         }
+        _ => {}
     }
 }
 
 fn address(here: &Path, provider: &Provider, report: &mut Report<'_>) {
-    let Some(text) = provider.url.as_deref() else { return };
-    if provider.kind == ProviderKind::Hylafax {
+    let text = provider.facts().url;
+    if matches!(provider.kind, Kind::Hylafax(_)) {
         let host = text.strip_prefix("hylafax://").map(|rest| rest.trim_end_matches('/')).and_then(host_of);
         match host {
             None => {

@@ -6,7 +6,7 @@ use super::{known_providers, known_sender, no_repeats, unknown};
 use crate::addressing::option_in;
 use crate::config::faults::Report;
 use crate::config::source::{Path, at};
-use crate::config::{Config, ProviderKind, Sender};
+use crate::config::{Config, Sender};
 use crate::routing::{Rule, Rules};
 
 pub(super) fn rules(config: &Config, report: &mut Report<'_>) {
@@ -74,11 +74,7 @@ fn cover_needed(here: &Path, rule: &Rule, config: &Config, report: &mut Report<'
         return;
     }
     let names = if rule.providers.is_empty() { &config.policy.providers } else { &rule.providers };
-    let silent = names.iter().find(|name| {
-        config.provider.get(*name).is_some_and(|provider| {
-            provider.kind != ProviderKind::Simulator && !provider.kind.keys().prints_header
-        })
-    });
+    let silent = names.iter().find(|name| config.provider.get(*name).is_some_and(|it| !it.says_who_sends()));
     if let Some(name) = silent {
         let sentence = format!(
             "has no use: provider {name:?} prints no header line, so that the cover has to say who sends (47 CFR 68.318(d))"

@@ -155,7 +155,8 @@ async fn webhooks_come_once_twice_early_or_never_and_are_believed_only_when_sign
     }
     let keyless = Secrets { password: Zeroizing::new(TOKEN.into()), ..Secrets::default() };
     let section = testing::section(&ACCOUNT.section("http://x.example", 1_000));
-    let keyless = Phaxio::new(&section, &keyless).unwrap();
+    let crate::config::Kind::Phaxio(keys) = &section.kind else { panic!("{section:?}") };
+    let keyless = Phaxio::new(&section, keys, &keyless).unwrap();
     assert!(!keyless.capabilities().signs_webhooks);
     let hook = Hook { url: "", reference: Some(REFERENCE), headers: &HeaderMap::new(), body: b"" };
     assert_eq!(keyless.read_webhook(&hook, now()), Err(WebhookRefusal::NoKey));

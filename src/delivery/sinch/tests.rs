@@ -185,7 +185,10 @@ async fn wrong_settings_prove_nothing_about_a_fax() {
     let mut stage = Stage::open(ACCOUNT).await;
     stage.wrong_secret("password").await;
     stage.wrong_url("unknown").await;
-    for account in ["", "account = \"\"", "account = \"a/b\"", "account = \"..\""] {
+    let without = ACCOUNT.section("https://x.example", 1_000).replace("account = \"p1\"", "");
+    let refused = toml::from_str::<crate::config::Provider>(&without).unwrap_err();
+    assert!(refused.message().contains("`account`"), "{refused}");
+    for account in ["account = \"\"", "account = \"a/b\"", "account = \"..\""] {
         let broken = ACCOUNT.section("https://x.example", 1_000).replace("account = \"p1\"", account);
         assert!(adapter(&broken, TOKEN).is_err_and(|fault| fault.fault.starts_with("account:")), "{account}");
     }

@@ -124,13 +124,14 @@ async fn webhooks_tell_pages_and_are_believed_only_when_signed() {
 #[tokio::test]
 async fn without_the_key_no_webhook_is_believed() {
     let section = testing::section(&ACCOUNT.section("http://127.0.0.1:1", 1_000));
-    let telnyx = Telnyx::new(&section, &Secrets::default()).unwrap();
+    let crate::config::Kind::Telnyx(keys) = &section.kind else { panic!("{section:?}") };
+    let telnyx = Telnyx::new(&section, keys, &Secrets::default()).unwrap();
     let headers = axum::http::HeaderMap::new();
     let hook = Hook { url: "", reference: None, headers: &headers, body: b"{}" };
     assert_eq!(telnyx.read_webhook(&hook, now()), Err(WebhookRefusal::NoKey));
     assert!(!telnyx.capabilities().reports_pages);
     let spoiled = Secrets { webhook_key: Some(Zeroizing::new(KEY.to_vec())), ..Secrets::default() };
-    assert!(Telnyx::new(&section, &spoiled).is_err_and(|fault| fault.starts_with("webhook_key: ")));
+    assert!(Telnyx::new(&section, keys, &spoiled).is_err_and(|fault| fault.starts_with("webhook_key: ")));
 }
 
 #[tokio::test]

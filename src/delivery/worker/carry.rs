@@ -265,7 +265,7 @@ impl Worker {
 
     /// The number that faxes over `provider` come from.
     fn caller(&self, provider: &str) -> Option<&str> {
-        let own = self.config.provider.get(provider).and_then(|section| section.from.as_deref());
+        let own = self.config.provider.get(provider).and_then(|section| section.facts().from);
         own.or(self.config.organization.fax.as_deref())
     }
 

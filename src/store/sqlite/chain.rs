@@ -17,18 +17,13 @@ macro_rules! chain {
 }
 pub(super) use chain;
 
-/// Begins a transaction, with a savepoint unless its request is `alone`; returns the ledger's last row.
-pub(super) async fn begin(connection: &mut Connection, alone: bool) -> Result<Option<Link>, StoreError> {
-    let begin = if alone {
-        "BEGIN IMMEDIATE; SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1"
-    } else {
-        "BEGIN IMMEDIATE; SAVEPOINT request; SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1"
-    };
-    sql::query(begin).fetch_optional(connection).await
+/// The ledger's last row.
+pub(super) async fn last(connection: &mut Connection) -> Result<Option<Link>, StoreError> {
+    sql::query("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1").fetch_optional(connection).await
 }
 
-/// The rows of `entries`, which follow `last`, as JSON.
-pub(super) fn rows(last: Option<&Link>, entries: &[(Timestamp, Entry)]) -> String {
+/// The rows of `entries`, which follow `last`, as JSON; also the last of them, or else `last`.
+pub(super) fn rows(last: Option<&Link>, entries: &[(Timestamp, Entry)]) -> (String, Option<Link>) {
     let mut before = last.cloned();
     let mut rows = Vec::with_capacity(entries.len());
     for (at, entry) in entries {
@@ -45,5 +40,5 @@ pub(super) fn rows(last: Option<&Link>, entries: &[(Timestamp, Entry)]) -> Strin
         ]));
         before = Some(link);
     }
-    serde_json::Value::Array(rows).to_string()
+    (serde_json::Value::Array(rows).to_string(), before)
 }

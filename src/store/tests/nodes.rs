@@ -45,3 +45,39 @@ async fn who_lost_a_lease_does_not_take_it_from_its_new_owner() {
     assert_eq!(two.drop_own_leases().await.unwrap(), 0);
     assert!(one.drop_own_leases().await.unwrap() > 0);
 }
+
+/// Each writer remembers the ledger's last row, which the other then is not behind.
+#[tokio::test]
+async fn the_ledger_is_one_chain_whoever_writes() {
+    use crate::store::ledger::{Entry, Link};
+    type Row = (i64, i64, String, Option<String>, String, String, String);
+    let dir = tempfile::tempdir().unwrap();
+    let one = Store::open(dir.path(), "one").await.unwrap();
+    let two = Store::open(dir.path(), "two").await.unwrap();
+    let mut n = 0;
+    for turn in 0..6 {
+        // Alone, and several in one commit.
+        let all = (0..=turn % 3 * 2).map(|_| {
+            n += 1;
+            if turn % 2 == 0 { &one } else { &two }.insert_submission(submission(n, None), at(-1))
+        });
+        for inserted in futures_util::future::join_all(all).await {
+            inserted.unwrap().unwrap();
+        }
+    }
+    let rows: Vec<Row> =
+        sql::query("SELECT seq, at, actor, submission_id, event, detail, hash FROM ledger ORDER BY seq")
+            .fetch_all(one.readers())
+            .await
+            .unwrap();
+    assert_eq!(rows.len() as u64, n);
+    let mut last: Option<Link> = None;
+    for (seq, time, actor, submission, event, detail, hash) in rows {
+        let entry =
+            Entry { actor, submission: submission.map(|id| id.parse().unwrap()), job: None, event, detail };
+        let time = jiff::Timestamp::from_millisecond(time).unwrap();
+        let link = Link::after(last.as_ref(), time, &entry);
+        assert_eq!((link.seq, &link.hash), (seq, &hash));
+        last = Some(link);
+    }
+}
