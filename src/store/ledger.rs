@@ -17,7 +17,7 @@ pub use event::{JobChange, RegisterChange};
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) actor: String,
-    pub(super) event: &'static str,
+    pub(super) event: String,
     pub(super) submission: Option<SubmissionId>,
     pub(super) job: Option<JobId>,
     pub(super) detail: String,
@@ -26,7 +26,7 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new(actor: &Actor, event: &LedgerEvent) -> Self {
         let (event, detail) = event.texts();
-        Entry { actor: actor.to_string(), event, submission: None, job: None, detail }
+        Entry { actor: actor.to_string(), event: event.to_owned(), submission: None, job: None, detail }
     }
 
     pub(super) fn submission(mut self, id: SubmissionId) -> Self {
@@ -98,7 +98,7 @@ impl Link {
             &entry.actor,
             entry.submission.as_ref().map_or("", |id| id.as_str()),
             entry.job.as_ref().map_or("", |id| id.as_str()),
-            entry.event,
+            &entry.event,
             &entry.detail,
         ]);
         Link { seq, hash }
