@@ -15,7 +15,7 @@
 //!   file, which lies beside the drop and goes nowhere, names the file it speaks of, with its digest.
 
 use crate::job::{Cause, FaxNumber, JobId, JobState, Sent, Source, SubmissionId};
-use crate::sealed::{Dsn, Outcome};
+use crate::sealed::{CommandOutcome, Dsn};
 use crate::store::{AnswerKind, CancelWish, ProviderCopy};
 use jiff::Timestamp;
 
@@ -54,7 +54,7 @@ pub struct Account {
     /// The Message-ID of the mail it came as, so that the answer lands in its thread.
     pub original_message_id: Option<String>,
     /// Whether it became Jobs.
-    pub verdict: Verdict,
+    pub verdict: AccountVerdict,
     /// Its Jobs, in order.
     pub jobs: Vec<JobAccount>,
     /// What becomes of its documents.
@@ -86,7 +86,7 @@ pub struct FileAccount {
 
 /// Whether a Submission became Jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AccountVerdict {
     /// It did.
     Jobs,
     /// It did not, and never will.
@@ -99,7 +99,7 @@ pub enum Verdict {
         /// The Submission as which the command came.
         id: SubmissionId,
         /// What came of it.
-        outcome: Outcome,
+        outcome: CommandOutcome,
         /// The same in sentences for the sender.
         sentence: String,
     },

@@ -97,7 +97,7 @@ struct List {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let desk = Desk::open(&arguments.file.config).await?;
+    let desk = JobCommands::open(&arguments.file.config).await?;
     match arguments.what {
         What::List(list) => desk.list(list).await,
         What::Show { id, json } => desk.show(&id, json).await,
@@ -111,7 +111,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The bridge, with what it takes to talk about it.
-pub(super) struct Desk {
+pub(super) struct JobCommands {
     pub(super) bridge: Bridge,
     pub(super) times: Times,
 }
@@ -131,14 +131,14 @@ impl Sealed {
     }
 }
 
-impl Desk {
-    async fn open(path: &Path) -> anyhow::Result<Desk> {
+impl JobCommands {
+    async fn open(path: &Path) -> anyhow::Result<JobCommands> {
         let bridge = Bridge::open(path).await?;
-        Ok(Desk::of(bridge))
+        Ok(JobCommands::of(bridge))
     }
 
-    pub(super) fn of(bridge: Bridge) -> Desk {
-        Desk { times: Times::of(&bridge.config), bridge }
+    pub(super) fn of(bridge: Bridge) -> JobCommands {
+        JobCommands { times: Times::of(&bridge.config), bridge }
     }
 
     fn now(&self) -> Timestamp {

@@ -163,7 +163,7 @@ impl From<How> for VerifiedHow {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let desk = Desk::open(&arguments.file.config).await?;
+    let desk = RegisterCommands::open(&arguments.file.config).await?;
     match arguments.what {
         What::List { json } => desk.list(json).await,
         What::Show { key, json } => desk.show(&key, json).await,
@@ -177,20 +177,20 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The register with what is needed to change it.
-struct Desk {
+struct RegisterCommands {
     register: Register,
     numbers: NumberRules,
     times: Times,
 }
 
-impl Desk {
-    async fn open(path: &Path) -> anyhow::Result<Desk> {
+impl RegisterCommands {
+    async fn open(path: &Path) -> anyhow::Result<RegisterCommands> {
         let register = Register::open(path).await?;
         let config = &register.config;
         let numbers =
             NumberRules::new(&config.organization.country, &config.policy.countries).map_err(Misuse)?;
         let times = Times::of(config);
-        Ok(Desk { numbers, times, register })
+        Ok(RegisterCommands { numbers, times, register })
     }
 
     fn now(&self) -> Timestamp {

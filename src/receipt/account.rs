@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, PartAccount, Verdict};
+use super::{Account, AccountVerdict, AttemptAccount, Check, Deletion, FileAccount, JobAccount, PartAccount};
 use crate::config::{Config, Proof};
 use crate::job::{Hold, JobState, SubmissionId};
 use crate::register::{self, Entry};
-use crate::sealed::{Before, Carried, JobFacts, Outcome, Part, SubmissionFacts};
+use crate::sealed::{Before, Carried, CommandOutcome, JobFacts, Part, SubmissionFacts};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{self, AnswerKind, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
 use crate::text::counted;
@@ -73,7 +73,7 @@ impl Accounts {
         }
         let Carried { about, outcome, sentence } = facts.command.clone().unwrap_or_else(|| Carried {
             about: None,
-            outcome: Outcome::NotDone,
+            outcome: CommandOutcome::NotDone,
             sentence: "What came of it is told in the ledger only: it was written too late.".to_owned(),
         });
         let original_message_id = facts.message_id.clone();
@@ -88,7 +88,7 @@ impl Accounts {
             }
             None => self.known((submission, key.as_ref()), facts, (AnswerKind::Final, None), now).await?,
         };
-        known.verdict = Verdict::Command { id, outcome, sentence };
+        known.verdict = AccountVerdict::Command { id, outcome, sentence };
         known.original_message_id = original_message_id;
         Ok(known)
     }
@@ -122,10 +122,10 @@ impl Accounts {
         let verdict = match submission.verdict {
             Some(store::Verdict::Refused | store::Verdict::Ignored) => {
                 let general = "It cannot be faxed as it is.".to_owned();
-                Verdict::Refused { sentence: facts.refusal.unwrap_or(general) }
+                AccountVerdict::Refused { sentence: facts.refusal.unwrap_or(general) }
             }
             Some(store::Verdict::Jobs | store::Verdict::Known | store::Verdict::Command) | None => {
-                Verdict::Jobs
+                AccountVerdict::Jobs
             }
         };
         Ok(Account {
@@ -251,7 +251,7 @@ impl Account {
                 attempt.raw_text = None;
             }
         }
-        if let Verdict::Refused { sentence } = &mut account.verdict {
+        if let AccountVerdict::Refused { sentence } = &mut account.verdict {
             *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();
         }
         account

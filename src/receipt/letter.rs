@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::words::{self, Said, State, Times};
-use super::{Account, AttemptAccount, Deletion, JobAccount, PartAccount, Post, Verdict};
+use super::{Account, AccountVerdict, AttemptAccount, Deletion, JobAccount, PartAccount, Post};
 use crate::job::{Cause, JobState, SubmissionId, number_words};
-use crate::sealed::Outcome;
+use crate::sealed::CommandOutcome;
 use crate::store::{AnswerKind, ProviderCopy};
 use crate::text::counted;
 
@@ -22,7 +22,7 @@ pub(super) const SAME_MAIL: &str = "This mail came before, and is not faxed a se
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Letter {
+pub(super) struct ReceiptLetter {
     pub(super) subject: String,
     /// The one sentence that says it all.
     pub(super) headline: String,
@@ -58,7 +58,7 @@ pub(super) struct Section {
 }
 
 /// What to say, by mail where there is a `post`: only a mail can be answered.
-pub(super) fn letter(account: &Account, kind: AnswerKind, post: Option<&Post>) -> Letter {
+pub(super) fn letter(account: &Account, kind: AnswerKind, post: Option<&Post>) -> ReceiptLetter {
     let letter = about(account, kind, post);
     // The rest is what became of the first one.
     let (what, sentence) = match kind {
@@ -67,15 +67,15 @@ pub(super) fn letter(account: &Account, kind: AnswerKind, post: Option<&Post>) -
         _ => return letter,
     };
     let headline = format!("{sentence} {}", letter.headline);
-    Letter { subject: format!("The same {what} again. {}", letter.subject), headline, ..letter }
+    ReceiptLetter { subject: format!("The same {what} again. {}", letter.subject), headline, ..letter }
 }
 
-fn about(account: &Account, kind: AnswerKind, post: Option<&Post>) -> Letter {
+fn about(account: &Account, kind: AnswerKind, post: Option<&Post>) -> ReceiptLetter {
     let times = Times::of(account);
     let answerable = post.is_some_and(|post| post.reply_to.is_some());
     let now = post.map_or(account.accepted_at, |post| post.at);
     let footer = footer(account, &times, answerable);
-    if let Verdict::Refused { sentence } = &account.verdict {
+    if let AccountVerdict::Refused { sentence } = &account.verdict {
         let section = Section {
             title: String::new(),
             tone: Tone::Bad,
@@ -92,7 +92,7 @@ fn about(account: &Account, kind: AnswerKind, post: Option<&Post>) -> Letter {
         };
         let headline = format!("Not sent: {}", clean(sentence));
         let subject = "Fax not sent: it could not be accepted".to_owned();
-        return Letter { subject, headline, tone: Tone::Bad, sections: vec![section], footer };
+        return ReceiptLetter { subject, headline, tone: Tone::Bad, sections: vec![section], footer };
     }
     let about = |job| match kind {
         AnswerKind::Accepted => words::accepted(job, now, &times),
@@ -129,8 +129,8 @@ fn about(account: &Account, kind: AnswerKind, post: Option<&Post>) -> Letter {
     };
     let alone = told.len() == 1 && kind != AnswerKind::Command;
     let (headline, subject) = match &account.verdict {
-        Verdict::Command { outcome, sentence, .. } => (clean(sentence), commanded(*outcome, &subject)),
-        Verdict::Jobs | Verdict::Refused { .. } => (headline, subject),
+        AccountVerdict::Command { outcome, sentence, .. } => (clean(sentence), commanded(*outcome, &subject)),
+        AccountVerdict::Jobs | AccountVerdict::Refused { .. } => (headline, subject),
     };
     let sections = told
         .iter()
@@ -157,7 +157,7 @@ fn about(account: &Account, kind: AnswerKind, post: Option<&Post>) -> Letter {
         })
         .collect();
     let tone = told.iter().map(|(_, said)| said.state).max().map_or(Tone::Wait, tone);
-    Letter { subject: clean(&subject), headline, tone, sections, footer }
+    ReceiptLetter { subject: clean(&subject), headline, tone, sections, footer }
 }
 
 fn tone(state: State) -> Tone {
@@ -192,11 +192,11 @@ fn subject_of(job: &JobAccount, what: &str) -> String {
 }
 
 /// `Done: Fax cancelled: number ending in 0199`.
-fn commanded(outcome: Outcome, subject: &str) -> String {
+fn commanded(outcome: CommandOutcome, subject: &str) -> String {
     match outcome {
-        Outcome::Done => format!("Done: {subject}"),
-        Outcome::Told => subject.to_owned(),
-        Outcome::NotDone => format!("Nothing changed: {subject}"),
+        CommandOutcome::Done => format!("Done: {subject}"),
+        CommandOutcome::Told => subject.to_owned(),
+        CommandOutcome::NotDone => format!("Nothing changed: {subject}"),
     }
 }
 
@@ -317,7 +317,7 @@ fn footer(account: &Account, times: &Times, answerable: bool) -> Vec<String> {
         "A machine wrote this; an answer to it is read by nobody."
     };
     let machine = machine.to_owned();
-    if matches!(account.verdict, Verdict::Command { .. }) && account.jobs.is_empty() {
+    if matches!(account.verdict, AccountVerdict::Command { .. }) && account.jobs.is_empty() {
         // Nothing is said of a submission that the command was not allowed to be about.
         return vec![machine];
     }

@@ -10,8 +10,8 @@ use lettre::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 
-use super::letter::Letter;
-use super::{Account, ReceiptError, Verdict, dsn, html, relay, text};
+use super::letter::ReceiptLetter;
+use super::{Account, AccountVerdict, ReceiptError, dsn, html, relay, text};
 use crate::store::AnswerKind;
 
 /// From whom, to whom and when.
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Mail {
 pub(super) fn build(
     account: &Account,
     kind: AnswerKind,
-    letter: &Letter,
+    letter: &ReceiptLetter,
     post: &Post,
 ) -> Result<Mail, ReceiptError> {
     let mut from: Mailbox = post.from.parse().map_err(|_| ReceiptError::Address("From"))?;
@@ -70,7 +70,7 @@ pub(super) fn build(
         AnswerKind::Final => format!("{}.final", account.submission),
         AnswerKind::Accepted => format!("{}.accepted", account.submission),
         AnswerKind::Command => match &account.verdict {
-            Verdict::Command { id, .. } => format!("{id}.command"),
+            AccountVerdict::Command { id, .. } => format!("{id}.command"),
             _ => format!("{}.command", account.submission),
         },
         // There may be several notices on the way; each has an id of its own, and the same one has the same.

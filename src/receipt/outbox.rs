@@ -21,14 +21,14 @@ use super::account::{AccountError, Accounts};
 use super::dkim::Dkim;
 use super::dsn::Silence;
 use super::relay::{CONNECTIONS, Login, TokenMap};
-use super::{Account, FileAccount, Post, Relay, SigningKey, Verdict, compose};
+use super::{Account, AccountVerdict, FileAccount, Post, Relay, SigningKey, compose};
 use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crash::reached;
 use crate::job::SubmissionId;
 use crate::replies::Replies;
-use crate::sealed::{FileNote, Outcome, ResultFile};
+use crate::sealed::{CommandOutcome, FileNote, ResultFile};
 use crate::shared_folder::{self, FileThread};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{AnswerKind, AnswerWay, NewResult, OutboxRow, Queue, Store, StoreError, Wake};
@@ -72,7 +72,7 @@ pub struct Outbox {
 
 /// Why an answer did not leave.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum OutboxError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -93,27 +93,27 @@ enum Trouble {
     Given(String),
 }
 
-impl From<VaultError> for Trouble {
+impl From<VaultError> for OutboxError {
     fn from(error: VaultError) -> Self {
-        Trouble::Spool(error.into())
+        OutboxError::Spool(error.into())
     }
 }
 
-impl Trouble {
+impl OutboxError {
     /// Whether another try is useless.
     fn is_permanent(&self) -> bool {
         match self {
-            Trouble::Relay(error) => error.permanent,
-            Trouble::Receipt(_) | Trouble::Given(_) => true,
+            OutboxError::Relay(error) => error.permanent,
+            OutboxError::Receipt(_) | OutboxError::Given(_) => true,
             // A section that somebody took out or misnamed may come back; answers must not be lost to a slip of the pen.
-            Trouble::Unconfigured(_) => false,
+            OutboxError::Unconfigured(_) => false,
             _ => false,
         }
     }
 }
 
-fn unconfigured(row: &OutboxRow) -> Trouble {
-    Trouble::Unconfigured(format!("the configuration has no folder {:?} any more", row.target))
+fn unconfigured(row: &OutboxRow) -> OutboxError {
+    OutboxError::Unconfigured(format!("the configuration has no folder {:?} any more", row.target))
 }
 
 /// Whether more may be there than was claimed: what comes later than the claim wakes whoever naps.
@@ -153,7 +153,7 @@ impl Parcel {
 /// Which answer `row` is, as far as the row tells; the account of a command knows more.
 fn kind_of(row: &OutboxRow, account: Option<&Account>) -> AnswerKind {
     match (row.kind, account.map(|account| &account.verdict)) {
-        (AnswerKind::Final, Some(Verdict::Command { .. })) => AnswerKind::Command,
+        (AnswerKind::Final, Some(AccountVerdict::Command { .. })) => AnswerKind::Command,
         (kind, _) => kind,
     }
 }
@@ -313,7 +313,7 @@ impl Outbox {
         row: &OutboxRow,
         thread: &mut Option<FileThread>,
         shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), OutboxError> {
         let Some(parcel) = self.composed(row).await? else { return Ok(()) };
         let section = self.config.folder.get(&row.target).ok_or_else(|| unconfigured(row))?;
         let thread = match thread {
@@ -322,7 +322,7 @@ impl Outbox {
         };
         // What hangs there from an earlier try would hold this one up as well.
         if !thread.is_idle() {
-            return Err(Trouble::Hangs);
+            return Err(OutboxError::Hangs);
         }
         reached("receipt.sending");
         let (path, Parcel { name, bytes }) = (section.path.clone(), parcel);
@@ -333,9 +333,9 @@ impl Outbox {
         };
         tokio::select! {
             written = tokio::time::timeout(WRITING, written) => {
-                written.map_err(|_| Trouble::Hangs)??;
+                written.map_err(|_| OutboxError::Hangs)??;
             }
-            () = ending => return Err(Trouble::Hangs),
+            () = ending => return Err(OutboxError::Hangs),
         }
         self.sent(row, None).await
     }
@@ -353,7 +353,7 @@ impl Outbox {
     }
 
     /// Records what came of a try.
-    async fn leave(&self, row: &OutboxRow, result: Result<(), Trouble>) {
+    async fn leave(&self, row: &OutboxRow, result: Result<(), OutboxError>) {
         let Err(trouble) = result else {
             reached("receipt.recorded");
             return;
@@ -378,14 +378,14 @@ impl Outbox {
     }
 
     /// What is to be sent: as it was composed, or composed now; `None` where it is left unsaid, which is recorded.
-    async fn composed(&self, row: &OutboxRow) -> Result<Option<Parcel>, Trouble> {
+    async fn composed(&self, row: &OutboxRow) -> Result<Option<Parcel>, OutboxError> {
         if let Some(body) = &row.body {
             return Ok(Some(Parcel::open(self.spool.vault(), &row.id, body)?));
         }
         let submission: SubmissionId = row
             .submission_id
             .parse()
-            .map_err(|_| Trouble::Given("its submission has no readable name".into()))?;
+            .map_err(|_| OutboxError::Given("its submission has no readable name".into()))?;
         let now = self.clock.now();
         let asked = kind_of(row, None);
         let mut account = self.accounts.account(submission, asked, row.job_id.as_deref(), now).await?;
@@ -419,7 +419,7 @@ impl Outbox {
             account = account.without_file();
             let reply_to = self.reply_to(submission, &account, now).await?;
             let Some(address) = &row.address else {
-                return Err(Trouble::Given("its address is gone".into()));
+                return Err(OutboxError::Given("its address is gone".into()));
             };
             post = Some(Post {
                 from: section.from.clone(),
@@ -454,7 +454,7 @@ impl Outbox {
         reason: &str,
         kept: Option<(SubmissionId, String)>,
         now: Timestamp,
-    ) -> Result<Option<Parcel>, Trouble> {
+    ) -> Result<Option<Parcel>, OutboxError> {
         let submission = &row.submission_id;
         tracing::error!(submission.id = %submission, "the answer {} cannot be mailed, its sender hears nothing: {reason}", row.id);
         self.store.record_unsaid(&row.id, reason, kept, now).await?;
@@ -467,14 +467,13 @@ impl Outbox {
         row: &OutboxRow,
         account: &Account,
         now: Timestamp,
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Option<String>, OutboxError> {
         if account.silence() == Silence::Wholly {
             return Ok(Some("its client asked for no word about any recipient (NOTIFY=NEVER)".to_owned()));
         }
         let most = self.config.receipt.as_ref().map_or(u32::MAX, |section| section.refusals_per_hour);
         // Who commanded something and is heard is a person, and waits for the answer.
-        let heard =
-            matches!(&account.verdict, Verdict::Command { outcome, .. } if *outcome != Outcome::NotDone);
+        let heard = matches!(&account.verdict, AccountVerdict::Command { outcome, .. } if *outcome != CommandOutcome::NotDone);
         if row.refusal == 0 || heard {
             return Ok(None);
         }
@@ -502,9 +501,9 @@ impl Outbox {
         submission: SubmissionId,
         account: &Account,
         now: Timestamp,
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Option<String>, OutboxError> {
         let Some(replies) = &self.replies else { return Ok(None) };
-        if matches!(&account.verdict, Verdict::Command { id, .. } if *id == account.submission) {
+        if matches!(&account.verdict, AccountVerdict::Command { id, .. } if *id == account.submission) {
             return Ok(None);
         }
         // What it tells of came as another mail, which is answered for itself.
@@ -518,9 +517,9 @@ impl Outbox {
     }
 
     /// With its DKIM signature, where one is configured.
-    fn signed(&self, mail: Vec<u8>) -> Result<Vec<u8>, Trouble> {
+    fn signed(&self, mail: Vec<u8>) -> Result<Vec<u8>, OutboxError> {
         match &self.dkim {
-            Some(dkim) => dkim.sign(&mail).map_err(Trouble::Unconfigured),
+            Some(dkim) => dkim.sign(&mail).map_err(OutboxError::Unconfigured),
             None => Ok(mail),
         }
     }
@@ -532,7 +531,7 @@ impl Outbox {
         dropped: &str,
         (kind, left): (AnswerKind, bool),
         row: &OutboxRow,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, OutboxError> {
         let mut taken = Vec::new();
         if row.way == AnswerWay::Sftp {
             for result in self.store.results(&row.target).await? {
@@ -547,13 +546,15 @@ impl Outbox {
         Ok(super::result::name(dropped, notice, |name| taken.iter().any(|taken| taken == name)))
     }
 
-    async fn send(&self, row: &OutboxRow, parcel: Parcel) -> Result<(), Trouble> {
+    async fn send(&self, row: &OutboxRow, parcel: Parcel) -> Result<(), OutboxError> {
         reached("receipt.sending");
         let mut result = None;
         match row.way {
             AnswerWay::Mail => {
                 let Some((relay, _)) = &self.relay else {
-                    return Err(Trouble::Unconfigured("the configuration has no [receipt] section".into()));
+                    return Err(OutboxError::Unconfigured(
+                        "the configuration has no [receipt] section".into(),
+                    ));
                 };
                 let sent = relay.send(&parcel.name, &parcel.bytes).await;
                 self.note_relay(&sent);
@@ -570,7 +571,7 @@ impl Outbox {
     }
 
     /// It has left; `result` is what stays of it in the database.
-    async fn sent(&self, row: &OutboxRow, result: Option<NewResult>) -> Result<(), Trouble> {
+    async fn sent(&self, row: &OutboxRow, result: Option<NewResult>) -> Result<(), OutboxError> {
         reached("receipt.sent");
         self.store.record_sent(&row.id, result, self.clock.now()).await?;
         let (submission, kind, way) = (&row.submission_id, &row.kind, &row.way);

@@ -16,7 +16,7 @@ fn account(jobs: Vec<JobAccount>) -> Account {
         time_zone: "UTC".into(),
         accepted_at: at("14:05:10"),
         original_message_id: Some("<abc@example.com>".into()),
-        verdict: Verdict::Jobs,
+        verdict: AccountVerdict::Jobs,
         jobs,
         deletion: Deletion::By(at("14:52:00")),
         dsn: None,
@@ -156,7 +156,7 @@ fn unclear() -> Account {
 
 fn refused() -> Account {
     Account {
-        verdict: Verdict::Refused {
+        verdict: AccountVerdict::Refused {
             sentence: "The PDF is encrypted. Save it without a password and send it again.".into(),
         },
         ..account(Vec::new())
@@ -183,10 +183,10 @@ fn batch() -> Account {
 }
 
 /// What it is called, what happened, which answer, and its text.
-type Answer = (&'static str, fn() -> Account, AnswerKind, &'static str);
+type Case = (&'static str, fn() -> Account, AnswerKind, &'static str);
 
 /// Every answer in full; the first line is the subject.
-const ANSWERS: &[Answer] = &[
+const ANSWERS: &[Case] = &[
     ("delivered", delivered, AnswerKind::Final, include_str!("tests/delivered.txt")),
     (
         "busy, then delivered",
@@ -481,12 +481,12 @@ fn a_mail_that_can_be_answered_says_how_and_others_do_not() {
 #[test]
 fn the_answer_to_a_command_begins_with_what_was_done() {
     let mut account = batch();
-    let verdict = |outcome| Verdict::Command {
+    let verdict = |outcome| AccountVerdict::Command {
         id: "06d0s8mk2c0000c3".parse().unwrap(),
         outcome,
         sentence: "Done: the fax is cancelled.".into(),
     };
-    account.verdict = verdict(Outcome::Done);
+    account.verdict = verdict(CommandOutcome::Done);
     let done = letter(&account, AnswerKind::Command, Some(&answerable()));
     assert_eq!(done.headline, "Done: the fax is cancelled.");
     assert_eq!(done.subject, "Done: 3 faxes: 1 delivered, 1 cancelled, 1 failed");
@@ -497,7 +497,7 @@ fn the_answer_to_a_command_begins_with_what_was_done() {
     assert_eq!(mail.message_id, "<06d0s8mk2c0000c3.command@fax.example.com>");
     // One who may not hear of it hears nothing of it.
     account.jobs.clear();
-    account.verdict = verdict(Outcome::NotDone);
+    account.verdict = verdict(CommandOutcome::NotDone);
     let refused = letter(&account, AnswerKind::Command, Some(&Post { reply_to: None, ..answerable() }));
     assert_eq!(refused.subject, "Nothing changed: Fax");
     assert!(refused.sections.is_empty() && refused.footer.len() == 1, "{:?}", refused.footer);

@@ -8,7 +8,7 @@ use faxbridge::store::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Desk;
+use super::JobCommands;
 use super::words::{attempt_words, cancel_words, state_words};
 use crate::cli::Misuse;
 use crate::cli::listing::{count, plain, say};
@@ -18,7 +18,7 @@ use faxbridge::sealed::JobFacts;
 /// Jobs of one submission that are shown.
 const JOBS_AT_MOST: u32 = 1000;
 
-impl Desk {
+impl JobCommands {
     pub(super) async fn show(&self, id: &str, json: bool) -> anyhow::Result<()> {
         // Jobs and submissions are named alike: which it is, the store knows.
         let plain_id: Id = id.parse().map_err(|error| Misuse(format!("{error}")))?;

@@ -2,7 +2,7 @@ use mail_parser::{HeaderValue as Parsed, MessageParser};
 
 use super::*;
 use crate::job::Source;
-use crate::receipt::{Deletion, Verdict, letter};
+use crate::receipt::{AccountVerdict, Deletion, letter};
 
 fn account() -> Account {
     Account {
@@ -12,7 +12,7 @@ fn account() -> Account {
         time_zone: "UTC".into(),
         accepted_at: "2026-11-22T14:05:10Z".parse().unwrap(),
         original_message_id: Some("<abc.1@example.com>".into()),
-        verdict: Verdict::Refused { sentence: "The PDF is empty.".into() },
+        verdict: AccountVerdict::Refused { sentence: "The PDF is empty.".into() },
         jobs: Vec::new(),
         deletion: Deletion::After { minutes: 30 },
         dsn: None,
@@ -60,7 +60,7 @@ fn the_mail_is_an_automatic_answer_in_the_sender_s_thread() {
 #[test]
 fn notices_have_ids_of_their_own_and_the_same_one_has_the_same() {
     let first = built(&account(), AnswerKind::Held, &post()).unwrap();
-    let other = Account { verdict: Verdict::Refused { sentence: "Another.".into() }, ..account() };
+    let other = Account { verdict: AccountVerdict::Refused { sentence: "Another.".into() }, ..account() };
     assert_eq!(built(&account(), AnswerKind::Held, &post()).unwrap(), first);
     assert_ne!(built(&other, AnswerKind::Held, &post()).unwrap().message_id, first.message_id);
 }
