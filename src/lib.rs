@@ -7,7 +7,7 @@
 //! intake/smtp/session/content.rs   data               DATA: the bytes go into a draft, sealed as they come
 //! intake/proof.rs                  prove              who sent it, and what proves that
 //! intake/accept.rs                 accept             document synced, then
-//! store/accept.rs                  insert_submission        a row in submission, committed; only then "250"; wakes
+//! store/accept.rs                  insert_submission  a row in submission, committed; only then "250"; wakes
 //! prepare.rs                       try_to_prepare     one Submission becomes Jobs, or an answer to its sender:
 //!   prepare/packets.rs             open               its documents are opened in a child process (packet/worker.rs)
 //!   prepare/plan.rs                plan               what was asked for (addressing), which rule takes it (routing),

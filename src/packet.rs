@@ -56,7 +56,7 @@ pub(crate) use pdf::cut_off_sentence;
 pub use worker::worker_main;
 pub use workshop::{Bench, BoxError, Sink, Workshop, WorkshopError, WorkshopLimits};
 
-/// What the one document of a submission is.
+/// What a document of a submission is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Input {

@@ -290,8 +290,12 @@ impl Preparer {
         let wrapped = submission.wrapped_key.clone().ok_or(PrepareError::Gone)?;
         let key = self.spool.vault().unwrap_key(&WrappedKey(wrapped))?;
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
-        let document = self.store.received(submission.id).await?.ok_or(PrepareError::Gone)?;
-        let from = Received { key: &key, document: &document, file: facts.file.clone() };
+        let documents = self.store.received(submission.id).await?;
+        if documents.is_empty() {
+            return Err(PrepareError::Gone);
+        }
+        let files = facts.file.iter().chain(&facts.further_files).cloned().collect();
+        let from = Received { key: &key, documents: &documents, files };
         let cut = facts.file.as_deref().filter(|_| facts.cut).map(packet::cut_off_sentence);
         let (contents, mut packets) = match hold.or(cut) {
             Some(hold) => (Contents { hold: Some(hold), ..Contents::default() }, Packets::none(self, from)),

@@ -72,7 +72,7 @@ async fn fill(stage: &Stage, jobs: u64, packet: &[u8]) {
             accepted_at: now,
             wrapped_key,
             facts: Vec::new(),
-            document: sealed().await,
+            documents: vec![sealed().await],
         };
         let id = stage.store.insert_submission(submission, now).await.unwrap().unwrap();
         let first = batch * BATCH;

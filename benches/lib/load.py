@@ -1,10 +1,11 @@
 """A load of mails over SMTP, as its own processes; one line of JSON.
 
-load.py [--tls] [--per-session N] PORT MAIL COUNT SESSIONS RECIPIENT...
+load.py [--tls] [--per-session N] [--seconds S] PORT MAIL COUNT SESSIONS RECIPIENT...
 
 A mail counts when the answer to its end is 250. `whole` is the time from MAIL to that answer, `answer` that from the last byte
 handed to the system. Each mail has a Message-ID of its own. With `--tls` each session begins TLS by STARTTLS, with a whole handshake
-(nothing is resumed; the certificate is not looked at); N mails go over each session, 1 if nothing else is said.
+(nothing is resumed; the certificate is not looked at); N mails go over each session, 1 if nothing else is said. After S seconds no
+further session begins, however many of COUNT are left.
 
 Plain sockets and threads in a few processes: what a mail costs the client (`client`, processor milliseconds) must be little beside
 what it costs a server, which shares the processors with it.
@@ -13,6 +14,7 @@ what it costs a server, which shares the processors with it.
 import argparse
 import collections
 import json
+import math
 import multiprocessing
 import pathlib
 import resource
@@ -85,9 +87,12 @@ class Load:
             self.tls.verify_mode = ssl.CERT_NONE
         self.lock = threading.Lock()
         self.whole, self.answer, self.trouble = [], [], collections.Counter()
+        self.until = math.inf
 
     def take(self):
         """The numbers of the mails of the next connection."""
+        if time.monotonic() > self.until:
+            return range(0)
         with self.lock:
             first = self.next
             self.next = min(self.end, first + self.per_session)
@@ -129,6 +134,7 @@ class Load:
     def run(self, results, start):
         threads = [threading.Thread(target=self.work, daemon=True) for _ in range(self.sessions)]
         start.wait()
+        self.until = time.monotonic() + self.options.seconds
         for thread in threads:
             thread.start()
         limit = time.monotonic() + LIMIT
@@ -151,6 +157,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--per-session", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("port", type=int)
     parser.add_argument("mail")
     parser.add_argument("count", type=int)
@@ -177,7 +184,7 @@ def main():
         client += its_client
     seconds = time.perf_counter() - began
     result = {"began": started, "accepted": len(whole), "seconds": seconds, "rate": len(whole) / seconds, "trouble": dict(trouble)}
-    result["client"] = round(1000 * client / max(1, options.count), 2)
+    result["client"] = round(1000 * client / max(1, len(whole)), 2)
     for name, values in (("whole", whole), ("answer", answer)):
         result[name] = [percentile(values, part) for part in (0.5, 0.99)]
     print(json.dumps(result))

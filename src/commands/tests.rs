@@ -97,7 +97,7 @@ impl Rig {
             accepted_at: at(0),
             wrapped_key: self.spool.vault().new_key().unwrap().1.0,
             facts: vec![],
-            document: Document { name: format!("doc{n}"), bytes: 1, sha256: "00".into() },
+            documents: vec![Document { name: format!("doc{n}"), bytes: 1, sha256: "00".into() }],
         };
         self.store.insert_submission(new, at(-1)).await.unwrap().unwrap();
         self.store.submission(id).await.unwrap().unwrap()

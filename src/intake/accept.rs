@@ -147,7 +147,7 @@ impl Intake {
             accepted_at: now,
             wrapped_key: wrapped.0.clone(),
             facts: facts.seal(key)?,
-            document: Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark },
+            documents: vec![Document { name: sealed.name.clone(), bytes: sealed.bytes, sha256: mark }],
         };
         Ok(Entry { new, facts, arrival, end, repeats_since })
     }
@@ -162,7 +162,7 @@ impl Intake {
             match inner.store.insert_submission(new, entry.repeats_since).await? {
                 Ok(id) => {
                     reached("intake.committed");
-                    let bytes = entry.new.document.bytes;
+                    let bytes = entry.new.bytes();
                     tracing::info!(submission.id = %id, %source, bytes, "submission {id} accepted");
                     inner.arrived.wake();
                     return Ok(Accepted::New(id));

@@ -54,7 +54,7 @@ impl Rig {
             }
             let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             // What was turned away has none.
-            let Some(document) = self.store.received(submission.id).await.unwrap() else { continue };
+            let Some(document) = self.store.received(submission.id).await.unwrap().pop() else { continue };
             let body = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
             all.push((SubmissionFacts::open(&key, &submission.facts).unwrap().file.unwrap(), body));
         }

@@ -45,10 +45,17 @@ pub(super) const HEAD: usize = 5;
 /// Body of `OPEN`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Open {
-    pub input: Input,
-    /// Bytes of the document that follows, as far as they are known: a buffer that grows is copied again and again.
-    pub bytes: u64,
+    /// The documents that follow, each up to its `END`.
+    pub documents: Vec<Incoming>,
     pub rules: Rules,
+}
+
+/// A document that is going to follow.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Incoming {
+    pub input: Input,
+    /// Its bytes, as far as they are known: a buffer that grows is copied again and again.
+    pub bytes: u64,
 }
 
 /// Body of `MAKE` and `PAGES`.

@@ -2,7 +2,7 @@
 #![allow(clippy::panic, reason = "a fuzz target fails by panicking")]
 
 use super::opened::Opened;
-use super::{Contents, Rules};
+use super::{Contents, Input, Rules};
 
 /// Opens a mail under the default rules and checks what came of it.
 ///
@@ -11,7 +11,7 @@ use super::{Contents, Rules};
 /// Where a part is not accounted for, or pages do not add up.
 pub fn mail(data: &[u8]) {
     let rules = Rules { max_decompressed: 8 << 20, ..Rules::default() };
-    check(&Opened::mail(data, rules).contents);
+    check(&Opened::of(vec![(Input::Mail, data.to_vec())], rules).contents);
 }
 
 fn check(contents: &Contents) {

@@ -1,4 +1,4 @@
-//! A submission's document, opened: the work that the child does, as functions on bytes.
+//! A submission's documents, opened: the work that the child does, as functions on bytes.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::kind::{KindVerdict, judge, mail_without_document};
 use super::mail::{self, Entity, Role};
 use super::names::clean_name;
 use super::pdf::{self, Source};
-use super::{Contents, Made, Rules, anew};
+use super::{Contents, Input, Made, Rules, anew};
 use crate::addressing::Selection;
 use crate::sealed::Part;
 
@@ -38,14 +38,40 @@ struct Chosen {
 }
 
 impl Opened {
-    /// Opens a mail.
-    pub(super) fn mail(raw: &[u8], rules: Rules) -> Self {
-        let mail = mail::read(raw, &rules);
-        let mut opened = Opened::empty(rules);
-        opened.contents.mail = Some(mail.facts);
-        opened.contents.text = mail.text;
-        opened.contents.text_cut = mail.text_cut;
-        let mails: Vec<(usize, usize)> = (0..)
+    /// Opens the documents of a submission: their parts follow each other.
+    pub(super) fn of(documents: Vec<(Input, Vec<u8>)>, rules: Rules) -> Self {
+        let mut opened =
+            Opened { contents: Contents::default(), rules, sources: Vec::new(), pages: None, output: None };
+        let (mut problem, mut nothing) = (None, "The file cannot be faxed.");
+        for (input, raw) in documents {
+            match input {
+                Input::Mail => {
+                    nothing = "The mail has no attachment that could be faxed.";
+                    problem = opened.add_mail(&raw).or(problem);
+                }
+                Input::File { name } => {
+                    opened.add(Entity::file(clean_name(&name), raw), &Around::default());
+                }
+            }
+        }
+        let is_mail = opened.contents.mail.is_some();
+        opened.contents.nothing = is_mail && problem.is_none() && opened.is_nothing();
+        opened.contents.hold = problem.or_else(|| opened.hold(nothing));
+        opened
+    }
+
+    #[cfg(test)]
+    pub(super) fn file(name: &str, raw: Vec<u8>, rules: Rules) -> Self {
+        Opened::of(vec![(Input::File { name: name.into() }, raw)], rules)
+    }
+
+    /// Adds the parts of a mail, or says why it cannot be read.
+    fn add_mail(&mut self, raw: &[u8]) -> Option<String> {
+        let mail = mail::read(raw, &self.rules);
+        self.contents.mail = Some(mail.facts);
+        self.contents.text = mail.text;
+        self.contents.text_cut = mail.text_cut;
+        let mails: Vec<(usize, usize)> = (self.contents.parts.len()..)
             .zip(&mail.entities)
             .filter_map(|(place, entity)| match entity.role {
                 Role::Mail(own) => Some((place, own)),
@@ -53,29 +79,13 @@ impl Opened {
             })
             .collect();
         for entity in mail.entities {
-            opened.add(entity, &mail.around);
+            self.add(entity, &mail.around);
         }
         // The innermost first: a mail that holds is reason enough for those around it.
         for (place, own) in mails.into_iter().rev() {
-            opened.hold_mail_without_document(place, own);
+            self.hold_mail_without_document(place, own);
         }
-        let problem = mail.problem;
-        opened.contents.nothing = problem.is_none() && opened.is_nothing();
-        opened.contents.hold =
-            problem.or_else(|| opened.hold("The mail has no attachment that could be faxed."));
-        opened
-    }
-
-    /// Opens a file.
-    pub(super) fn file(name: &str, raw: Vec<u8>, rules: Rules) -> Self {
-        let mut opened = Opened::empty(rules);
-        opened.add(Entity::file(clean_name(name), raw), &Around::default());
-        opened.contents.hold = opened.hold("The file cannot be faxed.");
-        opened
-    }
-
-    fn empty(rules: Rules) -> Self {
-        Opened { contents: Contents::default(), rules, sources: Vec::new(), pages: None, output: None }
+        mail.problem
     }
 
     fn add(&mut self, entity: Entity, around: &Around) {

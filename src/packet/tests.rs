@@ -8,7 +8,7 @@ use super::*;
 use crate::sealed::PartKind;
 
 fn open(raw: &[u8]) -> Opened {
-    Opened::mail(raw, Rules::default())
+    Opened::of(vec![(Input::Mail, raw.to_vec())], Rules::default())
 }
 
 fn open_file(name: &str, raw: Vec<u8>) -> Opened {

@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 use super::frames::{self, CHUNK};
 use super::opened::Opened;
 use super::picture::pictures;
-use super::{Input, Rules};
 use crate::process;
 
 /// Stack of the thread that works: deep structures are bounded, but the readers' recursion is not ours to bound.
@@ -79,8 +78,11 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<Next> {
             frames::OPEN => {
                 opened = None;
                 let request: frames::Open = json(&body)?;
-                let document = receive(input, request.bytes)?;
-                match caught(|| open(&request.input, document, request.rules)) {
+                let mut documents = Vec::new();
+                for frames::Incoming { input: kind, bytes } in request.documents {
+                    documents.push((kind, receive(input, bytes)?));
+                }
+                match caught(|| Opened::of(documents, request.rules)) {
                     Some(new) => {
                         let contents = &opened.insert(new).contents;
                         Some(say(output, frames::CONTENTS, contents))
@@ -163,13 +165,6 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<Next> {
     Ok(Next::End)
 }
 
-fn open(input: &Input, document: Vec<u8>, rules: Rules) -> Opened {
-    match input {
-        Input::Mail => Opened::mail(&document, rules),
-        Input::File { name } => Opened::file(name, document, rules),
-    }
-}
-
 /// `None` when the work panicked.
 fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
@@ -225,16 +220,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::samples::{attached, document, mail, pdf, saved_modern};
-    use super::super::{Contents, Made};
+    use super::super::{Contents, Input, Made, Rules};
     use super::*;
 
     /// One whole dialogue in this process: the kinds of the answers, and the parts list if there was one.
     fn dialogue(input: Input, document: &[u8]) -> (Vec<u8>, Option<Contents>) {
+        dialogue_about(&[(input, document)])
+    }
+
+    fn dialogue_about(given: &[(Input, &[u8])]) -> (Vec<u8>, Option<Contents>) {
         let mut wire = Vec::new();
-        let open = frames::Open { input, bytes: document.len() as u64, rules: Rules::default() };
-        say(&mut wire, frames::OPEN, &open).unwrap();
-        send(&mut wire, document).unwrap();
-        frames::write(&mut wire, frames::END, b"").unwrap();
+        let incoming = |(input, bytes): &(Input, &[u8])| frames::Incoming {
+            input: input.clone(),
+            bytes: bytes.len() as u64,
+        };
+        let documents = given.iter().map(incoming).collect();
+        say(&mut wire, frames::OPEN, &frames::Open { documents, rules: Rules::default() }).unwrap();
+        for (_, document) in given {
+            send(&mut wire, document).unwrap();
+            frames::write(&mut wire, frames::END, b"").unwrap();
+        }
         frames::write(&mut wire, frames::COVER, &pdf(&["cover"])).unwrap();
         say(&mut wire, frames::MAKE, &frames::Make { selection: None }).unwrap();
         frames::write(&mut wire, frames::CLOSE, b"").unwrap();
@@ -268,6 +273,20 @@ mod tests {
         assert_eq!(kinds, [frames::CONTENTS, frames::DATA, frames::MADE, frames::CLOSED]);
         assert_eq!(contents.unwrap().pages, 1);
         let (kinds, contents) = dialogue(Input::Mail, b"no mail");
+        assert_eq!(kinds, [frames::CONTENTS, frames::HELD, frames::CLOSED]);
+        assert!(contents.unwrap().hold.is_some());
+    }
+
+    #[test]
+    fn several_documents_are_one_packet() {
+        let (one, two) = (pdf(&["one"]), pdf(&["two", "three"]));
+        let (kinds, contents) = dialogue_about(&[(file(), &one), (file(), &two)]);
+        assert_eq!(kinds, [frames::CONTENTS, frames::DATA, frames::MADE, frames::CLOSED]);
+        let contents = contents.unwrap();
+        let pages: Vec<_> = contents.parts.iter().map(|part| part.pages).collect();
+        assert_eq!((pages, contents.pages, contents.hold), (vec![Some((1, 1)), Some((2, 3))], 3, None));
+        // One that holds holds all.
+        let (kinds, contents) = dialogue_about(&[(file(), &one), (file(), b"no document")]);
         assert_eq!(kinds, [frames::CONTENTS, frames::HELD, frames::CLOSED]);
         assert!(contents.unwrap().hold.is_some());
     }

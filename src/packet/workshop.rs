@@ -181,6 +181,27 @@ impl Workshop {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<BoxError>,
     {
+        self.open_all(vec![(input, bytes, document)], rules).await
+    }
+
+    /// The same with all documents of a submission, in the order in which their pages are to stand.
+    ///
+    /// # Errors
+    /// See [`WorkshopError`].
+    pub async fn open_all<S, E>(
+        &self,
+        given: Vec<(Input, u64, S)>,
+        rules: &Rules,
+    ) -> Result<Bench, WorkshopError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<BoxError>,
+    {
+        let (mut documents, mut streams) = (Vec::new(), Vec::new());
+        for (input, bytes, stream) in given {
+            documents.push(frames::Incoming { input, bytes });
+            streams.push(stream);
+        }
         let slot = Arc::clone(&self.shop.slots).acquire_owned().await;
         let slot = slot.map_err(|_| WorkshopError::Start(io::Error::other("the workshop is closed")))?;
         let worker = match self.shop.pop() {
@@ -194,18 +215,20 @@ impl Workshop {
             contents: Contents::default(),
             left: self.shop.limits.time,
         };
-        let request = frames::Open { input, bytes, rules: rules.clone() };
+        let request = frames::Open { documents, rules: rules.clone() };
         bench.contents = bench
             .dialogue(async |worker| {
                 worker.say(frames::OPEN, &request).await?;
-                let mut document = pin!(document);
-                while let Some(bytes) = document.next().await {
-                    let bytes = bytes.map_err(|error| ExchangeError::Source(error.into()))?;
-                    for chunk in bytes.chunks(CHUNK) {
-                        worker.write(frames::DATA, chunk).await?;
+                for stream in streams {
+                    let mut document = pin!(stream);
+                    while let Some(bytes) = document.next().await {
+                        let bytes = bytes.map_err(|error| ExchangeError::Source(error.into()))?;
+                        for chunk in bytes.chunks(CHUNK) {
+                            worker.write(frames::DATA, chunk).await?;
+                        }
                     }
+                    worker.write(frames::END, b"").await?;
                 }
-                worker.write(frames::END, b"").await?;
                 worker.answer(frames::CONTENTS).await
             })
             .await?;

@@ -28,14 +28,15 @@ const SYNCING: usize = 16;
 const MISCOUNTED: &str =
     "The pages of this document could not be counted reliably. Print it to a new PDF and send that.";
 
-/// Where a Submission's document comes from.
+/// Where a Submission's documents come from.
 pub(super) struct Received<'a> {
     pub key: &'a SealKey,
-    pub document: &'a Document,
-    pub file: Option<String>,
+    pub documents: &'a [Document],
+    /// The names of those that are files; what has none is a mail.
+    pub files: Vec<String>,
 }
 
-/// The opened document, from which one packet after the other is made.
+/// The opened documents, from which one packet after the other is made.
 pub(super) struct Packets<'a> {
     preparer: &'a Preparer,
     from: Received<'a>,
@@ -93,7 +94,7 @@ struct Packed {
 }
 
 impl<'a> Packets<'a> {
-    /// Opens the document. What a worker could not cope with holds the packet; what is our own trouble is an error.
+    /// Opens the documents. What a worker could not cope with holds the packet; what is our own trouble is an error.
     pub(super) async fn open(
         preparer: &'a Preparer,
         from: Received<'a>,
@@ -103,7 +104,7 @@ impl<'a> Packets<'a> {
         Ok((contents, packets))
     }
 
-    /// Without the document.
+    /// Without the documents.
     pub(super) fn none(preparer: &'a Preparer, from: Received<'a>) -> Packets<'a> {
         let files = Files { spool: preparer.spool.clone(), sealing: Vec::new(), names: Vec::new() };
         Packets { preparer, from, bench: None, used: false, spoiled: None, room: None, files }
@@ -111,16 +112,15 @@ impl<'a> Packets<'a> {
 
     async fn reopen(&mut self) -> Result<Contents, PrepareError> {
         (self.bench, self.used) = (None, false);
-        let input = match &self.from.file {
-            Some(name) => Input::File { name: name.clone() },
-            None => Input::Mail,
-        };
         let Preparer { spool, workshop, config, .. } = self.preparer;
-        let reader = spool.read(self.from.key, &self.from.document.name).await?;
-        match workshop
-            .open(input, self.from.document.bytes, reader.into_stream(), &packet_rules(config))
-            .await
-        {
+        let mut documents = Vec::new();
+        for (place, document) in self.from.documents.iter().enumerate() {
+            let name = self.from.files.get(place).cloned();
+            let input = name.map_or(Input::Mail, |name| Input::File { name });
+            let reader = spool.read(self.from.key, &document.name).await?;
+            documents.push((input, document.bytes, reader.into_stream()));
+        }
+        match workshop.open_all(documents, &packet_rules(config)).await {
             Ok(bench) => {
                 let contents = bench.contents().clone();
                 self.bench = Some(bench);

@@ -75,7 +75,7 @@ impl Rig {
             accepted_at: self.clock.now(),
             wrapped_key,
             facts: facts.seal(&key).unwrap(),
-            document: Document { name: sealed.name, bytes: 8, sha256: hex(&sealed.sha256) },
+            documents: vec![Document { name: sealed.name, bytes: 8, sha256: hex(&sealed.sha256) }],
         };
         store.insert_submission(submission, Timestamp::MIN).await.unwrap().unwrap()
     }

@@ -42,6 +42,9 @@ pub struct SubmissionFacts {
     pub envelope_to: Vec<String>,
     /// Name of a file.
     pub file: Option<String>,
+    /// Names of the further files, where it has several documents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_files: Vec<String>,
     /// Whether it is a file whose bytes end before its document does.
     #[serde(default)]
     pub cut: bool,

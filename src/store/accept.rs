@@ -72,11 +72,11 @@ impl Store {
                     // With that the rows are undone.
                     return Err(StoreError::CameBefore(repeat));
                 }
-                let NewSubmission { sender, document, .. } = &new;
+                let digests: Vec<_> = new.documents.iter().map(|it| it.sha256.as_str()).collect();
                 let accepted = LedgerEvent::Accepted {
-                    sender: sender.clone(),
-                    bytes: document.bytes,
-                    sha256: document.sha256.clone(),
+                    sender: new.sender.clone(),
+                    bytes: new.bytes(),
+                    sha256: digests.join(", "),
                 };
                 let entry = ledger::Entry::new(&Actor::Intake(new.source.clone()), &accepted);
                 ledger::write(tx, new.accepted_at, entry.submission(new.id));
@@ -166,11 +166,11 @@ fn rows_of(new: &NewSubmission) -> Vec<Query> {
     .bind(&new.sender)
     .bind(new.receipt_to.as_ref().map(|address| address.sealed.as_slice()))
     .bind(new.receipt_to.as_ref().map(|address| address.mark.as_str()))
-    .bind(new.document.bytes.cast_signed())
+    .bind(new.bytes().cast_signed())
     .bind(millis(new.accepted_at))
     .bind(&new.wrapped_key)
     .bind(&new.facts);
-    let document = document_row(new.id, None, &new.document);
+    let documents = (1..).zip(&new.documents).map(|(place, it)| document_row(new.id, None, place, it));
     // A key that is there already is older than what counts as a repeat, or spent.
     let keys = sql::query(
         "INSERT INTO source_key (key, submission_id, accepted_at) SELECT column1, $1, $2 FROM (VALUES ($3)..) AS keys WHERE true \
@@ -180,7 +180,7 @@ fn rows_of(new: &NewSubmission) -> Vec<Query> {
     .bind(millis(new.accepted_at));
     let each = &new.source_keys.each;
     let keys = (!each.is_empty()).then(|| keys.each(each.iter().map(|key| &key.key)));
-    [submission, document].into_iter().chain(keys).collect()
+    std::iter::once(submission).chain(documents).chain(keys).collect()
 }
 
 /// Asks what of `keys` was recorded since `since`, and is not spent, and for which Submission.

@@ -8,7 +8,7 @@ use super::cancel::CancelWish;
 use super::fax_marks::{self, FaxMark};
 use super::ledger::LedgerEvent;
 use super::sql::{self, Connection, FromRow};
-use super::submissions::{Document, Verdict, insert_document, insert_shared};
+use super::submissions::{Document, Verdict, document_row, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
 use crate::job::{Actor, FaxNumber, JobId, JobState, Priority, SubmissionId};
 
@@ -419,7 +419,7 @@ async fn insert_job(
     .execute(&mut *tx)
     .await?;
     if let Some(packet) = packet {
-        insert_document(tx, submission, Some(job.id), &packet.document).await?;
+        document_row(submission, Some(job.id), 1, &packet.document).execute(&mut *tx).await?;
         if let Some(shared) = &packet.shared {
             insert_shared(tx, submission, job.id, shared).await?;
         }

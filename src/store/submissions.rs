@@ -6,7 +6,7 @@ use super::accept::SourceKeys;
 use super::ledger::LedgerEvent;
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
-use crate::job::{Actor, Source, SubmissionId, word_type};
+use crate::job::{Actor, JobId, Source, SubmissionId, word_type};
 use crate::vault::{Marker, SealedAddress};
 
 /// A final time so far ahead was written by a clock that was wrong; one that is nearer may be one of this moment.
@@ -82,8 +82,16 @@ pub struct NewSubmission {
     pub wrapped_key: Vec<u8>,
     /// Envelope, file name and the like, sealed.
     pub facts: Vec<u8>,
-    /// What was received.
-    pub document: Document,
+    /// What was received; one at least.
+    pub documents: Vec<Document>,
+}
+
+impl NewSubmission {
+    /// Size of what was received.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.documents.iter().fold(0, |all, document| all.saturating_add(document.bytes))
+    }
 }
 
 /// A Submission as stored.
@@ -322,18 +330,20 @@ impl Store {
         all(rows)
     }
 
-    /// What was received as `id`; its packets are left out.
+    /// What was received as `id`, in order; its packets are left out.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn received(&self, id: SubmissionId) -> Result<Option<Document>, StoreError> {
-        let row: Option<(String, i64, String)> = sql::query(
-            "SELECT name, bytes, sha256 FROM document WHERE submission_id = $1 AND job_id IS NULL LIMIT 1",
+    pub async fn received(&self, id: SubmissionId) -> Result<Vec<Document>, StoreError> {
+        let rows: Vec<(String, i64, String)> = sql::query(
+            "SELECT name, bytes, sha256 FROM document WHERE submission_id = $1 AND job_id IS NULL ORDER BY n",
         )
         .bind(id.as_str())
-        .fetch_optional(self.readers())
+        .fetch_all(self.readers())
         .await?;
-        Ok(row.map(|(name, bytes, sha256)| Document { name, bytes: bytes.unsigned_abs(), sha256 }))
+        let document =
+            |(name, bytes, sha256): (_, i64, _)| Document { name, bytes: bytes.unsigned_abs(), sha256 };
+        Ok(rows.into_iter().map(document).collect())
     }
 
     /// Submissions that ended before `final_before`, or at a time that is later than `now`, and whose documents still exist. No clock
@@ -423,7 +433,8 @@ impl Store {
     pub async fn replaced_packets(&self, id: SubmissionId) -> Result<Vec<String>, StoreError> {
         sql::query(
             "SELECT name FROM document WHERE submission_id = $1 AND job_id IS NOT NULL AND NOT EXISTS \
-             (SELECT 1 FROM job WHERE job.submission_id = $1 AND (job.document = document.name OR job.shared = document.name))",
+             (SELECT 1 FROM job WHERE job.submission_id = $1 \
+             AND (job.document = COALESCE(document.form_of, document.name) OR job.shared = document.name))",
         )
         .bind(id.as_str())
         .scalars(self.readers())
@@ -470,7 +481,7 @@ impl Store {
 pub(super) async fn insert_shared(
     tx: &mut Connection,
     submission: SubmissionId,
-    job: crate::job::JobId,
+    job: JobId,
     name: &str,
 ) -> Result<(), StoreError> {
     sql::query(
@@ -516,27 +527,18 @@ async fn mark_digests(
     Ok(())
 }
 
-pub(super) async fn insert_document(
-    tx: &mut Connection,
-    submission: SubmissionId,
-    job: Option<crate::job::JobId>,
-    document: &Document,
-) -> Result<(), StoreError> {
-    document_row(submission, job, document).execute(tx).await?;
-    Ok(())
-}
-
+/// The row of a document at `place`, from 1 on, of what was received, or of what was made for a Job.
 pub(super) fn document_row(
     submission: SubmissionId,
-    job: Option<crate::job::JobId>,
+    job: Option<JobId>,
+    place: i64,
     document: &Document,
 ) -> sql::Query {
-    sql::query(
-        "INSERT INTO document (name, submission_id, job_id, bytes, sha256) VALUES ($1, $2, $3, $4, $5)",
-    )
+    sql::query("INSERT INTO document (name, submission_id, job_id, bytes, sha256, n) VALUES ($1, $2, $3, $4, $5, $6)")
     .bind(&document.name)
     .bind(submission.as_str())
     .bind(job.map(String::from))
     .bind(document.bytes.cast_signed())
     .bind(&document.sha256)
+    .bind(place)
 }

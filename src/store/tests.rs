@@ -9,6 +9,7 @@ use crate::job::{
 };
 use crate::vault::{Marker, MasterKey, Purpose, SealedAddress};
 
+mod documents;
 mod fax_marks;
 mod nodes;
 mod postgres;
@@ -37,7 +38,7 @@ fn submission(n: u64, source_key: Option<&str>) -> NewSubmission {
         accepted_at: at(0),
         wrapped_key: vec![1],
         facts: vec![2],
-        document: Document { name: format!("doc{n}"), bytes: 10, sha256: "aa".into() },
+        documents: vec![Document { name: format!("doc{n}"), bytes: 10, sha256: "aa".into() }],
     }
 }
 
@@ -261,7 +262,7 @@ async fn shared_pages_are_one_file_and_go_when_no_job_has_them() {
     let mut names = store.document_names().await.unwrap();
     names.sort();
     assert_eq!(names, ["doc1", "packet1", "packet2", "packet3", "pages"]);
-    assert_eq!(store.received(id).await.unwrap().unwrap().name, "doc1");
+    assert_eq!(store.received(id).await.unwrap()[0].name, "doc1");
     let jobs = store.jobs(&JobFilter::default(), 9).await.unwrap();
     let pages: Vec<_> = jobs.iter().map(|job| job.packet.as_ref().unwrap().shared.as_deref()).collect();
     assert_eq!(pages, [Some("pages"), Some("pages"), None]);

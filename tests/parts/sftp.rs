@@ -84,7 +84,7 @@ impl Server {
     async fn accepted(&self) -> Vec<(String, Vec<u8>)> {
         let mut accepted = Vec::new();
         for submission in self.store.submissions(&SubmissionFilter::default(), 100).await.unwrap() {
-            let document = self.store.received(submission.id).await.unwrap().unwrap();
+            let document = self.store.received(submission.id).await.unwrap().remove(0);
             let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             let reader = self.spool.read(&key, &document.name).await.unwrap();
             let name = SubmissionFacts::open(&key, &submission.facts).unwrap().file.unwrap();

@@ -90,7 +90,7 @@ impl Server {
     async fn accepted_with_facts(&self) -> Vec<(String, String, SubmissionFacts)> {
         let mut accepted = Vec::new();
         for submission in self.store.submissions(&SubmissionFilter::default(), 100).await.unwrap() {
-            let document = self.store.received(submission.id).await.unwrap().unwrap();
+            let document = self.store.received(submission.id).await.unwrap().remove(0);
             let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
             let reader = self.spool.read(&key, &document.name).await.unwrap();
             let mail = String::from_utf8(reader.read_all(1 << 30).await.unwrap()).unwrap();

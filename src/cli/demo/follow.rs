@@ -225,7 +225,7 @@ impl<'a> Follower<'a> {
             followed.submission = submissions.iter().find(is_it).cloned();
             let Some(submission) = &followed.submission else { continue };
             followed.unsent = self.eyes.store.unsent(submission.id).await?;
-            followed.unlinked = self.eyes.store.received(submission.id).await?.is_none();
+            followed.unlinked = self.eyes.store.received(submission.id).await?.is_empty();
             followed.job = jobs.iter().find(|job| job.submission == submission.id).cloned();
             let Some(job) = &followed.job else { continue };
             let digest = job.packet.as_ref().and_then(|packet| packet.document.digest());

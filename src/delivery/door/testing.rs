@@ -101,7 +101,7 @@ impl Rig {
             accepted_at: now,
             wrapped_key,
             facts: vec![],
-            document: Document { name: format!("received{n}"), ..document.clone() },
+            documents: vec![Document { name: format!("received{n}"), ..document.clone() }],
         };
         let id = self.store.insert_submission(submission, now).await.unwrap().unwrap();
         let job = NewJob {

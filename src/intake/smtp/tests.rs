@@ -146,7 +146,7 @@ impl Bench {
     async fn accepted(&self, reply: &str) -> (Vec<u8>, Submission, SubmissionFacts) {
         let id: SubmissionId = reply.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
         let submission = self.store.submission(id).await.unwrap().unwrap();
-        let document = self.store.received(id).await.unwrap().unwrap();
+        let document = self.store.received(id).await.unwrap().remove(0);
         let key =
             self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.clone().unwrap())).unwrap();
         let bytes = self.spool.read(&key, &document.name).await.unwrap().read_all(1 << 30).await.unwrap();
