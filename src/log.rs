@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -37,6 +38,9 @@ const QUIET: [&str; 2] = ["async_imap=warn", "async_imap::imap_stream=warn"];
 
 /// The log of this process, once it has one.
 static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Told when the first line is lost.
+static LOST: Notify = Notify::const_new();
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,11 @@ pub fn start(telemetry: &Telemetry) -> Result<(), LogError> {
 #[must_use]
 pub fn trouble() -> Option<String> {
     LOG.get().and_then(Log::trouble)
+}
+
+/// Waits until the first line after those that were told of is lost; a loss while nobody waited is kept.
+pub async fn lost() {
+    LOST.notified().await;
 }
 
 /// Gives what was logged a moment to be written, at the end of the process.
@@ -151,6 +160,15 @@ enum Entry {
     Gap(u64),
 }
 
+impl State {
+    fn lose(&mut self) {
+        if self.untold == 0 {
+            LOST.notify_one();
+        }
+        self.untold = self.untold.saturating_add(1);
+    }
+}
+
 impl Log {
     /// Begins a log that is written to `sink`.
     fn to(sink: impl Write + Send + 'static, format: LogFormat) -> io::Result<Log> {
@@ -165,7 +183,7 @@ impl Log {
         let mut state = self.shared.lock();
         if state.bytes.saturating_add(line.len()) > ROOM {
             state.left_out = state.left_out.saturating_add(1);
-            state.untold = state.untold.saturating_add(1);
+            state.lose();
             return;
         }
         if state.left_out > 0 {
@@ -292,7 +310,7 @@ impl<W: Write> Writer<W> {
             if let Err(error) = told.and_then(|()| self.put(&line)) {
                 self.lost = self.lost.saturating_add(1);
                 let mut state = self.shared.lock();
-                state.untold = state.untold.saturating_add(1);
+                state.lose();
                 state.error = Some(error.to_string());
             }
         }

@@ -47,8 +47,10 @@ use packets::{Packets, Received};
 use plan::{Former, Plan, Planner, Request};
 use turns::{Turns, Waiting};
 
-/// How long the loop sleeps at most: the command line submits without being able to wake it.
+/// Between two looks at the free space of the disk, and before what failed is tried again.
 const NAP: Duration = Duration::from_secs(2);
+/// How long the loop sleeps at most while nothing is due: the machine's own sleep is not part of a pause.
+const IDLE: Duration = Duration::from_secs(30);
 /// The same while all workers are busy: one of them may turn out to be slow.
 const BUSY_NAP: Duration = Duration::from_millis(250);
 /// Jobs of one Submission that keep their names when it is prepared anew.
@@ -141,35 +143,46 @@ pub fn packet_rules(config: &Config) -> packet::Rules {
 
 impl Preparer {
     /// Works until `shutdown` turns true, then finishes what is in hand.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.watch_the_disk() => {}
+            () = self.prepare_all(shutdown) => {}
+        }
+    }
+
+    async fn prepare_all(&self, mut shutdown: watch::Receiver<bool>) {
         let mut turns = Turns::new(self.config.limits.workers);
         let mut tasks = JoinSet::new();
-        let mut disk = DiskWatch::new(&self.config);
-        let mut looked = None::<Instant>;
+        let mut commits = self.store.commits();
         while !*shutdown.borrow() {
-            if looked.is_none_or(|looked| looked.elapsed() >= NAP) {
-                looked = Some(Instant::now());
-                self.look_at_the_disk(&mut disk).await;
-            }
             while let Some(ended) = tasks.try_join_next_with_id() {
                 turns.end(&id_of(&ended), Instant::now());
             }
-            let mut nap = NAP;
-            if let Some(pause) = self.arrivals.pause(Instant::now()) {
-                nap = pause;
+            let nap = if let Some(pause) = self.arrivals.pause(Instant::now()) {
+                pause
             } else if !turns.has_room(Instant::now()) {
-                nap = BUSY_NAP;
-            } else if let Some(sender) = self.next_sender(&turns).await {
-                if let Some(submission) = self.claim(&sender).await {
-                    let preparer = self.clone();
-                    let task = tasks.spawn(async move { preparer.prepare(submission).await });
-                    turns.begin(task.id(), &sender, Instant::now());
+                BUSY_NAP
+            } else {
+                match self.next_sender(&turns).await {
+                    Ok(Some(sender)) => {
+                        if let Some(submission) = self.claim(&sender).await {
+                            let preparer = self.clone();
+                            let task = tasks.spawn(async move { preparer.prepare(submission).await });
+                            turns.begin(task.id(), &sender, Instant::now());
+                        }
+                        continue;
+                    }
+                    Ok(None) => self.next_due().await,
+                    Err(error) => {
+                        tracing::error!(error = %error, "submissions could not be looked up: {error}");
+                        NAP
+                    }
                 }
-                continue;
-            }
+            };
             tokio::select! {
                 Some(ended) = tasks.join_next_with_id() => turns.end(&id_of(&ended), Instant::now()),
                 () = self.arrived.woken() => {}
+                () = commits.made() => {}
                 () = tokio::time::sleep(nap) => {}
                 _ = shutdown.changed() => {}
             }
@@ -178,19 +191,23 @@ impl Preparer {
     }
 
     /// Whose turn it is, if anyone's.
-    async fn next_sender(&self, turns: &Turns<task::Id>) -> Option<String> {
-        let waiting = match self.store.senders_waiting(self.clock.now()).await {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                tracing::error!(error = %error, "submissions could not be looked up: {error}");
-                return None;
-            }
-        };
+    async fn next_sender(&self, turns: &Turns<task::Id>) -> Result<Option<String>, StoreError> {
+        let waiting = self.store.senders_waiting(self.clock.now()).await?;
         if waiting.is_empty() {
             self.arrivals.caught_up();
         }
         let waiting: Vec<_> = waiting.into_iter().map(|(sender, since)| Waiting { sender, since }).collect();
-        turns.next(&waiting, Instant::now()).map(str::to_owned)
+        Ok(turns.next(&waiting, Instant::now()).map(str::to_owned))
+    }
+
+    /// Until a Submission that waits for its next try is due.
+    async fn next_due(&self) -> Duration {
+        let now = self.clock.now();
+        match self.store.next_preparation(now).await {
+            Ok(Some(at)) => at.duration_since(now).try_into().unwrap_or(Duration::ZERO).min(IDLE),
+            Ok(None) => IDLE,
+            Err(_) => NAP,
+        }
     }
 
     async fn claim(&self, sender: &str) -> Option<Submission> {
@@ -205,6 +222,15 @@ impl Preparer {
                 tokio::time::sleep(NAP).await;
                 None
             }
+        }
+    }
+
+    /// Tells whether the disk has room, for as long as it is waited for. Other programs fill it without telling us.
+    async fn watch_the_disk(&self) {
+        let mut disk = DiskWatch::new(&self.config);
+        loop {
+            self.look_at_the_disk(&mut disk).await;
+            tokio::time::sleep(NAP).await;
         }
     }
 

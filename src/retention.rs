@@ -29,8 +29,10 @@ use crate::store::{ProviderCopy, Store, StoreError, Wake};
 use crate::text::counted;
 use crate::vault::Purpose;
 
-/// Between two rounds.
+/// Between two rounds at least.
 const ROUND: Duration = Duration::from_secs(2);
+/// Between two rounds at most: what is kept for days may stay for a minute more.
+const IDLE: Duration = Duration::from_secs(60);
 /// Destroyed this long before the limit, so that a round's pause never carries it past.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// An answer that still is not written is waited for no longer than this: it is written without what the key sealed.
@@ -43,8 +45,6 @@ const AT_ONCE: u32 = 200;
 const COPY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// The same where the provider is configured no more: told once a day.
 const COPY_NEVER: SignedDuration = SignedDuration::from_hours(24);
-/// Between two looks for copies to be deleted: a final answer waits for what becomes of them.
-const COPY_ROUND: Duration = Duration::from_millis(500);
 /// What is known of a telephone line is of no use this long after its rest.
 const LINES: SignedDuration = SignedDuration::from_hours(24);
 /// Copies that providers are asked to delete at once.
@@ -130,25 +130,61 @@ impl Retention {
         // True at first: the process may have ended between the destruction of a key and the scrubbing of the log.
         let mut traces = true;
         let began = self.clock.now();
+        let mut commits = self.store.commits();
         while !*shutdown.borrow() {
-            if let Err(error) = self.round(&mut traces, began).await {
-                tracing::error!(error = %error, "documents could not be destroyed: {error}");
-            }
+            let pause = match self.round(&mut traces, began).await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::error!(error = %error, "documents could not be destroyed: {error}");
+                    ROUND
+                }
+            };
+            let work = async {
+                tokio::time::sleep(ROUND).await;
+                tokio::select! {
+                    () = commits.made() => {}
+                    () = tokio::time::sleep(pause.saturating_sub(ROUND)) => {}
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(ROUND) => {}
+                () = work => {}
                 _ = shutdown.changed() => {}
             }
         }
     }
 
+    /// Until the next round: until the next documents are to go, where that is sooner than what else there is to forget. Times that are
+    /// short, as in the demo, are kept to a hundredth.
+    async fn pause(&self) -> Result<Duration, RetentionError> {
+        let kept = &self.config.retention;
+        let others = [Some(kept.results), Some(kept.repeats), Some(kept.records), kept.proofs];
+        let others = others.into_iter().flatten().map(|kept| kept.std() / 100).min().unwrap_or(IDLE);
+        let now = self.clock.now();
+        let since = final_before(now, kept.documents.signed());
+        let documents = match self.store.next_destruction().await? {
+            Some(at) => at.duration_since(since).try_into().unwrap_or(Duration::ZERO),
+            None => IDLE,
+        };
+        Ok(documents.min(others).clamp(ROUND, IDLE))
+    }
+
     async fn delete_all_copies(&self, mut shutdown: watch::Receiver<bool>) {
         let work = async {
-            let mut failed = HashMap::new();
+            let (mut failed, mut commits) = (HashMap::new(), self.store.commits());
             loop {
-                if let Err(error) = self.delete_copies(&mut failed, self.clock.now()).await {
-                    tracing::error!(error = %error, "copies at providers could not be looked up: {error}");
+                // A final answer waits for what becomes of the copies.
+                let pause = match self.delete_copies(&mut failed, self.clock.now()).await {
+                    Ok(()) if failed.is_empty() => IDLE,
+                    Ok(()) => ROUND,
+                    Err(error) => {
+                        tracing::error!(error = %error, "copies at providers could not be looked up: {error}");
+                        ROUND
+                    }
+                };
+                tokio::select! {
+                    () = commits.made() => {}
+                    () = tokio::time::sleep(pause) => {}
                 }
-                tokio::time::sleep(COPY_ROUND).await;
             }
         };
         // What is broken off here is asked for again at the next start.
@@ -159,7 +195,8 @@ impl Retention {
     }
 
     /// `traces` tells whether the database's log may still hold what was destroyed, `began` when this process did.
-    async fn round(&self, traces: &mut bool, began: Timestamp) -> Result<(), RetentionError> {
+    /// Returns the pause until the next round.
+    async fn round(&self, traces: &mut bool, began: Timestamp) -> Result<Duration, RetentionError> {
         let now = self.clock.now();
         let before = final_before(now, self.config.retention.documents.signed());
         // What ended before a long pause of the daemon gets its moments first.
@@ -194,7 +231,7 @@ impl Retention {
             gone += self.store.forget_proofs(before(proofs.signed())).await?;
         }
         *traces |= gone > 0;
-        Ok(())
+        if *traces { Ok(ROUND) } else { self.pause().await }
     }
 
     async fn destroy(&self, id: SubmissionId) -> Result<(), RetentionError> {

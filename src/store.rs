@@ -60,7 +60,7 @@ pub use steps::{Opening, Saved};
 pub use submissions::{Document, NewSubmission, Submission, SubmissionFilter, Verdict, is_mark};
 pub use turned_away::RefusedAtOnce;
 pub use turns::Turns;
-pub use wake::{Wake, within_process};
+pub use wake::{Commits, Wake, within_process};
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]
@@ -258,6 +258,14 @@ impl Store {
         Ok(Store { engine, node: "onlooker".to_owned(), origin: origin::Origin::default() })
     }
 
+    /// A notice of commits by whichever process.
+    #[must_use]
+    pub fn commits(&self) -> Commits {
+        let mut pulse = self.engine.pulse();
+        pulse.mark_unchanged();
+        Commits(pulse)
+    }
+
     /// The name of this process's leases.
     #[must_use]
     pub fn node(&self) -> &str {
@@ -288,6 +296,17 @@ impl Store {
     /// Looks after the database's log, and says what is wrong with the database at this moment, for the operator.
     pub async fn tend(&self) -> Option<String> {
         self.engine.tend().await
+    }
+
+    /// Waits until the database failed, or its log could not be emptied; what was told while nobody waited is kept.
+    pub async fn fared_ill(&self) {
+        self.engine.health().fared_ill().await;
+    }
+
+    /// Whether the database's log could be emptied whenever it was tried.
+    #[must_use]
+    pub fn is_tidy(&self) -> bool {
+        self.engine.health().is_tidy()
     }
 
     /// Drops the leases that this node held before it was restarted; returns how many there were.

@@ -35,8 +35,10 @@ mod hands;
 
 pub use hands::Hands;
 
-/// How long the loop sleeps at most: other processes (the command line) change Jobs without being able to wake it.
+/// How long the loop sleeps at most while something is due that waits for room, or cannot be read.
 const NAP: Duration = Duration::from_secs(2);
+/// How long it sleeps at most while nothing is due: the machine's own sleep is not part of a pause.
+const IDLE: Duration = Duration::from_secs(30);
 /// The first of the naps while what is due waits for room at its provider or for another's lease; each is twice as long as
 /// the one before, up to [`NAP`].
 const BLOCKED: Duration = Duration::from_millis(50);
@@ -85,6 +87,7 @@ impl Worker {
         }
         let mut tasks = JoinSet::new();
         let (mut nap, mut rerouted) = (BLOCKED, Instant::now());
+        let mut commits = self.store.commits();
         while !*shutdown.borrow() {
             while tasks.try_join_next().is_some() {}
             if rerouted.elapsed() >= REROUTE {
@@ -98,7 +101,8 @@ impl Worker {
                 nap = if due.is_zero() { (nap * 2).min(NAP) } else { BLOCKED };
                 tokio::select! {
                     () = self.wake.woken() => nap = BLOCKED,
-                    () = tokio::time::sleep(due.max(nap).min(NAP)) => {}
+                    () = commits.made() => {}
+                    () = tokio::time::sleep(due.max(nap).min(IDLE)) => {}
                     _ = shutdown.changed() => {}
                 }
                 continue;
@@ -137,7 +141,8 @@ impl Worker {
         let now = self.clock.now();
         match self.store.next_wake(self.config.provider.keys().map(String::as_str), now).await {
             Ok(Some(at)) => at.duration_since(now).try_into().unwrap_or(Duration::ZERO),
-            _ => NAP,
+            Ok(None) => IDLE,
+            Err(_) => NAP,
         }
     }
 

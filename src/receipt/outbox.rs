@@ -31,13 +31,15 @@ use crate::replies::Replies;
 use crate::sealed::{CommandOutcome, FileNote, ResultFile};
 use crate::shared_folder::{self, FileThread};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{AnswerKind, AnswerWay, NewResult, OutboxRow, Queue, Store, StoreError, Wake};
+use crate::store::{AnswerKind, AnswerWay, Commits, NewResult, OutboxRow, Queue, Store, StoreError, Wake};
 use crate::vault::{Vault, VaultError};
 
 /// Answers in hand at once.
 const AT_ONCE: u32 = 20;
-/// How long the loop sleeps at most.
+/// Before answers that could not be looked up are looked up again.
 const NAP: Duration = Duration::from_secs(2);
+/// How long a loop sleeps at most while nothing is due: the machine's own sleep is not part of a pause.
+const IDLE: Duration = Duration::from_secs(30);
 /// How long an answer may take to leave before another node tries it.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
 /// How long a folder may take for one result; after that it hangs, and is tried again later.
@@ -119,14 +121,6 @@ fn unconfigured(row: &OutboxRow) -> OutboxError {
 /// Whether more may be there than was claimed: what comes later than the claim wakes whoever naps.
 fn is_full(rows: &[OutboxRow], at_most: u32) -> bool {
     u32::try_from(rows.len()).unwrap_or(u32::MAX) >= at_most
-}
-
-async fn nap(wake: &dyn Wake, shutdown: &mut watch::Receiver<bool>) {
-    tokio::select! {
-        () = wake.woken() => {}
-        () = tokio::time::sleep(NAP) => {}
-        _ = shutdown.changed() => {}
-    }
 }
 
 /// A composed answer as it waits, sealed: what it is called (address or file name), and its bytes.
@@ -245,8 +239,9 @@ impl Outbox {
     /// Composes every answer as soon as it is made, since retention waits for that, and lets those leave that nobody can keep.
     async fn compose_all(&self, mut shutdown: watch::Receiver<bool>) {
         let folders: Vec<&str> = self.folders.keys().map(String::as_str).collect();
+        let mut commits = self.store.commits();
         while !*shutdown.borrow() {
-            let rows = self.claim(Queue::Compose(&folders), AT_ONCE).await;
+            let Some(rows) = self.claim(Queue::Compose(&folders), AT_ONCE).await else { continue };
             let full = is_full(&rows, AT_ONCE);
             // One after the other: the name of a result file depends on those that are there.
             for row in rows {
@@ -259,16 +254,17 @@ impl Outbox {
                 }
             }
             if !full {
-                nap(self.wake.as_ref(), &mut shutdown).await;
+                self.wait(self.wake.as_ref(), &mut commits, &mut shutdown).await;
             }
         }
     }
 
     /// Sends composed mails. A relay that does not answer delays other mails, and nothing else.
     async fn send_mails(&self, mut shutdown: watch::Receiver<bool>) {
+        let mut commits = self.store.commits();
         while !*shutdown.borrow() {
             // Not more mails than leave at once: a lease must not end while its mail waits for a connection.
-            let rows = self.claim(Queue::Mails, CONNECTIONS).await;
+            let Some(rows) = self.claim(Queue::Mails, CONNECTIONS).await else { continue };
             let full = is_full(&rows, CONNECTIONS);
             let sent = rows.iter().map(|row| async {
                 match self.composed(row).await {
@@ -279,7 +275,7 @@ impl Outbox {
             });
             futures_util::future::join_all(sent).await;
             if !full {
-                nap(&self.mails, &mut shutdown).await;
+                self.wait(&self.mails, &mut commits, &mut shutdown).await;
             }
         }
     }
@@ -288,8 +284,9 @@ impl Outbox {
     async fn fill_folder(&self, name: &str, ready: &Notify, mut shutdown: watch::Receiver<bool>) {
         let alarm = Alarm::Results(name.to_owned());
         let mut thread = None;
+        let mut commits = self.store.commits();
         while !*shutdown.borrow() {
-            let rows = self.claim(Queue::Folder(name), AT_ONCE).await;
+            let Some(rows) = self.claim(Queue::Folder(name), AT_ONCE).await else { continue };
             let full = is_full(&rows, AT_ONCE);
             for row in rows {
                 let written = self.write_result(&row, &mut thread, &mut shutdown).await;
@@ -303,7 +300,7 @@ impl Outbox {
                 self.leave(&row, written).await;
             }
             if !full {
-                nap(ready, &mut shutdown).await;
+                self.wait(ready, &mut commits, &mut shutdown).await;
             }
         }
     }
@@ -340,14 +337,32 @@ impl Outbox {
         self.sent(row, None).await
     }
 
-    async fn claim(&self, queue: Queue<'_>, most: u32) -> Vec<OutboxRow> {
+    /// Waits until `wake` tells, something is committed, or an answer is due.
+    async fn wait(&self, wake: &dyn Wake, commits: &mut Commits, shutdown: &mut watch::Receiver<bool>) {
+        let now = self.clock.now();
+        let pause = match self.store.next_answer(now).await {
+            Ok(Some(at)) => at.duration_since(now).try_into().unwrap_or(Duration::ZERO).min(IDLE),
+            Ok(None) => IDLE,
+            Err(_) => NAP,
+        };
+        tokio::select! {
+            () = wake.woken() => {}
+            () = commits.made() => {}
+            () = tokio::time::sleep(pause) => {}
+            _ = shutdown.changed() => {}
+        }
+    }
+
+    /// Answers to be worked on; `None`, after a pause, where the database fails.
+    async fn claim(&self, queue: Queue<'_>, most: u32) -> Option<Vec<OutboxRow>> {
         let now = self.clock.now();
         let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
         match self.store.claim_outbox(queue, now, until, most).await {
-            Ok(rows) => rows,
+            Ok(rows) => Some(rows),
             Err(error) => {
                 tracing::error!(error = %error, "the outbox could not be read: {error}");
-                Vec::new()
+                tokio::time::sleep(NAP).await;
+                None
             }
         }
     }

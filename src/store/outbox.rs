@@ -202,6 +202,23 @@ impl Store {
         .await
     }
 
+    /// When the first of the answers whose time comes after `now` is due, or may be that no longer waits for a provider's copy to go.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn next_answer(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let next: Option<i64> = sql::query(
+            "SELECT MIN(at) FROM (SELECT MIN(next_at) AS at FROM outbox WHERE next_at > $1 \
+             UNION ALL SELECT MIN(made_at) + $2 FROM outbox WHERE next_at <= $1 AND kind = 'final' AND body IS NULL \
+               AND made_at > $1 - $2) AS times",
+        )
+        .bind(millis(now))
+        .bind(COPIES_AT_MOST.as_secs() * 1000)
+        .scalar(self.readers())
+        .await?;
+        Ok(next.map(super::timestamp))
+    }
+
     /// Keeps what an answer says, so that it can be sent after the Submission's key is gone; a final one brings its signed
     /// receipt along.
     ///

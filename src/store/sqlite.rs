@@ -21,7 +21,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::StoreError;
 use super::ledger::Link;
@@ -31,6 +31,7 @@ mod chain;
 pub(super) mod codes;
 mod health;
 mod locks;
+mod pulse;
 mod schema;
 
 use chain::chain;
@@ -90,10 +91,20 @@ pub(super) struct Engine {
     options: SqliteConnectOptions,
     path: PathBuf,
     health: Arc<Health>,
+    pulse: watch::Receiver<u64>,
     has_former_keys: bool,
 }
 
 impl Engine {
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Changes soon after a commit that changed something, whichever process made it.
+    pub(super) fn pulse(&self) -> watch::Receiver<u64> {
+        self.pulse.clone()
+    }
+
     /// See [`super::Store::has_former_keys`].
     pub(super) fn has_former_keys(&self) -> bool {
         self.has_former_keys
@@ -137,22 +148,33 @@ impl Engine {
             .await
             .map_err(opening)?;
         let (requests, queue) = mpsc::channel(1024);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(sqlx::Error::Io)?;
+        let looking = options.clone().read_only(true).create_if_missing(false);
+        let looking = SqliteConnection::connect_with(&looking).await.map_err(opening)?;
+        let (beat, pulse) = watch::channel(0);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(sqlx::Error::Io)?;
         let health: Arc<Health> = Arc::default();
         let noted = Arc::clone(&health);
-        // Ends when the last handle is gone and all that it was asked for is done.
+        let work = async move {
+            // Ends when the last handle is gone and all that it was asked for is done.
+            tokio::select! {
+                () = write_all(Connection::new(connection), queue, &noted) => {}
+                () = pulse::beat(looking, &beat) => {}
+            }
+        };
         thread::Builder::new()
             .name("store".into())
-            .spawn(move || runtime.block_on(write_all(Connection::new(connection), queue, &noted)))
+            .spawn(move || runtime.block_on(work))
             .map_err(sqlx::Error::Io)?;
         let path = path.to_owned();
-        Ok(Engine { requests, readers: Readers(readers), options, path, health, has_former_keys })
+        Ok(Engine { requests, readers: Readers(readers), options, path, health, pulse, has_former_keys })
     }
 
     /// Opens the database at `path` to be read only, beside a daemon or without one; an empty one in memory stands in where
     /// there is none. Writes fail as on a closed store.
     pub(super) async fn look(path: &Path) -> Result<Self, StoreError> {
         let (requests, _) = mpsc::channel(1);
+        let (_, pulse) = watch::channel(0);
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let (path, health, has_former_keys) = (path.to_owned(), Arc::default(), false);
         if !exists(&path)? {
@@ -165,6 +187,7 @@ impl Engine {
                 options,
                 path,
                 health,
+                pulse,
                 has_former_keys,
             });
         }
@@ -181,7 +204,7 @@ impl Engine {
         if !current {
             return Err(StoreError::OlderSchema { path });
         }
-        Ok(Engine { requests, readers: Readers(readers), options, path, health, has_former_keys })
+        Ok(Engine { requests, readers: Readers(readers), options, path, health, pulse, has_former_keys })
     }
 
     /// The pool for queries that change nothing.

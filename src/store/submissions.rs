@@ -209,6 +209,22 @@ impl Store {
         Ok(rows.into_iter().filter_map(|(sender, since)| Some((sender, timestamp(since?)))).collect())
     }
 
+    /// When the first of the Submissions whose time comes after `now` is to be prepared.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn next_preparation(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let next: Option<i64> = sql::query(concat!(
+            waiting!(),
+            "SELECT MIN((SELECT MIN(prepare_at) FROM submission WHERE submission.sender = waiting.sender AND prepare_at > $1)) \
+             FROM waiting WHERE waiting.sender IS NOT NULL",
+        ))
+        .bind(millis(now))
+        .scalar(self.readers())
+        .await?;
+        Ok(next.map(timestamp))
+    }
+
     /// Leases the Submission of `sender` that has waited longest to be prepared.
     ///
     /// # Errors
@@ -367,6 +383,19 @@ impl Store {
         .scalars(self.readers())
         .await?;
         ids.iter().map(|id| id.parse().map_err(|e| StoreError::unreadable("submission.id", e))).collect()
+    }
+
+    /// When the first of the Submissions whose documents still exist ended.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn next_destruction(&self) -> Result<Option<Timestamp>, StoreError> {
+        let next: Option<i64> = sql::query(
+            "SELECT MIN(final_at) FROM submission WHERE destroyed_at IS NULL AND final_at IS NOT NULL",
+        )
+        .scalar(self.readers())
+        .await?;
+        Ok(next.map(timestamp))
     }
 
     /// Destroys the key and the sealed facts of `id`: from this commit on, nobody can read its documents. What else would identify

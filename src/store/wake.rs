@@ -1,13 +1,14 @@
 //! Notices that there is work: who makes a row tells who waits for such rows.
 //!
-//! Each waiter looks for itself now and then, so a notice that is lost costs time and nothing else. Behind the trait, since a notice
-//! of this process reaches this node only: with a database that several nodes share, it has to come from there.
+//! A notice within the process ([`Wake`]) is for those for whom half a second is long. Whoever waits for rows is told of every commit
+//! too ([`Commits`]), so a notice that is lost costs that time and nothing else. Behind the trait, since a notice of this process
+//! reaches this node only: with a database that several nodes share, it has to come from there.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Tells one kind of work.
 pub trait Wake: Debug + Send + Sync {
@@ -32,6 +33,19 @@ impl Wake for Notify {
 #[must_use]
 pub fn within_process() -> Arc<dyn Wake> {
     Arc::new(Notify::new())
+}
+
+/// Tells that something was committed, by this process or another, half a second late at most.
+#[derive(Debug, Clone)]
+pub struct Commits(pub(super) watch::Receiver<u64>);
+
+impl Commits {
+    /// Waits until there is something new since the last time; for ever where the store is only looked at.
+    pub async fn made(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[cfg(test)]

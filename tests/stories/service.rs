@@ -72,3 +72,31 @@ async fn a_good_configuration_is_taken_while_it_runs_and_a_bad_one_changes_nothi
     stage.until("the good configuration is taken", taken).await;
     assert!(stage.daemon().stop().await.success());
 }
+
+/// How often the threads of the process `pid` have waited for something.
+fn waits(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let status =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok());
+    let count = |status: String| {
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:").map(str::to_owned));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    status.map(count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_with_nothing_to_do_hardly_wakes() {
+    let mut stage = clinic().open().await;
+    let pid = stage.daemon().pid();
+    // What a start leaves to be done is done.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let before = waits(pid);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let woken = waits(pid) - before;
+    // Two looks a second for what the command line committed, one at the clock, one at the disk every other second; each wakes a
+    // thread or two. Naps of two seconds and less in each part came to more than a thousand.
+    assert!(woken < 300, "{woken} times in ten seconds");
+    assert!(stage.daemon().stop().await.success());
+}

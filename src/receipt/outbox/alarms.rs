@@ -14,8 +14,10 @@ use crate::alarm::{Alarm, Board, Notice, Said};
 use crate::receipt::ReceiptError;
 use crate::receipt::relay::{RelayError, from_nobody};
 
-/// Between two looks at what raises no alarm by itself.
+/// Between two looks while something is wrong, or was not long ago.
 const LOOK: Duration = Duration::from_secs(1);
+/// The same while all is well: whatever goes wrong tells.
+const IDLE: Duration = Duration::from_secs(30);
 /// At the end, for a mail that is leaving.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -32,6 +34,7 @@ impl Outbox {
         let mut board = Board::new(rows, self.clock.now());
         let mut kept = board.rows();
         let mut leaving = FuturesUnordered::new();
+        let mut commits = self.store.commits();
         loop {
             self.look_around().await;
             let now = self.clock.now();
@@ -50,12 +53,16 @@ impl Outbox {
             if *shutdown.borrow() {
                 break;
             }
+            let pause = if kept.is_empty() && self.store.is_tidy() { IDLE } else { LOOK };
             tokio::select! {
                 () = self.alarms.changed() => {}
+                () = self.store.fared_ill() => {}
+                () = crate::log::lost() => {}
+                () = commits.made() => {}
                 Some((result, notice)) = leaving.next(), if !leaving.is_empty() => {
                     self.note_mailed(&mut board, &notice, result);
                 }
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
                 _ = shutdown.changed() => {}
             }
         }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::locks;
 use crate::store::StoreError;
 
@@ -20,8 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(in crate::store) struct Health {
     noted: Mutex<Noted>,
+    ill: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -37,10 +40,23 @@ impl Health {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// See [`crate::store::Store::fared_ill`].
+    pub(in crate::store) async fn fared_ill(&self) {
+        self.ill.notified().await;
+    }
+
+    /// See [`crate::store::Store::is_tidy`].
+    pub(in crate::store) fn is_tidy(&self) -> bool {
+        self.lock().blocked.is_none()
+    }
+
     /// Notes `error`, where it is the database's own.
     pub(super) fn failed(&self, error: &StoreError) {
         if error.is_grave() {
-            self.lock().failure = Some(error.to_string());
+            // Told once: noting the alarm may fail too.
+            if self.lock().failure.replace(error.to_string()).is_none() {
+                self.ill.notify_one();
+            }
         }
     }
 
@@ -52,7 +68,11 @@ impl Health {
     /// Notes whether the log could be emptied; returns that.
     pub(super) fn checkpoint(&self, done: bool) -> bool {
         let mut noted = self.lock();
+        let was_blocked = noted.blocked.is_some();
         noted.blocked = if done { None } else { noted.blocked.or(Some(Instant::now())) };
+        if !done && !was_blocked {
+            self.ill.notify_one();
+        }
         done
     }
 
