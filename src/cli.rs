@@ -56,6 +56,15 @@ pub(crate) struct ConfigFile {
     pub(crate) config: PathBuf,
 }
 
+/// What is asked about one kind of thing, with the configuration.
+#[derive(Debug, clap::Args)]
+pub(crate) struct About<What: clap::Subcommand> {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(subcommand)]
+    what: What,
+}
+
 /// Runs a subcommand on the runtime and turns its result into sentence and exit status.
 pub(crate) fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     // Threads for files: tokio's 512 would be more than the unit's TasksMax, and more stacks than they are worth.

@@ -75,6 +75,25 @@ pub struct Route {
     pub providers: Vec<String>,
 }
 
+impl Route {
+    /// Without a rule: a sender asked for it, by name or number.
+    #[must_use]
+    pub fn direct(ask: Ask) -> Route {
+        Route {
+            rule: "asked for directly".to_owned(),
+            ask,
+            reference: None,
+            identifier: None,
+            body_on_cover: false,
+            body_as_pages: false,
+            cover_may_be_left_out: false,
+            subject_on_cover: true,
+            pages: None,
+            providers: Vec::new(),
+        }
+    }
+}
+
 /// How one rule saw the facts. Holds text of the sender: it is sealed wherever that is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::listing::{Table, Times, print, say};
-use super::{Bridge, ConfigFile, Misuse};
+use super::{Bridge, Misuse};
 use faxbridge::sealed::{JobFacts, SubmissionFacts};
 use faxbridge::vault::{SealKey, WrappedKey};
 use words::state_words;
@@ -25,16 +25,10 @@ pub(super) mod words;
 const STATES: [&str; 8] =
     ["queued", "sending", "in_transit", "unclear", "held", "delivered", "failed", "cancelled"];
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    file: ConfigFile,
-    #[command(subcommand)]
-    what: What,
-}
+pub(crate) type Arguments = super::About<What>;
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Lists jobs, newest first
     List(List),
     /// Shows all there is to know about a job, or about every job of a submission
@@ -78,7 +72,7 @@ enum What {
 }
 
 #[derive(Debug, clap::Args)]
-struct List {
+pub(crate) struct List {
     /// Only in this state
     #[arg(long, value_name = "STATE", value_parser = STATES)]
     state: Option<String>,

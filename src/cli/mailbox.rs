@@ -4,18 +4,12 @@ use faxbridge::store::RefusedMail;
 use serde_json::json;
 
 use super::listing::{Table, Times, print, say};
-use super::{ConfigFile, Misuse, Register};
+use super::{Misuse, Register};
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    file: ConfigFile,
-    #[command(subcommand)]
-    what: What,
-}
+pub(crate) type Arguments = super::About<What>;
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Lists the mails of which nothing was faxed, newest first: nobody has answered them
     List {
         /// Only those of this [imap.NAME] section

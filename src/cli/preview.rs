@@ -438,18 +438,7 @@ impl Previewer {
         contents: &Contents,
         now: Timestamp,
     ) -> anyhow::Result<Result<Front, String>> {
-        let route = Route {
-            rule: String::new(),
-            ask: Ask::Key(String::new()),
-            reference: None,
-            identifier: None,
-            body_on_cover: false,
-            body_as_pages: false,
-            cover_may_be_left_out: false,
-            subject_on_cover: true,
-            pages: None,
-            providers: Vec::new(),
-        };
+        let route = Route::direct(Ask::Key(String::new()));
         let chance = job::chance().map_err(|_| anyhow::anyhow!("no randomness"))?;
         let sender = self.config.sender.iter().find(|sender| sender.name == request.sender);
         let sheet = cover::fill::sheet(&cover::fill::Known {

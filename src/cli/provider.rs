@@ -5,19 +5,13 @@ use faxbridge::receipt::cause_words;
 use faxbridge::store::{Condition, ProviderRow};
 use serde_json::json;
 
+use super::Register;
 use super::listing::{Table, Times, print, say};
-use super::{ConfigFile, Register};
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    file: ConfigFile,
-    #[command(subcommand)]
-    what: What,
-}
+pub(crate) type Arguments = super::About<What>;
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Lists the providers: whether each takes faxes, and how many wait for it
     List {
         /// One JSON object a line

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::listing::{Table, Times, count, plain, print, say};
-use super::{ConfigFile, Misuse, Register, SystemAccount, actor};
+use super::{Misuse, Register, SystemAccount, actor};
 
 /// The columns of an exported list, which are those that `import` takes.
 const COLUMNS: [&str; 8] =
@@ -22,16 +22,10 @@ const COLUMNS: [&str; 8] =
 /// Held jobs that are looked through for a recipient.
 const LOOKED_AT: u32 = 10_000;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    file: ConfigFile,
-    #[command(subcommand)]
-    what: What,
-}
+pub(crate) type Arguments = super::About<What>;
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Lists the register
     List {
         /// One JSON object a line
@@ -77,7 +71,7 @@ enum What {
 }
 
 #[derive(Debug, clap::Args)]
-struct Add {
+pub(crate) struct Add {
     /// Its name in addresses and rules, as mercy-radiology; made from the name when left out
     #[arg(long)]
     key: Option<String>,
@@ -107,14 +101,14 @@ struct Add {
 
 /// What `recipient quiet` is given. A type of its own, for clap takes an `Option` for an argument that can be left out.
 #[derive(Debug, Clone)]
-struct Quiet(Option<QuietHours>);
+pub(crate) struct Quiet(Option<QuietHours>);
 
 fn quiet_or_none(text: &str) -> Result<Quiet, String> {
     if text == "none" { Ok(Quiet(None)) } else { text.parse().map(Some).map(Quiet) }
 }
 
 #[derive(Debug, clap::Args)]
-struct Verify {
+pub(crate) struct Verify {
     /// Key of the entry
     key: String,
     /// How the number was checked

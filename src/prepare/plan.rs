@@ -258,7 +258,7 @@ impl Planner {
             (request.source == Source::Cli).then(|| to.map(ask_for)).flatten()
         });
         if let Some(ask) = asked {
-            return Routed { trace: Vec::new(), route: Some(direct(ask)) };
+            return Routed { trace: Vec::new(), route: Some(Route::direct(ask)) };
         }
         self.rules.route(&Facts {
             source: request.source.clone(),
@@ -539,20 +539,5 @@ fn ask_for(text: &str) -> Ask {
     match register::check_key(text) {
         Ok(()) => Ask::Key(text.to_owned()),
         Err(_) => Ask::Number(text.to_owned()),
-    }
-}
-
-fn direct(ask: Ask) -> Route {
-    Route {
-        rule: "asked for directly".to_owned(),
-        ask,
-        reference: None,
-        identifier: None,
-        body_on_cover: false,
-        body_as_pages: false,
-        cover_may_be_left_out: false,
-        subject_on_cover: true,
-        pages: None,
-        providers: Vec::new(),
     }
 }

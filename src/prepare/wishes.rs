@@ -233,18 +233,8 @@ mod tests {
     use crate::routing::Ask;
 
     fn route() -> Route {
-        Route {
-            rule: "named recipient".into(),
-            ask: Ask::Key("mercy-radiology".into()),
-            reference: None,
-            identifier: None,
-            body_on_cover: false,
-            body_as_pages: false,
-            cover_may_be_left_out: false,
-            subject_on_cover: true,
-            pages: None,
-            providers: Vec::new(),
-        }
+        let ask = Ask::Key("mercy-radiology".into());
+        Route { rule: "named recipient".into(), ..Route::direct(ask) }
     }
 
     fn letter() -> Letter {

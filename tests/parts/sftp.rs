@@ -7,26 +7,16 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use faxbridge::clock::{Clock, SystemClock};
-use faxbridge::config::Config;
-use faxbridge::intake::{Intake, sftp};
-use faxbridge::routing::Rules;
-use faxbridge::sealed::{ResultFile, SubmissionFacts};
-use faxbridge::spool::Spool;
-use faxbridge::store::{NewResult, Store, SubmissionFilter};
-use faxbridge::vault::{MasterKey, WrappedKey};
-use tempfile::TempDir;
+use faxbridge::intake::sftp;
+use faxbridge::sealed::ResultFile;
+use faxbridge::store::{NewResult, SubmissionFilter};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::accepting::Bench;
+
 const CONFIG: &str = r#"
-[organization]
-name = "Example Clinic"
-country = "US"
-time_zone = "America/New_York"
-[store]
-data_dir = "FOLDER"
-master_key = "file:FOLDER/master"
 [sftp]
 listen = ["127.0.0.1:0"]
 [[sender]]
@@ -40,9 +30,7 @@ file = "{account}_{number}.pdf"
 
 /// The server with the real intake, and nothing that works on what is accepted.
 struct Server {
-    folder: TempDir,
-    store: Store,
-    spool: Spool,
+    bench: Bench,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -52,19 +40,10 @@ impl Server {
     async fn start() -> Server {
         let folder = tempfile::tempdir().unwrap();
         let user = sftp::hostkey::load_or_make(&folder.path().join("id")).unwrap();
-        let text = CONFIG
-            .replace("FOLDER", folder.path().to_str().unwrap())
-            .replace("PUBLIC", &user.public_key().to_openssh().unwrap());
-        let config: Arc<Config> = Arc::new(toml::from_str(&text).unwrap());
-        let store = Store::open(folder.path(), "test").await.unwrap();
-        let spool =
-            Spool::open(folder.path().join("spool"), MasterKey::from_bytes(&[7; 32]).unwrap()).unwrap();
-        let rules = Arc::new(Rules::compile(&config.rule).unwrap());
-        let (clock, arrived) = (Arc::new(SystemClock), Arc::new(Notify::new()));
-        let intake =
-            Intake::new(Arc::clone(&config), store.clone(), spool.clone(), rules, clock, arrived).unwrap();
-        let section = config.sftp.clone().unwrap();
-        let keys = sftp::hostkey::HostKeys::load_or_make(&section, folder.path()).unwrap();
+        let user = user.public_key().to_openssh().unwrap();
+        let bench = Bench::open(folder, &CONFIG.replace("PUBLIC", &user)).await;
+        let section = bench.config.sftp.clone().unwrap();
+        let keys = sftp::hostkey::HostKeys::load_or_make(&section, bench.folder.path()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -73,29 +52,23 @@ impl Server {
             sftp::Door::Modern,
             section,
             keys,
-            intake,
+            bench.intake.clone(),
             Arc::default(),
             stopped,
         ));
-        Server { folder, store, spool, address, stop, serving }
+        Server { bench, address, stop, serving }
     }
 
     /// Name and content of what was accepted, by name.
     async fn accepted(&self) -> Vec<(String, Vec<u8>)> {
-        let mut accepted = Vec::new();
-        for submission in self.store.submissions(&SubmissionFilter::default(), 100).await.unwrap() {
-            let document = self.store.received(submission.id).await.unwrap().remove(0);
-            let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
-            let reader = self.spool.read(&key, &document.name).await.unwrap();
-            let name = SubmissionFacts::open(&key, &submission.facts).unwrap().file.unwrap();
-            accepted.push((name, reader.read_all(1 << 30).await.unwrap()));
-        }
+        let accepted = self.bench.accepted().await.into_iter();
+        let mut accepted: Vec<_> = accepted.map(|(_, body, facts)| (facts.file.unwrap(), body)).collect();
         accepted.sort();
         accepted
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.bench.folder.path().join(name)
     }
 
     /// A file on the client's side, of bytes that are not all the same.
@@ -109,7 +82,7 @@ impl Server {
     /// `sftp` or `scp` with the user's key.
     fn openssh(&self, program: &str) -> Command {
         let mut client = Command::new(program);
-        client.current_dir(self.folder.path()).args(["-q", "-F", "none", "-i", "id"]);
+        client.current_dir(self.bench.folder.path()).args(["-q", "-F", "none", "-i", "id"]);
         client.args(["-P", &self.address.port().to_string()]);
         for option in ["BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=no"] {
             client.args(["-o", option]);
@@ -130,7 +103,7 @@ impl Server {
         let (key, port) = (self.path("id"), self.address.port());
         let remote = format!(":sftp,host=127.0.0.1,port={port},user=billing,key_file={}:in", key.display());
         let mut client = Command::new("rclone");
-        client.current_dir(self.folder.path()).args(["--config", "rclone.conf", "--retries", "1"]);
+        client.current_dir(self.bench.folder.path()).args(["--config", "rclone.conf", "--retries", "1"]);
         client.args(arguments.iter().map(|argument| argument.replace("REMOTE", &remote)));
         run(client).await
     }
@@ -179,13 +152,13 @@ async fn openssh_puts_renames_and_picks_up() {
     }
     assert_eq!(server.accepted().await.len(), 3);
 
-    let sealed = ResultFile::seal(server.spool.vault(), "1", "b.json", b"{}").unwrap();
+    let sealed = ResultFile::seal(server.bench.spool.vault(), "1", "b.json", b"{}").unwrap();
     let result = NewResult { owner: "billing".into(), sealed };
-    server.store.record_sent("1", Some(result), SystemClock.now()).await.unwrap();
+    server.bench.store.record_sent("1", Some(result), SystemClock.now()).await.unwrap();
     let done = server.batch("cd results\nget b.json local/b.json\nrm b.json\nls\n").await;
     assert!(done.status.success(), "{}", said(&done));
     assert_eq!(fs::read(server.path("local/b.json")).unwrap(), b"{}");
-    assert!(server.store.results("billing").await.unwrap().is_empty());
+    assert!(server.bench.store.results("billing").await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -223,15 +196,14 @@ async fn an_upload_cut_off_does_not_count() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut client = client.spawn().unwrap();
-    while server.spool.list().unwrap().is_empty() {
+    while server.bench.spool.list().unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
     client.kill().unwrap();
     client.wait().unwrap();
     server.stop.send(true).unwrap();
-    let Server { folder, store, spool, serving, .. } = server;
+    let Server { bench, serving, .. } = server;
     serving.await.unwrap();
-    assert!(store.submissions(&SubmissionFilter::default(), 10).await.unwrap().is_empty());
-    assert_eq!(spool.list().unwrap(), Vec::<String>::new());
-    drop(folder);
+    assert!(bench.store.submissions(&SubmissionFilter::default(), 10).await.unwrap().is_empty());
+    assert_eq!(bench.spool.list().unwrap(), Vec::<String>::new());
 }

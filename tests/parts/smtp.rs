@@ -3,29 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::Arc;
 
-use faxbridge::clock::SystemClock;
-use faxbridge::config::Config;
-use faxbridge::intake::smtp::{Door, Tls};
-use faxbridge::intake::{Intake, smtp};
-use faxbridge::routing::Rules;
+use faxbridge::intake::smtp::{self, Door, Tls};
 use faxbridge::sealed::{Dsn, SubmissionFacts};
-use faxbridge::spool::Spool;
-use faxbridge::store::{Store, SubmissionFilter};
-use faxbridge::vault::{MasterKey, WrappedKey};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
+
+use crate::accepting::Bench;
 
 const CONFIG: &str = r#"
-[organization]
-name = "Example Clinic"
-country = "US"
-time_zone = "America/New_York"
-[store]
-data_dir = "FOLDER"
-master_key = "file:FOLDER/master"
 [smtp]
 listen = ["127.0.0.1:0"]
 hostname = "fax.example.com"
@@ -48,9 +34,7 @@ to = "{recipient}@fax.example.com"
 
 /// The listener with the real intake, and nothing that works on what is accepted.
 struct Server {
-    folder: TempDir,
-    store: Store,
-    spool: Spool,
+    bench: Bench,
     address: SocketAddr,
     tls: SocketAddr,
     lmtp: SocketAddr,
@@ -61,19 +45,12 @@ impl Server {
     async fn start() -> Server {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("password"), "a password").unwrap();
-        let text = CONFIG.replace("FOLDER", folder.path().to_str().unwrap());
-        let config: Arc<Config> = Arc::new(toml::from_str(&text).unwrap());
-        let store = Store::open(folder.path(), "test").await.unwrap();
-        let spool =
-            Spool::open(folder.path().join("spool"), MasterKey::from_bytes(&[7; 32]).unwrap()).unwrap();
-        let rules = Arc::new(Rules::compile(&config.rule).unwrap());
-        let (clock, arrived) = (Arc::new(SystemClock), Arc::new(Notify::new()));
-        let intake =
-            Intake::new(Arc::clone(&config), store.clone(), spool.clone(), rules, clock, arrived).unwrap();
-        let section = config.smtp.clone().unwrap();
+        let bench = Bench::open(folder, CONFIG).await;
+        let section = bench.config.smtp.clone().unwrap();
         let certificate = section.tls_certificate.as_deref().unwrap();
         let config = smtp::server_config(certificate, section.tls_key.as_deref().unwrap()).unwrap();
-        let server = smtp::Server::new(&section, Some(Tls { config, partners: None }), intake).unwrap();
+        let server =
+            smtp::Server::new(&section, Some(Tls { config, partners: None }), bench.intake.clone()).unwrap();
         let (stop, stopped) = watch::channel(false);
         let open = async |door| {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -83,20 +60,14 @@ impl Server {
             address
         };
         let (address, tls, lmtp) = (open(Door::Smtp).await, open(Door::Tls).await, open(Door::Lmtp).await);
-        Server { folder, store, spool, address, tls, lmtp, _stop: stop }
+        Server { bench, address, tls, lmtp, _stop: stop }
     }
 
     /// What was accepted, newest first: the sender's name, the mail, and what was kept beside it.
     async fn accepted_with_facts(&self) -> Vec<(String, String, SubmissionFacts)> {
-        let mut accepted = Vec::new();
-        for submission in self.store.submissions(&SubmissionFilter::default(), 100).await.unwrap() {
-            let document = self.store.received(submission.id).await.unwrap().remove(0);
-            let key = self.spool.vault().unwrap_key(&WrappedKey(submission.wrapped_key.unwrap())).unwrap();
-            let reader = self.spool.read(&key, &document.name).await.unwrap();
-            let mail = String::from_utf8(reader.read_all(1 << 30).await.unwrap()).unwrap();
-            accepted.push((submission.sender, mail, SubmissionFacts::open(&key, &submission.facts).unwrap()));
-        }
-        accepted
+        let text = |mail| String::from_utf8(mail).unwrap();
+        let accepted = self.bench.accepted().await.into_iter();
+        accepted.map(|(submission, mail, facts)| (submission.sender, text(mail), facts)).collect()
     }
 
     /// The same without what was kept beside it.
@@ -175,7 +146,7 @@ async fn mails_by_smtplib() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mails_by_swaks() {
     let server = Server::start().await;
-    let file = server.folder.path().join("scan.pdf");
+    let file = server.bench.folder.path().join("scan.pdf");
     std::fs::write(&file, [b'%'; 50_000]).unwrap();
     let to = "smith@fax.example.com";
     let cases: &[(&str, &str, &[&str], i32)] = &[

@@ -288,10 +288,7 @@ async fn check_says_which_setting_of_a_mailbox_is_wrong() {
         stage.configure(config);
         let checked = stage.command("check", &[]).await;
         let said = clients::said(&checked);
-        let line = said
-            .lines()
-            .find(|line| line.starts_with("FAULT") && line.contains(key))
-            .unwrap_or_else(|| panic!("nothing of {key}:\n{said}"));
+        let line = clients::fault(&said, key);
         assert!(line.contains(says), "{line}");
         assert_eq!(checked.status.code(), Some(1), "it lies outside of this machine:\n{said}");
         assert!(!said.contains(USER) && !said.contains("sesame"), "{said}");

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::support::stage::WEBHOOK_KEY;
-use crate::support::{Clinic, Stage, clients, documents};
+use crate::support::{Clinic, Stage, certificate, clients, documents};
 use faxbridge::text::hex;
 use faxbridge::vault::{Marker, MasterKey, Purpose};
 
@@ -199,26 +199,7 @@ async fn a_renewed_certificate_is_taken_at_a_reload_and_a_bad_one_is_not() {
     assert!(status(&["--head", &url]).await.ends_with("200"), "the old one stays in force");
 
     let key = stage.path("certificate.key");
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", "/CN=renewed", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .await
-        .expect("openssl is installed");
-    assert!(made.status.success(), "{}", clients::said(&made));
+    certificate::make(&certificate, &key, "2", "IP:127.0.0.1", &[]);
     // The port stays the same, so that the new daemon is found where the old one was.
     let text = std::fs::read_to_string(stage.path("faxbridge.toml")).unwrap();
     let (before, section) = text.split_once("[media]").unwrap();

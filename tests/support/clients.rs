@@ -13,6 +13,13 @@ pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// The line in which `check` says what is wrong with `key`.
+pub(crate) fn fault<'a>(said: &'a str, key: &str) -> &'a str {
+    said.lines()
+        .find(|line| line.starts_with("FAULT") && line.contains(key))
+        .unwrap_or_else(|| panic!("nothing of {key}:\n{said}"))
+}
+
 /// swaks with `arguments` beside the server.
 pub(crate) async fn swaks(stage: &Stage, arguments: &[&str]) -> Output {
     Command::new("swaks")

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each story uses its own part of the harness")]
 
+pub(crate) mod certificate;
 pub(crate) mod clients;
 pub(crate) mod clinic;
 pub(crate) mod clock;
@@ -13,6 +14,7 @@ pub(crate) mod daemon;
 pub(crate) mod disk;
 pub(crate) mod documents;
 pub(crate) mod port;
+pub(crate) mod register;
 pub(crate) mod sink;
 pub(crate) mod smtp;
 pub(crate) mod stage;

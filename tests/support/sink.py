@@ -28,12 +28,14 @@ class Keep:
         return "250 2.0.0 kept"
 
 
-async def main(folder):
-    keep = Keep(folder)
+async def serve(session, tls=None):
+    """Answers each connection with a session until standard input ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(keep, hostname="sink.example"), "127.0.0.1", 0)
+    server = await loop.create_server(session, "127.0.0.1", 0, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 
-asyncio.run(main(sys.argv[1]))
+if __name__ == "__main__":
+    sink = Keep(sys.argv[1])
+    asyncio.run(serve(lambda: SMTP(sink, hostname="sink.example")))

@@ -11,7 +11,6 @@ use std::time::Duration;
 use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::daemon::Addresses;
 use faxbridge::job::{Actor, FaxNumber};
-use faxbridge::register::{Entry, EntryState};
 use faxbridge::simulator::server::{self as simulator, Fax};
 use faxbridge::spool::Spool;
 use faxbridge::store::{AlarmRow, Job, JobFilter, Store, Submission, SubmissionFilter};
@@ -22,6 +21,7 @@ use tokio::time::Instant;
 use super::clinic::Clinic;
 use super::daemon::{Daemon, Failed, PROGRAM};
 use super::disk::SmallDisk;
+use super::register;
 use super::sink::{Letter, Sink};
 use super::turnstile::{self, Pass};
 use faxbridge::sealed::SubmissionFacts;
@@ -244,32 +244,9 @@ impl Stage {
     /// Enters verified recipients: key and number.
     pub(crate) async fn verified(&self, recipients: &[(impl AsRef<str>, impl AsRef<str>)]) {
         let now = SystemClock.now();
-        let entry = |(key, number): (&str, &str)| Entry {
-            key: key.to_owned(),
-            name: format!("Office of {key}"),
-            organization: None,
-            department: None,
-            attention: None,
-            number: FaxNumber::from_e164(number).unwrap(),
-            typed: number.to_owned(),
-            csid: None,
-            state: EntryState::Verified,
-            state_reason: None,
-            verified_how: Some("website".into()),
-            evidence: None,
-            verified_by: Some("the tests".into()),
-            verified_account: None,
-            second_by: None,
-            second_account: None,
-            verified_at: Some(now),
-            valid_until: None,
-            notes: None,
-            quiet_hours: None,
-            voice_count: 0,
-            created_at: now,
-            updated_at: now,
-        };
-        let entries = recipients.iter().map(|(key, number)| entry((key.as_ref(), number.as_ref()))).collect();
+        let entry =
+            |key: &str, number: &str| register::verified(key, &FaxNumber::from_e164(number).unwrap(), now);
+        let entries = recipients.iter().map(|(key, number)| entry(key.as_ref(), number.as_ref())).collect();
         assert_eq!(self.store.add_recipients(entries, &Actor::Daemon, now).await.unwrap(), None);
     }
 

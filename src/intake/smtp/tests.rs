@@ -138,6 +138,16 @@ impl Bench {
         Client { stream: BufReader::new(ours), session }
     }
 
+    /// A client that sends `part` and goes leaves nothing.
+    async fn is_left_alone(&self, mut client: Client<DuplexStream>, part: &str) {
+        client.send(part).await;
+        let Client { stream, session } = client;
+        drop(stream);
+        session.await.unwrap();
+        assert!(self.submissions().await.is_empty(), "{part:?}");
+        assert!(self.spool.list().unwrap().is_empty(), "{part:?}");
+    }
+
     async fn submissions(&self) -> Vec<Submission> {
         self.store.submissions(&SubmissionFilter::default(), 100).await.unwrap()
     }

@@ -15,7 +15,6 @@ use faxbridge::delivery::webhook::{Hooks, WebhookReceiver};
 use faxbridge::delivery::worker::{Providers, Worker};
 use faxbridge::job::state::{Event, step};
 use faxbridge::job::{Actor, FaxNumber, JobId, JobState, Source, SubmissionId};
-use faxbridge::register::{Entry, EntryState};
 use faxbridge::simulator::server::{self as simulator, Quirks, Running};
 use faxbridge::simulator::telnyx_public_key;
 use faxbridge::spool::{Sealed, Spool};
@@ -32,6 +31,7 @@ use tokio::time::Instant;
 
 use super::proxy::Proxy;
 use super::vendors::{Reports, Vendor};
+use crate::register;
 use faxbridge::text::hex;
 use faxbridge::vault::{MasterKey, Purpose, WrappedKey};
 
@@ -433,31 +433,7 @@ async fn enter_job(
     route: &[&str],
     now: Timestamp,
 ) -> (SubmissionId, JobId) {
-    let entry = Entry {
-        key: "mercy".into(),
-        name: "Mercy Hospital".into(),
-        organization: None,
-        department: None,
-        attention: None,
-        number: number.clone(),
-        typed: number.as_str().into(),
-        csid: None,
-        state: EntryState::Verified,
-        state_reason: None,
-        verified_how: Some("website".into()),
-        evidence: None,
-        verified_by: Some("the tests".into()),
-        verified_account: None,
-        second_by: None,
-        second_account: None,
-        verified_at: Some(now),
-        valid_until: None,
-        notes: None,
-        quiet_hours: None,
-        voice_count: 0,
-        created_at: now,
-        updated_at: now,
-    };
+    let entry = register::verified("mercy", &number, now);
     assert_eq!(store.add_recipients(vec![entry], &Actor::Daemon, now).await.unwrap(), None);
     let (key, WrappedKey(wrapped_key)) = spool.vault().new_key().unwrap();
     let mut writer = spool.create(&key).unwrap();

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use crate::support::port;
+use crate::support::{certificate, port};
 
 /// The one mailbox.
 pub(crate) const USER: &str = "fax@clinic.example";
@@ -77,7 +77,7 @@ impl Dovecot {
         let mail = dir.path().join("mail");
         std::fs::create_dir(&mail).unwrap();
         std::fs::set_permissions(&mail, std::fs::Permissions::from_mode(0o777)).unwrap();
-        make_certificate(&dir).await;
+        make_certificate(&dir);
         let (port, tls_port) = (port::free(), port::free());
         let at = dir.path().to_str().unwrap();
         let text = format!("{CONFIG}{more}")
@@ -179,27 +179,7 @@ impl Drop for Dovecot {
     }
 }
 
-async fn make_certificate(dir: &TempDir) {
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "30",
-        ])
-        .args(["-subj", "/CN=mail.example", "-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(dir.path().join("key.pem"))
-        .arg("-out")
-        .arg(dir.path().join("cert.pem"))
-        .output()
-        .await
-        .expect("openssl is installed");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+fn make_certificate(dir: &TempDir) {
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+    certificate::make(&certificate, &key, "30", "IP:127.0.0.1", certificate::LEAF);
 }

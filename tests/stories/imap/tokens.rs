@@ -74,10 +74,7 @@ async fn check_says_which_setting_of_a_token_is_wrong() {
     let fault = async |key: &str, says: &str| {
         let checked = stage.command("check", &[]).await;
         let said = clients::said(&checked);
-        let line = said
-            .lines()
-            .find(|line| line.starts_with("FAULT") && line.contains(key))
-            .unwrap_or_else(|| panic!("nothing of {key}:\n{said}"));
+        let line = clients::fault(&said, key);
         assert!(line.contains(says), "{line}");
         assert_eq!(checked.status.code(), Some(1), "{said}");
         assert!(!said.contains("ECHO"), "{said}");

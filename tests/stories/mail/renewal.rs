@@ -1,6 +1,5 @@
 //! The certificate is renewed under a running daemon: sessions go on, new ones see the new one, nobody reloads anything.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -11,32 +10,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{Clinic, Stage};
+use crate::support::{Clinic, Stage, certificate};
 
 /// Makes a certificate and puts it in place as renewals do: new files under the old names, one after the other.
 fn renew(stage: &Stage) -> CertificateDer<'static> {
     let (chain, key) = (stage.path("chain.new"), stage.path("key.new"));
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "30",
-        ])
-        .args(["-subj", "/CN=fax", "-addext", "subjectAltName=DNS:fax.clinic.example"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-out")
-        .arg(&chain)
-        .arg("-keyout")
-        .arg(&key)
-        .output()
-        .expect("openssl is installed");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    certificate::make(&chain, &key, "30", "DNS:fax.clinic.example", certificate::LEAF);
     let certificate = CertificateDer::from_pem_file(&chain).unwrap();
     std::fs::rename(chain, stage.path("chain.pem")).unwrap();
     std::fs::rename(key, stage.path("key.pem")).unwrap();

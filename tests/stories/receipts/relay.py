@@ -15,11 +15,15 @@ import sys
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../support"))
+from sink import Keep, serve  # noqa: E402
 
-class Keep:
+
+class Relay(Keep):
     def __init__(self, folder, name, secret):
-        self.folder, self.name, self.secret = folder, name, secret
-        self.kept = 0
+        super().__init__(folder)
+        self.name, self.secret = name, secret
 
     def note(self, line):
         with open(os.path.join(self.folder, "heard"), "a") as file:
@@ -51,19 +55,9 @@ class Keep:
         self.note("MAIL" + (" under TLS" if server.transport.get_extra_info("ssl_object") else " in clear"))
         return "250 2.1.0 ok"
 
-    async def handle_DATA(self, server, session, envelope):
-        self.kept += 1
-        name = os.path.join(self.folder, f"{self.kept:06}")
-        with open(name + ".part", "wb") as file:
-            file.write(f"X-Envelope-From: {envelope.mail_from}\r\n".encode())
-            file.write(f"X-Envelope-To: {', '.join(envelope.rcpt_tos)}\r\n".encode())
-            file.write(envelope.original_content)
-        os.rename(name + ".part", name + ".eml")
-        return "250 2.0.0 kept"
-
 
 async def main(folder, mode, certificate, key, name=None, secret=None):
-    keep = Keep(folder, name, secret)
+    keep = Relay(folder, name, secret)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
 
@@ -78,11 +72,7 @@ async def main(folder, mode, certificate, key, name=None, secret=None):
             return SMTP(keep, hostname="relay.example", tls_context=context, require_starttls=True, **wanted)
         return SMTP(keep, hostname="relay.example", auth_require_tls=False, **wanted)
 
-    loop = asyncio.get_running_loop()
-    tls = context if mode == "implicit" else None
-    server = await loop.create_server(session, "127.0.0.1", 0, ssl=tls)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
+    await serve(session, context if mode == "implicit" else None)
 
 
 asyncio.run(main(*sys.argv[1:]))

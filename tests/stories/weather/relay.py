@@ -11,12 +11,12 @@ import sys
 
 from aiosmtpd.smtp import SMTP
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../support"))
+from sink import Keep, serve  # noqa: E402
 
-class Keep:
-    def __init__(self, folder):
-        self.folder = folder
-        self.kept = 0
 
+class Moods(Keep):
     def mood(self):
         try:
             with open(os.path.join(self.folder, "mood")) as file:
@@ -36,16 +36,6 @@ class Keep:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 go on"
 
-    async def handle_DATA(self, server, session, envelope):
-        self.kept += 1
-        name = os.path.join(self.folder, f"{self.kept:06}")
-        with open(name + ".part", "wb") as file:
-            file.write(f"X-Envelope-From: {envelope.mail_from}\r\n".encode())
-            file.write(f"X-Envelope-To: {', '.join(envelope.rcpt_tos)}\r\n".encode())
-            file.write(envelope.original_content)
-        os.rename(name + ".part", name + ".eml")
-        return "250 2.0.0 kept"
-
 
 class Moody(SMTP):
     async def push(self, status):
@@ -54,12 +44,5 @@ class Moody(SMTP):
         await super().push(status)
 
 
-async def main(folder):
-    keep = Keep(folder)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Moody(keep, hostname="relay.example"), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
-
-
-asyncio.run(main(sys.argv[1]))
+relay = Moods(sys.argv[1])
+asyncio.run(serve(lambda: Moody(relay, hostname="relay.example")))
