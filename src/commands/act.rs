@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::{Desk, Trouble};
 use crate::decide::{Changed, Decider, No, Wish};
-use crate::job::{Actor, JobState};
-use crate::store::Job;
+use crate::job::{Actor, JobState, StateWord};
+use crate::store::{Job, JobChange};
 
 /// What became of a command for one Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +52,11 @@ impl Desk {
         let history = self.store.history(job.id).await?;
         let actor = actor.to_string();
         Ok(history.iter().find(|row| row.actor == actor).and_then(|row| {
-            match (row.event.as_str(), row.detail.rsplit(' ').next()) {
-                ("cancel wished", _) => Some(Done::Wished),
-                ("state", Some("cancelled")) => Some(Done::Cancelled),
-                ("state", _) => Some(Done::Released),
-                _ => None,
-            }
+            Some(match row.change()? {
+                JobChange::CancelWished => Done::Wished,
+                JobChange::State(StateWord::Cancelled) => Done::Cancelled,
+                JobChange::State(_) => Done::Released,
+            })
         }))
     }
 }

@@ -32,6 +32,7 @@ fn job(state: JobState) -> Job {
         }),
         facts: Vec::new(),
         version: 0,
+        as_made: false,
     }
 }
 

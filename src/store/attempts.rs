@@ -36,6 +36,8 @@ pub struct AttemptRow {
     pub raw_code: Option<String>,
     /// The provider's text.
     pub raw_text: Option<String>,
+    /// Not 0: a person said what it came to, not the provider.
+    pub stated: i64,
     /// When the provider's copy was deleted, milliseconds since 1970.
     pub copy_deleted_at: Option<i64>,
     /// The provider's name for it, kept before the provider was told to send it.
@@ -56,8 +58,6 @@ pub struct AttemptRow {
     pub sha256: Option<String>,
     /// What was examined before it, as JSON; `None` where it began before that was recorded.
     pub evidence: Option<String>,
-    /// Not 0: how it ended is a person's word, not its provider's.
-    pub stated: i64,
 }
 
 word_type!(

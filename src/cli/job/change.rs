@@ -5,12 +5,12 @@ use faxbridge::job::{JobState, number_words};
 use faxbridge::receipt::hold_sentence;
 use faxbridge::store::Job;
 
-use super::Desk;
+use super::JobCommands;
 use super::words::cancel_words;
 use crate::cli::listing::{count, say};
 use crate::cli::{Misuse, actor, daemon_runs};
 
-impl Desk {
+impl JobCommands {
     pub(super) async fn hold(&self, id: &str) -> anyhow::Result<()> {
         let job = self.job(id).await?;
         self.change(&job, &Wish::Hold).await?;

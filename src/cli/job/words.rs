@@ -88,6 +88,7 @@ mod tests {
             seconds: None,
             raw_code: Some("line.busy".into()),
             raw_text: None,
+            stated: 0,
             copy_deleted_at: None,
             kept_ref: None,
             copy: "there".into(),
@@ -98,7 +99,6 @@ mod tests {
             bytes: None,
             sha256: None,
             evidence: None,
-            stated: 0,
         }
     }
 

@@ -156,10 +156,7 @@ fn an_attempt_is_closed_exactly_when_it_no_longer_runs() {
     for state in states() {
         for (name, event) in events() {
             if let Ok(step) = run(&state, event, 60, &[]) {
-                let closes = step
-                    .effects
-                    .iter()
-                    .any(|effect| matches!(effect, Effect::CloseAttempt(_) | Effect::StateAttempt(_)));
+                let closes = step.effects.iter().any(|effect| matches!(effect, Effect::CloseAttempt(_)));
                 let ran = state.open_attempt().is_some();
                 let runs = step.state.open_attempt().is_some();
                 assert_eq!(closes, ran && !runs, "{} + {name}", state.as_str());

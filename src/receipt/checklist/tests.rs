@@ -5,13 +5,14 @@ use crate::config::{Config, Proof};
 use crate::job::state::{Context, Event, step};
 use crate::job::{Actor, FaxNumber, JobId, Priority, Source, SubmissionId};
 use crate::policy::{Authorization, Pages};
-use crate::receipt::Kind;
 use crate::receipt::account::Accounts;
 use crate::register::number::NumberRules;
 use crate::register::{NewEntry, VerifiedHow, Word};
 use crate::sealed::{JobFacts, SubmissionFacts};
 use crate::spool::Spool;
-use crate::store::{self, Document, NewJob, NewSubmission, Opening, PacketRow, SourceKeys, Store};
+use crate::store::{
+    self, AnswerKind, Document, NewJob, NewSubmission, Opening, PacketRow, RegisterChange, SourceKeys, Store,
+};
 use crate::vault::MasterKey;
 
 fn at(seconds: i64) -> Timestamp {
@@ -194,7 +195,7 @@ impl Rig {
         let mut config = crate::config::parse(crate::config::SAMPLE, "sample").unwrap().config;
         so(&mut config);
         let accounts = Accounts::new(Arc::new(config), self.store.clone(), self.spool.clone());
-        let account = accounts.account(self.submission, Kind::Final, None).await.unwrap();
+        let account = accounts.account(self.submission, AnswerKind::Final, None).await.unwrap();
         lines(&account.jobs[0].checklist)
     }
 }
@@ -211,7 +212,7 @@ async fn a_receipt_shows_what_was_recorded_though_everything_has_changed_since()
     // Now the policy wants two persons, another sender is configured, and the number is suspended.
     let mut entry = rig.store.recipient("mercy").await.unwrap().unwrap();
     entry.suspend("gone", at(6));
-    rig.store.put_recipient(entry, &Actor::Daemon, "changed", at(6)).await.unwrap();
+    rig.store.put_recipient(entry, &Actor::Daemon, RegisterChange::Changed, at(6)).await.unwrap();
     let told = rig
         .told(|config| {
             config.policy.two_person = true;
