@@ -25,7 +25,7 @@ use crate::config::{Config, Proof};
 use crate::job::{Actor, JobId, SubmissionId};
 use crate::packet::Contents;
 use crate::replies::{EXPIRED, Replies, Reply, UNKNOWN};
-use crate::sealed::{Carried, Outcome};
+use crate::sealed::{Carried, CommandOutcome};
 use crate::store::{Job, JobFilter, Store, StoreError, Submission};
 use crate::vault::Vault;
 
@@ -108,7 +108,11 @@ impl Desk {
             return Sorted::NotACommand;
         }
         let refused = |sentence: &str| {
-            Sorted::Neither(Carried { about: None, outcome: Outcome::NotDone, sentence: sentence.to_owned() })
+            Sorted::Neither(Carried {
+                about: None,
+                outcome: CommandOutcome::NotDone,
+                sentence: sentence.to_owned(),
+            })
         };
         match read.split_first() {
             _ if read.contains(&Reply::Elsewhere) => refused(
@@ -140,30 +144,34 @@ impl Desk {
         let Some(target) = target else {
             let sentence = "Nothing was changed: only the sender of a fax can stop it, release it or ask for it, from an address of \
                             his own.";
-            return Ok(Carried { about: None, outcome: Outcome::NotDone, sentence: sentence.to_owned() });
+            return Ok(Carried {
+                about: None,
+                outcome: CommandOutcome::NotDone,
+                sentence: sentence.to_owned(),
+            });
         };
         let carried = |outcome, sentence| Carried { about: Some(about), outcome, sentence };
         if letter.contents.parts.iter().any(|part| part.pages.is_some() || part.holds.is_some()) {
             let sentence = "Nothing was changed, and nothing was faxed: an answer to a receipt has no attachments. To fax something, \
                             send it to a fax address.";
-            return Ok(carried(Outcome::NotDone, sentence.to_owned()));
+            return Ok(carried(CommandOutcome::NotDone, sentence.to_owned()));
         }
         let command = letter.contents.text.as_deref().and_then(|text| read(&own_words(text)));
         let filter = JobFilter { submission: Some(about), ..JobFilter::default() };
         let jobs = self.store.jobs(&filter, MOST_JOBS).await?;
         let Some(command) = command else {
-            return Ok(carried(Outcome::NotDone, not_understood(&jobs)));
+            return Ok(carried(CommandOutcome::NotDone, not_understood(&jobs)));
         };
         if let Some(wanted) = command.job.filter(|wanted| jobs.iter().all(|job| job.id != *wanted)) {
             let sentence =
                 format!("Nothing was changed: job {wanted} is none of this mail's. {}", how(&jobs));
-            return Ok(carried(Outcome::NotDone, sentence));
+            return Ok(carried(CommandOutcome::NotDone, sentence));
         }
         let actor = Actor::Sender { name: target.sender.clone(), mail: letter.submission.id };
         let meant: Vec<Job> =
             jobs.into_iter().filter(|job| command.job.is_none_or(|id| id == job.id)).collect();
         if command.word == Word::Status {
-            return Ok(carried(Outcome::Told, "This is how it stands.".to_owned()));
+            return Ok(carried(CommandOutcome::Told, "This is how it stands.".to_owned()));
         }
         let mut results = Vec::with_capacity(meant.len());
         for job in meant {
@@ -175,7 +183,7 @@ impl Desk {
             results.push((id, done));
         }
         let any = results.iter().any(|(_, done)| !matches!(done, Done::Not(_)));
-        let outcome = if any { Outcome::Done } else { Outcome::NotDone };
+        let outcome = if any { CommandOutcome::Done } else { CommandOutcome::NotDone };
         Ok(carried(outcome, told(command.word, &results)))
     }
 

@@ -23,7 +23,7 @@ pub use actor::Actor;
 pub use number::{FaxNumber, NotE164, number_words};
 pub use outcome::{Absent, Cause, Outcome, Report, Sent};
 pub use source::{Source, SourceKind};
-pub use state::JobState;
+pub use state::{JobState, StateWord};
 
 /// An identifier of 80 bits, 44 of time in milliseconds and 36 of chance, written as 16 characters.
 ///
@@ -192,6 +192,14 @@ macro_rules! word_type {
                     $($word => Ok($name::$variant),)+
                     _ => Err($crate::job::UnknownWord { kind: stringify!($name), word: word.chars().take(60).collect() }),
                 }
+            }
+        }
+
+        impl ::std::convert::TryFrom<String> for $name {
+            type Error = $crate::job::UnknownWord;
+
+            fn try_from(word: String) -> Result<Self, $crate::job::UnknownWord> {
+                word.parse()
             }
         }
 

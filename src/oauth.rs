@@ -29,7 +29,7 @@ use crate::vault::Vault;
 mod answer;
 mod sasl;
 
-use answer::{Answer, Granted};
+use answer::{Granted, TokenAnswer};
 pub use sasl::{oauthbearer, xoauth2};
 
 /// One question to the token endpoint, from dialling to the last byte.
@@ -302,7 +302,7 @@ impl TokenSource {
             .header("accept", "application/json")
             .body(form.0.as_bytes().to_vec());
         let answer = match request.send().await {
-            Ok(response) => Answer::read(response).await,
+            Ok(response) => TokenAnswer::read(response).await,
             Err(error) => Err(error),
         };
         let host = self.url.host_str().unwrap_or_default();

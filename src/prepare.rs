@@ -25,7 +25,7 @@ use crate::crash::reached;
 use crate::intake::Arrivals;
 use crate::job::JobState;
 use crate::packet::{self, Contents, Workshop, WorkshopError};
-use crate::sealed::{Carried, JobFacts, Outcome, SubmissionFacts};
+use crate::sealed::{Carried, CommandOutcome, JobFacts, SubmissionFacts};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{JobFilter, Store, StoreError, Submission, Verdict, Wake};
 use crate::vault::{SealKey, VaultError, WrappedKey};
@@ -95,7 +95,7 @@ pub struct Preparer {
 
 /// Why a Submission could not be prepared now; it is tried again.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum PrepareError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -108,25 +108,25 @@ enum Trouble {
     Gone,
 }
 
-impl From<VaultError> for Trouble {
+impl From<VaultError> for PrepareError {
     fn from(error: VaultError) -> Self {
-        Trouble::Spool(error.into())
+        PrepareError::Spool(error.into())
     }
 }
 
-impl From<WorkshopError> for Trouble {
+impl From<WorkshopError> for PrepareError {
     fn from(error: WorkshopError) -> Self {
         // The spool's own error, on its way back through the worker's sink or source.
         match error {
             WorkshopError::Sink(cause) => match cause.downcast::<SpoolError>() {
-                Ok(error) => Trouble::Spool(*error),
-                Err(cause) => Trouble::Workshop(WorkshopError::Sink(cause)),
+                Ok(error) => PrepareError::Spool(*error),
+                Err(cause) => PrepareError::Workshop(WorkshopError::Sink(cause)),
             },
             WorkshopError::Source(cause) => match cause.downcast::<SpoolError>() {
-                Ok(error) => Trouble::Spool(*error),
-                Err(cause) => Trouble::Workshop(WorkshopError::Source(cause)),
+                Ok(error) => PrepareError::Spool(*error),
+                Err(cause) => PrepareError::Workshop(WorkshopError::Source(cause)),
             },
-            error => Trouble::Workshop(error),
+            error => PrepareError::Workshop(error),
         }
     }
 }
@@ -260,7 +260,7 @@ impl Preparer {
         let (id, tries) = (submission.id, submission.prepare_tries);
         reached("prepare.claimed");
         let mut done = self.try_to_prepare(&submission, None).await;
-        if matches!(done, Err(Trouble::Store(StoreError::FaxedBefore))) {
+        if matches!(done, Err(PrepareError::Store(StoreError::FaxedBefore))) {
             // The same mail came another way, and was prepared in this very moment. Now that is known.
             done = self.try_to_prepare(&submission, None).await;
         }
@@ -292,10 +292,10 @@ impl Preparer {
     }
 
     /// Holds what cannot be prepared, so that its sender and the administrator hear of it.
-    async fn give_up(&self, submission: &Submission, trouble: &Trouble) -> Result<(), Trouble> {
+    async fn give_up(&self, submission: &Submission, trouble: &PrepareError) -> Result<(), PrepareError> {
         match self.try_to_prepare(submission, Some(trouble.sentence())).await {
             // Nothing can be unsealed: the answer says in general that it could not be faxed.
-            Err(Trouble::Gone) => {
+            Err(PrepareError::Gone) => {
                 let (facts, now) = (submission.facts.clone(), self.clock.now());
                 self.store
                     .record_prepared(submission.id, Verdict::Refused, facts, Vec::new(), false, now)
@@ -308,13 +308,17 @@ impl Preparer {
     }
 
     /// Prepares a Submission; with `hold` without its documents, which are then held for this reason.
-    async fn try_to_prepare(&self, submission: &Submission, hold: Option<String>) -> Result<(), Trouble> {
-        let wrapped = submission.wrapped_key.clone().ok_or(Trouble::Gone)?;
+    async fn try_to_prepare(
+        &self,
+        submission: &Submission,
+        hold: Option<String>,
+    ) -> Result<(), PrepareError> {
+        let wrapped = submission.wrapped_key.clone().ok_or(PrepareError::Gone)?;
         let key = self.spool.vault().unwrap_key(&WrappedKey(wrapped))?;
         let mut facts = SubmissionFacts::open(&key, &submission.facts)?;
         let documents = self.store.received(submission.id).await?;
         if documents.is_empty() {
-            return Err(Trouble::Gone);
+            return Err(PrepareError::Gone);
         }
         let files = facts.file.iter().chain(&facts.further_files).cloned().collect();
         let from = Received { key: &key, documents: &documents, files };
@@ -404,7 +408,7 @@ impl Preparer {
     }
 
     /// The Jobs of a Submission that is prepared anew.
-    async fn former(&self, submission: &Submission, key: &SealKey) -> Result<Vec<Former>, Trouble> {
+    async fn former(&self, submission: &Submission, key: &SealKey) -> Result<Vec<Former>, PrepareError> {
         if submission.verdict.is_none() {
             return Ok(Vec::new());
         }
@@ -424,7 +428,7 @@ impl Preparer {
             for name in &names {
                 self.spool.forget(name).await?;
             }
-            Ok::<_, Trouble>(self.store.forget_documents(names).await?)
+            Ok::<_, PrepareError>(self.store.forget_documents(names).await?)
         };
         if let Err(error) = forget.await {
             let id = submission.id;
@@ -440,7 +444,7 @@ impl Preparer {
         facts: &SubmissionFacts,
         contents: &Contents,
         now: Timestamp,
-    ) -> Result<Option<Plan>, Trouble> {
+    ) -> Result<Option<Plan>, PrepareError> {
         let Some(mail) = &contents.mail else { return Ok(None) };
         // A notice is neither carried out nor answered: the planner says so of every such mail.
         if mail.automatic.as_ref().is_some_and(|automatic| automatic.notice) {
@@ -466,7 +470,7 @@ impl Preparer {
                 // What it says could be read otherwise than its sender wrote it.
                 Some(doubt) => Carried {
                     about: None,
-                    outcome: Outcome::NotDone,
+                    outcome: CommandOutcome::NotDone,
                     sentence: format!("{doubt} Nothing was changed."),
                 },
                 None => self.commands.carry_out(letter, about, now).await?,

@@ -1,9 +1,9 @@
 //! What is said to a sender. Pure: an [`Account`] of what happened goes in, one answer in three forms comes out.
 //!
-//! Each Submission gets exactly one [`Kind::Final`], when every Job of it is final or it was refused ([`Kind::Command`] where it
-//! was itself an answer to a receipt); a Job that waits for a person gets a [`Kind::Held`] before that, and senders who want
-//! it are told what was understood at once ([`Kind::Accepted`]). A file that comes again is answered with how the first one
-//! stands ([`Kind::Again`]). The answer is mail (text and HTML, [`mail`]) and a signed JSON record
+//! Each Submission gets exactly one [`AnswerKind::Final`], when every Job of it is final or it was refused ([`AnswerKind::Command`] where it
+//! was itself an answer to a receipt); a Job that waits for a person gets a [`AnswerKind::Held`] before that, and senders who want
+//! it are told what was understood at once ([`AnswerKind::Accepted`]). A file that comes again is answered with how the first one
+//! stands ([`AnswerKind::Again`]). The answer is mail (text and HTML, [`mail`]) and a signed JSON record
 //! ([`signature`]), which is also the result file beside a drop ([`result`]).
 //!
 //! The rules of what it says:
@@ -15,8 +15,8 @@
 //!   file, which lies beside the drop and goes nowhere, names the file it speaks of, with its digest.
 
 use crate::job::{Cause, FaxNumber, JobId, JobState, Sent, Source, SubmissionId};
-use crate::sealed::{Dsn, Outcome};
-use crate::store::{CancelWish, ProviderCopy};
+use crate::sealed::{CommandOutcome, Dsn};
+use crate::store::{AnswerKind, CancelWish, ProviderCopy};
 use jiff::Timestamp;
 
 pub mod account;
@@ -54,7 +54,7 @@ pub struct Account {
     /// The Message-ID of the mail it came as, so that the answer lands in its thread.
     pub original_message_id: Option<String>,
     /// Whether it became Jobs.
-    pub verdict: Verdict,
+    pub verdict: AccountVerdict,
     /// Its Jobs, in order.
     pub jobs: Vec<JobAccount>,
     /// What becomes of its documents.
@@ -86,7 +86,7 @@ pub struct FileAccount {
 
 /// Whether a Submission became Jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AccountVerdict {
     /// It did.
     Jobs,
     /// It did not, and never will.
@@ -99,7 +99,7 @@ pub enum Verdict {
         /// The Submission as which the command came.
         id: SubmissionId,
         /// What came of it.
-        outcome: Outcome,
+        outcome: CommandOutcome,
         /// The same in sentences for the sender.
         sentence: String,
     },
@@ -204,6 +204,8 @@ pub struct AttemptAccount {
     pub raw_code: Option<String>,
     /// The provider's text, as it came.
     pub raw_text: Option<String>,
+    /// Whether a person said what it came to, not the provider.
+    pub stated: bool,
     /// Whether anything of the document reached the far end; `None` while it is open.
     pub sent: Option<Sent>,
     /// What became of the provider's copy of the document, and when it was deleted; `None` where it never had one.
@@ -221,35 +223,6 @@ pub struct Check {
     pub note: String,
 }
 
-/// Which answer it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The one answer with which a Submission ends.
-    Final,
-    /// A notice on the way: a person has to decide about a Job.
-    Held,
-    /// What was understood, told at once.
-    Accepted,
-    /// What came of an answer to a receipt.
-    Command,
-    /// A file came again, and makes no other fax: how the first one stands.
-    Again,
-}
-
-impl Kind {
-    /// Its word in the record and in Message-IDs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Final => "final",
-            Kind::Held => "held",
-            Kind::Accepted => "accepted",
-            Kind::Command => "command",
-            Kind::Again => "again",
-        }
-    }
-}
-
 /// An answer, ready to leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Composed {
@@ -265,7 +238,7 @@ pub struct Composed {
 /// When an address is none, or signing fails.
 pub fn compose(
     account: &Account,
-    kind: Kind,
+    kind: AnswerKind,
     post: Option<&Post>,
     key: &SigningKey,
 ) -> Result<Composed, ReceiptError> {

@@ -72,7 +72,7 @@ pub struct Retention {
 
 /// Why a round was cut short; the next one goes on.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum RetentionError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -155,7 +155,7 @@ impl Retention {
 
     /// Until the next round: until the next documents are to go, where that is sooner than what else there is to forget. Times that are
     /// short, as in the demo, are kept to a hundredth.
-    async fn pause(&self) -> Result<Duration, Trouble> {
+    async fn pause(&self) -> Result<Duration, RetentionError> {
         let kept = &self.config.retention;
         let others = [Some(kept.results), Some(kept.repeats), Some(kept.records), kept.proofs];
         let others = others.into_iter().flatten().map(|kept| kept.std() / 100).min().unwrap_or(IDLE);
@@ -196,7 +196,7 @@ impl Retention {
 
     /// `traces` tells whether the database's log may still hold what was destroyed, `began` when this process did.
     /// Returns the pause until the next round.
-    async fn round(&self, traces: &mut bool, began: Timestamp) -> Result<Duration, Trouble> {
+    async fn round(&self, traces: &mut bool, began: Timestamp) -> Result<Duration, RetentionError> {
         let now = self.clock.now();
         let before = final_before(now, self.config.retention.documents.signed());
         // What ended before a long pause of the daemon gets its moments first.
@@ -234,7 +234,7 @@ impl Retention {
         if *traces { Ok(ROUND) } else { self.pause().await }
     }
 
-    async fn destroy(&self, id: SubmissionId) -> Result<(), Trouble> {
+    async fn destroy(&self, id: SubmissionId) -> Result<(), RetentionError> {
         let digests = self.spool.vault().marker(Purpose::Digest);
         let names = self.store.destroy_key(id, digests, self.clock.now()).await?;
         self.seen.forget(id);
@@ -250,7 +250,7 @@ impl Retention {
         Ok(())
     }
 
-    async fn unlink_leftovers(&self) -> Result<(), Trouble> {
+    async fn unlink_leftovers(&self) -> Result<(), RetentionError> {
         let names = self.store.files_to_unlink().await?;
         for name in &names {
             self.spool.forget(name).await?;
@@ -262,7 +262,7 @@ impl Retention {
         &self,
         failed: &mut HashMap<(JobId, u32), Timestamp>,
         now: Timestamp,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RetentionError> {
         failed.retain(|_, again| *again > now);
         // Those that failed are passed over, and must not fill the whole round.
         let at_most = AT_ONCE.saturating_add(u32::try_from(failed.len()).unwrap_or(u32::MAX));

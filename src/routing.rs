@@ -100,13 +100,13 @@ pub struct Trace {
     /// The rule.
     pub rule: String,
     /// What came of it.
-    pub verdict: Verdict,
+    pub verdict: RuleVerdict,
 }
 
 /// See [`Trace`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum RuleVerdict {
     /// Every condition holds.
     Matched {
         /// What was captured.
@@ -153,10 +153,10 @@ impl Rules {
         for rule in &self.0 {
             let verdict = rule.try_on(facts);
             let route = match &verdict {
-                Verdict::Matched { captures } => Some(rule.route(captures)),
-                Verdict::Failed { .. } | Verdict::Ambiguous { .. } => None,
+                RuleVerdict::Matched { captures } => Some(rule.route(captures)),
+                RuleVerdict::Failed { .. } | RuleVerdict::Ambiguous { .. } => None,
             };
-            let decided = !matches!(verdict, Verdict::Failed { .. });
+            let decided = !matches!(verdict, RuleVerdict::Failed { .. });
             trace.push(Trace { rule: rule.name.clone(), verdict });
             if decided {
                 return Routed { trace, route };
@@ -198,7 +198,7 @@ impl Routed {
     pub fn refusal(&self) -> Option<String> {
         match (&self.route, self.trace.last()) {
             (Some(_), _) => None,
-            (None, Some(Trace { verdict: Verdict::Ambiguous { found, .. }, .. })) => Some(found.clone()),
+            (None, Some(Trace { verdict: RuleVerdict::Ambiguous { found, .. }, .. })) => Some(found.clone()),
             (None, _) => Some(
                 "No rule of this fax service says where this goes. Check the address, the subject or the file name against the \
                  instructions you were given, or ask the administrator."
@@ -209,14 +209,14 @@ impl Routed {
 }
 
 impl Compiled {
-    fn try_on(&self, facts: &Facts) -> Verdict {
+    fn try_on(&self, facts: &Facts) -> RuleVerdict {
         if let Some(source) = self.source.as_ref().filter(|source| !source.matches(&facts.source)) {
             let found = format!("It came by {}.", quotable(&facts.source.to_string(), REPEATED));
             return failed("source", &source.to_string(), &found);
         }
         if !self.sender_holds(&facts.sender) {
             let found = format!("The sender is {}.", quotable(&facts.sender, REPEATED));
-            return Verdict::Failed { condition: format!("require_sender = {:?}", self.senders), found };
+            return RuleVerdict::Failed { condition: format!("require_sender = {:?}", self.senders), found };
         }
         let mut captures = Captures::new();
         let conditions: [(&str, String, Option<Seen>); 3] = [
@@ -237,12 +237,12 @@ impl Compiled {
                         "What stands for {{{name}}} in the {} could be read in two ways.",
                         plain_key(key)
                     );
-                    return Verdict::Ambiguous { condition: condition(key, &pattern), found };
+                    return RuleVerdict::Ambiguous { condition: condition(key, &pattern), found };
                 }
                 Some(Err(found)) => return failed(key, &pattern, &found),
             }
         }
-        Verdict::Matched { captures }
+        RuleVerdict::Matched { captures }
     }
 
     fn could_take(&self, source: &Source, sender: &str, to: &str) -> bool {
@@ -304,8 +304,8 @@ fn condition(key: &str, wanted: &str) -> String {
     format!("{key} = \"{wanted}\"")
 }
 
-fn failed(key: &str, wanted: &str, found: &str) -> Verdict {
-    Verdict::Failed { condition: condition(key, wanted), found: found.to_owned() }
+fn failed(key: &str, wanted: &str, found: &str) -> RuleVerdict {
+    RuleVerdict::Failed { condition: condition(key, wanted), found: found.to_owned() }
 }
 
 fn plain_key(key: &str) -> &str {

@@ -8,5 +8,5 @@ mod submission;
 pub use file::{FileNote, ResultFile};
 pub use job::JobFacts;
 pub use submission::{
-    Before, Carried, Dsn, DsnRecipient, MailMark, Outcome, Part, PartKind, SubmissionFacts,
+    Before, Carried, CommandOutcome, Dsn, DsnRecipient, MailMark, Part, PartKind, SubmissionFacts,
 };

@@ -46,11 +46,13 @@ pub use cancel::CancelWish;
 pub use fax_marks::{Counts, FaxMark, FaxedBefore, Spent};
 pub use forms::Form;
 pub use jobs::{Job, JobFilter, NewJob, PacketRow};
-pub use ledger::LedgerRow;
+pub use ledger::{JobChange, LedgerRow, RegisterChange};
 pub use mailboxes::{Fetched, MailFate, MailPlace, Moving, NewFetched, RefusedMail};
 pub use media::Fetch;
 pub use news::Heard;
-pub use outbox::{Again, AnswerRow, NewResult, OutboxRow, Queue, ResultRow, SealedResult};
+pub use outbox::{
+    Again, AnswerKind, AnswerRow, AnswerWay, NewResult, OutboxRow, Queue, ResultRow, SealedResult,
+};
 pub use providers::{Condition, ProviderRow};
 pub use queue::{Room, Rooms};
 pub use records::Former;

@@ -91,7 +91,7 @@ pub(crate) struct List {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let desk = Desk::open(&arguments.file.config).await?;
+    let desk = JobCommands::open(&arguments.file.config).await?;
     match arguments.what {
         What::List(list) => desk.list(list).await,
         What::Show { id, json } => desk.show(&id, json).await,
@@ -105,7 +105,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The bridge, with what it takes to talk about it.
-pub(super) struct Desk {
+pub(super) struct JobCommands {
     pub(super) bridge: Bridge,
     pub(super) times: Times,
 }
@@ -125,14 +125,14 @@ impl Sealed {
     }
 }
 
-impl Desk {
-    async fn open(path: &Path) -> anyhow::Result<Desk> {
+impl JobCommands {
+    async fn open(path: &Path) -> anyhow::Result<JobCommands> {
         let bridge = Bridge::open(path).await?;
-        Ok(Desk::of(bridge))
+        Ok(JobCommands::of(bridge))
     }
 
-    pub(super) fn of(bridge: Bridge) -> Desk {
-        Desk { times: Times::of(&bridge.config), bridge }
+    pub(super) fn of(bridge: Bridge) -> JobCommands {
+        JobCommands { times: Times::of(&bridge.config), bridge }
     }
 
     fn now(&self) -> Timestamp {
@@ -153,8 +153,7 @@ impl Desk {
     pub(super) fn hold_words(&self, job: &Job, submission: &Submission) -> Option<String> {
         let JobState::Held { hold, .. } = &job.state else { return None };
         let facts = self.unseal(submission).job(job);
-        let sentence =
-            facts.and_then(|facts| facts.hold_sentence(&job.state, job.version).map(str::to_owned));
+        let sentence = facts.and_then(|facts| facts.hold_sentence(job.as_made).map(str::to_owned));
         Some(sentence.unwrap_or_else(|| hold_sentence(*hold).to_owned()))
     }
 

@@ -29,7 +29,7 @@ use super::{ConfigFile, Misuse, load, look_at_store};
 use faxbridge::addressing::Selection;
 use faxbridge::sealed::Part;
 use input::Input;
-use shape::{Shown, ShownJob, ShownPacket, ShownPart, Verdict};
+use shape::{PreviewVerdict, Shown, ShownJob, ShownPacket, ShownPart};
 
 mod input;
 pub(super) mod shape;
@@ -81,7 +81,7 @@ fn source_of(text: &str) -> Result<Source, String> {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let desk = Desk::open(arguments).await?;
+    let desk = Previewer::open(arguments).await?;
     let inputs = input::inputs(&desk.arguments.inputs, &desk.arguments.out);
     let at_once = desk.config.limits.workers.max(1);
     let missing = inputs.iter().filter(|input| !input.path.exists()).count();
@@ -100,7 +100,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// What all inputs share.
-struct Desk {
+struct Previewer {
     arguments: Arguments,
     config: Arc<Config>,
     planner: Planner,
@@ -120,8 +120,8 @@ struct Opened {
     notes: Vec<String>,
 }
 
-impl Desk {
-    async fn open(arguments: Arguments) -> anyhow::Result<Desk> {
+impl Previewer {
+    async fn open(arguments: Arguments) -> anyhow::Result<Previewer> {
         let loaded = load(&arguments.file.config)?;
         let misuse = |key: &str, error: String| Misuse(loaded.fault(key, error).to_string());
         let config = Arc::new(loaded.config.clone());
@@ -148,7 +148,7 @@ impl Desk {
             .create(&arguments.out)
             .map_err(|error| Misuse(format!("--out {}: {error}", arguments.out.display())))?;
         let (fonts, clock) = (Arc::new(fonts), Arc::new(SystemClock));
-        Ok(Desk { arguments, config, planner, rules, workshop, fonts, zone, clock })
+        Ok(Previewer { arguments, config, planner, rules, workshop, fonts, zone, clock })
     }
 
     /// Whatever happens, an input gets its verdict.
@@ -273,7 +273,7 @@ impl Desk {
         let contents = opened.contents;
         let mut shown = Shown {
             input: input.shown.clone(),
-            verdict: Verdict::Ready,
+            verdict: PreviewVerdict::Ready,
             reason: None,
             subject: contents.mail.as_ref().and_then(|mail| mail.subject.clone()),
             from: opened.from,
@@ -285,14 +285,14 @@ impl Desk {
         };
         let mut first_made = None;
         match plan {
-            Plan::Ignored(reason) => (shown.verdict, shown.reason) = (Verdict::Ignored, Some(reason)),
+            Plan::Ignored(reason) => (shown.verdict, shown.reason) = (PreviewVerdict::Ignored, Some(reason)),
             Plan::Refused(sentence, traces) => {
-                (shown.verdict, shown.reason) = (Verdict::Refused, Some(sentence));
+                (shown.verdict, shown.reason) = (PreviewVerdict::Refused, Some(sentence));
                 shown.traces = traces;
             }
             // Only the daemon carries commands out.
             Plan::Command(carried) => {
-                (shown.verdict, shown.reason) = (Verdict::Ignored, Some(carried.sentence));
+                (shown.verdict, shown.reason) = (PreviewVerdict::Ignored, Some(carried.sentence));
             }
             Plan::Jobs(jobs) => {
                 let several = jobs.len() > 1;
@@ -313,8 +313,8 @@ impl Desk {
                             Some(ShownPacket { pdf, pages: made.pages, cover_pages: made.cover_pages });
                         first_made = Some(made);
                     }
-                    if let (Verdict::Ready, Some(why)) = (shown.verdict, &job.held) {
-                        (shown.verdict, shown.reason) = (Verdict::Held, Some(why.clone()));
+                    if let (PreviewVerdict::Ready, Some(why)) = (shown.verdict, &job.held) {
+                        (shown.verdict, shown.reason) = (PreviewVerdict::Held, Some(why.clone()));
                     }
                     shown.jobs.push(job);
                 }
@@ -526,7 +526,7 @@ fn parts(contents: &Contents, made: Option<&Made>) -> Vec<ShownPart> {
 fn refused(input: &Input, sentence: String) -> Shown {
     Shown {
         input: input.shown.clone(),
-        verdict: Verdict::Refused,
+        verdict: PreviewVerdict::Refused,
         reason: Some(sentence),
         subject: None,
         from: None,

@@ -9,7 +9,7 @@ use faxbridge::job::JobState;
 use faxbridge::job::number_words;
 use faxbridge::register::number::NumberRules;
 use faxbridge::register::{self, Entry, EntryState, NewEntry, QuietHours, VerifiedHow, Word};
-use faxbridge::store::{Job, JobFilter};
+use faxbridge::store::{Job, JobFilter, RegisterChange};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -157,7 +157,7 @@ impl From<How> for VerifiedHow {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let desk = Desk::open(&arguments.file.config).await?;
+    let desk = RegisterCommands::open(&arguments.file.config).await?;
     match arguments.what {
         What::List { json } => desk.list(json).await,
         What::Show { key, json } => desk.show(&key, json).await,
@@ -171,20 +171,20 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The register with what is needed to change it.
-struct Desk {
+struct RegisterCommands {
     register: Register,
     numbers: NumberRules,
     times: Times,
 }
 
-impl Desk {
-    async fn open(path: &Path) -> anyhow::Result<Desk> {
+impl RegisterCommands {
+    async fn open(path: &Path) -> anyhow::Result<RegisterCommands> {
         let register = Register::open(path).await?;
         let config = &register.config;
         let numbers =
             NumberRules::new(&config.organization.country, &config.policy.countries).map_err(Misuse)?;
         let times = Times::of(config);
-        Ok(Desk { numbers, times, register })
+        Ok(RegisterCommands { numbers, times, register })
     }
 
     fn now(&self) -> Timestamp {
@@ -362,7 +362,7 @@ impl Desk {
         let word = Word { by: &by, account: &account.id(), how, evidence, until };
         let now = self.now();
         let state = entry.verify(&word, self.two_person(), now).map_err(|fault| Misuse(fault.to_string()))?;
-        self.register.store.put_recipient(entry.clone(), &actor(), "recipient verified", now).await?;
+        self.register.store.put_recipient(entry.clone(), &actor(), RegisterChange::Verified, now).await?;
         let (key, number) = (&entry.key, number_words(&entry.number));
         if state != EntryState::Verified {
             return say(format_args!(
@@ -408,7 +408,7 @@ impl Desk {
         let mut entry = self.entry(key).await?;
         let now = self.now();
         entry.suspend(reason, now);
-        self.register.store.put_recipient(entry.clone(), &actor(), "recipient suspended", now).await?;
+        self.register.store.put_recipient(entry.clone(), &actor(), RegisterChange::Suspended, now).await?;
         say(format_args!(
             "{key} is suspended: nothing is faxed to {} any more until it is verified anew. A call that is under way is not broken off.",
             number_words(&entry.number)
@@ -419,7 +419,7 @@ impl Desk {
         let mut entry = self.entry(key).await?;
         let now = self.now();
         entry.set_quiet_hours(hours, now);
-        self.register.store.put_recipient(entry.clone(), &actor(), "recipient quiet hours", now).await?;
+        self.register.store.put_recipient(entry.clone(), &actor(), RegisterChange::QuietHours, now).await?;
         match &entry.quiet_hours {
             Some(hours) => say(format_args!(
                 "{key} is not called {}. A call that is under way is not broken off.",

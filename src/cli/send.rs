@@ -14,7 +14,7 @@ use faxbridge::routing::Rules;
 use faxbridge::store::{Job, JobFilter, Verdict, within_process};
 use tokio::io::AsyncReadExt;
 
-use super::job::Desk;
+use super::job::JobCommands;
 use super::job::words::state_words;
 use super::listing::{count, plain, say};
 use super::{Bridge, ConfigFile, Misuse, daemon_runs};
@@ -77,7 +77,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             first(&submissions)
         );
     }
-    let mut following = Following { desk: Desk::of(bridge), told: BTreeMap::new(), live: Live::new() };
+    let mut following = Following { desk: JobCommands::of(bridge), told: BTreeMap::new(), live: Live::new() };
     following.follow(&submissions).await
 }
 
@@ -173,7 +173,7 @@ enum Stand {
 
 /// Follows submissions: a line for every change, and on a terminal one that shows what is waited for.
 struct Following {
-    desk: Desk,
+    desk: JobCommands,
     /// The last line of each job or submission.
     told: BTreeMap<String, String>,
     live: Live,

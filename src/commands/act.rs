@@ -7,8 +7,8 @@ use super::objection::objection;
 use super::{Desk, Trouble};
 use crate::delivery::circumstances::Circumstances;
 use crate::job::state::{Event, step};
-use crate::job::{Actor, Hold, JobState};
-use crate::store::{Job, Saved};
+use crate::job::{Actor, Hold, JobState, StateWord};
+use crate::store::{Job, JobChange, Saved};
 
 /// How often a decision is taken anew because the row had changed.
 const TRIES: usize = 5;
@@ -85,12 +85,11 @@ impl Desk {
         let history = self.store.history(job.id).await?;
         let actor = actor.to_string();
         Ok(history.iter().find(|row| row.actor == actor).and_then(|row| {
-            match (row.event.as_str(), row.detail.rsplit(' ').next()) {
-                ("cancel wished", _) => Some(Done::Wished),
-                ("state", Some("cancelled")) => Some(Done::Cancelled),
-                ("state", _) => Some(Done::Released),
-                _ => None,
-            }
+            Some(match row.change()? {
+                JobChange::CancelWished => Done::Wished,
+                JobChange::State(StateWord::Cancelled) => Done::Cancelled,
+                JobChange::State(_) => Done::Released,
+            })
         }))
     }
 

@@ -181,7 +181,7 @@ async fn cancel_stops_what_has_not_ended_and_is_in_the_ledger() {
     let rig = Rig::new().await;
     let about = rig.fax(1, "mercy", "+12125550199", vec![held(Hold::Unverified)]).await;
     let carried = rig.say(2, DESK, about, "cancel\n\nJane").await;
-    assert_eq!((carried.about, carried.outcome), (Some(about), Outcome::Done));
+    assert_eq!((carried.about, carried.outcome), (Some(about), CommandOutcome::Done));
     assert_eq!(carried.sentence, "Done: the fax is cancelled, and will not be sent.");
     assert_eq!(rig.states(about).await, ["cancelled"]);
     let job =
@@ -191,7 +191,7 @@ async fn cancel_stops_what_has_not_ended_and_is_in_the_ledger() {
     assert!(history.iter().any(|row| row.actor == actor && row.detail == "held -> cancelled"), "{history:?}");
     // A second such mail finds nothing left to do.
     let again = rig.say(3, DESK, about, "cancel").await;
-    assert_eq!(again.outcome, Outcome::NotDone);
+    assert_eq!(again.outcome, CommandOutcome::NotDone);
     assert_eq!(again.sentence, "Nothing was changed: not cancelled, it has ended already.");
     let none = rig.fax(4, "mercy", "+12125550199", vec![]).await;
     assert!(rig.say(5, DESK, none, "cancel").await.sentence.contains("no fax came of that mail"));
@@ -207,7 +207,7 @@ async fn a_command_of_several_jobs_may_name_one() {
     assert!(other.sentence.contains("is none of this mail's"), "{}", other.sentence);
     assert!(other.sentence.contains("as in: cancel "), "it shows how: {}", other.sentence);
     let one = rig.say(3, DESK, about, &format!("cancel {second}")).await;
-    assert_eq!(one.outcome, Outcome::Done);
+    assert_eq!(one.outcome, CommandOutcome::Done);
     assert_eq!(rig.states(about).await, ["queued", "cancelled", "cancelled"]);
     let all = rig.say(4, DESK, about, "cancel").await;
     assert!(all.sentence.starts_with("1 of 3 changed. Job "), "{}", all.sentence);
@@ -233,7 +233,11 @@ async fn release_lets_on_what_only_asks_whether_to_send_it_again() {
         let about = rig.fax(1, "mercy", "+12125550199", vec![held(*hold)]).await;
         let carried = rig.say(2, DESK, about, "release").await;
         let goes = matches!(hold, Hold::PartlySent | Hold::Unclear);
-        assert_eq!(carried.outcome, if goes { Outcome::Done } else { Outcome::NotDone }, "{hold}");
+        assert_eq!(
+            carried.outcome,
+            if goes { CommandOutcome::Done } else { CommandOutcome::NotDone },
+            "{hold}"
+        );
         assert_eq!(rig.states(about).await, [if goes { "queued" } else { "held" }], "{hold}");
         assert!(carried.sentence.ends_with('.') && !carried.sentence.contains(".."), "{}", carried.sentence);
     }
@@ -241,7 +245,7 @@ async fn release_lets_on_what_only_asks_whether_to_send_it_again() {
     // The register has the last word, as with `faxbridge job release`.
     let about = rig.fax(1, "labs", "+12125550110", vec![held(Hold::Unclear)]).await;
     let carried = rig.say(2, DESK, about, "release").await;
-    assert_eq!(carried.outcome, Outcome::NotDone);
+    assert_eq!(carried.outcome, CommandOutcome::NotDone);
     assert!(
         carried.sentence.contains("the register does not stand behind its number"),
         "{}",
@@ -263,12 +267,12 @@ async fn only_the_sender_commands_and_nobody_else_learns_anything() {
     ];
     for (n, (name, who, about)) in (10..).zip(table) {
         let carried = rig.say(n, who, about, "cancel").await;
-        assert_eq!((carried.about, carried.outcome), (None, Outcome::NotDone), "{name}");
+        assert_eq!((carried.about, carried.outcome), (None, CommandOutcome::NotDone), "{name}");
         assert!(carried.sentence.contains("only the sender of a fax"), "{name}: {}", carried.sentence);
     }
     assert_eq!(rig.states(about).await, ["queued"]);
     let colleague = rig.say(20, ("front desk", "Bob@DESK.clinic.example"), about, "status").await;
-    assert_eq!((colleague.about, colleague.outcome), (Some(about), Outcome::Told));
+    assert_eq!((colleague.about, colleague.outcome), (Some(about), CommandOutcome::Told));
 }
 
 #[tokio::test]
@@ -277,7 +281,7 @@ async fn what_is_no_command_changes_nothing_and_is_told_how_to_write_one() {
     let about = rig.fax(1, "mercy", "+12125550199", vec![queued()]).await;
     for (n, text) in (10..).zip(["Thanks!", "", "please cancel", "> cancel"]) {
         let carried = rig.say(n, DESK, about, text).await;
-        assert_eq!((carried.about, carried.outcome), (Some(about), Outcome::NotDone), "{text}");
+        assert_eq!((carried.about, carried.outcome), (Some(about), CommandOutcome::NotDone), "{text}");
         assert!(carried.sentence.contains("status, cancel, release"), "{}", carried.sentence);
     }
     let submission = rig.submit(20, "front desk", JANE).await;
@@ -307,7 +311,7 @@ async fn what_is_no_command_changes_nothing_and_is_told_how_to_write_one() {
     let mut without = contents.clone();
     without.parts.pop();
     let letter = Letter { contents: &without, ..letter };
-    assert_eq!(rig.desk.carry_out(letter, about, at(10)).await.unwrap().outcome, Outcome::Done);
+    assert_eq!(rig.desk.carry_out(letter, about, at(10)).await.unwrap().outcome, CommandOutcome::Done);
 }
 
 /// As after a crash between the change and the answer's commit.
@@ -347,7 +351,7 @@ async fn addresses_tell_commands_from_faxes() {
         (vec!["reply@fax.clinic.example".into()], at(1), "no address at which"),
     ] {
         let Sorted::Neither(carried) = sort(&to, when) else { panic!("{to:?}") };
-        assert_eq!((carried.about, carried.outcome), (None, Outcome::NotDone));
+        assert_eq!((carried.about, carried.outcome), (None, CommandOutcome::NotDone));
         assert!(carried.sentence.contains(part), "{}", carried.sentence);
     }
 }

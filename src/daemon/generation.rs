@@ -258,7 +258,7 @@ impl Generation {
 
     fn open_webhook(&mut self, way: Way, Doors { built, ground, hooks, .. }: &Doors<'_>) {
         let Some(hooks) = hooks.cloned() else { return };
-        let desk = webhook::Desk {
+        let desk = webhook::WebhookReceiver {
             hooks,
             providers: built.providers.clone(),
             store: ground.store.clone(),

@@ -8,7 +8,7 @@ use crate::vault::{Purpose, Vault, VaultError, WrappedKey};
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum UpgradeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -16,7 +16,7 @@ pub(super) enum Trouble {
 }
 
 /// Goes on where an earlier start was broken off; a database without anything in clear costs a few questions.
-pub(super) async fn seal(store: &Store, vault: &Vault) -> Result<(), Trouble> {
+pub(super) async fn seal(store: &Store, vault: &Vault) -> Result<(), UpgradeError> {
     let mut sealed = store.key_former_sources(&vault.marker(Purpose::Source)).await?;
     sealed += store.mark_former_digests(&vault.marker(Purpose::Digest)).await?;
     loop {

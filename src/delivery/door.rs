@@ -74,12 +74,12 @@ impl Limits {
 }
 
 /// What a request is answered with.
-pub(super) struct Answer {
+pub(super) struct DoorAnswer {
     response: Response,
     afterwards: Option<BoxFuture<'static, ()>>,
 }
 
-impl Answer {
+impl DoorAnswer {
     /// Done once the whole answer was handed to the connection, before the client is told that it is over; dropped undone
     /// where the connection broke before that.
     pub(super) fn afterwards(mut self, work: impl Future<Output = ()> + Send + 'static) -> Self {
@@ -88,13 +88,13 @@ impl Answer {
     }
 }
 
-impl From<Response> for Answer {
+impl From<Response> for DoorAnswer {
     fn from(response: Response) -> Self {
-        Answer { response, afterwards: None }
+        DoorAnswer { response, afterwards: None }
     }
 }
 
-impl From<StatusCode> for Answer {
+impl From<StatusCode> for DoorAnswer {
     fn from(status: StatusCode) -> Self {
         status.into_response().into()
     }
@@ -119,7 +119,7 @@ pub(super) struct Door<H> {
 impl<H, F> Door<H>
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = DoorAnswer> + Send + 'static,
 {
     /// Stands open until `shutdown` turns true, or `socket` is closed and the last connection has ended.
     pub(super) async fn serve(self, socket: impl Into<Socket>, mut shutdown: watch::Receiver<bool>) {

@@ -17,7 +17,7 @@ use crate::job::Cause;
 mod answer;
 mod upload;
 
-pub(super) use answer::{Answer, Dialect};
+pub(super) use answer::{Dialect, HttpAnswer};
 pub(super) use upload::{Upload, exactly};
 
 /// What a provider tells in words is kept up to this length.
@@ -106,9 +106,11 @@ impl Http {
         &self,
         request: RequestBuilder,
         document: Option<&Upload>,
-    ) -> Result<Answer, SubmitError> {
+    ) -> Result<HttpAnswer, SubmitError> {
         match request.send().await {
-            Ok(response) => Answer::read(response).await.map_err(|detail| SubmitError::Unknown { detail }),
+            Ok(response) => {
+                HttpAnswer::read(response).await.map_err(|detail| SubmitError::Unknown { detail })
+            }
             // The length was announced and not reached: no server may take that for the whole.
             Err(_) if document.is_some_and(Upload::broke) => {
                 Err(not_sent(Cause::ProviderTrouble, None, "the document could not be read to its end"))
@@ -132,22 +134,22 @@ impl Http {
         part: &'static str,
         document: Document,
         bytes: u64,
-    ) -> Result<Answer, SubmitError> {
+    ) -> Result<HttpAnswer, SubmitError> {
         let (upload, body) = Upload::part(document, bytes)?;
         self.submit(self.order(url).multipart(form.part(part, body)), Some(&upload)).await
     }
 
     /// Asks something that can be asked again. Answers that say nothing about a fax are errors;
     /// what a 2xx, another 4xx or a 3xx means is for the adapter to say.
-    pub(super) async fn ask(&self, method: Method, url: Url) -> Result<Answer, AskError> {
+    pub(super) async fn ask(&self, method: Method, url: Url) -> Result<HttpAnswer, AskError> {
         self.ask_with(self.question(method, url)).await
     }
 
     /// The same, with more in the request than its URL.
-    pub(super) async fn ask_with(&self, request: RequestBuilder) -> Result<Answer, AskError> {
+    pub(super) async fn ask_with(&self, request: RequestBuilder) -> Result<HttpAnswer, AskError> {
         let response =
             request.send().await.map_err(|error| AskError::NoAnswer { detail: whole_story(&error) })?;
-        let answer = Answer::read(response).await.map_err(|detail| AskError::NoAnswer { detail })?;
+        let answer = HttpAnswer::read(response).await.map_err(|detail| AskError::NoAnswer { detail })?;
         match answer.status.as_u16() {
             401..=403 => Err(AskError::Account { detail: answer.describe(None) }),
             408 | 429 | 500.. => Err(AskError::NoAnswer { detail: answer.describe(None) }),

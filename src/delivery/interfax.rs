@@ -23,7 +23,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use super::http::{Answer, Dialect, Http, Upload, basic, could_be, cut, nonsense, not_sent, unknown};
+use super::http::{Dialect, Http, HttpAnswer, Upload, basic, could_be, cut, nonsense, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal,
@@ -266,7 +266,7 @@ struct ErrorView {
 }
 
 /// What the API says is wrong; `None` when it is not the API that speaks.
-fn error_of(answer: &Answer) -> Option<ErrorView> {
+fn error_of(answer: &HttpAnswer) -> Option<ErrorView> {
     if answer.status.is_success() { None } else { answer.json().ok() }
 }
 
@@ -283,7 +283,7 @@ fn page_header(sender: &str, caller: Option<&str>) -> String {
 }
 
 /// What the answer to a submit says about the one question: may it have left?
-fn judge_submit(answer: &Answer, http: &Http) -> Result<Taken, SubmitError> {
+fn judge_submit(answer: &HttpAnswer, http: &Http) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         return match id_in_location(answer, http) {
             Some(id) => Ok(Taken { provider_ref: id }),
@@ -304,7 +304,7 @@ fn judge_submit(answer: &Answer, http: &Http) -> Result<Taken, SubmitError> {
 
 /// The name of the fax that was made: the last step of `Location`, whose path is otherwise that of the order. The host may be
 /// another of InterFAX'.
-fn id_in_location(answer: &Answer, http: &Http) -> Option<String> {
+fn id_in_location(answer: &HttpAnswer, http: &Http) -> Option<String> {
     let location = answer.headers.get(LOCATION)?.to_str().ok()?;
     let location = http.url(&[]).join(location).ok()?;
     let id = location.path_segments()?.next_back().filter(|id| is_id(id))?;

@@ -34,7 +34,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
-use super::door::{Answer, Door, Limits};
+use super::door::{Door, DoorAnswer, Limits};
 use crate::alarm::Alarms;
 use crate::clock::SharedClock;
 use crate::job::{self, JobId};
@@ -138,7 +138,7 @@ impl Host {
     }
 
     /// `None` for whatever is wrong.
-    async fn answer(self: &Arc<Self>, request: Request, leaving: &Arc<Leaving>) -> Option<Answer> {
+    async fn answer(self: &Arc<Self>, request: Request, leaving: &Arc<Leaving>) -> Option<DoorAnswer> {
         let (Parts { method, uri, headers, .. }, _) = request.into_parts();
         let now = self.clock.now();
         let (job, attempt) = self.media.admits(uri.path(), now)?;
@@ -177,7 +177,7 @@ impl Host {
             }
             drop(seat);
         };
-        Some(Answer::from(paper(&fetch, range, body)).afterwards(done))
+        Some(DoorAnswer::from(paper(&fetch, range, body)).afterwards(done))
     }
 
     async fn container(&self, fetch: &Fetch) -> Result<Container, SpoolError> {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Dialect, Http, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
+use super::http::{Dialect, Http, HttpAnswer, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
 use super::sinch::{codes, whole};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search,
@@ -295,18 +295,18 @@ fn label_of(tags: Option<&Value>) -> Option<&str> {
 }
 
 /// The envelope, whatever the status; `None` when it is not the API that speaks.
-fn envelope(answer: &Answer) -> Option<Envelope> {
+fn envelope(answer: &HttpAnswer) -> Option<Envelope> {
     answer.json().ok()
 }
 
 /// The envelope of an answer that says that all is well.
-fn success(answer: &Answer) -> Result<Envelope, AskError> {
+fn success(answer: &HttpAnswer) -> Result<Envelope, AskError> {
     let well = envelope(answer).filter(|envelope| envelope.success && answer.status.is_success());
     well.ok_or_else(|| DIALECT.nonsense(answer))
 }
 
 /// What the answer to a submit says about the one question: may it have left?
-fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
+fn judge_submit(answer: &HttpAnswer) -> Result<Taken, SubmitError> {
     let status = answer.status;
     // The code of HTTP stands for the API's own.
     let refusal = (DIALECT.word)(answer).map(|(_, text)| (status.as_u16().to_string(), text));

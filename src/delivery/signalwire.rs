@@ -19,7 +19,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{Answer, Dialect, Http, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
+use super::http::{Dialect, Http, HttpAnswer, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Hook, LookAlike, News, Order, Provider, Secrets, Sought,
     Status, SubmitError, Taken, WebhookRefusal,
@@ -280,7 +280,7 @@ struct ApiError {
 }
 
 /// Code and text of what the API says is wrong; `None` when it is not the API that speaks.
-fn error_of(answer: &Answer) -> Option<(String, String)> {
+fn error_of(answer: &HttpAnswer) -> Option<(String, String)> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Body {
@@ -298,7 +298,7 @@ fn error_of(answer: &Answer) -> Option<(String, String)> {
 }
 
 /// What the answer to a submit says about the one question: may it have left?
-fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
+fn judge_submit(answer: &HttpAnswer) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         let fax: Fax = answer.json().map_err(unknown)?;
         return if fax.sid.is_empty() {

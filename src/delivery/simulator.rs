@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use reqwest::{Method, StatusCode, multipart};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Dialect, Http, bearer, cut, nonsense, not_sent, unknown};
+use super::http::{Dialect, Http, HttpAnswer, bearer, cut, nonsense, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal,
@@ -154,13 +154,13 @@ impl Provider for Simulator {
 }
 
 /// What the API says is wrong; `None` when it is not the API that speaks.
-fn error_of(answer: &Answer) -> Option<(String, String)> {
+fn error_of(answer: &HttpAnswer) -> Option<(String, String)> {
     let ErrorBody { error } = answer.json().ok()?;
     (!answer.status.is_success() && !error.code.is_empty()).then_some((error.code, error.message))
 }
 
 /// What the answer to a submit says about the one question: may it have left?
-fn judge_submit(answer: &Answer, reference: &str) -> Result<Taken, SubmitError> {
+fn judge_submit(answer: &HttpAnswer, reference: &str) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         let fax: FaxView = answer.json().map_err(unknown)?;
         return if !fax.id.is_empty() && fax.reference == reference {

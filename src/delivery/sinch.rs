@@ -19,7 +19,7 @@ use reqwest::{Method, Url, multipart};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::http::{Answer, Dialect, Http, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
+use super::http::{Dialect, Http, HttpAnswer, after_call, basic, could_be, cut, nonsense, not_sent, unknown};
 use super::{
     AskError, Capabilities, CheckFault, Found, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
@@ -232,7 +232,7 @@ struct Refusal {
 /// Reads the vendor's error object and the other shape of its examples; `None` when it is not the API that speaks. The
 /// one has `code` as a number and `status`, the other `code` as digits and `error`, and the numbers are not always
 /// those of HTTP.
-fn refusal_in(answer: &Answer) -> Option<Refusal> {
+fn refusal_in(answer: &HttpAnswer) -> Option<Refusal> {
     if answer.status.is_success() {
         return None;
     }
@@ -255,7 +255,7 @@ fn readable(fax: Value) -> Result<FaxView, AskError> {
 }
 
 /// What the answer to a submit says about the one question: may it have left?
-fn judge_submit(answer: &Answer, reference: &str) -> Result<Taken, SubmitError> {
+fn judge_submit(answer: &HttpAnswer, reference: &str) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         let fax: FaxView = answer.json().map_err(unknown)?;
         let label = fax.labels.as_ref().and_then(|labels| labels.get(LABEL)).and_then(Value::as_str);

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Dialect, Http, cut, nonsense, not_sent, unknown};
+use super::http::{Dialect, Http, HttpAnswer, cut, nonsense, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, HeaderLine, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal,
@@ -250,7 +250,7 @@ struct Envelope {
 }
 
 /// The API's word; `None` when it is not the API that speaks.
-fn word_of(answer: &Answer) -> Option<Word> {
+fn word_of(answer: &HttpAnswer) -> Option<Word> {
     let Envelope { status, result } = answer.json().ok()?;
     match result {
         _ if answer.status.as_u16() != 200 => None,
@@ -265,7 +265,7 @@ fn read<T: serde::de::DeserializeOwned>(result: Value) -> Result<T, AskError> {
 }
 
 /// What the answer to a submit says about the one question: may it have left?
-fn judge_submit(answer: &Answer) -> Result<Taken, SubmitError> {
+fn judge_submit(answer: &HttpAnswer) -> Result<Taken, SubmitError> {
     match word_of(answer) {
         Some(Word::Success(result)) => match text(&result) {
             Some(id) => Ok(Taken { provider_ref: id }),

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::http::{Answer, Dialect, Http, bearer, nonsense, not_sent, unknown};
+use super::http::{Dialect, Http, HttpAnswer, bearer, nonsense, not_sent, unknown};
 use super::{
     AskError, Cancelled, Capabilities, CheckFault, Found, Hook, News, Order, Provider, Search, Secrets,
     Sought, Status, SubmitError, Taken, WebhookRefusal, Whose,
@@ -192,7 +192,7 @@ fn furthest(faxes: Vec<Fax>, silent: Vec<String>) -> Result<Search, AskError> {
 }
 
 /// What the answer to a submit says about the one question: may it have left?
-fn judge_submit(answer: &Answer, client_state: &str) -> Result<Taken, SubmitError> {
+fn judge_submit(answer: &HttpAnswer, client_state: &str) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         let FaxOne { data: fax } = answer.json().map_err(unknown)?;
         return if fax.id.is_empty() || fax.is_anothers(client_state) {

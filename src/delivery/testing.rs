@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::http::Answer;
+use super::http::HttpAnswer;
 use super::phaxio::form;
 use super::{
     AskError, Hook, Keep, Order, Provider, Search, Secrets, Sought, Status, SubmitError, Taken,
@@ -318,10 +318,10 @@ pub(super) async fn tap(status: u16, bodies: &[&str]) -> (String, Inbox) {
 /// each.
 pub(super) fn judged(
     table: &[(u16, Option<i64>, &str, &str)],
-    judge: impl Fn(&Answer) -> Result<Taken, SubmitError>,
+    judge: impl Fn(&HttpAnswer) -> Result<Taken, SubmitError>,
 ) {
     for (status, wait, body, expected) in table {
-        let answer = Answer {
+        let answer = HttpAnswer {
             status: reqwest::StatusCode::from_u16(*status).unwrap(),
             headers: wait.map(|seconds| (reqwest::header::RETRY_AFTER, seconds.into())).into_iter().collect(),
             body: body.as_bytes().to_vec(),

@@ -95,7 +95,7 @@ fn reference_in(query: &str) -> Option<&str> {
 }
 
 /// What takes webhooks.
-pub struct Desk {
+pub struct WebhookReceiver {
     /// The URLs they come to.
     pub hooks: Hooks,
     /// Who may report.
@@ -110,7 +110,7 @@ pub struct Desk {
     pub wake: Arc<dyn Wake>,
 }
 
-impl Desk {
+impl WebhookReceiver {
     /// Listens until `shutdown` turns true.
     pub async fn serve(
         self,

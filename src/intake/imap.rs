@@ -85,7 +85,7 @@ impl MailboxFault {
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum MailboxError {
     /// Only a person can mend it.
     #[error("{0}")]
     Setting(MailboxFault),
@@ -121,20 +121,22 @@ enum Trouble {
     Turn,
 }
 
-impl Trouble {
+impl MailboxError {
     /// Whether trying again soon is of no use.
     fn is_slow(&self) -> bool {
         match self {
-            Trouble::Setting(_) => true,
-            Trouble::Token(error) => error.permanent,
+            MailboxError::Setting(_) => true,
+            MailboxError::Token(error) => error.permanent,
             _ => false,
         }
     }
 
     fn fault(self) -> MailboxFault {
         match self {
-            Trouble::Setting(fault) | Trouble::Unreachable(fault) => fault,
-            Trouble::Token(error) => MailboxFault::new("oauth", format!("{}: {}", error.key, error.sentence)),
+            MailboxError::Setting(fault) | MailboxError::Unreachable(fault) => fault,
+            MailboxError::Token(error) => {
+                MailboxFault::new("oauth", format!("{}: {}", error.key, error.sentence))
+            }
             other => MailboxFault::new("server", other.to_string()),
         }
     }
@@ -187,7 +189,7 @@ pub async fn fetch(mailbox: Mailbox, mut stop: watch::Receiver<bool>) {
         let trouble = match session.join_next().await {
             Some(Ok(Ok(()))) => break,
             Some(Ok(Err(trouble))) => trouble,
-            _ => Trouble::Broken("what the server says cannot be read"),
+            _ => MailboxError::Broken("what the server says cannot be read"),
         };
         failures = if std::mem::take(&mut fetcher.memory().good) { 1 } else { failures + 1 };
         let pause = pause(failures, trouble.is_slow(), crate::job::chance().unwrap_or(0));
@@ -226,7 +228,7 @@ pub async fn check(
         session.logout().await;
         Ok(missing)
     };
-    look.await.map_err(Trouble::fault)
+    look.await.map_err(MailboxError::fault)
 }
 
 /// Whether what `section` names on this machine can be used: its password, its authorities. Nobody is asked.
@@ -237,8 +239,11 @@ pub fn usable(section: &config::Imap, tokens: Option<Arc<TokenSource>>) -> Resul
     Access::new(section, tokens, AROUND).map(drop)
 }
 
-fn no_such_folder(section: &config::Imap) -> Trouble {
-    Trouble::Setting(MailboxFault::new("folder", format!("the mailbox has no folder {:?}", section.folder)))
+fn no_such_folder(section: &config::Imap) -> MailboxError {
+    MailboxError::Setting(MailboxFault::new(
+        "folder",
+        format!("the mailbox has no folder {:?}", section.folder),
+    ))
 }
 
 impl Fetcher {
@@ -256,19 +261,19 @@ impl Fetcher {
 
     /// Loud where something is new, quiet where it goes on. What a person must mend is an alarm at once, what may pass after a few
     /// tries.
-    fn tell(&self, trouble: &Trouble, pause: Duration, failures: u32) {
+    fn tell(&self, trouble: &MailboxError, pause: Duration, failures: u32) {
         let name = &self.mailbox.name;
         let sentence = match trouble {
-            Trouble::Token(error) => {
+            MailboxError::Token(error) => {
                 let source = self.mailbox.section.oauth.as_deref().unwrap_or_default();
                 format!("oauth.{source}.{}: {}", error.key, error.sentence)
             }
-            Trouble::Setting(fault) | Trouble::Unreachable(fault) => {
+            MailboxError::Setting(fault) | MailboxError::Unreachable(fault) => {
                 format!("imap.{name}.{}: {}", fault.key, fault.sentence)
             }
             other => other.to_string(),
         };
-        if trouble.is_slow() || (failures >= TRIES && !matches!(trouble, Trouble::Turn)) {
+        if trouble.is_slow() || (failures >= TRIES && !matches!(trouble, MailboxError::Turn)) {
             let cause = format!("mailbox {name} is not fetched: {sentence}");
             self.mailbox.intake.alarms().raise(Alarm::Mailbox(name.clone()), cause, self.now());
         }
@@ -282,7 +287,7 @@ impl Fetcher {
                 mailbox = name,
                 "mailbox {name} is not fetched until this is mended (a try every few minutes, told once): {sentence}"
             ),
-            Trouble::Turn => tracing::info!(mailbox = name, "mailbox {name} is fetched by another node"),
+            MailboxError::Turn => tracing::info!(mailbox = name, "mailbox {name} is fetched by another node"),
             _ => tracing::warn!(
                 mailbox = name,
                 "mailbox {name} is not fetched, again in {again} s: {sentence}"
@@ -291,16 +296,16 @@ impl Fetcher {
     }
 
     /// One connection, from dialling to its end; `Ok` where the daemon stops.
-    async fn session(self: Arc<Self>, stop: watch::Receiver<bool>) -> Result<(), Trouble> {
+    async fn session(self: Arc<Self>, stop: watch::Receiver<bool>) -> Result<(), MailboxError> {
         if !self.turn().await? {
-            return Err(Trouble::Turn);
+            return Err(MailboxError::Turn);
         }
         let keep = async {
             loop {
                 sleep(RENEW).await;
                 match self.turn().await {
                     Ok(true) => {}
-                    Ok(false) => return Trouble::Turn,
+                    Ok(false) => return MailboxError::Turn,
                     Err(error) => return error.into(),
                 }
             }
@@ -324,11 +329,12 @@ impl Fetcher {
         self.store().claim_mailbox(&self.mailbox.name, now, until).await
     }
 
-    async fn work(&self, mut stop: watch::Receiver<bool>) -> Result<(), Trouble> {
+    async fn work(&self, mut stop: watch::Receiver<bool>) -> Result<(), MailboxError> {
         let section = &self.mailbox.section;
         let limit = self.mailbox.intake.config().limits.submission.get().saturating_add(AROUND);
         // Read anew for each session: a password that was changed on disk is taken without a restart.
-        let access = Access::new(section, self.mailbox.tokens.clone(), limit).map_err(Trouble::Setting)?;
+        let access =
+            Access::new(section, self.mailbox.tokens.clone(), limit).map_err(MailboxError::Setting)?;
         let mut session = tokio::select! {
             session = access.open() => session?,
             () = stopped(&mut stop) => return Ok(()),
@@ -378,7 +384,7 @@ impl Fetcher {
         }
     }
 
-    async fn make_folders(&self, session: &mut Session) -> Result<(), Trouble> {
+    async fn make_folders(&self, session: &mut Session) -> Result<(), MailboxError> {
         let section = &self.mailbox.section;
         for (key, folder) in
             [("faxed", &section.faxed), ("held", &section.held), ("refused", &section.refused)]
@@ -387,7 +393,7 @@ impl Fetcher {
                 continue;
             }
             let mut made = session.create(folder).await;
-            if matches!(made, Err(Trouble::Refused { .. })) {
+            if matches!(made, Err(MailboxError::Refused { .. })) {
                 // The very first use of a mailbox may be somebody else's at this moment.
                 sleep(TICK).await;
                 made = match session.status(folder).await? {
@@ -396,11 +402,11 @@ impl Fetcher {
                 };
             }
             match made {
-                Err(Trouble::Refused { .. }) => {
+                Err(MailboxError::Refused { .. }) => {
                     let sentence = format!(
                         "the server makes no folder {folder:?}; some want \"INBOX.\" or \"INBOX/\" in front of its name"
                     );
-                    return Err(Trouble::Setting(MailboxFault::new(key, sentence)));
+                    return Err(MailboxError::Setting(MailboxFault::new(key, sentence)));
                 }
                 made => made?,
             }
@@ -411,13 +417,17 @@ impl Fetcher {
             );
         }
         match session.select_anew(&section.folder).await {
-            Err(Trouble::Refused { .. }) => Err(no_such_folder(section)),
+            Err(MailboxError::Refused { .. }) => Err(no_such_folder(section)),
             selected => selected.map(drop),
         }
     }
 
     /// Until there is new mail, a mail to be moved, or it is time to look.
-    async fn wait(&self, session: &mut Session, stop: &mut watch::Receiver<bool>) -> Result<(), Trouble> {
+    async fn wait(
+        &self,
+        session: &mut Session,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), MailboxError> {
         let idle = session.can_idle() && session.begin_idle().await?;
         let end = sleep(if idle { REISSUE } else { self.mailbox.section.poll.std() });
         tokio::pin!(end);

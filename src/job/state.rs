@@ -25,7 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::retry::{self, Next, RetryPolicy};
-use super::{Absent, Cause, Hold, Outcome, Report, Sent};
+use super::{Absent, Cause, Hold, Outcome, Report, Sent, word_type};
 
 /// Where a Job stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,28 @@ pub enum JobState {
     Cancelled,
 }
 
+word_type!(
+    /// A state without what it carries.
+    StateWord {
+        /// [`JobState::Queued`].
+        Queued = "queued",
+        /// [`JobState::Sending`].
+        Sending = "sending",
+        /// [`JobState::InTransit`].
+        InTransit = "in_transit",
+        /// [`JobState::Unclear`].
+        Unclear = "unclear",
+        /// [`JobState::Held`].
+        Held = "held",
+        /// [`JobState::Delivered`].
+        Delivered = "delivered",
+        /// [`JobState::Failed`].
+        Failed = "failed",
+        /// [`JobState::Cancelled`].
+        Cancelled = "cancelled",
+    }
+);
+
 impl JobState {
     /// The same with every time in it moved by `by`.
     #[must_use]
@@ -103,19 +125,25 @@ impl JobState {
         self
     }
 
+    /// The state without what it carries.
+    #[must_use]
+    pub fn word(&self) -> StateWord {
+        match self {
+            JobState::Queued { .. } => StateWord::Queued,
+            JobState::Sending { .. } => StateWord::Sending,
+            JobState::InTransit { .. } => StateWord::InTransit,
+            JobState::Unclear { .. } => StateWord::Unclear,
+            JobState::Held { .. } => StateWord::Held,
+            JobState::Delivered => StateWord::Delivered,
+            JobState::Failed { .. } => StateWord::Failed,
+            JobState::Cancelled => StateWord::Cancelled,
+        }
+    }
+
     /// Its word in the store, in result files and in listings.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        match self {
-            JobState::Queued { .. } => "queued",
-            JobState::Sending { .. } => "sending",
-            JobState::InTransit { .. } => "in_transit",
-            JobState::Unclear { .. } => "unclear",
-            JobState::Held { .. } => "held",
-            JobState::Delivered => "delivered",
-            JobState::Failed { .. } => "failed",
-            JobState::Cancelled => "cancelled",
-        }
+        self.word().as_str()
     }
 
     /// Whether nothing can follow.
@@ -355,6 +383,8 @@ pub enum Effect {
     },
     /// The Job goes to this provider now.
     Switch(String),
+    /// What the open Attempt came to is a person's word, not the provider's.
+    Stated,
     /// Tell the sender that the Job is held, and why.
     TellHeld(Hold),
     /// Tries may go on until this instant: the time that a Job was held is not held against it.
@@ -712,6 +742,7 @@ fn resolved(arrived: bool, attempt_open: bool) -> Step {
     if attempt_open {
         let raw_text = Some("stated by a person".to_owned());
         effects.push(Effect::CloseAttempt(Report { raw_text, ..Report::bare(outcome) }));
+        effects.push(Effect::Stated);
     }
     effects.push(Effect::Finished);
     Step { state, effects }

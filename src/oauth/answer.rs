@@ -23,7 +23,7 @@ pub(super) struct Granted {
 }
 
 /// An answer, read whole.
-pub(super) struct Answer {
+pub(super) struct TokenAnswer {
     status: StatusCode,
     body: Zeroizing<Vec<u8>>,
     whole: bool,
@@ -44,17 +44,17 @@ struct Refusal {
     error_description: String,
 }
 
-impl Answer {
-    pub(super) async fn read(mut response: reqwest::Response) -> Result<Answer, reqwest::Error> {
+impl TokenAnswer {
+    pub(super) async fn read(mut response: reqwest::Response) -> Result<TokenAnswer, reqwest::Error> {
         let status = response.status();
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await? {
             if body.len().saturating_add(chunk.len()) > AT_MOST {
-                return Ok(Answer { status, body, whole: false });
+                return Ok(TokenAnswer { status, body, whole: false });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body, whole: true })
+        Ok(TokenAnswer { status, body, whole: true })
     }
 
     /// The token in it.
@@ -227,15 +227,15 @@ pub(super) fn unreachable(error: &reqwest::Error, host: &str) -> OauthError {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer {
+    fn answer(status: u16, body: &str) -> TokenAnswer {
+        TokenAnswer {
             status: StatusCode::from_u16(status).unwrap(),
             body: Zeroizing::new(body.into()),
             whole: true,
         }
     }
 
-    fn error(answer: &Answer, flow: OauthFlow) -> OauthError {
+    fn error(answer: &TokenAnswer, flow: OauthFlow) -> OauthError {
         match answer.granted(flow, true, "login.example") {
             Ok(_) => panic!("a token"),
             Err(error) => error,
@@ -332,7 +332,7 @@ mod tests {
             let error = error(&answer(status, body), OauthFlow::ClientCredentials);
             assert_eq!((error.key, error.permanent), (key, permanent), "{status} {body}: {error}");
         }
-        let short = Answer { whole: false, ..answer(200, "{}") };
+        let short = TokenAnswer { whole: false, ..answer(200, "{}") };
         assert!(error(&short, OauthFlow::ClientCredentials).permanent);
     }
 

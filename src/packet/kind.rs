@@ -6,7 +6,7 @@ use crate::sealed::PartKind;
 
 /// What becomes of a part.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum KindVerdict {
     /// It is a PDF: its pages are faxed, or it holds the packet.
     Pages,
     /// Nothing of substance is in it.
@@ -26,7 +26,7 @@ const SIGNATURE: &str = "the digital signature of the mail";
 const PGP_SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 
 /// The kind of a part, the name it goes by, and what becomes of it.
-pub(super) fn judge(entity: &Entity, around: &Around) -> (PartKind, String, Verdict) {
+pub(super) fn judge(entity: &Entity, around: &Around) -> (PartKind, String, KindVerdict) {
     let sniffed = sniff(&entity.bytes);
     // A mail's text that only mentions `%PDF-` is text; a PDF without a type or name starts with it.
     let is_pdf = match entity.role {
@@ -37,16 +37,16 @@ pub(super) fn judge(entity: &Entity, around: &Around) -> (PartKind, String, Verd
     let kind = if is_pdf { PartKind::Pdf } else { kind(entity, sniffed) };
     let name = entity.name.clone().unwrap_or_else(|| unnamed(kind, entity.role).to_owned());
     let verdict = match entity.role {
-        _ if is_pdf => Verdict::Pages,
+        _ if is_pdf => KindVerdict::Pages,
         Role::Body => of_text(entity, kind),
-        Role::Mail(_) => Verdict::LeftOut("the attached mail; its own parts follow"),
-        Role::Wrapping => Verdict::LeftOut("Outlook's wrapping; its contents follow"),
-        Role::OutlookText => Verdict::LeftOut("the mail's text in Outlook's own form"),
-        Role::BrokenWrapping => Verdict::Holds(format!(
+        Role::Mail(_) => KindVerdict::LeftOut("the attached mail; its own parts follow"),
+        Role::Wrapping => KindVerdict::LeftOut("Outlook's wrapping; its contents follow"),
+        Role::OutlookText => KindVerdict::LeftOut("the mail's text in Outlook's own form"),
+        Role::BrokenWrapping => KindVerdict::Holds(format!(
             "{name} is Outlook's own wrapping of attachments, and damaged. Send the mail as HTML or plain text \
              instead of Rich Text."
         )),
-        Role::OutlookObject => Verdict::Holds(format!(
+        Role::OutlookObject => KindVerdict::Holds(format!(
             "{name} is a mail or drawing that only Outlook can open. Save it as PDF and attach that."
         )),
         Role::Attachment => of_attachment(entity, kind, sniffed, &name, around),
@@ -62,36 +62,36 @@ pub(super) fn mail_without_document(name: &str) -> String {
     )
 }
 
-fn of_text(entity: &Entity, kind: PartKind) -> Verdict {
+fn of_text(entity: &Entity, kind: PartKind) -> KindVerdict {
     let text = entity.text.as_deref().unwrap_or_default();
     if let Some(encoding) = &entity.encoding {
-        return Verdict::Holds(format!(
+        return KindVerdict::Holds(format!(
             "The text of the mail is written in the transfer encoding {encoding:?}, which cannot be read here. Send it from \
              another mail program."
         ));
     }
     if entity.damaged {
-        return Verdict::Holds(
+        return KindVerdict::Holds(
             "The text of the mail was damaged on the way and cannot be decoded. Send it again.".into(),
         );
     }
     let armor = b"-----BEGIN PGP MESSAGE-----";
     if line_begins(&entity.bytes, armor) || line_begins(text.as_bytes(), armor) {
-        return Verdict::Holds(ENCRYPTED_PGP.into());
+        return KindVerdict::Holds(ENCRYPTED_PGP.into());
     }
     if has_uuencoded_file(text) {
-        return Verdict::Holds(
+        return KindVerdict::Holds(
             "The text of the mail carries a file in an old form (uuencode). Send it as an attachment.".into(),
         );
     }
     if notice::is_of_a_filter(text, entity.behind) {
-        return Verdict::Holds(
+        return KindVerdict::Holds(
             "A mail filter on the way took a file out of this mail and left a notice in its place. Send the file in a form \
              that the filter lets pass, or ask whoever runs your mail."
                 .into(),
         );
     }
-    Verdict::LeftOut(match (kind, entity.place.mail) {
+    KindVerdict::LeftOut(match (kind, entity.place.mail) {
         _ if text.is_empty() && entity.name.is_some() => "an empty text",
         (_, 1..) => "the text of the attached mail; it is not faxed as pages",
         (PartKind::Html, 0) if entity.media_type == "text/html" => {
@@ -104,20 +104,26 @@ fn of_text(entity: &Entity, kind: PartKind) -> Verdict {
     })
 }
 
-fn of_attachment(entity: &Entity, kind: PartKind, sniffed: Sniffed, name: &str, around: &Around) -> Verdict {
+fn of_attachment(
+    entity: &Entity,
+    kind: PartKind,
+    sniffed: Sniffed,
+    name: &str,
+    around: &Around,
+) -> KindVerdict {
     if let Some(verdict) = of_protected(entity, sniffed, name) {
         return verdict;
     }
     match entity.media_type.as_str() {
         "message/partial" => {
-            return Verdict::Holds(
+            return KindVerdict::Holds(
                 "The scanner or mail program split this mail into several, and this is one piece. Turn that off there, or \
                  send less at once."
                     .into(),
             );
         }
         "text/x-moz-deleted" => {
-            return Verdict::Holds(format!(
+            return KindVerdict::Holds(format!(
                 "{name} was deleted from this mail before it was sent; only a notice is left. Send the file itself."
             ));
         }
@@ -127,29 +133,29 @@ fn of_attachment(entity: &Entity, kind: PartKind, sniffed: Sniffed, name: &str, 
     if matches!(sniffed, Sniffed::Text | Sniffed::Unknown)
         && let Some(reason) = of_no_substance(entity)
     {
-        return Verdict::LeftOut(reason);
+        return KindVerdict::LeftOut(reason);
     }
     if entity.bytes.is_empty() {
-        return Verdict::Holds(format!("{name} is empty. Send it again."));
+        return KindVerdict::Holds(format!("{name} is empty. Send it again."));
     }
     if let Some(encoding) = &entity.encoding {
-        return Verdict::Holds(format!(
+        return KindVerdict::Holds(format!(
             "{name} is written in the transfer encoding {encoding:?}, which cannot be read here. Send it from another mail \
              program."
         ));
     }
     if entity.damaged {
-        return Verdict::Holds(format!(
+        return KindVerdict::Holds(format!(
             "{name} was damaged on the way and cannot be decoded. Send it again."
         ));
     }
     if let Some(reason) = decoration(entity, sniffed, around) {
-        return Verdict::LeftOut(reason);
+        return KindVerdict::LeftOut(reason);
     }
     let claims_pdf = entity.media_type == "application/pdf" || name.to_ascii_lowercase().ends_with(".pdf");
     if claims_pdf {
         let really = if is_html(&entity.bytes) { "an HTML page" } else { sniffed.words() };
-        return Verdict::Holds(format!(
+        return KindVerdict::Holds(format!(
             "{name} is called a PDF, but it holds {really}. Save or print the document as PDF and send that."
         ));
     }
@@ -159,18 +165,18 @@ fn of_attachment(entity: &Entity, kind: PartKind, sniffed: Sniffed, name: &str, 
         (PartKind::Image, _) => "a picture".to_owned(),
         _ => in_words(&entity.media_type, &entity.bytes).unwrap_or(sniffed.words()).to_owned(),
     };
-    Verdict::Holds(format!("{name} is {what}; only PDF files can be faxed for now. Send it as PDF."))
+    KindVerdict::Holds(format!("{name} is {what}; only PDF files can be faxed for now. Send it as PDF."))
 }
 
 /// What is signed or encrypted (RFC 8551, RFC 3156, RFC 9580).
-fn of_protected(entity: &Entity, sniffed: Sniffed, name: &str) -> Option<Verdict> {
+fn of_protected(entity: &Entity, sniffed: Sniffed, name: &str) -> Option<KindVerdict> {
     let kind = entity.media_type.as_str();
     if entity.place.in_encrypted {
         return Some(match kind {
             "application/pgp-encrypted" if entity.length < 1 << 10 => {
-                Verdict::LeftOut("the control part of an encrypted mail")
+                KindVerdict::LeftOut("the control part of an encrypted mail")
             }
-            _ => Verdict::Holds(ENCRYPTED_PGP.into()),
+            _ => KindVerdict::Holds(ENCRYPTED_PGP.into()),
         });
     }
     let is_signature = matches!(
@@ -180,16 +186,16 @@ fn of_protected(entity: &Entity, sniffed: Sniffed, name: &str) -> Option<Verdict
     let lower = name.to_ascii_lowercase();
     let content = cms_content(&entity.bytes);
     if is_signature || (content == Some(Cms::Signed) && lower.ends_with(".p7s")) {
-        return is_a_signature(entity, sniffed, kind).then_some(Verdict::LeftOut(SIGNATURE));
+        return is_a_signature(entity, sniffed, kind).then_some(KindVerdict::LeftOut(SIGNATURE));
     }
     let is_cms = matches!(kind, "application/pkcs7-mime" | "application/x-pkcs7-mime");
     if is_cms || content.is_some() {
         let is_signed =
             content.map_or(entity.smime_type.as_deref() == Some("signed-data"), |it| it == Cms::Signed);
-        return Some(Verdict::Holds(if is_signed { SEALED } else { ENCRYPTED_SMIME }.into()));
+        return Some(KindVerdict::Holds(if is_signed { SEALED } else { ENCRYPTED_SMIME }.into()));
     }
     if kind == "application/pgp-encrypted" || line_begins(&entity.bytes, b"-----BEGIN PGP MESSAGE-----") {
-        return Some(Verdict::Holds(format!(
+        return Some(KindVerdict::Holds(format!(
             "{name} is encrypted (PGP) and cannot be read here. Send it without encryption."
         )));
     }

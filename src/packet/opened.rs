@@ -7,7 +7,7 @@ use hayro::hayro_syntax::Pdf;
 use super::anew::Written;
 use super::container::{Front, Gauge, in_order};
 use super::graphic::Around;
-use super::kind::{Verdict, judge, mail_without_document};
+use super::kind::{KindVerdict, judge, mail_without_document};
 use super::mail::{self, Entity, Role};
 use super::names::clean_name;
 use super::pdf::{self, Source};
@@ -103,9 +103,9 @@ impl Opened {
         };
         let mut source = None;
         match verdict {
-            Verdict::LeftOut(reason) => part.left_out = Some(reason.to_owned()),
-            Verdict::Holds(sentence) => part.holds = Some(sentence),
-            Verdict::Pages => match pdf::load(&part.name, entity.bytes, &self.rules) {
+            KindVerdict::LeftOut(reason) => part.left_out = Some(reason.to_owned()),
+            KindVerdict::Holds(sentence) => part.holds = Some(sentence),
+            KindVerdict::Pages => match pdf::load(&part.name, entity.bytes, &self.rules) {
                 Ok(loaded) => {
                     let count = u32::try_from(loaded.pages.len()).unwrap_or(u32::MAX);
                     let last = self.contents.pages.saturating_add(count);

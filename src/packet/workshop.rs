@@ -222,7 +222,7 @@ impl Workshop {
                 for stream in streams {
                     let mut document = pin!(stream);
                     while let Some(bytes) = document.next().await {
-                        let bytes = bytes.map_err(|error| Trouble::Source(error.into()))?;
+                        let bytes = bytes.map_err(|error| ExchangeError::Source(error.into()))?;
                         for chunk in bytes.chunks(CHUNK) {
                             worker.write(frames::DATA, chunk).await?;
                         }
@@ -376,7 +376,7 @@ impl Bench {
     /// Runs one exchange with the child against what is left of its time. On any trouble but a verdict the child is gone.
     async fn dialogue<T>(
         &mut self,
-        exchange: impl AsyncFnOnce(&mut Worker) -> Result<T, Trouble>,
+        exchange: impl AsyncFnOnce(&mut Worker) -> Result<T, ExchangeError>,
     ) -> Result<T, WorkshopError> {
         let Some(mut worker) = self.worker.take() else {
             return Err(WorkshopError::Start(io::Error::other("its child is gone after an earlier error")));
@@ -386,16 +386,16 @@ impl Bench {
         self.left = self.left.saturating_sub(began.elapsed());
         match result {
             Err(_) => Err(WorkshopError::TimedOut(self.shop.limits.time)),
-            Ok(Err(Trouble::Held(sentence))) => {
+            Ok(Err(ExchangeError::Held(sentence))) => {
                 self.worker = Some(worker);
                 Err(WorkshopError::Held { sentence })
             }
-            Ok(Err(Trouble::Source(error))) => Err(WorkshopError::Source(error)),
-            Ok(Err(Trouble::Sink(error))) => Err(WorkshopError::Sink(error)),
-            Ok(Err(Trouble::Crashed)) => {
+            Ok(Err(ExchangeError::Source(error))) => Err(WorkshopError::Source(error)),
+            Ok(Err(ExchangeError::Sink(error))) => Err(WorkshopError::Sink(error)),
+            Ok(Err(ExchangeError::Crashed)) => {
                 Err(WorkshopError::Crashed { cause: "panicked over the document".into() })
             }
-            Ok(Err(Trouble::Pipe(error))) => Err(worker.post_mortem(error).await),
+            Ok(Err(ExchangeError::Pipe(error))) => Err(worker.post_mortem(error).await),
             Ok(Ok(value)) => {
                 self.worker = Some(worker);
                 Ok(value)
@@ -438,7 +438,7 @@ struct Worker {
 }
 
 /// What can go wrong in a dialogue.
-enum Trouble {
+enum ExchangeError {
     Held(String),
     Crashed,
     Pipe(io::Error),
@@ -446,9 +446,9 @@ enum Trouble {
     Sink(BoxError),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for ExchangeError {
     fn from(error: io::Error) -> Self {
-        Trouble::Pipe(error)
+        ExchangeError::Pipe(error)
     }
 }
 
@@ -474,12 +474,12 @@ impl Worker {
     }
 
     /// Hands what the child makes to `sink`; returns the body of the frame that ends it.
-    async fn carry(&mut self, sink: &mut impl Sink, end: u8) -> Result<Vec<u8>, Trouble> {
+    async fn carry(&mut self, sink: &mut impl Sink, end: u8) -> Result<Vec<u8>, ExchangeError> {
         // One buffer for all frames.
         let mut body = Vec::new();
         loop {
             match self.read_into(&mut body).await? {
-                frames::DATA => sink.write(&body).await.map_err(Trouble::Sink)?,
+                frames::DATA => sink.write(&body).await.map_err(ExchangeError::Sink)?,
                 kind if kind == end => return Ok(body),
                 kind => return Err(unexpected((kind, body))),
             }
@@ -501,7 +501,7 @@ impl Worker {
         Ok(kind)
     }
 
-    async fn answer<T: DeserializeOwned>(&mut self, expected: u8) -> Result<T, Trouble> {
+    async fn answer<T: DeserializeOwned>(&mut self, expected: u8) -> Result<T, ExchangeError> {
         match self.read().await? {
             (kind, body) if kind == expected => parse(&body),
             other => Err(unexpected(other)),
@@ -532,14 +532,14 @@ impl Worker {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Trouble> {
-    serde_json::from_slice(body).map_err(|error| Trouble::Pipe(error.into()))
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ExchangeError> {
+    serde_json::from_slice(body).map_err(|error| ExchangeError::Pipe(error.into()))
 }
 
-fn unexpected((kind, body): (u8, Vec<u8>)) -> Trouble {
+fn unexpected((kind, body): (u8, Vec<u8>)) -> ExchangeError {
     match kind {
-        frames::HELD => Trouble::Held(String::from_utf8_lossy(&body).into_owned()),
-        frames::CRASHED => Trouble::Crashed,
-        _ => Trouble::Pipe(io::Error::new(io::ErrorKind::InvalidData, "an answer out of step")),
+        frames::HELD => ExchangeError::Held(String::from_utf8_lossy(&body).into_owned()),
+        frames::CRASHED => ExchangeError::Crashed,
+        _ => ExchangeError::Pipe(io::Error::new(io::ErrorKind::InvalidData, "an answer out of step")),
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::Trouble;
+use super::PrepareError;
 use crate::packet::WorkshopError;
 
 /// With the pauses of [`after`], for about half an hour.
@@ -30,22 +30,25 @@ pub(super) fn after(tries: u32) -> SignedDuration {
     })
 }
 
-impl Trouble {
+impl PrepareError {
     /// Tries after which the Submission is held.
     pub(super) fn most_tries(&self) -> u32 {
         match self {
-            Trouble::Gone | Trouble::Workshop(WorkshopError::Ended { .. }) => FEW_TRIES,
-            Trouble::Spool(error) if !error.is_for_now() => FEW_TRIES,
-            Trouble::Store(_) | Trouble::Spool(_) | Trouble::Workshop(_) | Trouble::Command(_) => MOST_TRIES,
+            PrepareError::Gone | PrepareError::Workshop(WorkshopError::Ended { .. }) => FEW_TRIES,
+            PrepareError::Spool(error) if !error.is_for_now() => FEW_TRIES,
+            PrepareError::Store(_)
+            | PrepareError::Spool(_)
+            | PrepareError::Workshop(_)
+            | PrepareError::Command(_) => MOST_TRIES,
         }
     }
 
     /// Whether room on the disk was wanting.
     pub(super) fn is_room(&self) -> bool {
         match self {
-            Trouble::Spool(error) => error.is_full(),
-            Trouble::Store(error) => error.is_full(),
-            Trouble::Workshop(_) | Trouble::Command(_) | Trouble::Gone => false,
+            PrepareError::Spool(error) => error.is_full(),
+            PrepareError::Store(error) => error.is_full(),
+            PrepareError::Workshop(_) | PrepareError::Command(_) | PrepareError::Gone => false,
         }
     }
 
@@ -53,8 +56,8 @@ impl Trouble {
     pub(super) fn sentence(&self) -> String {
         let sentence = match self {
             trouble if trouble.is_room() => NO_ROOM,
-            Trouble::Gone => LOST,
-            Trouble::Spool(error) if !error.is_for_now() => LOST,
+            PrepareError::Gone => LOST,
+            PrepareError::Spool(error) if !error.is_for_now() => LOST,
             _ => OURS,
         };
         sentence.to_owned()
@@ -79,14 +82,18 @@ mod tests {
     fn each_trouble_has_its_tries_and_its_sentence() {
         let missing = || SpoolError::Missing { name: "x".into() };
         for (trouble, tries, said) in [
-            (Trouble::Spool(SpoolError::NoRoom { wanted: 2, room: 1 }), MOST_TRIES, "no room"),
-            (Trouble::Store(StoreError::Full), MOST_TRIES, "no room"),
-            (Trouble::Store(StoreError::Locked), MOST_TRIES, "lies with us"),
-            (Trouble::Spool(missing()), FEW_TRIES, "cannot be read any more"),
-            (Trouble::Gone, FEW_TRIES, "cannot be read any more"),
-            (Trouble::Workshop(WorkshopError::Ended { signal: 9 }), FEW_TRIES, "lies with us"),
-            (Trouble::from(WorkshopError::Source(Box::new(missing()))), FEW_TRIES, "cannot be read any more"),
-            (Trouble::from(WorkshopError::Sink("pipe".into())), MOST_TRIES, "lies with us"),
+            (PrepareError::Spool(SpoolError::NoRoom { wanted: 2, room: 1 }), MOST_TRIES, "no room"),
+            (PrepareError::Store(StoreError::Full), MOST_TRIES, "no room"),
+            (PrepareError::Store(StoreError::Locked), MOST_TRIES, "lies with us"),
+            (PrepareError::Spool(missing()), FEW_TRIES, "cannot be read any more"),
+            (PrepareError::Gone, FEW_TRIES, "cannot be read any more"),
+            (PrepareError::Workshop(WorkshopError::Ended { signal: 9 }), FEW_TRIES, "lies with us"),
+            (
+                PrepareError::from(WorkshopError::Source(Box::new(missing()))),
+                FEW_TRIES,
+                "cannot be read any more",
+            ),
+            (PrepareError::from(WorkshopError::Sink("pipe".into())), MOST_TRIES, "lies with us"),
         ] {
             assert_eq!(trouble.most_tries(), tries, "{trouble}");
             assert!(trouble.sentence().contains(said), "{trouble}: {}", trouble.sentence());

@@ -4,7 +4,7 @@
 //! prepared. What is known gets no second fax, and its sender is told of the first one.
 
 use super::plan::PlannedJob;
-use super::{Preparer, Trouble};
+use super::{PrepareError, Preparer};
 use crate::intake::fax_mark;
 use crate::job::{Hold, SubmissionId};
 use crate::sealed::{Before, MailMark};
@@ -18,7 +18,7 @@ impl Preparer {
         submission: SubmissionId,
         mail: Option<&MailMark>,
         planned: Vec<PlannedJob>,
-    ) -> Result<(Vec<PlannedJob>, Vec<Before>), Trouble> {
+    ) -> Result<(Vec<PlannedJob>, Vec<Before>), PrepareError> {
         let Some(mail) = mail else { return Ok((planned, Vec::new())) };
         let marker = self.spool.vault().marker(Purpose::Source);
         let (mut new, mut before) = (Vec::new(), Vec::new());

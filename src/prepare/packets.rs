@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::again::LOST;
 use super::front::Front;
 use super::plan::PlannedJob;
-use super::{Preparer, Trouble, packet_rules};
+use super::{PrepareError, Preparer, packet_rules};
 use crate::addressing::Selection;
 use crate::job::{Hold, JobState};
 use crate::packet::workshop::BoxError;
@@ -98,7 +98,7 @@ impl<'a> Packets<'a> {
     pub(super) async fn open(
         preparer: &'a Preparer,
         from: Received<'a>,
-    ) -> Result<(Contents, Packets<'a>), Trouble> {
+    ) -> Result<(Contents, Packets<'a>), PrepareError> {
         let mut packets = Packets::none(preparer, from);
         let contents = packets.reopen().await?;
         Ok((contents, packets))
@@ -110,7 +110,7 @@ impl<'a> Packets<'a> {
         Packets { preparer, from, bench: None, used: false, spoiled: None, room: None, files }
     }
 
-    async fn reopen(&mut self) -> Result<Contents, Trouble> {
+    async fn reopen(&mut self) -> Result<Contents, PrepareError> {
         (self.bench, self.used) = (None, false);
         let Preparer { spool, workshop, config, .. } = self.preparer;
         let mut documents = Vec::new();
@@ -138,7 +138,7 @@ impl<'a> Packets<'a> {
         planned: Vec<PlannedJob>,
         bytes: u64,
         now: Timestamp,
-    ) -> Result<Vec<NewJob>, Trouble> {
+    ) -> Result<Vec<NewJob>, PrepareError> {
         let groups = groups(&planned);
         if self.bench.is_some() && !groups.is_empty() {
             let own = OWN.saturating_mul(planned.len() as u64);
@@ -159,7 +159,7 @@ impl<'a> Packets<'a> {
     }
 
     /// The files of what was made, when all of them are on the disk.
-    pub(super) async fn finish(mut self) -> Result<Files, Trouble> {
+    pub(super) async fn finish(mut self) -> Result<Files, PrepareError> {
         self.files.synced().await?;
         Ok(self.files)
     }
@@ -169,7 +169,7 @@ impl<'a> Packets<'a> {
         &mut self,
         planned: &[PlannedJob],
         group: &[usize],
-    ) -> Result<Vec<(usize, Packet)>, Trouble> {
+    ) -> Result<Vec<(usize, Packet)>, PrepareError> {
         let jobs = || group.iter().filter_map(|place| Some((*place, planned.get(*place)?)));
         let mut packets = Vec::with_capacity(group.len());
         let several = group.len() > 1;
@@ -198,7 +198,7 @@ impl<'a> Packets<'a> {
         job: &PlannedJob,
         front: Front,
         shared: Option<&str>,
-    ) -> Result<Packet, Trouble> {
+    ) -> Result<Packet, PrepareError> {
         let work = match shared {
             Some(_) => Work::Front(&front),
             None => Work::Whole(&front, job.selection.as_ref()),
@@ -220,7 +220,7 @@ impl<'a> Packets<'a> {
     }
 
     /// Has the worker make something, and seals it.
-    async fn seal(&mut self, work: Work<'_>) -> Result<MadeFile, Trouble> {
+    async fn seal(&mut self, work: Work<'_>) -> Result<MadeFile, PrepareError> {
         loop {
             let Some(bench) = self.bench.as_mut() else {
                 return Ok(self.spoiled.clone().map_or(Ok(None), Err));
@@ -252,7 +252,7 @@ impl<'a> Packets<'a> {
         }
     }
 
-    fn job(&self, job: PlannedJob, packet: Packet, now: Timestamp) -> Result<NewJob, Trouble> {
+    fn job(&self, job: PlannedJob, packet: Packet, now: Timestamp) -> Result<NewJob, PrepareError> {
         let config = &self.preparer.config;
         let (mut holds, mut warnings) = (job.holds, job.warnings);
         let (mut part_pages, mut body_pages) = (Vec::new(), None);
@@ -287,7 +287,6 @@ impl<'a> Packets<'a> {
             warnings,
             part_pages,
             body_pages,
-            version: job.version,
         };
         let deadline = due.saturating_add(config.policy.deadline.signed()).unwrap_or(Timestamp::MAX);
         Ok(NewJob {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Account, AttemptAccount, Check, Deletion, FileAccount, JobAccount, Kind, PartAccount, Verdict};
+use super::{Account, AccountVerdict, AttemptAccount, Check, Deletion, FileAccount, JobAccount, PartAccount};
 use crate::config::{Config, Proof};
 use crate::job::{Hold, JobState, SubmissionId};
 use crate::register::{self, Entry};
-use crate::sealed::{Before, Carried, JobFacts, Outcome, Part, SubmissionFacts};
+use crate::sealed::{Before, Carried, CommandOutcome, JobFacts, Part, SubmissionFacts};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{self, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
+use crate::store::{self, AnswerKind, AttemptRow, Job, JobFilter, Store, StoreError, Submission};
 use crate::text::counted;
 use crate::vault::{Purpose, SealKey, VaultError, WrappedKey};
 
@@ -62,7 +62,7 @@ impl Accounts {
     pub async fn account(
         &self,
         id: SubmissionId,
-        kind: Kind,
+        kind: AnswerKind,
         only_job: Option<&str>,
         now: Timestamp,
     ) -> Result<Account, AccountError> {
@@ -73,7 +73,7 @@ impl Accounts {
         }
         let Carried { about, outcome, sentence } = facts.command.clone().unwrap_or_else(|| Carried {
             about: None,
-            outcome: Outcome::NotDone,
+            outcome: CommandOutcome::NotDone,
             sentence: "What came of it is told in the ledger only: it was written too late.".to_owned(),
         });
         let original_message_id = facts.message_id.clone();
@@ -84,11 +84,11 @@ impl Accounts {
         let mut known = match target {
             Some(target) => {
                 let (key, facts) = self.opened(&target)?;
-                self.known((target, key.as_ref()), facts, (Kind::Final, None), now).await?
+                self.known((target, key.as_ref()), facts, (AnswerKind::Final, None), now).await?
             }
-            None => self.known((submission, key.as_ref()), facts, (Kind::Final, None), now).await?,
+            None => self.known((submission, key.as_ref()), facts, (AnswerKind::Final, None), now).await?,
         };
-        known.verdict = Verdict::Command { id, outcome, sentence };
+        known.verdict = AccountVerdict::Command { id, outcome, sentence };
         known.original_message_id = original_message_id;
         Ok(known)
     }
@@ -105,14 +105,14 @@ impl Accounts {
         &self,
         (submission, key): (Submission, Option<&SealKey>),
         facts: SubmissionFacts,
-        (kind, only_job): (Kind, Option<&str>),
+        (kind, only_job): (AnswerKind, Option<&str>),
         now: Timestamp,
     ) -> Result<Account, AccountError> {
         let id = submission.id;
         let filter = JobFilter { submission: Some(id), ..JobFilter::default() };
         let mut jobs = Vec::new();
         for job in self.store.jobs(&filter, MOST_JOBS).await? {
-            if only_job.is_none_or(|only| kind == Kind::Final || job.id.as_str() == only) {
+            if only_job.is_none_or(|only| kind == AnswerKind::Final || job.id.as_str() == only) {
                 jobs.push(self.job((&submission, &facts), job, key, now).await?);
             }
         }
@@ -122,10 +122,10 @@ impl Accounts {
         let verdict = match submission.verdict {
             Some(store::Verdict::Refused | store::Verdict::Ignored) => {
                 let general = "It cannot be faxed as it is.".to_owned();
-                Verdict::Refused { sentence: facts.refusal.unwrap_or(general) }
+                AccountVerdict::Refused { sentence: facts.refusal.unwrap_or(general) }
             }
             Some(store::Verdict::Jobs | store::Verdict::Known | store::Verdict::Command) | None => {
-                Verdict::Jobs
+                AccountVerdict::Jobs
             }
         };
         Ok(Account {
@@ -185,7 +185,7 @@ impl Accounts {
         let parts = parts(&sealed.parts, &facts);
         let warnings = facts.warnings.iter().map(|warning| without_names(warning, &sealed.parts)).collect();
         let hours = entry.as_ref().and_then(|entry| entry.quiet_hours.as_ref());
-        let hold_sentence = facts.hold_sentence(&job.state, job.version).map(str::to_owned);
+        let hold_sentence = facts.hold_sentence(job.as_made).map(str::to_owned);
         Ok(JobAccount {
             job: job.id,
             to: facts.to,
@@ -251,7 +251,7 @@ impl Account {
                 attempt.raw_text = None;
             }
         }
-        if let Verdict::Refused { sentence } = &mut account.verdict {
+        if let AccountVerdict::Refused { sentence } = &mut account.verdict {
             *sentence = "It could not be faxed as it was; its sender was told why.".to_owned();
         }
         account
@@ -304,6 +304,7 @@ fn attempt(row: AttemptRow) -> AttemptAccount {
         remote_id: row.remote_id,
         raw_code: row.raw_code,
         raw_text: row.raw_text,
+        stated: row.stated != 0,
     }
 }
 

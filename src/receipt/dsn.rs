@@ -15,9 +15,10 @@ use lettre::message::{MultiPart, SinglePart};
 
 use super::mail::thread_id;
 use super::words::cause_words;
-use super::{Account, JobAccount, Kind, ReceiptError, Verdict};
+use super::{Account, AccountVerdict, JobAccount, ReceiptError};
 use crate::job::{Cause, JobState};
 use crate::sealed::{Dsn, DsnRecipient};
+use crate::store::AnswerKind;
 
 /// How much of an answer the mail's client does not want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +35,18 @@ impl Account {
     /// How much of the answer must not be mailed.
     #[must_use]
     pub fn silence(&self) -> Silence {
-        let (Some(dsn), false) = (&self.dsn, matches!(self.verdict, Verdict::Command { .. })) else {
+        let (Some(dsn), false) = (&self.dsn, matches!(self.verdict, AccountVerdict::Command { .. })) else {
             return Silence::None;
         };
         let silent = match &self.verdict {
             // A refusal is about all recipients of the mail.
-            Verdict::Refused { .. } | Verdict::Command { .. } => {
+            AccountVerdict::Refused { .. } | AccountVerdict::Command { .. } => {
                 return match dsn.recipients.iter().all(|recipient| recipient.never) {
                     true if !dsn.recipients.is_empty() => Silence::Wholly,
                     _ => Silence::None,
                 };
             }
-            Verdict::Jobs => self.jobs.iter().filter(|job| is_silent(dsn, job)).count(),
+            AccountVerdict::Jobs => self.jobs.iter().filter(|job| is_silent(dsn, job)).count(),
         };
         match silent {
             0 => Silence::None,
@@ -83,8 +84,8 @@ struct End {
 }
 
 /// The body of the `message/delivery-status` part, where anybody asked for it; `host` reports at `now`.
-pub(super) fn report(account: &Account, kind: Kind, host: &str, now: Timestamp) -> Option<String> {
-    let dsn = account.dsn.as_ref().filter(|_| kind == Kind::Final)?;
+pub(super) fn report(account: &Account, kind: AnswerKind, host: &str, now: Timestamp) -> Option<String> {
+    let dsn = account.dsn.as_ref().filter(|_| kind == AnswerKind::Final)?;
     let mut recipients = Vec::new();
     for recipient in dsn.recipients.iter().filter(|recipient| !recipient.never) {
         let Some(end) = end(account, recipient) else { continue };
@@ -129,7 +130,7 @@ fn of_recipient(recipient: &DsnRecipient, end: &End) -> Option<String> {
 
 /// How it ended for `recipient`; `None` where that cannot be told.
 fn end(account: &Account, recipient: &DsnRecipient) -> Option<End> {
-    if let Verdict::Refused { .. } = account.verdict {
+    if let AccountVerdict::Refused { .. } = account.verdict {
         let diagnostic = "nothing of the mail could be faxed".to_owned();
         return Some(End { delivered: false, status: "5.6.0", diagnostic, last_attempt: None });
     }

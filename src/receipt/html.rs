@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::letter::{Letter, Section, Tone};
+use super::letter::{ReceiptLetter, Section, Tone};
 
 /// Renders the letter as a whole document.
-pub(super) fn render(letter: &Letter) -> String {
+pub(super) fn render(letter: &ReceiptLetter) -> String {
     let mut html = String::with_capacity(4096);
     let (ink, paper) = colours(letter.tone);
     // Writing to a String cannot fail.

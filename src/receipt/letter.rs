@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::words::{self, Said, State, Times};
-use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Post, Verdict};
+use super::{Account, AccountVerdict, AttemptAccount, Deletion, JobAccount, PartAccount, Post};
 use crate::job::{Cause, JobState, SubmissionId, number_words};
-use crate::sealed::Outcome;
-use crate::store::ProviderCopy;
+use crate::sealed::CommandOutcome;
+use crate::store::{AnswerKind, ProviderCopy};
 use crate::text::counted;
 
 /// Parts of a mail that are told one by one.
@@ -22,7 +22,7 @@ pub(super) const SAME_MAIL: &str = "This mail came before, and is not faxed a se
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Letter {
+pub(super) struct ReceiptLetter {
     pub(super) subject: String,
     /// The one sentence that says it all.
     pub(super) headline: String,
@@ -58,24 +58,24 @@ pub(super) struct Section {
 }
 
 /// What to say, by mail where there is a `post`: only a mail can be answered.
-pub(super) fn letter(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
+pub(super) fn letter(account: &Account, kind: AnswerKind, post: Option<&Post>) -> ReceiptLetter {
     let letter = about(account, kind, post);
     // The rest is what became of the first one.
     let (what, sentence) = match kind {
-        Kind::Again => ("file", AGAIN),
+        AnswerKind::Again => ("file", AGAIN),
         _ if account.brought_nothing_new() => ("mail", SAME_MAIL),
         _ => return letter,
     };
     let headline = format!("{sentence} {}", letter.headline);
-    Letter { subject: format!("The same {what} again. {}", letter.subject), headline, ..letter }
+    ReceiptLetter { subject: format!("The same {what} again. {}", letter.subject), headline, ..letter }
 }
 
-fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
+fn about(account: &Account, kind: AnswerKind, post: Option<&Post>) -> ReceiptLetter {
     let times = Times::of(account);
     let answerable = post.is_some_and(|post| post.reply_to.is_some());
     let now = post.map_or(account.accepted_at, |post| post.at);
     let footer = footer(account, &times, answerable);
-    if let Verdict::Refused { sentence } = &account.verdict {
+    if let AccountVerdict::Refused { sentence } = &account.verdict {
         let section = Section {
             title: String::new(),
             tone: Tone::Bad,
@@ -92,32 +92,32 @@ fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
         };
         let headline = format!("Not sent: {}", clean(sentence));
         let subject = "Fax not sent: it could not be accepted".to_owned();
-        return Letter { subject, headline, tone: Tone::Bad, sections: vec![section], footer };
+        return ReceiptLetter { subject, headline, tone: Tone::Bad, sections: vec![section], footer };
     }
     let about = |job| match kind {
-        Kind::Accepted => words::accepted(job, now, &times),
+        AnswerKind::Accepted => words::accepted(job, now, &times),
         _ => words::about(job, account, &times),
     };
     let mut told: Vec<(&JobAccount, Said)> = account.jobs.iter().map(|job| (job, about(job))).collect();
     match kind {
-        Kind::Held => {
+        AnswerKind::Held => {
             // A notice is about what is held; the rest is told when it has ended.
             let held = told.iter().any(|(_, said)| said.state == State::Held);
             told.retain(|(_, said)| !held || said.state == State::Held);
         }
         // Each of those has a notice of its own.
-        Kind::Accepted => told.retain(|(_, said)| said.state != State::Held),
-        Kind::Final | Kind::Command | Kind::Again => {}
+        AnswerKind::Accepted => told.retain(|(_, said)| said.state != State::Held),
+        AnswerKind::Final | AnswerKind::Command | AnswerKind::Again => {}
     }
     let (headline, subject) = match told.as_slice() {
-        [] if kind == Kind::Command => (String::new(), "Fax".to_owned()),
+        [] if kind == AnswerKind::Command => (String::new(), "Fax".to_owned()),
         // Each of them has come to wait for a person meanwhile, and a notice of its own says why.
-        [] if kind == Kind::Accepted => (
+        [] if kind == AnswerKind::Accepted => (
             "Accepted. It waits for a person now, as another mail says.".to_owned(),
             "Fax accepted".to_owned(),
         ),
-        [(job, said)] if kind == Kind::Accepted => (clean(&said.what), subject_of(job, "Fax accepted")),
-        _ if kind == Kind::Accepted => {
+        [(job, said)] if kind == AnswerKind::Accepted => (clean(&said.what), subject_of(job, "Fax accepted")),
+        _ if kind == AnswerKind::Accepted => {
             (format!("{} faxes were accepted.", told.len()), format!("{} faxes accepted", told.len()))
         }
         [(job, said)] => (clean(&said.what), subject(job, said.state)),
@@ -127,10 +127,10 @@ fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
             (format!("{} faxes: {counts}.", told.len()), format!("{} faxes: {counts}", told.len()))
         }
     };
-    let alone = told.len() == 1 && kind != Kind::Command;
+    let alone = told.len() == 1 && kind != AnswerKind::Command;
     let (headline, subject) = match &account.verdict {
-        Verdict::Command { outcome, sentence, .. } => (clean(sentence), commanded(*outcome, &subject)),
-        Verdict::Jobs | Verdict::Refused { .. } => (headline, subject),
+        AccountVerdict::Command { outcome, sentence, .. } => (clean(sentence), commanded(*outcome, &subject)),
+        AccountVerdict::Jobs | AccountVerdict::Refused { .. } => (headline, subject),
     };
     let sections = told
         .iter()
@@ -151,13 +151,13 @@ fn about(account: &Account, kind: Kind, post: Option<&Post>) -> Letter {
             checks: job
                 .checklist
                 .iter()
-                .filter(|_| kind != Kind::Accepted)
+                .filter(|_| kind != AnswerKind::Accepted)
                 .map(|check| (check.ok, clean(&format!("{}: {}", check.item, check.note))))
                 .collect(),
         })
         .collect();
     let tone = told.iter().map(|(_, said)| said.state).max().map_or(Tone::Wait, tone);
-    Letter { subject: clean(&subject), headline, tone, sections, footer }
+    ReceiptLetter { subject: clean(&subject), headline, tone, sections, footer }
 }
 
 fn tone(state: State) -> Tone {
@@ -192,11 +192,11 @@ fn subject_of(job: &JobAccount, what: &str) -> String {
 }
 
 /// `Done: Fax cancelled: number ending in 0199`.
-fn commanded(outcome: Outcome, subject: &str) -> String {
+fn commanded(outcome: CommandOutcome, subject: &str) -> String {
     match outcome {
-        Outcome::Done => format!("Done: {subject}"),
-        Outcome::Told => subject.to_owned(),
-        Outcome::NotDone => format!("Nothing changed: {subject}"),
+        CommandOutcome::Done => format!("Done: {subject}"),
+        CommandOutcome::Told => subject.to_owned(),
+        CommandOutcome::NotDone => format!("Nothing changed: {subject}"),
     }
 }
 
@@ -317,7 +317,7 @@ fn footer(account: &Account, times: &Times, answerable: bool) -> Vec<String> {
         "A machine wrote this; an answer to it is read by nobody."
     };
     let machine = machine.to_owned();
-    if matches!(account.verdict, Verdict::Command { .. }) && account.jobs.is_empty() {
+    if matches!(account.verdict, AccountVerdict::Command { .. }) && account.jobs.is_empty() {
         // Nothing is said of a submission that the command was not allowed to be about.
         return vec![machine];
     }

@@ -10,8 +10,9 @@ use lettre::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 
-use super::letter::Letter;
-use super::{Account, Kind, ReceiptError, Verdict, dsn, html, relay, text};
+use super::letter::ReceiptLetter;
+use super::{Account, AccountVerdict, ReceiptError, dsn, html, relay, text};
+use crate::store::AnswerKind;
 
 /// From whom, to whom and when.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,8 +58,8 @@ impl std::fmt::Debug for Mail {
 /// Builds the mail.
 pub(super) fn build(
     account: &Account,
-    kind: Kind,
-    letter: &Letter,
+    kind: AnswerKind,
+    letter: &ReceiptLetter,
     post: &Post,
 ) -> Result<Mail, ReceiptError> {
     let mut from: Mailbox = post.from.parse().map_err(|_| ReceiptError::Address("From"))?;
@@ -66,16 +67,16 @@ pub(super) fn build(
     let to: Address = post.to.trim().parse().map_err(|_| ReceiptError::Address("sender's"))?;
     let plain = text::render(letter);
     let stem = match kind {
-        Kind::Final => format!("{}.final", account.submission),
-        Kind::Accepted => format!("{}.accepted", account.submission),
-        Kind::Command => match &account.verdict {
-            Verdict::Command { id, .. } => format!("{id}.command"),
+        AnswerKind::Final => format!("{}.final", account.submission),
+        AnswerKind::Accepted => format!("{}.accepted", account.submission),
+        AnswerKind::Command => match &account.verdict {
+            AccountVerdict::Command { id, .. } => format!("{id}.command"),
             _ => format!("{}.command", account.submission),
         },
         // There may be several notices on the way; each has an id of its own, and the same one has the same.
-        Kind::Held => format!("{}.held.{}", account.submission, short_digest(plain.as_bytes())),
+        AnswerKind::Held => format!("{}.held.{}", account.submission, short_digest(plain.as_bytes())),
         // It may come again and again, each time with the same answer.
-        Kind::Again => format!("{}.again.{}", account.submission, post.at.as_millisecond()),
+        AnswerKind::Again => format!("{}.again.{}", account.submission, post.at.as_millisecond()),
     };
     let host: String = post.host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect();
     let host = if host.is_empty() { "localhost" } else { &host };

@@ -21,17 +21,17 @@ use super::account::{AccountError, Accounts};
 use super::dkim::Dkim;
 use super::dsn::Silence;
 use super::relay::{CONNECTIONS, Login, TokenMap};
-use super::{Account, FileAccount, Kind, Post, Relay, SigningKey, Verdict, compose};
+use super::{Account, AccountVerdict, FileAccount, Post, Relay, SigningKey, compose};
 use crate::alarm::{Alarm, Alarms};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crash::reached;
 use crate::job::SubmissionId;
 use crate::replies::Replies;
-use crate::sealed::{FileNote, Outcome, ResultFile};
+use crate::sealed::{CommandOutcome, FileNote, ResultFile};
 use crate::shared_folder::{self, FileThread};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{Commits, NewResult, OutboxRow, Queue, Store, StoreError, Wake};
+use crate::store::{AnswerKind, AnswerWay, Commits, NewResult, OutboxRow, Queue, Store, StoreError, Wake};
 use crate::vault::{Vault, VaultError};
 
 /// Answers in hand at once.
@@ -74,7 +74,7 @@ pub struct Outbox {
 
 /// Why an answer did not leave.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum OutboxError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -95,27 +95,27 @@ enum Trouble {
     Given(String),
 }
 
-impl From<VaultError> for Trouble {
+impl From<VaultError> for OutboxError {
     fn from(error: VaultError) -> Self {
-        Trouble::Spool(error.into())
+        OutboxError::Spool(error.into())
     }
 }
 
-impl Trouble {
+impl OutboxError {
     /// Whether another try is useless.
     fn is_permanent(&self) -> bool {
         match self {
-            Trouble::Relay(error) => error.permanent,
-            Trouble::Receipt(_) | Trouble::Given(_) => true,
+            OutboxError::Relay(error) => error.permanent,
+            OutboxError::Receipt(_) | OutboxError::Given(_) => true,
             // A section that somebody took out or misnamed may come back; answers must not be lost to a slip of the pen.
-            Trouble::Unconfigured(_) => false,
+            OutboxError::Unconfigured(_) => false,
             _ => false,
         }
     }
 }
 
-fn unconfigured(row: &OutboxRow) -> Trouble {
-    Trouble::Unconfigured(format!("the configuration has no folder {:?} any more", row.target))
+fn unconfigured(row: &OutboxRow) -> OutboxError {
+    OutboxError::Unconfigured(format!("the configuration has no folder {:?} any more", row.target))
 }
 
 /// Whether more may be there than was claimed: what comes later than the claim wakes whoever naps.
@@ -145,15 +145,10 @@ impl Parcel {
 }
 
 /// Which answer `row` is, as far as the row tells; the account of a command knows more.
-fn kind_of(row: &OutboxRow, account: Option<&Account>) -> Kind {
-    match row.kind.as_str() {
-        "held" => Kind::Held,
-        "accepted" => Kind::Accepted,
-        "again" => Kind::Again,
-        _ if account.is_some_and(|account| matches!(account.verdict, Verdict::Command { .. })) => {
-            Kind::Command
-        }
-        _ => Kind::Final,
+fn kind_of(row: &OutboxRow, account: Option<&Account>) -> AnswerKind {
+    match (row.kind, account.map(|account| &account.verdict)) {
+        (AnswerKind::Final, Some(AccountVerdict::Command { .. })) => AnswerKind::Command,
+        (kind, _) => kind,
     }
 }
 
@@ -251,8 +246,8 @@ impl Outbox {
             // One after the other: the name of a result file depends on those that are there.
             for row in rows {
                 match (self.composed(&row).await, self.folders.get(&row.target)) {
-                    (Ok(Some(_)), _) if row.way == "mail" => self.mails.notify_one(),
-                    (Ok(Some(_)), Some(ready)) if row.way == "folder" => ready.notify_one(),
+                    (Ok(Some(_)), _) if row.way == AnswerWay::Mail => self.mails.notify_one(),
+                    (Ok(Some(_)), Some(ready)) if row.way == AnswerWay::Folder => ready.notify_one(),
                     (Ok(Some(parcel)), _) => self.leave(&row, self.send(&row, parcel).await).await,
                     (Ok(None), _) => {}
                     (Err(trouble), _) => self.leave(&row, Err(trouble)).await,
@@ -315,7 +310,7 @@ impl Outbox {
         row: &OutboxRow,
         thread: &mut Option<FileThread>,
         shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), OutboxError> {
         let Some(parcel) = self.composed(row).await? else { return Ok(()) };
         let section = self.config.folder.get(&row.target).ok_or_else(|| unconfigured(row))?;
         let thread = match thread {
@@ -324,7 +319,7 @@ impl Outbox {
         };
         // What hangs there from an earlier try would hold this one up as well.
         if !thread.is_idle() {
-            return Err(Trouble::Hangs);
+            return Err(OutboxError::Hangs);
         }
         reached("receipt.sending");
         let (path, Parcel { name, bytes }) = (section.path.clone(), parcel);
@@ -335,9 +330,9 @@ impl Outbox {
         };
         tokio::select! {
             written = tokio::time::timeout(WRITING, written) => {
-                written.map_err(|_| Trouble::Hangs)??;
+                written.map_err(|_| OutboxError::Hangs)??;
             }
-            () = ending => return Err(Trouble::Hangs),
+            () = ending => return Err(OutboxError::Hangs),
         }
         self.sent(row, None).await
     }
@@ -373,7 +368,7 @@ impl Outbox {
     }
 
     /// Records what came of a try.
-    async fn leave(&self, row: &OutboxRow, result: Result<(), Trouble>) {
+    async fn leave(&self, row: &OutboxRow, result: Result<(), OutboxError>) {
         let Err(trouble) = result else {
             reached("receipt.recorded");
             return;
@@ -398,25 +393,25 @@ impl Outbox {
     }
 
     /// What is to be sent: as it was composed, or composed now; `None` where it is left unsaid, which is recorded.
-    async fn composed(&self, row: &OutboxRow) -> Result<Option<Parcel>, Trouble> {
+    async fn composed(&self, row: &OutboxRow) -> Result<Option<Parcel>, OutboxError> {
         if let Some(body) = &row.body {
             return Ok(Some(Parcel::open(self.spool.vault(), &row.id, body)?));
         }
         let submission: SubmissionId = row
             .submission_id
             .parse()
-            .map_err(|_| Trouble::Given("its submission has no readable name".into()))?;
+            .map_err(|_| OutboxError::Given("its submission has no readable name".into()))?;
         let now = self.clock.now();
         let asked = kind_of(row, None);
         let mut account = self.accounts.account(submission, asked, row.job_id.as_deref(), now).await?;
         let kind = kind_of(row, Some(&account));
         // What is kept for years names no file: its sentences are the general ones.
         let kept = match kind {
-            Kind::Final | Kind::Command => {
+            AnswerKind::Final | AnswerKind::Command => {
                 let json = compose(&account.to_keep(), kind, None, &self.signing)?.json;
                 Some((submission, String::from_utf8_lossy(&json).into_owned()))
             }
-            Kind::Held | Kind::Accepted | Kind::Again => None,
+            AnswerKind::Held | AnswerKind::Accepted | AnswerKind::Again => None,
         };
         if let Some(note) = &row.note {
             // The key of the first one may be gone, and with it the name.
@@ -424,7 +419,7 @@ impl Outbox {
             account.file = Some(FileAccount { name, sha256: Some(sha256) });
         }
         let mut post = None;
-        if row.way == "mail" {
+        if row.way == AnswerWay::Mail {
             let (Some(section), Some((_, host))) = (&self.config.receipt, &self.relay) else {
                 let reason = "the configuration has no [receipt] section, so no mail can be sent";
                 return self.unmailable(row, reason, kept, now).await;
@@ -439,7 +434,7 @@ impl Outbox {
             account = account.without_file();
             let reply_to = self.reply_to(submission, &account, now).await?;
             let Some(address) = &row.address else {
-                return Err(Trouble::Given("its address is gone".into()));
+                return Err(OutboxError::Given("its address is gone".into()));
             };
             post = Some(Post {
                 from: section.from.clone(),
@@ -474,7 +469,7 @@ impl Outbox {
         reason: &str,
         kept: Option<(SubmissionId, String)>,
         now: Timestamp,
-    ) -> Result<Option<Parcel>, Trouble> {
+    ) -> Result<Option<Parcel>, OutboxError> {
         let submission = &row.submission_id;
         tracing::error!(submission.id = %submission, "the answer {} cannot be mailed, its sender hears nothing: {reason}", row.id);
         self.store.record_unsaid(&row.id, reason, kept, now).await?;
@@ -487,14 +482,13 @@ impl Outbox {
         row: &OutboxRow,
         account: &Account,
         now: Timestamp,
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Option<String>, OutboxError> {
         if account.silence() == Silence::Wholly {
             return Ok(Some("its client asked for no word about any recipient (NOTIFY=NEVER)".to_owned()));
         }
         let most = self.config.receipt.as_ref().map_or(u32::MAX, |section| section.refusals_per_hour);
         // Who commanded something and is heard is a person, and waits for the answer.
-        let heard =
-            matches!(&account.verdict, Verdict::Command { outcome, .. } if *outcome != Outcome::NotDone);
+        let heard = matches!(&account.verdict, AccountVerdict::Command { outcome, .. } if *outcome != CommandOutcome::NotDone);
         if row.refusal == 0 || heard {
             return Ok(None);
         }
@@ -522,9 +516,9 @@ impl Outbox {
         submission: SubmissionId,
         account: &Account,
         now: Timestamp,
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Option<String>, OutboxError> {
         let Some(replies) = &self.replies else { return Ok(None) };
-        if matches!(&account.verdict, Verdict::Command { id, .. } if *id == account.submission) {
+        if matches!(&account.verdict, AccountVerdict::Command { id, .. } if *id == account.submission) {
             return Ok(None);
         }
         // What it tells of came as another mail, which is answered for itself.
@@ -538,9 +532,9 @@ impl Outbox {
     }
 
     /// With its DKIM signature, where one is configured.
-    fn signed(&self, mail: Vec<u8>) -> Result<Vec<u8>, Trouble> {
+    fn signed(&self, mail: Vec<u8>) -> Result<Vec<u8>, OutboxError> {
         match &self.dkim {
-            Some(dkim) => dkim.sign(&mail).map_err(Trouble::Unconfigured),
+            Some(dkim) => dkim.sign(&mail).map_err(OutboxError::Unconfigured),
             None => Ok(mail),
         }
     }
@@ -550,38 +544,40 @@ impl Outbox {
     async fn result_name(
         &self,
         dropped: &str,
-        (kind, left): (Kind, bool),
+        (kind, left): (AnswerKind, bool),
         row: &OutboxRow,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, OutboxError> {
         let mut taken = Vec::new();
-        if row.way == "sftp" {
+        if row.way == AnswerWay::Sftp {
             for result in self.store.results(&row.target).await? {
                 taken.push(ResultFile::open(self.spool.vault(), result)?.name);
             }
         }
         let notice = match kind {
-            Kind::Held | Kind::Again => Some(kind.as_str()),
-            Kind::Final if left => Some("left"),
-            Kind::Final | Kind::Command | Kind::Accepted => None,
+            AnswerKind::Held | AnswerKind::Again => Some(kind.as_str()),
+            AnswerKind::Final if left => Some("left"),
+            AnswerKind::Final | AnswerKind::Command | AnswerKind::Accepted => None,
         };
         Ok(super::result::name(dropped, notice, |name| taken.iter().any(|taken| taken == name)))
     }
 
-    async fn send(&self, row: &OutboxRow, parcel: Parcel) -> Result<(), Trouble> {
+    async fn send(&self, row: &OutboxRow, parcel: Parcel) -> Result<(), OutboxError> {
         reached("receipt.sending");
         let mut result = None;
-        match row.way.as_str() {
-            "mail" => {
+        match row.way {
+            AnswerWay::Mail => {
                 let Some((relay, _)) = &self.relay else {
-                    return Err(Trouble::Unconfigured("the configuration has no [receipt] section".into()));
+                    return Err(OutboxError::Unconfigured(
+                        "the configuration has no [receipt] section".into(),
+                    ));
                 };
                 let sent = relay.send(&parcel.name, &parcel.bytes).await;
                 self.note_relay(&sent);
                 sent?;
             }
             // Those that are configured have queues of their own.
-            "folder" => return Err(unconfigured(row)),
-            _ => {
+            AnswerWay::Folder => return Err(unconfigured(row)),
+            AnswerWay::Sftp => {
                 let sealed = ResultFile::seal(self.spool.vault(), &row.id, &parcel.name, &parcel.bytes)?;
                 result = Some(NewResult { owner: row.target.clone(), sealed });
             }
@@ -590,7 +586,7 @@ impl Outbox {
     }
 
     /// It has left; `result` is what stays of it in the database.
-    async fn sent(&self, row: &OutboxRow, result: Option<NewResult>) -> Result<(), Trouble> {
+    async fn sent(&self, row: &OutboxRow, result: Option<NewResult>) -> Result<(), OutboxError> {
         reached("receipt.sent");
         self.store.record_sent(&row.id, result, self.clock.now()).await?;
         let (submission, kind, way) = (&row.submission_id, &row.kind, &row.way);

@@ -7,22 +7,23 @@ use serde_json::{Map, Value, json};
 
 use super::letter::{AGAIN, SAME_MAIL};
 use super::words::{self, State, Times};
-use super::{Account, AttemptAccount, Deletion, JobAccount, Kind, PartAccount, Verdict};
+use super::{Account, AccountVerdict, AttemptAccount, Deletion, JobAccount, PartAccount};
+use crate::store::AnswerKind;
 
 /// The record, unsigned.
-pub(super) fn record(account: &Account, kind: Kind) -> Value {
+pub(super) fn record(account: &Account, kind: AnswerKind) -> Value {
     let times = Times::of(account);
     let states: Vec<State> = account.jobs.iter().map(State::of).collect();
     let (state, sentence) = match &account.verdict {
-        Verdict::Refused { sentence } => ("failed", Some(sentence.as_str())),
-        Verdict::Command { sentence, .. } => {
+        AccountVerdict::Refused { sentence } => ("failed", Some(sentence.as_str())),
+        AccountVerdict::Command { sentence, .. } => {
             (states.iter().max().map_or("failed", |state| state.as_str()), Some(sentence.as_str()))
         }
         // A batch is as good as its worst fax.
-        Verdict::Jobs => (
+        AccountVerdict::Jobs => (
             states.iter().max().map_or("failed", |state| state.as_str()),
             match kind {
-                Kind::Again => Some(AGAIN),
+                AnswerKind::Again => Some(AGAIN),
                 _ => account.brought_nothing_new().then_some(SAME_MAIL),
             },
         ),
@@ -37,7 +38,7 @@ pub(super) fn record(account: &Account, kind: Kind) -> Value {
         "format": FORMAT,
         "kind": kind.as_str(),
         "command": match &account.verdict {
-            Verdict::Command { id, outcome, .. } => json!({"submission": id.as_str(), "outcome": outcome.as_str()}),
+            AccountVerdict::Command { id, outcome, .. } => json!({"submission": id.as_str(), "outcome": outcome.as_str()}),
             _ => Value::Null,
         },
         "submission": account.submission.as_str(),

@@ -16,7 +16,7 @@ fn account(jobs: Vec<JobAccount>) -> Account {
         time_zone: "UTC".into(),
         accepted_at: at("14:05:10"),
         original_message_id: Some("<abc@example.com>".into()),
-        verdict: Verdict::Jobs,
+        verdict: AccountVerdict::Jobs,
         jobs,
         deletion: Deletion::By(at("14:52:00")),
         dsn: None,
@@ -62,6 +62,7 @@ fn attempt(n: u32, started: &str, ended: &str, cause: Option<Cause>) -> AttemptA
         remote_id: None,
         raw_code: None,
         raw_text: None,
+        stated: false,
         sent: Some(if cause.is_some() { Sent::Nothing } else { Sent::All }),
         copy: None,
     }
@@ -155,7 +156,7 @@ fn unclear() -> Account {
 
 fn refused() -> Account {
     Account {
-        verdict: Verdict::Refused {
+        verdict: AccountVerdict::Refused {
             sentence: "The PDF is encrypted. Save it without a password and send it again.".into(),
         },
         ..account(Vec::new())
@@ -182,18 +183,23 @@ fn batch() -> Account {
 }
 
 /// What it is called, what happened, which answer, and its text.
-type Answer = (&'static str, fn() -> Account, Kind, &'static str);
+type Case = (&'static str, fn() -> Account, AnswerKind, &'static str);
 
 /// Every answer in full; the first line is the subject.
-const ANSWERS: &[Answer] = &[
-    ("delivered", delivered, Kind::Final, include_str!("tests/delivered.txt")),
-    ("busy, then delivered", busy_then_delivered, Kind::Final, include_str!("tests/busy-then-delivered.txt")),
-    ("held, unverified", held_unverified, Kind::Held, include_str!("tests/held-unverified.txt")),
-    ("no answer after 4 tries", no_answer, Kind::Final, include_str!("tests/no-answer.txt")),
-    ("partly sent", partly_sent, Kind::Final, include_str!("tests/partly-sent.txt")),
-    ("unclear", unclear, Kind::Final, include_str!("tests/unclear.txt")),
-    ("refused", refused, Kind::Final, include_str!("tests/refused.txt")),
-    ("batch of 3", batch, Kind::Final, include_str!("tests/batch.txt")),
+const ANSWERS: &[Case] = &[
+    ("delivered", delivered, AnswerKind::Final, include_str!("tests/delivered.txt")),
+    (
+        "busy, then delivered",
+        busy_then_delivered,
+        AnswerKind::Final,
+        include_str!("tests/busy-then-delivered.txt"),
+    ),
+    ("held, unverified", held_unverified, AnswerKind::Held, include_str!("tests/held-unverified.txt")),
+    ("no answer after 4 tries", no_answer, AnswerKind::Final, include_str!("tests/no-answer.txt")),
+    ("partly sent", partly_sent, AnswerKind::Final, include_str!("tests/partly-sent.txt")),
+    ("unclear", unclear, AnswerKind::Final, include_str!("tests/unclear.txt")),
+    ("refused", refused, AnswerKind::Final, include_str!("tests/refused.txt")),
+    ("batch of 3", batch, AnswerKind::Final, include_str!("tests/batch.txt")),
 ];
 
 #[test]
@@ -212,7 +218,7 @@ fn answers_in_full() {
 #[test]
 fn the_record_in_full() {
     let expected: Value = serde_json::from_str(include_str!("tests/no-answer.json")).unwrap();
-    assert_eq!(record::record(&no_answer(), Kind::Final), expected);
+    assert_eq!(record::record(&no_answer(), AnswerKind::Final), expected);
 }
 
 #[test]
@@ -222,7 +228,7 @@ fn what_is_kept_names_no_reference_and_verifies() {
     account.jobs[0].hold_sentence = Some("The file Miller.pdf is damaged.".into());
     account.jobs[0].attempts[0].raw_text = Some("483920: no answer".into());
     let kept = |account: &Account| {
-        let json = compose(&account.to_keep(), Kind::Final, None, &key).unwrap().json;
+        let json = compose(&account.to_keep(), AnswerKind::Final, None, &key).unwrap().json;
         let record: Value = serde_json::from_slice(&json).unwrap();
         signature::verify(&record).unwrap();
         (String::from_utf8(json).unwrap(), record["receipt"]["jobs"][0].clone())
@@ -236,7 +242,7 @@ fn what_is_kept_names_no_reference_and_verifies() {
     assert_eq!(kept(&account).1["reference"], "483920");
     // What went out has both, under a signature of its own.
     let sent: Value =
-        serde_json::from_slice(&compose(&account, Kind::Final, None, &key).unwrap().json).unwrap();
+        serde_json::from_slice(&compose(&account, AnswerKind::Final, None, &key).unwrap().json).unwrap();
     let job = &sent["receipt"]["jobs"][0];
     assert_eq!((&job["reference"], &job["reference_mark"]), (&"483920".into(), &"0f0f".into()));
 }
@@ -244,7 +250,7 @@ fn what_is_kept_names_no_reference_and_verifies() {
 #[test]
 fn a_batch_is_as_good_as_its_worst_fax() {
     let states = |account: &Account| {
-        let record = record::record(account, Kind::Final);
+        let record = record::record(account, AnswerKind::Final);
         (record["state"].clone(), record["counts"].clone())
     };
     let (state, counts) = states(&batch());
@@ -260,10 +266,10 @@ fn a_batch_is_as_good_as_its_worst_fax() {
 fn a_notice_tells_of_what_is_held_and_of_nothing_else() {
     let mut account = held_unverified();
     account.jobs.push(delivered().jobs.remove(0));
-    let letter = letter(&account, Kind::Held, None);
+    let letter = letter(&account, AnswerKind::Held, None);
     assert_eq!(letter.sections.len(), 1);
     assert!(letter.headline.starts_with("Held: "), "{}", letter.headline);
-    assert_eq!(record::record(&account, Kind::Held)["state"], "held");
+    assert_eq!(record::record(&account, AnswerKind::Held)["state"], "held");
 }
 
 #[test]
@@ -280,7 +286,7 @@ fn there_are_whole_sentences_for_every_end() {
                     (job.recipient, job.number, job.pages) = (None, None, None);
                 }
                 let account = Account { source: source.clone(), ..account(vec![job]) };
-                let letter = letter(&account, Kind::Final, None);
+                let letter = letter(&account, AnswerKind::Final, None);
                 for sentence in [&letter.headline, &letter.sections[0].next] {
                     assert!(sentence.is_empty() || sentence.ends_with('.'), "{state:?}: {sentence}");
                     assert!(!sentence.contains("  ") && !sentence.contains(".."), "{state:?}: {sentence}");
@@ -327,7 +333,7 @@ fn what_an_earlier_try_left_behind_is_told() {
         (JobState::Delivered, vec![last], "15:22 UTC."),
     ];
     for (state, attempts, expected) in table {
-        let letter = letter(&account(vec![job(state, attempts)]), Kind::Final, None);
+        let letter = letter(&account(vec![job(state, attempts)]), AnswerKind::Final, None);
         assert!(letter.headline.ends_with(expected), "{}", letter.headline);
     }
 }
@@ -336,11 +342,12 @@ fn what_an_earlier_try_left_behind_is_told() {
 fn a_person_s_word_is_not_the_provider_s() {
     let stated = AttemptAccount {
         raw_text: Some("stated by a person".into()),
+        stated: true,
         ..attempt(1, "14:06:00", "15:07:00", None)
     };
     let lost = AttemptAccount { outcome: Some("unclear".into()), ..attempt(1, "14:06:00", "15:07:00", None) };
     for attempt in [stated, lost] {
-        let letter = letter(&account(vec![job(JobState::Delivered, vec![attempt])]), Kind::Final, None);
+        let letter = letter(&account(vec![job(JobState::Delivered, vec![attempt])]), AnswerKind::Final, None);
         assert_eq!(
             letter.sections[0].next,
             "A person stated that it arrived; the fax provider did not confirm it."
@@ -353,16 +360,17 @@ fn a_person_s_no_is_a_no() {
     let stated = AttemptAccount {
         outcome: Some("unclear".into()),
         raw_text: Some("stated by a person".into()),
+        stated: true,
         ..attempt(1, "14:06:00", "15:07:00", None)
     };
     for attempts in [vec![stated], Vec::new()] {
         let account = account(vec![job(JobState::Failed { cause: Cause::NotReceived }, attempts)]);
-        let letter = letter(&account, Kind::Final, None);
+        let letter = letter(&account, AnswerKind::Final, None);
         assert_eq!(
             letter.headline,
             "Not sent: somebody closed the fax to Mercy Radiology at +1 212-555-0199 as not delivered."
         );
-        assert_eq!(record::record(&account, Kind::Final)["state"], "failed");
+        assert_eq!(record::record(&account, AnswerKind::Final)["state"], "failed");
     }
 }
 
@@ -375,7 +383,7 @@ fn whatever_came_from_outside_stays_text() {
     job.recipient = Some(("key\u{202e}".into(), "A \"B\" <img src=x>\nNot sent: forged".into()));
     job.attempts[0].raw_text = Some("</td></tr>\r\n--\n<a href='http://example.com'>".into());
     job.attempts[0].remote_id = Some("<i>\u{7}".into());
-    let letter = letter(&account, Kind::Final, None);
+    let letter = letter(&account, AnswerKind::Final, None);
     let (html, text) = (html::render(&letter), text::render(&letter));
     for forbidden in ["<script", "<img", "<a ", "<i>", "<b>", "\u{202e}", "\u{7}", "\r"] {
         assert!(!html.contains(forbidden), "{forbidden} in {html}");
@@ -396,12 +404,12 @@ fn the_same_account_gives_the_same_bytes() {
         host: "fax.example.com".into(),
         at: at("14:22:10"),
     };
-    let one = compose(&delivered(), Kind::Final, Some(&post), &key).unwrap();
-    assert_eq!(one, compose(&delivered(), Kind::Final, Some(&post), &key).unwrap());
+    let one = compose(&delivered(), AnswerKind::Final, Some(&post), &key).unwrap();
+    assert_eq!(one, compose(&delivered(), AnswerKind::Final, Some(&post), &key).unwrap());
     let signed: Value = serde_json::from_slice(&one.json).unwrap();
     assert_eq!(signature::verify(&signed).unwrap(), key.id());
-    assert_eq!(signed["receipt"], record::record(&delivered(), Kind::Final));
-    assert_eq!(compose(&delivered(), Kind::Final, None, &key).unwrap().mail, None);
+    assert_eq!(signed["receipt"], record::record(&delivered(), AnswerKind::Final));
+    assert_eq!(compose(&delivered(), AnswerKind::Final, None, &key).unwrap().mail, None);
 }
 
 #[test]
@@ -409,7 +417,7 @@ fn an_unknown_time_zone_means_utc_and_other_days_show_their_date() {
     let mut account = no_answer();
     account.time_zone = "Nowhere/Atall".into();
     account.accepted_at = "2026-11-21T23:50:00Z".parse().unwrap();
-    let letter = letter(&account, Kind::Final, None);
+    let letter = letter(&account, AnswerKind::Final, None);
     assert!(letter.headline.ends_with("(4 tries until 2026-11-22 15:43 UTC)."), "{}", letter.headline);
     assert!(letter.sections[0].attempts[0].starts_with("1. 2026-11-22 14:06:00 to 14:06:40 UTC"));
 }
@@ -442,7 +450,7 @@ fn an_acceptance_says_when_it_goes_out() {
     for (state, quiet_until, expected) in table {
         let mut job = job(state, Vec::new());
         job.quiet_until = quiet_until;
-        let letter = letter(&account(vec![job]), Kind::Accepted, Some(&answerable()));
+        let letter = letter(&account(vec![job]), AnswerKind::Accepted, Some(&answerable()));
         assert_eq!(letter.headline, "Accepted: 3 pages for Mercy Radiology at +1 212-555-0199.");
         assert_eq!(letter.subject, "Fax accepted: number ending in 0199, your reference 483920");
         assert!(letter.sections[0].next.contains(expected), "{}", letter.sections[0].next);
@@ -450,22 +458,22 @@ fn an_acceptance_says_when_it_goes_out() {
     }
     let mut several = held_unverified();
     several.jobs.push(job(JobState::Queued { due: at("14:05:59") }, Vec::new()));
-    let letter = letter(&several, Kind::Accepted, Some(&answerable()));
+    let letter = letter(&several, AnswerKind::Accepted, Some(&answerable()));
     assert_eq!(letter.sections.len(), 1, "what is held has a notice of its own");
 }
 
 #[test]
 fn a_mail_that_can_be_answered_says_how_and_others_do_not() {
-    let held = letter(&held_unverified(), Kind::Held, Some(&answerable()));
+    let held = letter(&held_unverified(), AnswerKind::Held, Some(&answerable()));
     assert!(held.sections[0].next.ends_with("To give it up, answer this mail with: cancel"));
     assert!(held.footer.last().unwrap().contains("one of the words status, cancel, release"));
-    let silent = letter(&held_unverified(), Kind::Held, Some(&Post { reply_to: None, ..answerable() }));
+    let silent = letter(&held_unverified(), AnswerKind::Held, Some(&Post { reply_to: None, ..answerable() }));
     assert!(!silent.sections[0].next.contains("answer this mail"));
     assert!(silent.footer.last().unwrap().contains("read by nobody"));
     let until = at("20:00:00");
     for hold in [Hold::PartlySent, Hold::Unclear] {
         let account = account(vec![job(JobState::Held { hold, until }, Vec::new())]);
-        let letter = letter(&account, Kind::Held, Some(&answerable()));
+        let letter = letter(&account, AnswerKind::Held, Some(&answerable()));
         assert!(letter.sections[0].next.contains("release sends it again, whole; cancel gives it up."));
     }
 }
@@ -473,24 +481,24 @@ fn a_mail_that_can_be_answered_says_how_and_others_do_not() {
 #[test]
 fn the_answer_to_a_command_begins_with_what_was_done() {
     let mut account = batch();
-    let verdict = |outcome| Verdict::Command {
+    let verdict = |outcome| AccountVerdict::Command {
         id: "06d0s8mk2c0000c3".parse().unwrap(),
         outcome,
         sentence: "Done: the fax is cancelled.".into(),
     };
-    account.verdict = verdict(Outcome::Done);
-    let done = letter(&account, Kind::Command, Some(&answerable()));
+    account.verdict = verdict(CommandOutcome::Done);
+    let done = letter(&account, AnswerKind::Command, Some(&answerable()));
     assert_eq!(done.headline, "Done: the fax is cancelled.");
     assert_eq!(done.subject, "Done: 3 faxes: 1 delivered, 1 cancelled, 1 failed");
     assert_eq!(done.sections.len(), 3);
-    assert_eq!(record::record(&account, Kind::Command)["command"]["submission"], "06d0s8mk2c0000c3");
+    assert_eq!(record::record(&account, AnswerKind::Command)["command"]["submission"], "06d0s8mk2c0000c3");
     let key = SigningKey::ephemeral().unwrap();
-    let mail = compose(&account, Kind::Command, Some(&answerable()), &key).unwrap().mail.unwrap();
+    let mail = compose(&account, AnswerKind::Command, Some(&answerable()), &key).unwrap().mail.unwrap();
     assert_eq!(mail.message_id, "<06d0s8mk2c0000c3.command@fax.example.com>");
     // One who may not hear of it hears nothing of it.
     account.jobs.clear();
-    account.verdict = verdict(Outcome::NotDone);
-    let refused = letter(&account, Kind::Command, Some(&Post { reply_to: None, ..answerable() }));
+    account.verdict = verdict(CommandOutcome::NotDone);
+    let refused = letter(&account, AnswerKind::Command, Some(&Post { reply_to: None, ..answerable() }));
     assert_eq!(refused.subject, "Nothing changed: Fax");
     assert!(refused.sections.is_empty() && refused.footer.len() == 1, "{:?}", refused.footer);
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::letter::{Letter, Section};
+use super::letter::{ReceiptLetter, Section};
 
 /// Renders the letter; lines end in `\n`.
-pub(super) fn render(letter: &Letter) -> String {
+pub(super) fn render(letter: &ReceiptLetter) -> String {
     let mut text = String::new();
     paragraph(&mut text, &letter.headline);
     for section in &letter.sections {

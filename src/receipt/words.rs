@@ -201,9 +201,8 @@ fn delivered(job: &JobAccount, times: &Times) -> (String, String) {
         Some(pages) => format!("all {pages} pages"),
         None => "the fax".to_owned(),
     };
-    let confirmed = last.is_some_and(|attempt| {
-        attempt.outcome.as_deref() == Some("delivered") && attempt.raw_text.as_deref() != Some(STATED)
-    });
+    let confirmed =
+        last.is_some_and(|attempt| attempt.outcome.as_deref() == Some("delivered") && !attempt.stated);
     let next =
         if confirmed { "" } else { "A person stated that it arrived; the fax provider did not confirm it." };
     (format!("Delivered: {pages} to {}{at}.", whom(job)), next.to_owned())
@@ -490,6 +489,3 @@ fn closed(sentence: &str) -> String {
     let sentence = sentence.trim();
     if sentence.ends_with(['.', '!', '?']) { sentence.to_owned() } else { format!("{sentence}.") }
 }
-
-/// What the state machine records as the text of an Attempt that a person settled.
-const STATED: &str = "stated by a person";

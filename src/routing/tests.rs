@@ -145,7 +145,7 @@ fn the_trace_says_why_not() {
         .trace
         .iter()
         .map(|line| match &line.verdict {
-            Verdict::Failed { condition, found } => format!("{}: {condition}: {found}", line.rule),
+            RuleVerdict::Failed { condition, found } => format!("{}: {condition}: {found}", line.rule),
             other => format!("{}: {other:?}", line.rule),
         })
         .collect();
@@ -163,7 +163,7 @@ fn the_trace_says_why_not() {
     let refused =
         office().route(&Facts { sender: "visitor".into(), ..mail("+12125550199@fax.example.com", "") });
     assert!(
-        matches!(&refused.trace[1].verdict, Verdict::Failed { found, .. } if found == "The sender is visitor.")
+        matches!(&refused.trace[1].verdict, RuleVerdict::Failed { found, .. } if found == "The sender is visitor.")
     );
     let json = serde_json::to_string(&routed.trace).unwrap();
     assert_eq!(serde_json::from_str::<Vec<Trace>>(&json).unwrap(), routed.trace);

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Cause, JobState};
 use crate::routing::Trace;
 use crate::vault::{SealKey, VaultError};
 
@@ -30,26 +29,14 @@ pub struct JobFacts {
     /// Pages of the mail's text, where it is faxed as pages.
     #[serde(default)]
     pub body_pages: Option<(u32, u32)>,
-    /// The Job's version for which this was written: more than 1 where it was prepared anew.
-    #[serde(default = "first")]
-    pub version: i64,
-}
-
-fn first() -> i64 {
-    1
 }
 
 impl JobFacts {
-    /// Why the Job is held, or was held when it expired, where that is the hold with which it was made; `version` is the Job's. One that
-    /// was released since, and is held or has ended for another reason, must not be told with the old sentence.
+    /// Why the Job is held, or was held when it expired, where it is so `as_made`. One that was released since, and is held or has
+    /// ended for another reason, must not be told with the old sentence.
     #[must_use]
-    pub fn hold_sentence(&self, state: &JobState, version: i64) -> Option<&str> {
-        let first = match state {
-            JobState::Held { .. } => version == self.version,
-            JobState::Failed { cause: Cause::Expired } => version == self.version.saturating_add(1),
-            _ => false,
-        };
-        self.hold.as_deref().filter(|_| first)
+    pub fn hold_sentence(&self, as_made: bool) -> Option<&str> {
+        self.hold.as_deref().filter(|_| as_made)
     }
 
     const CONTEXT: &'static str = "job facts";
@@ -69,31 +56,5 @@ impl JobFacts {
     pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Self, VaultError> {
         let plain = key.open(Self::CONTEXT, sealed)?;
         serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged { what: "the facts of a job".into() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-
-    use super::*;
-    use crate::job::Hold;
-
-    #[test]
-    fn the_first_sentence_is_told_of_the_first_hold_only() {
-        let held = JobState::Held { hold: Hold::Suspended, until: Timestamp::UNIX_EPOCH };
-        let expired = JobState::Failed { cause: Cause::Expired };
-        for (state, version, made, told) in [
-            (&held, 1, 1, true),
-            (&held, 3, 1, false),
-            (&held, 3, 3, true),
-            (&expired, 2, 1, true),
-            (&expired, 4, 1, false),
-            (&expired, 4, 3, true),
-            (&JobState::Delivered, 2, 1, false),
-        ] {
-            let facts = JobFacts { hold: Some("It is.".into()), version: made, ..JobFacts::default() };
-            assert_eq!(facts.hold_sentence(state, version).is_some(), told, "{state:?} {version} {made}");
-        }
     }
 }

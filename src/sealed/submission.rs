@@ -188,7 +188,7 @@ impl PartKind {
 
 word_type!(
     /// What came of a command.
-    Outcome {
+    CommandOutcome {
         /// Something changed as it said.
         Done = "done",
         /// It asked, and is told.
@@ -204,7 +204,7 @@ pub struct Carried {
     /// The Submission it was about; `None` where its sender may not hear of that one.
     pub about: Option<SubmissionId>,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: CommandOutcome,
     /// The same in sentences for the sender.
     pub sentence: String,
 }

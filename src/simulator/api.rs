@@ -22,7 +22,7 @@ use super::book::{Cancel, Fax};
 use super::face::Face;
 use super::line::Cut;
 use super::office::{Office, Submitted, Took};
-use super::script::Answer;
+use super::script::ScriptedAnswer;
 use crate::delivery::simulator::wire::DOCUMENT_AT_MOST;
 
 /// One API.
@@ -201,25 +201,27 @@ pub(super) async fn submit<A: Api>(
     };
     let (fax, answer) = match office.take(submitted).await {
         Took::NotTaken(answer) => (None, answer),
-        Took::Full => (None, Answer::Unavailable),
+        Took::Full => (None, ScriptedAnswer::Unavailable),
         Took::Taken(fax, answer) => (Some(fax), answer),
     };
     match (answer, fax) {
-        (Answer::ResetTaken | Answer::ResetUntaken, _) => {
+        (ScriptedAnswer::ResetTaken | ScriptedAnswer::ResetUntaken, _) => {
             line.now();
             StatusCode::IM_A_TEAPOT.into_response()
         }
-        (Answer::Garbage, _) => (StatusCode::OK, "<html><title>Welcome</title>").into_response(),
-        (Answer::GatewayLost, _) => {
+        (ScriptedAnswer::Garbage, _) => (StatusCode::OK, "<html><title>Welcome</title>").into_response(),
+        (ScriptedAnswer::GatewayLost, _) => {
             (StatusCode::BAD_GATEWAY, "<html><title>502 Bad Gateway</title>").into_response()
         }
-        (Answer::DocumentRefused, _) => A::refuse(Refusal::DocumentRefused),
-        (Answer::NumberRefused, _) => A::refuse(Refusal::NumberRefused),
-        (Answer::NoBalance, _) => A::refuse(Refusal::NoBalance),
-        (Answer::RateLimited, _) => for_now(A::refuse(Refusal::RateLimited)),
-        (Answer::Unavailable, _) => for_now(A::refuse(Refusal::Unavailable)),
-        (Answer::Created | Answer::Late, Some(fax)) => A::taken(&fax, &order),
-        (Answer::FailureTaken | Answer::Created | Answer::Late, _) => A::refuse(Refusal::Trouble),
+        (ScriptedAnswer::DocumentRefused, _) => A::refuse(Refusal::DocumentRefused),
+        (ScriptedAnswer::NumberRefused, _) => A::refuse(Refusal::NumberRefused),
+        (ScriptedAnswer::NoBalance, _) => A::refuse(Refusal::NoBalance),
+        (ScriptedAnswer::RateLimited, _) => for_now(A::refuse(Refusal::RateLimited)),
+        (ScriptedAnswer::Unavailable, _) => for_now(A::refuse(Refusal::Unavailable)),
+        (ScriptedAnswer::Created | ScriptedAnswer::Late, Some(fax)) => A::taken(&fax, &order),
+        (ScriptedAnswer::FailureTaken | ScriptedAnswer::Created | ScriptedAnswer::Late, _) => {
+            A::refuse(Refusal::Trouble)
+        }
     }
 }
 

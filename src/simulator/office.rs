@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::book::{Book, Cancel, Fax, Violation};
 use super::face::Face;
 use super::print::{Incoming, Records};
-use super::script::{self, Answer, Call, Plan, Reports};
+use super::script::{self, Call, Plan, Reports, ScriptedAnswer};
 use super::server::Options;
 use super::webhook::Reporter;
 use crate::delivery::simulator::wire::{CallResult, Standing};
@@ -54,11 +54,11 @@ impl Submitted {
 /// What came of it.
 pub(super) enum Took {
     /// Nothing; the client is to see this.
-    NotTaken(Answer),
+    NotTaken(ScriptedAnswer),
     /// No room.
     Full,
     /// It is in the book; the client is to see this.
-    Taken(Box<Fax>, Answer),
+    Taken(Box<Fax>, ScriptedAnswer),
 }
 
 /// All that handlers and calls share.
@@ -144,7 +144,7 @@ impl Office {
             // Ends when the webhook was taken, given up, or the simulator stopped.
             let _ = tokio::time::timeout(Duration::from_secs(10), hear).await;
         }
-        if plan.answer == Answer::Late {
+        if plan.answer == ScriptedAnswer::Late {
             tokio::time::sleep(self.options.late_by).await;
         }
         Took::Taken(Box::new(fax), plan.answer)

@@ -41,7 +41,7 @@ use serde::Serialize;
 
 /// What the client gets to see of its submit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ScriptedAnswer {
     /// 201 with the fax.
     Created,
     /// 422: nothing can be made of the document. Not taken.
@@ -68,12 +68,16 @@ pub(super) enum Answer {
     Garbage,
 }
 
-impl Answer {
+impl ScriptedAnswer {
     /// Whether the fax is in the book afterwards.
     pub(super) fn takes(self) -> bool {
         matches!(
             self,
-            Answer::Created | Answer::FailureTaken | Answer::Late | Answer::ResetTaken | Answer::Garbage
+            ScriptedAnswer::Created
+                | ScriptedAnswer::FailureTaken
+                | ScriptedAnswer::Late
+                | ScriptedAnswer::ResetTaken
+                | ScriptedAnswer::Garbage
         )
     }
 }
@@ -105,7 +109,7 @@ pub(super) enum Reports {
 /// All that is decided about one fax when it comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
-    pub(super) answer: Answer,
+    pub(super) answer: ScriptedAnswer,
     pub(super) call: Call,
     pub(super) reports: Reports,
     /// Questions by reference that do not find it although it is there.
@@ -115,7 +119,7 @@ pub(super) struct Plan {
 }
 
 const PLAIN: Plan = Plan {
-    answer: Answer::Created,
+    answer: ScriptedAnswer::Created,
     call: Call::Delivers,
     reports: Reports::Once,
     list_lags: 0,
@@ -140,7 +144,7 @@ const fn row(ending: &'static str, happens: &'static str, tries: u32, plan: Plan
     Row { ending, happens, plan, tries }
 }
 
-const fn answers(answer: Answer) -> Plan {
+const fn answers(answer: ScriptedAnswer) -> Plan {
     Plan { answer, ..PLAIN }
 }
 
@@ -165,15 +169,20 @@ pub static TABLE: &[Row] = &[
         calls(Call::Fails("line.not_in_service", "unallocated number")),
     ),
     row("16", "the line breaks after the first page", 0, calls(Call::Breaks)),
-    row("17", "the document is refused, at once", 0, answers(Answer::DocumentRefused)),
+    row("17", "the document is refused, at once", 0, answers(ScriptedAnswer::DocumentRefused)),
     row(
         "18",
         "429 at the first two tries with Retry-After 1, then delivered",
         2,
-        answers(Answer::RateLimited),
+        answers(ScriptedAnswer::RateLimited),
     ),
-    row("19", "500 after taking the fax; delivered", 0, answers(Answer::FailureTaken)),
-    row("20", "takes the fax, answers later than the client waits; delivered", 0, answers(Answer::Late)),
+    row("19", "500 after taking the fax; delivered", 0, answers(ScriptedAnswer::FailureTaken)),
+    row(
+        "20",
+        "takes the fax, answers later than the client waits; delivered",
+        0,
+        answers(ScriptedAnswer::Late),
+    ),
     row("21", "delivered; the webhook comes twice", 0, Plan { reports: Reports::Twice, ..PLAIN }),
     row(
         "22",
@@ -182,18 +191,18 @@ pub static TABLE: &[Row] = &[
         Plan { reports: Reports::BeforeTheAnswer, ..PLAIN },
     ),
     row("23", "delivered; the webhook never comes", 0, Plan { reports: Reports::Never, ..PLAIN }),
-    row("24", "connection reset after taking the fax; delivered", 0, answers(Answer::ResetTaken)),
+    row("24", "connection reset after taking the fax; delivered", 0, answers(ScriptedAnswer::ResetTaken)),
     row(
         "25",
         "503 with Retry-After 1 at the first two tries, not taken; then delivered",
         2,
-        answers(Answer::Unavailable),
+        answers(ScriptedAnswer::Unavailable),
     ),
     row(
         "26",
         "500 after taking the fax, and the first question by reference does not find it; delivered",
         0,
-        Plan { list_lags: 1, ..answers(Answer::FailureTaken) },
+        Plan { list_lags: 1, ..answers(ScriptedAnswer::FailureTaken) },
     ),
     row(
         "27",
@@ -220,9 +229,14 @@ pub static TABLE: &[Row] = &[
         0,
         calls(Call::Fails("document.unreadable", "conversion failed")),
     ),
-    row("32", "402: no balance, not taken", 0, answers(Answer::NoBalance)),
-    row("33", "200 with an answer that makes no sense; taken and delivered", 0, answers(Answer::Garbage)),
-    row("34", "502 at the first try and not taken, then delivered", 1, answers(Answer::GatewayLost)),
+    row("32", "402: no balance, not taken", 0, answers(ScriptedAnswer::NoBalance)),
+    row(
+        "33",
+        "200 with an answer that makes no sense; taken and delivered",
+        0,
+        answers(ScriptedAnswer::Garbage),
+    ),
+    row("34", "502 at the first try and not taken, then delivered", 1, answers(ScriptedAnswer::GatewayLost)),
     row("35", "stays in the queue until it is cancelled", 0, calls(Call::Waits)),
     row("36", "is dialled and never ends", 0, calls(Call::Hangs)),
     row(
@@ -235,9 +249,14 @@ pub static TABLE: &[Row] = &[
         "38",
         "connection reset at the first try before taking the fax, then delivered",
         1,
-        answers(Answer::ResetUntaken),
+        answers(ScriptedAnswer::ResetUntaken),
     ),
-    row("39", "the number is refused as no telephone number, at once", 0, answers(Answer::NumberRefused)),
+    row(
+        "39",
+        "the number is refused as no telephone number, at once",
+        0,
+        answers(ScriptedAnswer::NumberRefused),
+    ),
 ];
 
 /// What happens to a fax to `number` that is the `nth` try of its job (1 for the first).
@@ -311,14 +330,14 @@ impl Chaos {
         if plan != PLAIN {
             return plan;
         }
-        let mut answer = Answer::Created;
+        let mut answer = ScriptedAnswer::Created;
         let mut draw = self.draw(count, 0);
         for (share, kind) in [
-            (self.failure_taken, Answer::FailureTaken),
-            (self.reset_taken, Answer::ResetTaken),
-            (self.reset_untaken, Answer::ResetUntaken),
-            (self.unavailable, Answer::Unavailable),
-            (self.late, Answer::Late),
+            (self.failure_taken, ScriptedAnswer::FailureTaken),
+            (self.reset_taken, ScriptedAnswer::ResetTaken),
+            (self.reset_untaken, ScriptedAnswer::ResetUntaken),
+            (self.unavailable, ScriptedAnswer::Unavailable),
+            (self.late, ScriptedAnswer::Late),
         ] {
             if draw < share {
                 answer = kind;
@@ -396,7 +415,7 @@ mod tests {
         let n = 10_000;
         let plans: Vec<Plan> = (0..n).map(|count| chaos.spoil(PLAIN, count)).collect();
         let share = |f: &dyn Fn(&Plan) -> bool| plans.iter().filter(|p| f(p)).count() * 1000 / plans.len();
-        assert!((20..40).contains(&share(&|p| p.answer == Answer::ResetTaken)));
+        assert!((20..40).contains(&share(&|p| p.answer == ScriptedAnswer::ResetTaken)));
         assert!((80..120).contains(&share(&|p| p.reports == Reports::Never)));
         assert_eq!(chaos.spoil(BUSY, 1), BUSY);
         assert_eq!(chaos.spoil(PLAIN, 17), Chaos::new(7).spoil(PLAIN, 17));

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::fax_marks::{Spent, spent};
+use super::ledger::LedgerEvent;
 use super::sql::{self, Query};
 use super::submissions::{NewSubmission, document_row};
 use super::{Store, StoreError, ledger, millis};
@@ -72,9 +73,12 @@ impl Store {
                     return Err(StoreError::CameBefore(repeat));
                 }
                 let digests: Vec<_> = new.documents.iter().map(|it| it.sha256.as_str()).collect();
-                let (sender, bytes) = (&new.sender, new.bytes());
-                let entry = ledger::Entry::new(&Actor::Intake(new.source.clone()), "accepted")
-                    .detail(format!("from {sender}, {bytes} bytes, {}", digests.join(", ")));
+                let accepted = LedgerEvent::Accepted {
+                    sender: new.sender.clone(),
+                    bytes: new.bytes(),
+                    sha256: digests.join(", "),
+                };
+                let entry = ledger::Entry::new(&Actor::Intake(new.source.clone()), &accepted);
                 ledger::write(tx, new.accepted_at, entry.submission(new.id));
                 Ok(new.id)
             })

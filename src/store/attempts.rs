@@ -35,6 +35,8 @@ pub struct AttemptRow {
     pub raw_code: Option<String>,
     /// The provider's text.
     pub raw_text: Option<String>,
+    /// Not 0: a person said what it came to, not the provider.
+    pub stated: i64,
     /// When the provider's copy was deleted, milliseconds since 1970.
     pub copy_deleted_at: Option<i64>,
     /// The provider's name for it, kept before the provider was told to send it.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::ledger::LedgerEvent;
 use super::sql;
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{Actor, JobId, word_type};
@@ -46,7 +47,7 @@ impl Store {
                 .await?;
                 let noted = done > 0;
                 if noted {
-                    ledger::write(tx, now, ledger::Entry::new(&actor, "cancel wished").job(id));
+                    ledger::write(tx, now, ledger::Entry::new(&actor, &LedgerEvent::CancelWished).job(id));
                 }
                 Ok(noted)
             })
@@ -71,7 +72,7 @@ impl Store {
                     .bind(id.as_str())
                     .execute(&mut *tx)
                     .await?;
-                let entry = ledger::Entry::new(&Actor::Worker, "cancel answered").detail(answer.as_str());
+                let entry = ledger::Entry::new(&Actor::Worker, &LedgerEvent::CancelAnswered(answer));
                 ledger::write(tx, now, entry.job(id));
                 Ok(())
             })

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::jobs::take_over;
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection};
 use super::submissions::Verdict;
 use super::{Store, StoreError, ledger, millis};
@@ -129,8 +130,7 @@ impl Store {
                 ] {
                     sql::query(sql).bind(first.as_str()).bind(submission.as_str()).execute(&mut *tx).await?;
                 }
-                let entry =
-                    ledger::Entry::new(&Actor::Preparer, "prepared").detail(format!("known as {first}"));
+                let entry = ledger::Entry::new(&Actor::Preparer, &LedgerEvent::PreparedAsKnown { first });
                 ledger::write(tx, now, entry.submission(submission));
                 super::jobs::finish_if_complete(tx, submission, now).await?;
                 Ok(true)

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::cancel::CancelWish;
 use super::fax_marks::{self, FaxMark};
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection, FromRow};
 use super::submissions::{Document, Verdict, document_row, insert_shared};
 use super::{Store, StoreError, count, ledger, millis, outbox, timestamp};
@@ -97,6 +98,8 @@ pub struct Job {
     pub facts: Vec<u8>,
     /// A change is saved only where the row still has this.
     pub version: i64,
+    /// Whether it is held as it was made, or expired from that: what stands in the way was told when it was made.
+    pub as_made: bool,
 }
 
 /// Which Jobs to list.
@@ -140,6 +143,7 @@ pub(super) struct Row {
     priority: i64,
     final_at: Option<i64>,
     version: i64,
+    as_made: i64,
     document: Option<String>,
     pages: Option<i64>,
     cover_pages: Option<i64>,
@@ -191,6 +195,7 @@ impl TryFrom<Row> for Job {
             packet,
             facts: row.facts.unwrap_or_default(),
             version: row.version,
+            as_made: row.as_made != 0,
         })
     }
 }
@@ -230,11 +235,11 @@ impl Store {
                     }
                     if let JobState::Held { hold, .. } = job.state {
                         outbox::tell_held(tx, submission, job.id, job.version, now).await?;
-                        let entry = ledger::Entry::new(&Actor::Preparer, "held").detail(hold.as_str());
+                        let entry = ledger::Entry::new(&Actor::Preparer, &LedgerEvent::Held(hold));
                         ledger::write(tx, now, entry.submission(submission).job(job.id));
                     }
                 }
-                let entry = ledger::Entry::new(&Actor::Preparer, "prepared").detail(verdict.as_str());
+                let entry = ledger::Entry::new(&Actor::Preparer, &LedgerEvent::Prepared(verdict));
                 ledger::write(tx, now, entry.submission(submission));
                 finish_if_complete(tx, submission, now).await?;
                 Ok(true)
@@ -303,7 +308,7 @@ impl Store {
                 .await?;
                 let again = done > 0;
                 if again {
-                    ledger::write(tx, now, ledger::Entry::new(&actor, "prepare again").submission(id));
+                    ledger::write(tx, now, ledger::Entry::new(&actor, &LedgerEvent::PrepareAgain).submission(id));
                 }
                 Ok(again)
             })
@@ -335,8 +340,7 @@ pub(super) async fn take_over(
     // person or the clock was faster and one of them went on, ended or was cancelled: that stands, the rest waits
     // as it is. A new Job in the place of a cancelled one would be sent against a person's word.
     if moved_on(tx, submission).await? {
-        let entry =
-            ledger::Entry::new(&Actor::Preparer, "not prepared again").detail("a job went on meanwhile");
+        let entry = ledger::Entry::new(&Actor::Preparer, &LedgerEvent::NotPreparedAgain);
         ledger::write(tx, now, entry.submission(submission));
         return Ok(None);
     }
@@ -384,8 +388,8 @@ async fn insert_job(
     let packet = job.packet.as_ref();
     sql::query(
         "INSERT INTO job (id, submission_id, n, recipient, number, rule, provider, state, detail, wake_at, made_at, \
-         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version, sender) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+         deadline, document, pages, cover_pages, bytes, sha256, facts, route, priority, send_at, shared, version, as_made, sender) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, \
          (SELECT sender FROM submission WHERE id = $2))",
     )
     .bind(job.id.as_str())
@@ -411,6 +415,7 @@ async fn insert_job(
     .bind(job.send_at.map(millis))
     .bind(packet.and_then(|p| p.shared.as_deref()))
     .bind(job.version)
+    .bind(i64::from(matches!(job.state, JobState::Held { .. })))
     .execute(&mut *tx)
     .await?;
     if let Some(packet) = packet {

@@ -1,5 +1,7 @@
 //! The ledger: an append-only table of what happened to each Job and who did it, each row's hash covering the row before.
 
+mod event;
+
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 
@@ -8,7 +10,10 @@ use super::{Store, StoreError, millis};
 use crate::job::{Actor, JobId, SubmissionId};
 use crate::text::hex;
 
-/// One row to be. `event` and `detail` hold no patient data: words, counts, codes, keys of the register.
+pub(super) use event::LedgerEvent;
+pub use event::{JobChange, RegisterChange};
+
+/// One row to be.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) actor: String,
@@ -19,14 +24,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(actor: &Actor, event: &str) -> Self {
-        Entry {
-            actor: actor.to_string(),
-            event: event.into(),
-            submission: None,
-            job: None,
-            detail: String::new(),
-        }
+    pub(super) fn new(actor: &Actor, event: &LedgerEvent) -> Self {
+        let (event, detail) = event.texts();
+        Entry { actor: actor.to_string(), event: event.to_owned(), submission: None, job: None, detail }
     }
 
     pub(super) fn submission(mut self, id: SubmissionId) -> Self {
@@ -36,11 +36,6 @@ impl Entry {
 
     pub(super) fn job(mut self, id: JobId) -> Self {
         self.job = Some(id);
-        self
-    }
-
-    pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = detail.into();
         self
     }
 }
@@ -56,6 +51,14 @@ pub struct LedgerRow {
     pub event: String,
     /// Words, counts, codes.
     pub detail: String,
+}
+
+impl LedgerRow {
+    /// What somebody did to the Job, where the row tells that.
+    #[must_use]
+    pub fn change(&self) -> Option<JobChange> {
+        JobChange::read(&self.event, &self.detail)
+    }
 }
 
 impl Store {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::ledger::LedgerEvent;
 use super::sql::{self, FromRow};
 use super::{Store, StoreError, Verdict, ledger, millis};
 use crate::job::{Actor, Source, SubmissionId};
@@ -241,7 +242,8 @@ impl Store {
                 }
                 if let Err(reason) = new.became {
                     let actor = Actor::Intake(Source::Imap(new.mailbox));
-                    ledger::write(tx, now, ledger::Entry::new(&actor, "mail refused").detail(reason));
+                    let event = LedgerEvent::MailRefused { reason: reason.to_owned() };
+                    ledger::write(tx, now, ledger::Entry::new(&actor, &event));
                 }
                 Ok(true)
             })

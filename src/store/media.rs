@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::ledger::LedgerEvent;
 use super::sql::{self, FromRow};
 use super::{Store, StoreError, ledger, millis};
 use crate::job::{Actor, JobId};
@@ -72,8 +73,8 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 if noted > 0 {
-                    let entry = ledger::Entry::new(&Actor::Media, "fetched").job(id);
-                    ledger::write(tx, now, entry.detail(format!("attempt {attempt}")));
+                    let entry = ledger::Entry::new(&Actor::Media, &LedgerEvent::Fetched { attempt });
+                    ledger::write(tx, now, entry.job(id));
                 }
                 Ok(())
             })

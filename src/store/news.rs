@@ -8,6 +8,7 @@
 use jiff::Timestamp;
 
 use super::attempts::AttemptRow;
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection, FromRow};
 use super::steps::record_outcome;
 use super::{Store, StoreError, ledger, millis};
@@ -113,8 +114,7 @@ async fn keep(
         (Some(_), _) if !attempt.is_doubtful() => Ok(()),
         // Its Job has ended, and so it was told: that is not taken back, but it is written down.
         (Some(_), "delivered" | "failed" | "cancelled") => {
-            let entry =
-                ledger::Entry::new(&Actor::Worker, "news after the end").detail(told.outcome.as_str());
+            let entry = ledger::Entry::new(&Actor::Worker, &LedgerEvent::NewsAfterTheEnd(told.outcome));
             ledger::write(tx, now, entry.job(id));
             Ok(())
         }

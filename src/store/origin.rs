@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::Actor;
@@ -94,7 +95,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 if let Some(older) = older {
-                    let entry = ledger::Entry::new(&Actor::Daemon, "database copied back").detail(older);
+                    let entry = ledger::Entry::new(&Actor::Daemon, &LedgerEvent::CopiedBack { why: older });
                     ledger::write(tx, now, entry);
                 }
                 Ok(())

@@ -3,10 +3,39 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection, FromRow};
-use super::{Store, StoreError, ledger, millis};
-use crate::job::{Actor, JobId, Source, SubmissionId};
+use super::{Store, StoreError, Verdict, ledger, millis};
+use crate::job::{Actor, JobId, Source, SubmissionId, UnknownWord, word_type};
 use crate::vault::SealedAddress;
+
+word_type!(
+    /// Which answer it is. Its word stands in rows, records and Message-IDs.
+    AnswerKind {
+        /// The one answer with which a Submission ends.
+        Final = "final",
+        /// A notice on the way: a person has to decide about a Job.
+        Held = "held",
+        /// What was understood, told at once.
+        Accepted = "accepted",
+        /// What came of an answer to a receipt. Its row says `final`: that it was a command, its Submission knows.
+        Command = "command",
+        /// A file came again, and makes no other fax: how the first one stands.
+        Again = "again",
+    }
+);
+
+word_type!(
+    /// How an answer leaves.
+    AnswerWay {
+        /// By mail.
+        Mail = "mail",
+        /// As a result file that an SFTP user picks up.
+        Sftp = "sftp",
+        /// As a result file in a folder.
+        Folder = "folder",
+    }
+);
 
 /// An answer that has yet to leave.
 #[derive(Debug, Clone, FromRow)]
@@ -17,10 +46,12 @@ pub struct OutboxRow {
     pub submission_id: String,
     /// The Job it is about, for a notice.
     pub job_id: Option<String>,
-    /// `accepted`, `held`, `final` or `again`.
-    pub kind: String,
-    /// `mail`, `sftp` or `folder`.
-    pub way: String,
+    /// Which answer it is.
+    #[sqlx(try_from = "String")]
+    pub kind: AnswerKind,
+    /// How it leaves.
+    #[sqlx(try_from = "String")]
+    pub way: AnswerWay,
     /// Mark of the address, SFTP user or folder name.
     pub target: String,
     /// The address of a mail, sealed; until it has left or was given up.
@@ -42,10 +73,12 @@ pub struct OutboxRow {
 pub struct AnswerRow {
     /// The Job it is about, for a notice.
     pub job_id: Option<String>,
-    /// `accepted`, `held` or `final`.
-    pub kind: String,
-    /// `mail`, `sftp` or `folder`.
-    pub way: String,
+    /// Which answer it is.
+    #[sqlx(try_from = "String")]
+    pub kind: AnswerKind,
+    /// How it leaves.
+    #[sqlx(try_from = "String")]
+    pub way: AnswerWay,
     /// How often it was tried.
     pub tries: i64,
     /// Why the last try failed.
@@ -241,7 +274,8 @@ impl Store {
                 .scalar_optional(&mut *tx)
                 .await?;
                 if let Some(submission) = submission {
-                    let entry = ledger::Entry::new(&Actor::Outbox, "left unsaid").detail(format!("{id}: {reason}"));
+                    let event = LedgerEvent::LeftUnsaid { answer: id, reason };
+                    let entry = ledger::Entry::new(&Actor::Outbox, &event);
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
                     ledger::write(tx, now, entry.submission(submission));
                 }
@@ -301,7 +335,7 @@ impl Store {
                         .await?;
                 if let Some(submission) = submission {
                     // The name says cause and way, as final:SUBMISSION:mail; addresses are not for the ledger.
-                    let entry = ledger::Entry::new(&Actor::Outbox, "answered").detail(&id);
+                    let entry = ledger::Entry::new(&Actor::Outbox, &LedgerEvent::Answered { answer: id.clone() });
                     let submission = submission.parse().map_err(|e| StoreError::unreadable("outbox", e))?;
                     ledger::write(tx, now, entry.submission(submission));
                 }
@@ -490,7 +524,7 @@ pub(super) async fn tell_final(
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, None, "final", (&format!("final:{submission}"), None), now).await
+    tell(tx, submission, None, AnswerKind::Final, (&format!("final:{submission}"), None), now).await
 }
 
 /// Notices that `job` is held; `version` tells one hold of a Job from the next.
@@ -501,7 +535,7 @@ pub(super) async fn tell_held(
     version: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, Some(job), "held", (&format!("held:{job}:{version}"), None), now).await
+    tell(tx, submission, Some(job), AnswerKind::Held, (&format!("held:{job}:{version}"), None), now).await
 }
 
 /// Tells the sender of `submission` by mail that it was accepted, and as what; once, however often it is prepared.
@@ -510,7 +544,7 @@ pub(super) async fn tell_accepted(
     submission: SubmissionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tell(tx, submission, None, "accepted", (&format!("accepted:{submission}"), None), now).await
+    tell(tx, submission, None, AnswerKind::Accepted, (&format!("accepted:{submission}"), None), now).await
 }
 
 /// A file that came again.
@@ -530,42 +564,44 @@ pub(super) async fn tell_again(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let name = format!("again:{submission}:{}", millis(now));
-    tell(tx, submission, None, "again", (&name, Some(again)), now).await
+    tell(tx, submission, None, AnswerKind::Again, (&name, Some(again)), now).await
 }
 
 async fn tell(
     tx: &mut Connection,
     submission: SubmissionId,
     job: Option<JobId>,
-    kind: &str,
+    kind: AnswerKind,
     (name, again): (&str, Option<Again>),
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let unreadable = |e: UnknownWord| StoreError::unreadable(format!("submission {submission}"), e);
     let ways: Ways =
         sql::query("SELECT source, answer_to, answer_mark, verdict FROM submission WHERE id = $1")
             .bind(submission.as_str())
             .fetch_one(&mut *tx)
             .await?;
-    if ways.verdict.as_deref() == Some("ignored") {
+    let verdict: Option<Verdict> = ways.verdict.map(|word| word.parse()).transpose().map_err(unreadable)?;
+    if verdict == Some(Verdict::Ignored) {
         return Ok(());
     }
     // A mail out of a mailbox is answered by mail, as every mail.
-    let source: Source = ways.source.parse().map_err(|e| StoreError::unreadable("submission.source", e))?;
+    let source: Source = ways.source.parse().map_err(unreadable)?;
     let drop = match source {
-        Source::Sftp(user) => Some(("sftp".to_owned(), user, None)),
-        Source::Folder(name) => Some(("folder".to_owned(), name, None)),
+        Source::Sftp(user) => Some((AnswerWay::Sftp, user, None)),
+        Source::Folder(name) => Some((AnswerWay::Folder, name, None)),
         Source::Smtp | Source::Imap(_) | Source::Cli => None,
     };
     // The address stands in its own row: the answer may leave when the Submission's is gone.
     let (note, to) = again.map_or((None, None), |again| (Some(again.note), again.to));
     let to = to.map(|to| (to.sealed, to.mark));
     let mail = ways.answer_to.zip(ways.answer_mark).or(to);
-    let mail = mail.map(|(address, mark)| ("mail".to_owned(), mark, Some(address)));
+    let mail = mail.map(|(address, mark)| (AnswerWay::Mail, mark, Some(address)));
     // Who drops files waits for one result; an acceptance is for people.
-    let drop = drop.filter(|_| kind != "accepted");
-    let refused = matches!(ways.verdict.as_deref(), Some("refused" | "known" | "command"));
+    let drop = drop.filter(|_| kind != AnswerKind::Accepted);
+    let refused = matches!(verdict, Some(Verdict::Refused | Verdict::Known | Verdict::Command));
     // What came again was not faxed again: a program that never tires must not write without end.
-    let refusal = kind == "again" || (kind == "final" && refused);
+    let refusal = kind == AnswerKind::Again || (kind == AnswerKind::Final && refused);
     for (way, target, address) in drop.into_iter().chain(mail) {
         sql::query(
             "INSERT INTO outbox (id, submission_id, job_id, kind, way, target, made_at, next_at, refusal, note, address) \
@@ -574,8 +610,8 @@ async fn tell(
         .bind(format!("{name}:{way}"))
         .bind(submission.as_str())
         .bind(job.map(String::from))
-        .bind(kind)
-        .bind(way)
+        .bind(kind.as_str())
+        .bind(way.as_str())
         .bind(target)
         .bind(millis(now))
         .bind(i64::from(refusal))

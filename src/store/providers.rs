@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::ledger::LedgerEvent;
 use super::sql::{self, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::{Actor, Cause, word_type};
@@ -167,10 +168,12 @@ impl Store {
                 .bind(&name)
                 .execute(&mut *tx)
                 .await?;
-                let detail = cause.map_or(name.clone(), |cause| format!("{name}: {cause}"));
-                let event = if cause.is_some() { "provider rests" } else { "provider is well" };
-                ledger::write(tx, now, ledger::Entry::new(&Actor::Worker, event).detail(detail));
-Ok(())
+                let event = match cause {
+                    Some(cause) => LedgerEvent::ProviderRests { name, cause },
+                    None => LedgerEvent::ProviderIsWell { name },
+                };
+                ledger::write(tx, now, ledger::Entry::new(&Actor::Worker, &event));
+                Ok(())
             })
         })
         .await

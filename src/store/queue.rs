@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::jobs::{Job, Row, URGENCIES, urgency};
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection};
 use super::turns::{Queues, Turns, Waiting};
 use super::{Store, StoreError, ledger, millis, told};
@@ -451,7 +452,8 @@ pub(super) async fn switch(
         .bind(id.as_str())
         .execute(&mut *tx)
         .await?;
-    let entry = ledger::Entry::new(&Actor::Worker, "provider").detail(format!("{from} -> {to}"));
+    let event = LedgerEvent::ProviderSwitched { from: from.to_owned(), to: to.to_owned() };
+    let entry = ledger::Entry::new(&Actor::Worker, &event);
     ledger::write(tx, now, entry.submission(submission).job(id));
     Ok(())
 }

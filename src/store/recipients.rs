@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::ledger::{LedgerEvent, RegisterChange};
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, count, ledger, millis, timestamp};
 use crate::job::{Actor, FaxNumber, Outcome, Report};
@@ -123,7 +124,7 @@ impl Store {
             Box::pin(async move {
                 for entry in &entries {
                     put(tx, entry).await?;
-                    record(tx, &actor, "recipient added", entry, now).await?;
+                    record(tx, &actor, RegisterChange::Added, entry, now).await?;
                 }
                 Ok(None)
             })
@@ -139,7 +140,7 @@ impl Store {
         &self,
         entry: Entry,
         actor: &Actor,
-        event: &'static str,
+        change: RegisterChange,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let actor = actor.clone();
@@ -147,7 +148,7 @@ impl Store {
             Box::pin(async move {
                 sql::query("DELETE FROM recipient WHERE key = $1").bind(&entry.key).execute(&mut *tx).await?;
                 put(tx, &entry).await?;
-                record(tx, &actor, event, &entry, now).await
+                record(tx, &actor, change, &entry, now).await
             })
         })
         .await
@@ -201,13 +202,11 @@ async fn put(tx: &mut Connection, entry: &Entry) -> Result<(), StoreError> {
 async fn record(
     tx: &mut Connection,
     actor: &Actor,
-    event: &str,
+    change: RegisterChange,
     entry: &Entry,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let quiet = entry.quiet_hours.as_ref().map_or(String::new(), |hours| format!(" quiet {hours}"));
-    let detail = format!("{} {} {}{quiet}", entry.key, entry.number, entry.state);
-    ledger::write(tx, now, ledger::Entry::new(actor, event).detail(detail));
+    ledger::write(tx, now, ledger::Entry::new(actor, &LedgerEvent::register(change, entry)));
     Ok(())
 }
 
@@ -268,5 +267,5 @@ async fn change(
     how(&mut entry);
     sql::query("DELETE FROM recipient WHERE key = $1").bind(key).execute(&mut *tx).await?;
     put(tx, &entry).await?;
-    record(tx, &Actor::Worker, "recipient changed", &entry, now).await
+    record(tx, &Actor::Worker, RegisterChange::Changed, &entry, now).await
 }

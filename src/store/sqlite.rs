@@ -53,10 +53,11 @@ pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/stor
 /// The engine as sqlx calls it.
 pub(super) type Database = sqlx::Sqlite;
 /// What a request leaves behind: called with the commit's fate, it answers whoever asked.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+type CommitAnswer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Given the open transaction, does its work in it; given an error, only passes that on.
-type Request =
-    Box<dyn for<'c> FnOnce(Result<&'c mut Connection, StoreError>) -> BoxFuture<'c, (Answer, Done)> + Send>;
+type Request = Box<
+    dyn for<'c> FnOnce(Result<&'c mut Connection, StoreError>) -> BoxFuture<'c, (CommitAnswer, Done)> + Send,
+>;
 
 /// Whether what a request did is to be kept.
 enum Done {
@@ -269,7 +270,7 @@ impl Engine {
                     Ok(_) => Done::Keep,
                     Err(error) => Done::Undo(error.is_grave().then(|| error.same())),
                 };
-                let answer: Answer = Box::new(move |fate| {
+                let answer: CommitAnswer = Box::new(move |fate| {
                     // Nobody waits any more when the asker was cancelled; the commit stands all the same.
                     let _ = sender.send(fate.and(result));
                 });
@@ -323,7 +324,7 @@ async fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Request
 async fn write_batch(
     connection: &mut Connection,
     batch: &mut Vec<Request>,
-    answers: &mut Vec<Answer>,
+    answers: &mut Vec<CommitAnswer>,
     last: &mut Last,
 ) -> Result<(), StoreError> {
     let alone = batch.len() == 1;

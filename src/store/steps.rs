@@ -4,11 +4,12 @@
 use jiff::Timestamp;
 
 use super::jobs::{Job, detail, finish_if_complete};
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection};
 use super::submissions::Document;
 use super::{Store, StoreError, fax_marks, ledger, millis, origin, outbox, queue, recipients};
 use crate::job::state::{Effect, Step};
-use crate::job::{self, Actor, Cause, FaxNumber, JobId, JobState, Report, SubmissionId};
+use crate::job::{self, Actor, Cause, FaxNumber, JobId, JobState, Report, StateWord, SubmissionId};
 use crate::register;
 
 /// What became of an attempt to save a step.
@@ -76,7 +77,7 @@ impl Store {
             id: job.id,
             submission: job.submission,
             version: job.version,
-            before: job.state.as_str(),
+            before: job.state.word(),
             provider: job.provider.clone(),
             recipient: job.recipient.clone(),
             number: job.number.clone(),
@@ -121,8 +122,8 @@ struct Change {
     id: JobId,
     submission: SubmissionId,
     version: i64,
-    /// The word of the state before it.
-    before: &'static str,
+    /// The state before it.
+    before: StateWord,
     provider: String,
     recipient: Option<String>,
     number: Option<FaxNumber>,
@@ -139,7 +140,7 @@ impl Change {
         if !update_state(tx, id, version, &step.state, self.keep_lease, now).await? {
             return Ok(Saved::Stale);
         }
-        if before == "held" {
+        if before == StateWord::Held {
             // Whoever lets a Job go on that could not be cancelled in time wants it sent.
             sql::query("UPDATE job SET cancel = NULL WHERE id = $1 AND cancel IS NOT NULL")
                 .bind(id.as_str())
@@ -155,17 +156,14 @@ impl Change {
         if let JobState::InTransit { provider_ref, attempt, .. } = &step.state {
             note_provider_ref(tx, id, *attempt, provider_ref).await?;
         }
-        if before != step.state.as_str() {
-            let detail = format!("{before} -> {}", step.state.as_str());
-            let entry =
-                ledger::Entry::new(&self.actor, "state").detail(detail).submission(submission).job(id);
+        let to = step.state.word();
+        if before != to {
+            let event = LedgerEvent::State { from: before, to };
+            let entry = ledger::Entry::new(&self.actor, &event).submission(submission).job(id);
             ledger::write(tx, now, entry);
         }
         if let (Some(number), None) = (&self.number, step.state.open_attempt()) {
             queue::unpark(tx, number.as_str()).await?;
-        }
-        if step.state.is_final() {
-            finish_if_complete(tx, submission, now).await?;
         }
         Ok(Saved::Done(version + 1))
     }
@@ -203,7 +201,8 @@ impl Change {
             },
             Effect::Switch(to) => queue::switch(tx, id, submission, &self.provider, to, now).await,
             Effect::Extend(until) => extend(tx, id, *until).await,
-            Effect::Finished => Ok(()),
+            Effect::Finished => finish_if_complete(tx, submission, now).await,
+            Effect::Stated => note_stated(tx, id).await,
         }
     }
 }
@@ -240,7 +239,8 @@ async fn update_state(
          wake_at = CASE WHEN $1 = 'in_transit' AND news_at IS NOT NULL THEN CAST($3 AS BIGINT) ELSE $4 END, news_at = NULL, parked = 0, \
          final_at = CASE WHEN $5 = 1 THEN $3 ELSE NULL END, \
          lease_by = CASE WHEN $6 = 1 THEN lease_by ELSE NULL END, \
-         lease_until = CASE WHEN $6 = 1 THEN lease_until ELSE NULL END \
+         lease_until = CASE WHEN $6 = 1 THEN lease_until ELSE NULL END, \
+         as_made = CASE WHEN $9 = 1 THEN as_made ELSE 0 END \
          WHERE id = $7 AND version = $8",
     )
     .bind(state.as_str())
@@ -251,6 +251,7 @@ async fn update_state(
     .bind(i64::from(keep_lease))
     .bind(id.as_str())
     .bind(version)
+    .bind(i64::from(matches!(state, JobState::Failed { cause: Cause::Expired })))
     .execute(&mut *tx)
     .await?;
     Ok(done > 0)
@@ -314,6 +315,18 @@ pub(super) async fn record_outcome(
     .bind(&report.raw_text)
     .bind(id.as_str())
     .bind(n)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// A person said what the last Attempt came to.
+async fn note_stated(tx: &mut Connection, id: JobId) -> Result<(), StoreError> {
+    sql::query(
+        "UPDATE attempt SET stated = 1 WHERE job_id = $1 \
+         AND n = (SELECT MAX(last.n) FROM attempt AS last WHERE last.job_id = $1)",
+    )
+    .bind(id.as_str())
     .execute(&mut *tx)
     .await?;
     Ok(())

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::accept::SourceKeys;
+use super::ledger::LedgerEvent;
 use super::sql::{self, Connection, FromRow};
 use super::{Store, StoreError, ledger, millis, timestamp};
 use crate::job::{Actor, JobId, Source, SubmissionId, word_type};
@@ -430,7 +431,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 mark_digests(tx, id, &digests).await?;
-                ledger::write(tx, now, ledger::Entry::new(&Actor::Retention, "key destroyed").submission(id));
+                ledger::write(tx, now, ledger::Entry::new(&Actor::Retention, &LedgerEvent::KeyDestroyed).submission(id));
                 let names = sql::query("SELECT name FROM document WHERE submission_id = $1")
                     .bind(id.as_str())
                     .scalars(&mut *tx)

@@ -377,12 +377,14 @@ async fn a_submission_is_answered_once_when_its_last_job_ends() {
     assert_eq!(store.unsent(id).await.unwrap(), 0);
     advance(&store, &jobs[1], Event::Cancel, 3).await;
     let outbox = store.claim_outbox(Queue::Compose(&[]), at(4), at(60), 10).await.unwrap();
-    let mut ways: Vec<_> =
-        outbox.iter().map(|row| (row.kind.as_str(), row.way.as_str(), row.target.as_str())).collect();
+    let mut ways: Vec<_> = outbox.iter().map(|row| (row.kind, row.way, row.target.as_str())).collect();
     ways.sort_unstable();
-    assert_eq!(ways, [("final", "mail", "billing"), ("final", "sftp", "billing")]);
+    assert_eq!(
+        ways,
+        [(AnswerKind::Final, AnswerWay::Mail, "billing"), (AnswerKind::Final, AnswerWay::Sftp, "billing")]
+    );
     // Under a key that outlives the Submission's: it is kept for another try, and not for none.
-    let mail = &outbox.iter().find(|row| row.way == "mail").unwrap().id;
+    let mail = &outbox.iter().find(|row| row.way == AnswerWay::Mail).unwrap().id;
     store.record_composed(mail, b"sealed".to_vec(), None, at(5)).await.unwrap();
     for (next, kept) in [(Some(at(9)), true), (None, false)] {
         store.record_unsent(mail, "the relay said no", next).await.unwrap();
@@ -432,7 +434,7 @@ async fn a_held_job_tells_and_its_attempts_are_recorded_with_their_causes() {
     assert_eq!(attempt.pages_sent, Some(1));
     assert_eq!(attempt.ended(), Some(at(9)));
     let told = store.claim_outbox(Queue::Compose(&[]), at(10), at(60), 10).await.unwrap();
-    assert!(told.iter().all(|row| row.kind == "held" && row.submission_id == id.as_str()));
+    assert!(told.iter().all(|row| row.kind == AnswerKind::Held && row.submission_id == id.as_str()));
     assert_eq!(told.len(), 2);
 }
 
@@ -722,12 +724,36 @@ async fn what_a_person_decided_while_it_was_prepared_again_stands() {
 }
 
 #[tokio::test]
+async fn what_was_told_with_the_making_is_told_of_that_hold_only() {
+    let (_dir, store) = open().await;
+    let id = with_jobs(&store, 1, vec![held(1, "+12125550101")]).await;
+    let job = JobId::new(at(0), 1);
+    let now = async || store.job(job).await.unwrap().unwrap();
+    assert!(now().await.as_made);
+    assert!(store.prepare_again(id, &Actor::Daemon, at(2)).await.unwrap());
+    let anew = NewJob { version: now().await.version + 1, packet: None, ..held(1, "+12125550102") };
+    assert!(store.record_prepared(id, Verdict::Jobs, vec![], vec![anew], false, at(3)).await.unwrap());
+    assert!(now().await.as_made, "made anew");
+    for (event, told) in
+        [(Event::Release, false), (Event::Hold(Hold::Person), false), (Event::Deadline, false)]
+    {
+        advance(&store, &now().await, event, 4).await;
+        assert_eq!(now().await.as_made, told, "{:?}", now().await.state);
+    }
+    with_jobs(&store, 2, vec![held(2, "+12125550103")]).await;
+    let job = store.job(JobId::new(at(0), 2)).await.unwrap().unwrap();
+    advance(&store, &job, Event::Deadline, 4).await;
+    assert!(store.job(job.id).await.unwrap().unwrap().as_made, "it expired as it was held");
+}
+
+#[tokio::test]
 async fn a_job_that_is_prepared_anew_keeps_its_name_its_age_and_its_history() {
     let (_dir, store) = open().await;
     let id = with_jobs(&store, 1, vec![held(1, "+12125550101")]).await;
     let first = store.job(JobId::new(at(0), 1)).await.unwrap().unwrap();
-    let notices =
-        async || store.answers(id).await.unwrap().iter().filter(|answer| answer.kind == "held").count();
+    let notices = async || {
+        store.answers(id).await.unwrap().iter().filter(|answer| answer.kind == AnswerKind::Held).count()
+    };
     let before = notices().await;
     assert!(store.prepare_again(id, &Actor::Daemon, at(2)).await.unwrap());
     let anew = NewJob { version: first.version + 1, packet: None, ..held(1, "+12125550102") };

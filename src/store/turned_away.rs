@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::ledger::LedgerEvent;
 use super::outbox::Again;
 use super::sql;
 use super::{Store, StoreError, ledger, millis, outbox};
@@ -77,10 +78,9 @@ impl Store {
                 .bind(millis(refused.at))
                 .execute(&mut *tx)
                 .await?;
-                let entry = ledger::Entry::new(&Actor::Intake(refused.source.clone()), "turned away")
-                    .detail(format!("from {}, {} bytes", refused.sender, refused.bytes))
-                    .submission(refused.id);
-                ledger::write(tx, refused.at, entry);
+                let event = LedgerEvent::TurnedAway { sender: refused.sender, bytes: refused.bytes };
+                let entry = ledger::Entry::new(&Actor::Intake(refused.source), &event);
+                ledger::write(tx, refused.at, entry.submission(refused.id));
                 outbox::tell_final(tx, refused.id, refused.at).await?;
                 Ok(Some(refused.id))
             })

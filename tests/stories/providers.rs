@@ -7,7 +7,7 @@ use faxbridge::clock::{Clock, SystemClock};
 use faxbridge::job::{Actor, JobState};
 use faxbridge::register::QuietHours;
 use faxbridge::simulator::server::Options;
-use faxbridge::store::Job;
+use faxbridge::store::{Job, RegisterChange};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -226,7 +226,7 @@ async fn nobody_is_called_in_quiet_hours() {
     let first_half = now.in_tz("America/New_York").unwrap().minute() < 30;
     let hours = if first_half { "23:59-23:58" } else { "00:01-00:00" };
     entry.quiet_hours = Some(hours.parse::<QuietHours>().unwrap());
-    stage.store.put_recipient(entry, &Actor::Daemon, "recipient changed", now).await.unwrap();
+    stage.store.put_recipient(entry, &Actor::Daemon, RegisterChange::Changed, now).await.unwrap();
     stage.start().await;
     mail(&stage, "<8@clinic.example>", "+12125550194@fax.example").await;
     let after_its_making = |job: &Job| matches!(job.state, JobState::Queued { due } if due > job.made_at);

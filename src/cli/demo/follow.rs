@@ -11,7 +11,7 @@ use mail_parser::MessageParser;
 
 use super::cases::{CASES, Case, Promise, Way};
 use super::child::Bridge;
-use super::mailbox::{Letter, Mailbox};
+use super::mailbox::{DemoMail, Mailbox};
 use faxbridge::sealed::SubmissionFacts;
 use faxbridge::vault::WrappedKey;
 
@@ -39,7 +39,7 @@ impl Table {
 /// A receipt as it lies in the mailbox, read.
 #[derive(Clone)]
 pub(super) struct Receipt {
-    pub(super) letter: Letter,
+    pub(super) letter: DemoMail,
     /// Without angle brackets.
     pub(super) in_reply_to: Option<String>,
     pub(super) auto_submitted: bool,
@@ -47,7 +47,7 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    fn read(letter: Letter) -> Receipt {
+    fn read(letter: DemoMail) -> Receipt {
         let mail = MessageParser::default().parse(&letter.bytes);
         let text = mail.as_ref().and_then(|mail| mail.body_text(0)).unwrap_or_default().into_owned();
         let id = mail.as_ref().and_then(|mail| mail.in_reply_to().as_text().map(str::to_owned));

@@ -21,7 +21,7 @@ const LINE_AT_MOST: u64 = 4096;
 
 /// A mail that was taken.
 #[derive(Debug, Clone)]
-pub(crate) struct Letter {
+pub(crate) struct DemoMail {
     /// Envelope sender; empty for the null one of receipts.
     pub(crate) from: String,
     /// Envelope recipients.
@@ -36,7 +36,7 @@ pub(crate) struct Letter {
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     address: SocketAddr,
-    letters: watch::Receiver<Vec<Letter>>,
+    letters: watch::Receiver<Vec<DemoMail>>,
     /// Aborted when the mailbox is dropped, and the sessions with it.
     _serving: JoinSet<()>,
 }
@@ -59,13 +59,13 @@ impl Mailbox {
     }
 
     /// All mails so far, in the order in which they came.
-    pub(crate) fn letters(&self) -> Vec<Letter> {
+    pub(crate) fn letters(&self) -> Vec<DemoMail> {
         self.letters.borrow().clone()
     }
 
     /// The first mail of which `wanted` holds, once it is there. For tests: the demo looks at all mails, again and again.
     #[cfg_attr(not(test), allow(dead_code))]
-    pub(crate) async fn wait_for(&self, wanted: impl Fn(&Letter) -> bool) -> Letter {
+    pub(crate) async fn wait_for(&self, wanted: impl Fn(&DemoMail) -> bool) -> DemoMail {
         let mut letters = self.letters.clone();
         loop {
             let found = letters.borrow_and_update().iter().find(|letter| wanted(letter)).cloned();
@@ -82,7 +82,7 @@ impl Mailbox {
 /// Where mails are kept.
 struct Shelf {
     folder: PathBuf,
-    letters: watch::Sender<Vec<Letter>>,
+    letters: watch::Sender<Vec<DemoMail>>,
 }
 
 impl Shelf {
@@ -93,7 +93,7 @@ impl Shelf {
             let path = self.folder.join(format!("{:04}.eml", letters.len() + 1));
             kept = std::fs::write(&path, &bytes);
             if kept.is_ok() {
-                letters.push(Letter { from, to, bytes, path });
+                letters.push(DemoMail { from, to, bytes, path });
             }
         });
         kept

@@ -8,7 +8,7 @@ use faxbridge::job::{Hold, JobState};
 use faxbridge::receipt::hold_sentence;
 use faxbridge::store::{AttemptRow, Job, JobFilter, Saved};
 
-use super::Desk;
+use super::JobCommands;
 use super::words::{cancel_words, may_have_arrived};
 use crate::cli::listing::{count, say};
 use crate::cli::{Misuse, actor, daemon_runs};
@@ -27,7 +27,7 @@ enum Way {
     Stop(String),
 }
 
-impl Desk {
+impl JobCommands {
     pub(super) async fn hold(&self, id: &str) -> anyhow::Result<()> {
         let job = self.job(id).await?;
         if let JobState::Held { hold, .. } = &job.state {
@@ -253,6 +253,7 @@ mod tests {
             }),
             facts: Vec::new(),
             version: 0,
+            as_made: false,
         }
     }
 

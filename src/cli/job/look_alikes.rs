@@ -5,9 +5,9 @@ use faxbridge::delivery::{AskError, LookAlike, Sought};
 use faxbridge::job::{Hold, JobState};
 use faxbridge::store::{AttemptRow, Job};
 
-use super::Desk;
+use super::JobCommands;
 
-impl Desk {
+impl JobCommands {
     /// Lists them where nobody could find out whether `job` was sent, and its provider has such a list.
     pub(super) async fn show_look_alikes(&self, job: &Job, attempts: &[AttemptRow]) -> anyhow::Result<()> {
         let (JobState::Held { hold: Hold::Unclear, .. }, Some(last)) = (&job.state, attempts.last()) else {

@@ -2,11 +2,13 @@
 
 use faxbridge::job::number_words;
 use faxbridge::job::{Id, JobId, JobState, Priority, SubmissionId};
-use faxbridge::store::{AnswerRow, AttemptRow, Job, JobFilter, ProviderCopy, Submission, Verdict};
+use faxbridge::store::{
+    AnswerKind, AnswerRow, AnswerWay, AttemptRow, Job, JobFilter, ProviderCopy, Submission, Verdict,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Desk;
+use super::JobCommands;
 use super::words::{attempt_words, cancel_words, state_words};
 use crate::cli::Misuse;
 use crate::cli::listing::{count, plain, say};
@@ -16,7 +18,7 @@ use faxbridge::sealed::JobFacts;
 /// Jobs of one submission that are shown.
 const JOBS_AT_MOST: u32 = 1000;
 
-impl Desk {
+impl JobCommands {
     pub(super) async fn show(&self, id: &str, json: bool) -> anyhow::Result<()> {
         // Jobs and submissions are named alike: which it is, the store knows.
         let plain_id: Id = id.parse().map_err(|error| Misuse(format!("{error}")))?;
@@ -223,14 +225,14 @@ impl Desk {
     }
 
     fn answer_words(&self, answer: &AnswerRow) -> String {
-        let what = match answer.kind.as_str() {
-            "final" => "final receipt",
-            "accepted" => "notice that it was accepted",
-            "command" => "answer to a command",
-            "again" => "answer to the same file again",
-            _ => "notice that it is held",
+        let what = match answer.kind {
+            AnswerKind::Final => "final receipt",
+            AnswerKind::Accepted => "notice that it was accepted",
+            AnswerKind::Command => "answer to a command",
+            AnswerKind::Again => "answer to the same file again",
+            AnswerKind::Held => "notice that it is held",
         };
-        let way = if answer.way == "mail" { "by mail" } else { "as a result file" };
+        let way = if answer.way == AnswerWay::Mail { "by mail" } else { "as a result file" };
         match (answer.sent_at.and_then(at), answer.next_at.and_then(at)) {
             (Some(sent), _) => format!("{what} {way}: sent {}", self.times.full(sent)),
             (None, Some(_)) if answer.tries == 0 => format!("{what} {way}: about to leave"),

@@ -97,6 +97,7 @@ pub(super) mod tests {
             seconds: None,
             raw_code: Some("line.busy".into()),
             raw_text: None,
+            stated: 0,
             copy_deleted_at: None,
             kept_ref: None,
             copy: "there".into(),

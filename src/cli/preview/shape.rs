@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use faxbridge::routing::{Trace, Verdict as RuleVerdict};
+use faxbridge::routing::{RuleVerdict, Trace};
 use serde::Serialize;
 
 use crate::cli::listing::{count, plain};
@@ -11,7 +11,7 @@ use crate::cli::listing::{count, plain};
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     pub(super) input: String,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: PreviewVerdict,
     pub(super) reason: Option<String>,
     pub(super) subject: Option<String>,
     pub(super) from: Option<String>,
@@ -28,7 +28,7 @@ pub(super) struct Shown {
 /// What would become of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+pub(super) enum PreviewVerdict {
     Ready,
     Held,
     Refused,
@@ -62,13 +62,13 @@ pub(super) struct ShownJob {
     pub(super) pdf: Option<String>,
 }
 
-impl Verdict {
+impl PreviewVerdict {
     fn as_str(self) -> &'static str {
         match self {
-            Verdict::Ready => "ready",
-            Verdict::Held => "held",
-            Verdict::Refused => "refused",
-            Verdict::Ignored => "ignored",
+            PreviewVerdict::Ready => "ready",
+            PreviewVerdict::Held => "held",
+            PreviewVerdict::Refused => "refused",
+            PreviewVerdict::Ignored => "ignored",
         }
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     fn the_shape_is_the_one_that_was_promised() {
         let shown = Shown {
             input: "claims/a.eml".into(),
-            verdict: Verdict::Ready,
+            verdict: PreviewVerdict::Ready,
             reason: None,
             subject: Some("decoded".into()),
             from: Some("jane@example.com".into()),

@@ -20,7 +20,7 @@ const PATIENT: Limits = Limits {
 /// No client of these tests needs longer, and none waits that long where all is well.
 const SHORT: Duration = Duration::from_millis(100);
 
-async fn yes(_: Request) -> Answer {
+async fn yes(_: Request) -> DoorAnswer {
     "yes".into_response().into()
 }
 
@@ -32,7 +32,7 @@ fn tls() -> Option<Arc<ServerConfig>> {
 async fn open<H, F>(limits: Limits, handler: H) -> (std::net::SocketAddr, watch::Sender<bool>)
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = DoorAnswer> + Send + 'static,
 {
     let (listener, address, stop, stopped) = port().await;
     tokio::spawn(
@@ -116,12 +116,12 @@ async fn further_ones_wait_for_a_seat() {
 }
 
 /// An answer of 64 MiB, more than any buffer on the way takes; tells `done` when all of it was written.
-fn endless(done: oneshot::Sender<()>) -> impl Fn(Request) -> std::future::Ready<Answer> {
+fn endless(done: oneshot::Sender<()>) -> impl Fn(Request) -> std::future::Ready<DoorAnswer> {
     let done = Mutex::new(Some(done));
     move |_| {
         let pieces = stream::iter((0..1024).map(|_| io::Result::Ok(Bytes::from_static(&[b'x'; 65_536]))));
         let done = done.lock().unwrap().take();
-        let answer = Answer::from(Body::from_stream(pieces).into_response());
+        let answer = DoorAnswer::from(Body::from_stream(pieces).into_response());
         std::future::ready(answer.afterwards(async move {
             if let Some(done) = done {
                 let _ = done.send(());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::cause_of;
-use crate::delivery::http::{Answer, cut, not_sent, same_number, unknown};
+use crate::delivery::http::{HttpAnswer, cut, not_sent, same_number, unknown};
 use crate::delivery::{SubmitError, Taken};
 use crate::job::{Cause, Outcome, Report};
 
@@ -32,7 +32,7 @@ pub(super) struct ApiError {
 }
 
 /// Code and text of what the API says is wrong; `None` when it is not the API that speaks.
-pub(super) fn error_of(answer: &Answer) -> Option<(String, String)> {
+pub(super) fn error_of(answer: &HttpAnswer) -> Option<(String, String)> {
     let body: ApiError = answer.json().ok()?;
     (!answer.status.is_success() && !body.error.is_empty()).then_some((body.error, body.description))
 }
@@ -43,7 +43,7 @@ pub(super) fn upload_failed(wait: Option<SignedDuration>, detail: &str) -> Submi
 }
 
 /// What the answer to the upload says. That nobody was called is certain in any case.
-pub(super) fn judge_upload(answer: &Answer) -> Result<String, SubmitError> {
+pub(super) fn judge_upload(answer: &HttpAnswer) -> Result<String, SubmitError> {
     if answer.status.is_success() {
         let stored: Stored = answer.json().map_err(|detail| upload_failed(None, &detail))?;
         return if stored.path.is_empty() {
@@ -68,7 +68,7 @@ pub(super) fn judge_upload(answer: &Answer) -> Result<String, SubmitError> {
 }
 
 /// What the answer to the order says about the one question: may it have left?
-pub(super) fn judge_order(answer: &Answer, number: &str) -> Result<Taken, SubmitError> {
+pub(super) fn judge_order(answer: &HttpAnswer, number: &str) -> Result<Taken, SubmitError> {
     if answer.status.is_success() {
         let ordered: Ordered = answer.json().map_err(unknown)?;
         let id = ordered.ids.iter().find(|(to, _)| same_number(to, number)).map(|(_, id)| id);

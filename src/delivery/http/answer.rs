@@ -19,38 +19,38 @@ const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Clone, Copy)]
 pub(in crate::delivery) struct Dialect {
     /// The API's own code and text in an answer; `None` when it is not the API that speaks.
-    pub(in crate::delivery) word: fn(&Answer) -> Option<(String, String)>,
+    pub(in crate::delivery) word: fn(&HttpAnswer) -> Option<(String, String)>,
     /// The code that it gives with a 404 for a fax that it does not know; without one, any of its codes will do.
     pub(in crate::delivery) no_such_fax: Option<&'static str>,
 }
 
 impl Dialect {
     /// Whether the API says that it has no such fax. A 404 alone proves nothing: a wrong URL or a proxy says that too.
-    pub(in crate::delivery) fn says_not_there(self, answer: &Answer) -> bool {
+    pub(in crate::delivery) fn says_not_there(self, answer: &HttpAnswer) -> bool {
         answer.status == StatusCode::NOT_FOUND
             && (self.word)(answer).is_some_and(|(code, _)| self.no_such_fax.is_none_or(|known| known == code))
     }
 
     /// Status and code of an answer, for the log.
-    pub(in crate::delivery) fn describe(self, answer: &Answer) -> String {
+    pub(in crate::delivery) fn describe(self, answer: &HttpAnswer) -> String {
         answer.describe((self.word)(answer).map(|(code, _)| code).as_deref())
     }
 
     /// An answer that was not to be expected.
-    pub(in crate::delivery) fn nonsense(self, answer: &Answer) -> AskError {
+    pub(in crate::delivery) fn nonsense(self, answer: &HttpAnswer) -> AskError {
         nonsense(self.describe(answer))
     }
 }
 
 /// An answer, read whole.
-pub(in crate::delivery) struct Answer {
+pub(in crate::delivery) struct HttpAnswer {
     pub(in crate::delivery) status: StatusCode,
     pub(in crate::delivery) headers: HeaderMap,
     pub(in crate::delivery) body: Vec<u8>,
 }
 
-impl Answer {
-    pub(super) async fn read(mut response: reqwest::Response) -> Result<Answer, String> {
+impl HttpAnswer {
+    pub(super) async fn read(mut response: reqwest::Response) -> Result<HttpAnswer, String> {
         let status = response.status();
         let headers = response.headers().clone();
         let mut body = Vec::new();
@@ -60,7 +60,7 @@ impl Answer {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, headers, body })
+        Ok(HttpAnswer { status, headers, body })
     }
 
     /// How long the provider asks us to wait (Retry-After in seconds, RFC 9110 section 10.2.3); an hour at most, since who

@@ -166,7 +166,7 @@ fn answers_to_a_submit_and_what_they_prove() {
         (503, "", said, "unknown"),
     ];
     for (status, location, body, expected) in table {
-        let answer = Answer {
+        let answer = HttpAnswer {
             status: StatusCode::from_u16(*status).unwrap(),
             headers: (!location.is_empty())
                 .then(|| (LOCATION, location.parse().unwrap()))

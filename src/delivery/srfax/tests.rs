@@ -231,7 +231,7 @@ fn records_and_how_they_end() {
         (json!({"SentStatus": "Failed", "ErrorCode": "Busy", "Pages": 3}), "retry busy 0"),
         (json!({"SentStatus": "Failed", "ErrorCode": "All lines busy", "Pages": 0}), "retry unknown 0"),
         (
-            json!({"SentStatus": "Failed", "ErrorCode": "No Answer after page 2", "Pages": "2"}),
+            json!({"SentStatus": "Failed", "ErrorCode": "No HttpAnswer after page 2", "Pages": "2"}),
             "retry partly_sent 2",
         ),
         (json!({"SentStatus": "Failed", "ErrorCode": "", "Pages": ""}), "retry unknown 0"),

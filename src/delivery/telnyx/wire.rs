@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::codes;
-use crate::delivery::http::{Answer, could_be, cut, place};
+use crate::delivery::http::{HttpAnswer, could_be, cut, place};
 use crate::delivery::{News, Sought, Status, WebhookRefusal, Whose};
 use crate::job::{Cause, Outcome, Report};
 
@@ -143,7 +143,7 @@ impl ErrorView {
 }
 
 /// What the API says is wrong; `None` when it is not the API that speaks.
-pub(super) fn error_of(answer: &Answer) -> Option<ErrorView> {
+pub(super) fn error_of(answer: &HttpAnswer) -> Option<ErrorView> {
     let body: Errors = answer.json().ok()?;
     let first = body.errors.into_iter().next()?;
     let says = !first.code().is_empty() || !first.text().is_empty();

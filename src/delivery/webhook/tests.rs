@@ -78,7 +78,14 @@ impl Bench {
         ]);
         let (store, clock) = (rig.store.clone(), Arc::clone(&rig.clock) as SharedClock);
         let alarms = Alarms::default();
-        let desk = Desk { hooks: hooks.clone(), providers, store, clock, alarms, wake: Arc::clone(&wake) };
+        let desk = WebhookReceiver {
+            hooks: hooks.clone(),
+            providers,
+            store,
+            clock,
+            alarms,
+            wake: Arc::clone(&wake),
+        };
         let (listener, address, stop, stopped) = port().await;
         tokio::spawn(desk.serve_within(PATIENT, body_time, listener, None, stopped));
         Bench { rig, provider, hooks, wake, address, _stop: stop }

@@ -32,10 +32,10 @@ struct Inner {
     begun: bool,
     /// Whatever their leases say.
     jobs: HashSet<JobId>,
-    providers: BTreeMap<String, Desk>,
+    providers: BTreeMap<String, ProviderPermits>,
 }
 
-struct Desk {
+struct ProviderPermits {
     health: Health,
     /// Questions under way.
     asking: u32,
@@ -77,9 +77,10 @@ impl Hands {
                 }
                 None => {
                     let health = Health::new(at_once, per_minute, hurry, now);
-                    inner
-                        .providers
-                        .insert(name.clone(), Desk { health, asking: 0, at_once, turns: Turns::default() });
+                    inner.providers.insert(
+                        name.clone(),
+                        ProviderPermits { health, asking: 0, at_once, turns: Turns::default() },
+                    );
                 }
             }
         }
@@ -144,7 +145,8 @@ impl Hands {
         let inner = self.lock();
         let (usable, resting): (Vec<_>, Vec<_>) =
             inner.providers.iter().partition(|(_, desk)| desk.health.is_usable(now));
-        let names = |list: Vec<(&String, &Desk)>| list.into_iter().map(|(name, _)| name.clone()).collect();
+        let names =
+            |list: Vec<(&String, &ProviderPermits)>| list.into_iter().map(|(name, _)| name.clone()).collect();
         (names(resting), names(usable))
     }
 

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::intake::testing::Rig;
 use crate::job::Source;
+use crate::store::{AnswerKind, AnswerWay};
 
 const PDF: &[u8] = b"%PDF-1.4\n...\n%%EOF\n";
 
@@ -295,7 +296,10 @@ async fn the_same_file_again_is_answered() {
         watched.until(|| !watched.file("a.pdf").exists() && !watched.claim("a.pdf").exists()).await;
     }
     let told = answers().await;
-    assert_eq!(told.iter().map(|row| (&*row.kind, &*row.way)).collect::<Vec<_>>(), [("again", "folder")]);
+    assert_eq!(
+        told.iter().map(|row| (row.kind, row.way)).collect::<Vec<_>>(),
+        [(AnswerKind::Again, AnswerWay::Folder)]
+    );
     let note = told[0].note.clone().unwrap();
     let note =
         crate::sealed::FileNote::open(watched.rig.spool.vault(), &told[0].submission_id, &note).unwrap();

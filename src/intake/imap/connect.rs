@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::guard::{Guard, Line};
 use super::session::Session;
-use super::{MailboxFault, Trouble};
+use super::{MailboxError, MailboxFault};
 use crate::config::secret::Secret;
 use crate::config::{self, OauthProvider, Tls, TokenMechanism};
 use crate::oauth::{self, TokenSource};
@@ -70,16 +70,16 @@ impl Access {
     }
 
     /// Connects and signs in. A token that is refused is renewed once.
-    pub(super) async fn open(&self) -> Result<Session, Trouble> {
+    pub(super) async fn open(&self) -> Result<Session, MailboxError> {
         let token = match &self.proof {
             Credential::Password(_) => None,
             Credential::Token(source, _) => Some(source.token().await?),
         };
         let client = self.greet().await?;
         match self.sign_in(client, token.as_ref()).await {
-            Err(Trouble::Setting(fault)) => {
+            Err(MailboxError::Setting(fault)) => {
                 let (Credential::Token(source, _), Some(token)) = (&self.proof, token) else {
-                    return Err(Trouble::Setting(fault));
+                    return Err(MailboxError::Setting(fault));
                 };
                 // It may have been revoked before its time; a fresh one that is refused too is not the token's fault.
                 let fresh = source.renewed(&token).await?;
@@ -91,11 +91,14 @@ impl Access {
     }
 
     /// Dials, brings TLS up and reads the greeting.
-    async fn greet(&self) -> Result<Client<Guard>, Trouble> {
+    async fn greet(&self) -> Result<Client<Guard>, MailboxError> {
         let to = (self.host.as_str(), self.port);
         let there = format!("{}:{}", self.host, self.port);
         let unreachable = |cause: String| {
-            Trouble::Unreachable(MailboxFault::new("server", format!("{there} cannot be reached: {cause}")))
+            MailboxError::Unreachable(MailboxFault::new(
+                "server",
+                format!("{there} cannot be reached: {cause}"),
+            ))
         };
         let stream = match timeout(STEP, TcpStream::connect(to)).await {
             Ok(Ok(stream)) => stream,
@@ -119,9 +122,9 @@ impl Access {
                         let sentence = format!(
                             "{there} does not offer STARTTLS; implicit (port 993) may be what it has"
                         );
-                        return Err(Trouble::Setting(MailboxFault::new("tls", sentence)));
+                        return Err(MailboxError::Setting(MailboxFault::new("tls", sentence)));
                     }
-                    _ => return Err(Trouble::Lost),
+                    _ => return Err(MailboxError::Lost),
                 }
                 // What came in clear behind the answer is thrown away with the client: nobody vouches for it (RFC 3501, section 6.2.1).
                 let plain = client.into_inner().into_inner();
@@ -143,23 +146,24 @@ impl Access {
         &self,
         connector: &TlsConnector,
         stream: S,
-    ) -> Result<Box<dyn Line>, Trouble> {
+    ) -> Result<Box<dyn Line>, MailboxError> {
         let fault = |key, sentence: String| MailboxFault::new(key, sentence);
         let name = ServerName::try_from(self.host.clone()).map_err(|_| {
-            Trouble::Setting(fault("server", format!("{:?} is no name of a host", self.host)))
+            MailboxError::Setting(fault("server", format!("{:?} is no name of a host", self.host)))
         })?;
         match timeout(STEP, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => Err(tls_trouble(&error, &self.host)),
             Err(_) => {
                 let sentence = format!("{} does not answer with TLS within {} s", self.host, STEP.as_secs());
-                Err(Trouble::Unreachable(fault("tls", sentence)))
+                Err(MailboxError::Unreachable(fault("tls", sentence)))
             }
         }
     }
 
-    async fn greeting(&self, client: &mut Client<Guard>) -> Result<(), Trouble> {
-        let refused = |sentence: String| Err(Trouble::Unreachable(MailboxFault::new("server", sentence)));
+    async fn greeting(&self, client: &mut Client<Guard>) -> Result<(), MailboxError> {
+        let refused =
+            |sentence: String| Err(MailboxError::Unreachable(MailboxFault::new("server", sentence)));
         let host = &self.host;
         let greeting = match timeout(STEP, client.read_response()).await {
             Ok(Ok(Some(greeting))) => greeting,
@@ -202,7 +206,7 @@ impl Access {
         &self,
         client: Client<Guard>,
         token: Option<&Zeroizing<String>>,
-    ) -> Result<Session, Trouble> {
+    ) -> Result<Session, MailboxError> {
         use async_imap::error::Error;
         let login = &self.login;
         let signed_in = match (&self.proof, token) {
@@ -235,26 +239,27 @@ impl Access {
                     }
                 }
             }
-            (Credential::Token(..), None) => return Err(Trouble::Lost),
+            (Credential::Token(..), None) => return Err(MailboxError::Lost),
         };
         match signed_in {
             Ok(Ok(session)) => Session::begin(session).await,
             Ok(Err((Error::No(text) | Error::Bad(text), _))) => Err(self.refused(&text)),
-            Ok(Err((Error::Validate(_), _))) => {
-                Err(Trouble::Setting(MailboxFault::new("login", "has characters that IMAP cannot carry")))
-            }
+            Ok(Err((Error::Validate(_), _))) => Err(MailboxError::Setting(MailboxFault::new(
+                "login",
+                "has characters that IMAP cannot carry",
+            ))),
             // Servers that are asked too often hang up in place of an answer; so do those whose token is no good.
-            Ok(Err(_)) => Err(Trouble::Lost),
+            Ok(Err(_)) => Err(MailboxError::Lost),
             Err(_) => {
                 let sentence =
                     format!("{} does not answer the sign-in within {} s", self.host, STEP.as_secs());
-                Err(Trouble::Unreachable(MailboxFault::new("server", sentence)))
+                Err(MailboxError::Unreachable(MailboxFault::new("server", sentence)))
             }
         }
     }
 
     /// What a refused sign-in means. The server's own words are not shown: some repeat what was sent.
-    fn refused(&self, text: &str) -> Trouble {
+    fn refused(&self, text: &str) -> MailboxError {
         let upper = text.to_ascii_uppercase();
         let host = &self.host;
         // RFC 5530, section 3.
@@ -262,7 +267,7 @@ impl Access {
             .iter()
             .any(|word| upper.contains(word))
         {
-            return Trouble::Unreachable(MailboxFault::new(
+            return MailboxError::Unreachable(MailboxFault::new(
                 "server",
                 format!(
                     "{host} cannot let us in at the moment: it is busy, or has too many connections of this account"
@@ -300,7 +305,7 @@ impl Access {
                 )
             }
         };
-        Trouble::Setting(MailboxFault::new(key, sentence))
+        MailboxError::Setting(MailboxFault::new(key, sentence))
     }
 }
 
@@ -347,33 +352,34 @@ fn connector(section: &config::Imap) -> Result<TlsConnector, MailboxFault> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn tls_trouble(error: &io::Error, host: &str) -> Trouble {
+fn tls_trouble(error: &io::Error, host: &str) -> MailboxError {
     use rustls::{CertificateError, Error};
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let fault = |key, sentence: String| MailboxFault::new(key, sentence);
     match inner {
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => {
-            Trouble::Setting(fault("server", format!("the certificate that it shows is not one for {host}")))
-        }
+        )) => MailboxError::Setting(fault(
+            "server",
+            format!("the certificate that it shows is not one for {host}"),
+        )),
         Some(Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        )) => Trouble::Setting(fault(
+        )) => MailboxError::Setting(fault(
             "server",
             format!("the certificate of {host} has expired; nothing is fetched until it is renewed"),
         )),
-        Some(Error::InvalidCertificate(_)) => Trouble::Setting(fault(
+        Some(Error::InvalidCertificate(_)) => MailboxError::Setting(fault(
             "authorities",
             format!(
                 "the certificate of {host} is from none of the authorities that are trusted; if it is right, name its authority here"
             ),
         )),
-        Some(Error::InvalidMessage(_)) => Trouble::Setting(fault(
+        Some(Error::InvalidMessage(_)) => MailboxError::Setting(fault(
             "tls",
             format!("{host} does not speak TLS on this port; starttls (port 143) may be what it has"),
         )),
-        _ => Trouble::Unreachable(fault("server", format!("TLS with {host} failed: {error}"))),
+        _ => MailboxError::Unreachable(fault("server", format!("TLS with {host} failed: {error}"))),
     }
 }
 

@@ -14,7 +14,7 @@ use async_imap::types::UnsolicitedResponse;
 use tokio::time::timeout;
 
 use super::guard::{Guard, TooLarge};
-use super::{MailboxFault, Trouble, names};
+use super::{MailboxError, MailboxFault, names};
 
 /// A server that says nothing for so long in the middle of a command is gone.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -82,7 +82,7 @@ struct Done {
 
 impl Session {
     /// Asks what the server can do.
-    pub(super) async fn begin(inner: async_imap::Session<Guard>) -> Result<Session, Trouble> {
+    pub(super) async fn begin(inner: async_imap::Session<Guard>) -> Result<Session, MailboxError> {
         let mut session = Session { inner, news: false, can: Can::default(), selected: None };
         let mut can = Can::default();
         let each = |answer: &Response<'_>| {
@@ -107,13 +107,17 @@ impl Session {
     }
 
     /// Sends a command and reads to its end.
-    async fn command(&mut self, text: &str, mut each: impl FnMut(&Response<'_>)) -> Result<Done, Trouble> {
+    async fn command(
+        &mut self,
+        text: &str,
+        mut each: impl FnMut(&Response<'_>),
+    ) -> Result<Done, MailboxError> {
         let verb = verb(text);
-        let tag = timeout(SILENCE, self.inner.run_command(text)).await.map_err(|_| Trouble::Lost)??;
+        let tag = timeout(SILENCE, self.inner.run_command(text)).await.map_err(|_| MailboxError::Lost)??;
         let mut done = Done::default();
         loop {
             let answer = self.answer().await?;
-            let UnsolicitedResponse::Other(answer) = &answer else { return Err(Trouble::Lost) };
+            let UnsolicitedResponse::Other(answer) = &answer else { return Err(MailboxError::Lost) };
             match answer.parsed() {
                 Response::Done { tag: of, status, outcome } if *of == tag => {
                     note_code(outcome.code.as_ref(), &mut done);
@@ -122,7 +126,7 @@ impl Session {
                         _ => Err(refused(verb, outcome.information.as_deref().unwrap_or_default())),
                     };
                 }
-                Response::Data { status: Status::Bye, .. } => return Err(Trouble::Lost),
+                Response::Data { status: Status::Bye, .. } => return Err(MailboxError::Lost),
                 Response::Data { outcome, .. } => note_code(outcome.code.as_ref(), &mut done),
                 Response::MailboxData(MailboxDatum::Exists(_) | MailboxDatum::Recent(_)) => self.news = true,
                 _ => {}
@@ -132,21 +136,21 @@ impl Session {
     }
 
     /// The next answer, in a box with a name. A large one may take as long as its bytes keep coming.
-    async fn answer(&mut self) -> Result<UnsolicitedResponse, Trouble> {
+    async fn answer(&mut self) -> Result<UnsolicitedResponse, MailboxError> {
         loop {
             let before = self.inner.get_ref().received;
             match timeout(SILENCE, self.inner.read_response()).await {
                 Ok(Ok(Some(answer))) => return Ok(UnsolicitedResponse::Other(answer)),
-                Ok(Ok(None)) => return Err(Trouble::Lost),
-                Ok(Err(error)) => return Err(Trouble::from(error)),
+                Ok(Ok(None)) => return Err(MailboxError::Lost),
+                Ok(Err(error)) => return Err(MailboxError::from(error)),
                 Err(_) if self.inner.get_ref().received != before => {}
-                Err(_) => return Err(Trouble::Lost),
+                Err(_) => return Err(MailboxError::Lost),
             }
         }
     }
 
     /// Makes sure that `folder` is the one that commands are about; its UIDVALIDITY.
-    pub(super) async fn select(&mut self, folder: &str) -> Result<u32, Trouble> {
+    pub(super) async fn select(&mut self, folder: &str) -> Result<u32, MailboxError> {
         if let Some(selected) = self.selected.as_ref().filter(|selected| selected.folder == folder) {
             return Ok(selected.uidvalidity);
         }
@@ -154,7 +158,7 @@ impl Session {
     }
 
     /// The same from the beginning, as at the start and after a wait.
-    pub(super) async fn select_anew(&mut self, folder: &str) -> Result<u32, Trouble> {
+    pub(super) async fn select_anew(&mut self, folder: &str) -> Result<u32, MailboxError> {
         self.selected = None;
         let mut uidvalidity = None;
         let each = |answer: &Response<'_>| {
@@ -167,22 +171,23 @@ impl Session {
         let done = self.command(&format!("SELECT {}", names::folder(folder)), each).await?;
         if done.read_only {
             let sentence = format!("may only read {folder:?}: mails could not be moved out of it");
-            return Err(Trouble::Setting(MailboxFault::new("login", sentence)));
+            return Err(MailboxError::Setting(MailboxFault::new("login", sentence)));
         }
         // A server without one cannot tell one mail from another (RFC 3501, section 2.3.1.1).
-        let uidvalidity = uidvalidity.ok_or(Trouble::Broken("the server gives folders no UIDVALIDITY"))?;
+        let uidvalidity =
+            uidvalidity.ok_or(MailboxError::Broken("the server gives folders no UIDVALIDITY"))?;
         self.selected = Some(Selected { folder: folder.to_owned(), uidvalidity });
         Ok(uidvalidity)
     }
 
     /// Selects `folder`, unless it is selected; `None` where there is no such folder. A server says NO for many reasons (another program
     /// has it locked, a part of the server is down), so a folder that it still lists is there.
-    pub(super) async fn select_if_there(&mut self, folder: &str) -> Result<Option<u32>, Trouble> {
+    pub(super) async fn select_if_there(&mut self, folder: &str) -> Result<Option<u32>, MailboxError> {
         match self.select(folder).await {
             Ok(uidvalidity) => Ok(Some(uidvalidity)),
-            Err(Trouble::Refused { verb }) => {
+            Err(MailboxError::Refused { verb }) => {
                 if self.is_listed(folder).await? {
-                    Err(Trouble::Refused { verb })
+                    Err(MailboxError::Refused { verb })
                 } else {
                     Ok(None)
                 }
@@ -191,7 +196,7 @@ impl Session {
         }
     }
 
-    async fn is_listed(&mut self, folder: &str) -> Result<bool, Trouble> {
+    async fn is_listed(&mut self, folder: &str) -> Result<bool, MailboxError> {
         let mut listed = false;
         let each = |answer: &Response<'_>| {
             if let Response::MailboxData(MailboxDatum::List(found)) = answer {
@@ -208,7 +213,7 @@ impl Session {
     }
 
     /// Where `folder` stands; `None` where there is no such folder.
-    pub(super) async fn status(&mut self, folder: &str) -> Result<Option<Standing>, Trouble> {
+    pub(super) async fn status(&mut self, folder: &str) -> Result<Option<Standing>, MailboxError> {
         let (mut uidvalidity, mut uidnext) = (None, None);
         let each = |answer: &Response<'_>| {
             if let Response::MailboxData(MailboxDatum::Status { status, .. }) = answer {
@@ -224,25 +229,25 @@ impl Session {
         match self.command(&format!("STATUS {} (UIDVALIDITY UIDNEXT)", names::folder(folder)), each).await {
             Ok(_) => match (uidvalidity, uidnext) {
                 (Some(uidvalidity), Some(uidnext)) => Ok(Some(Standing { uidvalidity, uidnext })),
-                _ => Err(Trouble::Broken("the server does not say where a folder stands")),
+                _ => Err(MailboxError::Broken("the server does not say where a folder stands")),
             },
-            Err(Trouble::Refused { .. }) => Ok(None),
+            Err(MailboxError::Refused { .. }) => Ok(None),
             Err(trouble) => Err(trouble),
         }
     }
 
     /// Makes `folder`, and has mail programs show it.
-    pub(super) async fn create(&mut self, folder: &str) -> Result<(), Trouble> {
+    pub(super) async fn create(&mut self, folder: &str) -> Result<(), MailboxError> {
         let name = names::folder(folder);
         self.command(&format!("CREATE {name}"), |_| {}).await?;
         match self.command(&format!("SUBSCRIBE {name}"), |_| {}).await {
-            Ok(_) | Err(Trouble::Refused { .. }) => Ok(()),
+            Ok(_) | Err(MailboxError::Refused { .. }) => Ok(()),
             Err(trouble) => Err(trouble),
         }
     }
 
     /// The UIDs that `query` finds in the selected folder, smallest first.
-    pub(super) async fn search(&mut self, query: &str) -> Result<Vec<u32>, Trouble> {
+    pub(super) async fn search(&mut self, query: &str) -> Result<Vec<u32>, MailboxError> {
         let mut uids = Vec::new();
         let each = |answer: &Response<'_>| {
             if let Response::MailboxData(MailboxDatum::Search(found)) = answer {
@@ -256,7 +261,7 @@ impl Session {
     }
 
     /// Sizes of `uids`; those that are gone are left out.
-    pub(super) async fn sizes(&mut self, uids: &[u32]) -> Result<Vec<(u32, u64)>, Trouble> {
+    pub(super) async fn sizes(&mut self, uids: &[u32]) -> Result<Vec<(u32, u64)>, MailboxError> {
         let mut sizes = Vec::new();
         let each = |answer: &Response<'_>| {
             if let Response::Fetch(_, attributes) = answer {
@@ -277,19 +282,20 @@ impl Session {
     }
 
     /// A mail, whole; `None` where it is gone. It is not marked as read by that.
-    pub(super) async fn body(&mut self, uid: u32) -> Result<Option<Body>, Trouble> {
+    pub(super) async fn body(&mut self, uid: u32) -> Result<Option<Body>, MailboxError> {
         let command = format!("UID FETCH {uid} (UID BODY.PEEK[])");
-        let tag = timeout(SILENCE, self.inner.run_command(&command)).await.map_err(|_| Trouble::Lost)??;
+        let tag =
+            timeout(SILENCE, self.inner.run_command(&command)).await.map_err(|_| MailboxError::Lost)??;
         let mut body = None;
         loop {
             let answer = self.answer().await?;
-            let UnsolicitedResponse::Other(read) = &answer else { return Err(Trouble::Lost) };
+            let UnsolicitedResponse::Other(read) = &answer else { return Err(MailboxError::Lost) };
             match read.parsed() {
                 Response::Done { tag: of, status: Status::Ok, .. } if *of == tag => return Ok(body),
                 Response::Done { tag: of, outcome, .. } if *of == tag => {
                     return Err(refused("UID FETCH", outcome.information.as_deref().unwrap_or_default()));
                 }
-                Response::Data { status: Status::Bye, .. } => return Err(Trouble::Lost),
+                Response::Data { status: Status::Bye, .. } => return Err(MailboxError::Lost),
                 Response::MailboxData(MailboxDatum::Exists(_) | MailboxDatum::Recent(_)) => self.news = true,
                 Response::Fetch(_, attributes) => {
                     let ours = attributes.contains(&AttributeValue::Uid(uid));
@@ -308,8 +314,8 @@ impl Session {
     /// Copies or moves the mail `uid` of the selected folder; where it has come to lie, if the server tells.
     ///
     /// # Errors
-    /// Those of the connection; [`Trouble::Refused`] where the server does not do it.
-    pub(super) async fn transfer(&mut self, uid: u32, folder: &str) -> Result<Transferred, Trouble> {
+    /// Those of the connection; [`MailboxError::Refused`] where the server does not do it.
+    pub(super) async fn transfer(&mut self, uid: u32, folder: &str) -> Result<Transferred, MailboxError> {
         let verb = if self.can.moving { "UID MOVE" } else { "UID COPY" };
         let done = self.command(&format!("{verb} {uid} {}", names::folder(folder)), |_| {}).await?;
         Ok(Transferred { place: done.copied, still_here: !self.can.moving })
@@ -317,7 +323,7 @@ impl Session {
 
     /// Deletes mails of the selected folder, and no others. False where that could not be promised: they are marked then, and
     /// whoever empties the folder takes them with them.
-    pub(super) async fn delete(&mut self, uids: &[u32]) -> Result<bool, Trouble> {
+    pub(super) async fn delete(&mut self, uids: &[u32]) -> Result<bool, MailboxError> {
         let set = names::set(uids);
         self.command(&format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"), |_| {}).await?;
         if self.can.uidplus {
@@ -334,23 +340,24 @@ impl Session {
     }
 
     /// Lets the server say what it has to.
-    pub(super) async fn noop(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn noop(&mut self) -> Result<(), MailboxError> {
         self.command("NOOP", |_| {}).await.map(drop)
     }
 
     /// Begins to be told of new mail (RFC 2177); false where the server does not want to after all.
-    pub(super) async fn begin_idle(&mut self) -> Result<bool, Trouble> {
-        let tag = timeout(SILENCE, self.inner.run_command("IDLE")).await.map_err(|_| Trouble::Lost)??;
+    pub(super) async fn begin_idle(&mut self) -> Result<bool, MailboxError> {
+        let tag =
+            timeout(SILENCE, self.inner.run_command("IDLE")).await.map_err(|_| MailboxError::Lost)??;
         loop {
             let answer = self.answer().await?;
-            let UnsolicitedResponse::Other(answer) = &answer else { return Err(Trouble::Lost) };
+            let UnsolicitedResponse::Other(answer) = &answer else { return Err(MailboxError::Lost) };
             match answer.parsed() {
                 Response::Continue(_) => return Ok(true),
                 Response::Done { tag: of, .. } if *of == tag => {
                     self.can.idle = false;
                     return Ok(false);
                 }
-                Response::Data { status: Status::Bye, .. } => return Err(Trouble::Lost),
+                Response::Data { status: Status::Bye, .. } => return Err(MailboxError::Lost),
                 Response::MailboxData(MailboxDatum::Exists(_) | MailboxDatum::Recent(_)) => self.news = true,
                 _ => {}
             }
@@ -358,13 +365,14 @@ impl Session {
     }
 
     /// Returns when there is news. May be dropped at any time and called again.
-    pub(super) async fn idle(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn idle(&mut self) -> Result<(), MailboxError> {
         while !self.news {
-            let answer = self.inner.read_response().await.map_err(Trouble::from)?.ok_or(Trouble::Lost)?;
+            let answer =
+                self.inner.read_response().await.map_err(MailboxError::from)?.ok_or(MailboxError::Lost)?;
             match answer.parsed() {
                 Response::MailboxData(MailboxDatum::Exists(_) | MailboxDatum::Recent(_)) => self.news = true,
                 Response::Data { status: Status::Bye, .. } | Response::Done { .. } => {
-                    return Err(Trouble::Lost);
+                    return Err(MailboxError::Lost);
                 }
                 _ => {}
             }
@@ -373,14 +381,14 @@ impl Session {
     }
 
     /// Ends what [`Session::begin_idle`] began.
-    pub(super) async fn end_idle(&mut self) -> Result<(), Trouble> {
-        timeout(SILENCE, self.inner.run_command_untagged("DONE")).await.map_err(|_| Trouble::Lost)??;
+    pub(super) async fn end_idle(&mut self) -> Result<(), MailboxError> {
+        timeout(SILENCE, self.inner.run_command_untagged("DONE")).await.map_err(|_| MailboxError::Lost)??;
         loop {
             let answer = self.answer().await?;
-            let UnsolicitedResponse::Other(answer) = &answer else { return Err(Trouble::Lost) };
+            let UnsolicitedResponse::Other(answer) = &answer else { return Err(MailboxError::Lost) };
             match answer.parsed() {
                 Response::Done { .. } => return Ok(()),
-                Response::Data { status: Status::Bye, .. } => return Err(Trouble::Lost),
+                Response::Data { status: Status::Bye, .. } => return Err(MailboxError::Lost),
                 Response::MailboxData(MailboxDatum::Exists(_) | MailboxDatum::Recent(_)) => self.news = true,
                 _ => {}
             }
@@ -441,31 +449,31 @@ fn verb(text: &str) -> &'static str {
 }
 
 /// The server's words are looked at, and not shown: they may hold anything.
-fn refused(verb: &'static str, text: &str) -> Trouble {
+fn refused(verb: &'static str, text: &str) -> MailboxError {
     // Exchange lets anybody sign in who has a token, and says so late, when the mailbox is opened.
     if text.to_ascii_lowercase().contains("authenticated but not connected") {
         let sentence = "is not a mailbox that the application or account may open: check the address, and its FullAccess permission";
-        return Trouble::Setting(MailboxFault::new("login", sentence));
+        return MailboxError::Setting(MailboxFault::new("login", sentence));
     }
-    Trouble::Refused { verb }
+    MailboxError::Refused { verb }
 }
 
-impl From<std::io::Error> for Trouble {
+impl From<std::io::Error> for MailboxError {
     /// The text of a parser's error would repeat what it read.
     fn from(error: std::io::Error) -> Self {
         if error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()).is_some() {
-            Trouble::TooLarge
+            MailboxError::TooLarge
         } else {
-            Trouble::Lost
+            MailboxError::Lost
         }
     }
 }
 
-impl From<async_imap::error::Error> for Trouble {
+impl From<async_imap::error::Error> for MailboxError {
     fn from(error: async_imap::error::Error) -> Self {
         match error {
-            async_imap::error::Error::Io(error) => Trouble::from(error),
-            _ => Trouble::Lost,
+            async_imap::error::Error::Io(error) => MailboxError::from(error),
+            _ => MailboxError::Lost,
         }
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::session::Session;
-use super::{Fetcher, PASSED_OVER, Trouble, names};
+use super::{Fetcher, MailboxError, PASSED_OVER, names};
 use crate::alarm::Alarm;
 use crate::crash::reached;
 use crate::store::{Fetched, MailFate, MailPlace, Moving, StoreError};
@@ -75,17 +75,19 @@ impl Fetcher {
     }
 
     /// Moves every mail to where it belongs.
-    pub(super) async fn settle(&self, session: &mut Session) -> Result<(), Trouble> {
+    pub(super) async fn settle(&self, session: &mut Session) -> Result<(), MailboxError> {
         for mail in self.unsettled().await? {
             match self.settle_one(session, &mail).await {
-                Err(Trouble::Refused { verb }) if OF_ONE_MAIL.contains(&verb) => self.set_aside(&mail, verb),
+                Err(MailboxError::Refused { verb }) if OF_ONE_MAIL.contains(&verb) => {
+                    self.set_aside(&mail, verb);
+                }
                 settled => settled?,
             }
         }
         Ok(())
     }
 
-    async fn settle_one(&self, session: &mut Session, mail: &Fetched) -> Result<(), Trouble> {
+    async fn settle_one(&self, session: &mut Session, mail: &Fetched) -> Result<(), MailboxError> {
         if let Some(moving) = &mail.moving {
             return self.look_for(session, mail, moving).await;
         }
@@ -116,7 +118,7 @@ impl Fetcher {
     }
 
     /// Moves a mail; false where it is not there any more, or cannot be followed.
-    async fn carry(&self, session: &mut Session, mail: &Fetched, folder: &str) -> Result<bool, Trouble> {
+    async fn carry(&self, session: &mut Session, mail: &Fetched, folder: &str) -> Result<bool, MailboxError> {
         if !self.is_there(session, &mail.place).await? {
             self.store().forget_fetched(vec![mail.id]).await?;
             return Ok(false);
@@ -126,7 +128,7 @@ impl Fetcher {
             // Somebody deleted the folder since we made it.
             None => {
                 session.create(folder).await?;
-                session.status(folder).await?.ok_or(Trouble::Refused { verb: "STATUS" })?
+                session.status(folder).await?.ok_or(MailboxError::Refused { verb: "STATUS" })?
             }
         };
         let moving = Moving {
@@ -137,9 +139,9 @@ impl Fetcher {
         self.store().note_moving(mail.id, Some(moving.clone())).await?;
         reached("imap.moving");
         let transferred = match session.transfer(mail.place.uid, folder).await {
-            Err(Trouble::Refused { verb }) => {
+            Err(MailboxError::Refused { verb }) => {
                 self.store().note_moving(mail.id, None).await?;
-                return Err(Trouble::Refused { verb });
+                return Err(MailboxError::Refused { verb });
             }
             transferred => transferred?,
         };
@@ -156,7 +158,7 @@ impl Fetcher {
     }
 
     /// Notes where a mail was moved to, or forgets it where that is not known.
-    async fn arrived(&self, mail: &Fetched, moving: Moving, uid: Option<u32>) -> Result<bool, Trouble> {
+    async fn arrived(&self, mail: &Fetched, moving: Moving, uid: Option<u32>) -> Result<bool, MailboxError> {
         let Some(uid) = uid else {
             let (name, uid) = (&self.mailbox.name, mail.place.uid);
             tracing::info!(
@@ -173,7 +175,12 @@ impl Fetcher {
     }
 
     /// Finds out what became of a move that was begun before the process or the connection ended.
-    async fn look_for(&self, session: &mut Session, mail: &Fetched, moving: &Moving) -> Result<(), Trouble> {
+    async fn look_for(
+        &self,
+        session: &mut Session,
+        mail: &Fetched,
+        moving: &Moving,
+    ) -> Result<(), MailboxError> {
         let found = self.find(session, mail, moving).await?;
         let still_here = self.is_there(session, &mail.place).await?;
         if found.is_none() && still_here {
@@ -193,7 +200,7 @@ impl Fetcher {
         session: &mut Session,
         mail: &Fetched,
         moving: &Moving,
-    ) -> Result<Option<u32>, Trouble> {
+    ) -> Result<Option<u32>, MailboxError> {
         let message_id = mail.message_id.as_deref().and_then(|id| self.mailbox.intake.opened_message_id(id));
         let Some(message_id) = message_id.as_deref().and_then(names::quoted) else { return Ok(None) };
         if session.select_if_there(&moving.folder).await? != Some(moving.uidvalidity) {
@@ -209,7 +216,7 @@ impl Fetcher {
         Ok(found.first().copied())
     }
 
-    async fn is_there(&self, session: &mut Session, place: &MailPlace) -> Result<bool, Trouble> {
+    async fn is_there(&self, session: &mut Session, place: &MailPlace) -> Result<bool, MailboxError> {
         if session.select_if_there(&place.folder).await? != Some(place.uidvalidity) {
             return Ok(false);
         }
@@ -217,7 +224,7 @@ impl Fetcher {
     }
 
     /// Deletes mails of the selected folder.
-    async fn delete(&self, session: &mut Session, uids: &[u32]) -> Result<(), Trouble> {
+    async fn delete(&self, session: &mut Session, uids: &[u32]) -> Result<(), MailboxError> {
         if !session.delete(uids).await? {
             let name = &self.mailbox.name;
             tracing::info!(
@@ -230,7 +237,7 @@ impl Fetcher {
     }
 
     /// Deletes what has lain long enough where the end of its faxes brought it; only mails that were moved from here.
-    pub(super) async fn expunge(&self, session: &mut Session) -> Result<(), Trouble> {
+    pub(super) async fn expunge(&self, session: &mut Session) -> Result<(), MailboxError> {
         let mut folders: BTreeMap<(String, u32), Vec<Fetched>> = BTreeMap::new();
         for mail in self.expired().await? {
             folders.entry((mail.place.folder.clone(), mail.place.uidvalidity)).or_default().push(mail);

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::envelope::{Envelope, header_of};
 use super::session::Session;
-use super::{Fetcher, PASSED_OVER, TRIES, Trouble};
+use super::{Fetcher, MailboxError, PASSED_OVER, TRIES};
 use crate::config::Proof;
 use crate::crash::reached;
 use crate::intake::proof::vouched;
@@ -32,7 +32,7 @@ impl Fetcher {
         &self,
         session: &mut Session,
         stop: &watch::Receiver<bool>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), MailboxError> {
         let folder = &self.mailbox.section.folder;
         let uidvalidity = session.select(folder).await?;
         let known = self.store().fetched_uids(&self.mailbox.name, folder, uidvalidity).await?;
@@ -50,7 +50,7 @@ impl Fetcher {
                 self.begin_try(&place);
                 let taken = self.take(session, place.clone(), size).await;
                 // What is wrong here is no fault of the mail.
-                if matches!(taken, Ok(()) | Err(Trouble::Intake(_) | Trouble::Store(_))) {
+                if matches!(taken, Ok(()) | Err(MailboxError::Intake(_) | MailboxError::Store(_))) {
                     self.memory().broken.remove(&(uidvalidity, uid));
                 }
                 taken?;
@@ -60,7 +60,7 @@ impl Fetcher {
         Ok(())
     }
 
-    async fn take(&self, session: &mut Session, place: MailPlace, size: u64) -> Result<(), Trouble> {
+    async fn take(&self, session: &mut Session, place: MailPlace, size: u64) -> Result<(), MailboxError> {
         const LARGE: Reason = "larger than limits.submission";
         let intake = &self.mailbox.intake;
         if size > intake.config().limits.submission.get() {
@@ -68,12 +68,12 @@ impl Fetcher {
         }
         let Ok(_memory) = self.mailbox.bodies.acquire().await else { return Ok(()) };
         // Before the mail travels: a full disk is known now.
-        let draft = intake.begin().await.map_err(Trouble::Intake)?;
+        let draft = intake.begin().await.map_err(MailboxError::Intake)?;
         let body = match session.body(place.uid).await {
             // The server told a smaller size than it sent. This connection is of no use any more, and the mail is known from now on.
-            Err(Trouble::TooLarge) => {
+            Err(MailboxError::TooLarge) => {
                 self.refuse(place, None, LARGE).await?;
-                return Err(Trouble::TooLarge);
+                return Err(MailboxError::TooLarge);
             }
             body => body?,
         };
@@ -81,7 +81,7 @@ impl Fetcher {
         self.accept(place, draft, body.bytes()).await
     }
 
-    async fn accept(&self, place: MailPlace, mut draft: Draft, mail: &[u8]) -> Result<(), Trouble> {
+    async fn accept(&self, place: MailPlace, mut draft: Draft, mail: &[u8]) -> Result<(), MailboxError> {
         // A header of any bytes: what the mailbox's server took is taken.
         let mut watch = draft.header_watch(false);
         for chunk in mail.chunks(CHUNK) {
@@ -92,7 +92,7 @@ impl Fetcher {
                 Err(refusal) if refusal.permanent => {
                     return self.refuse(place, None, "larger than limits.submission").await;
                 }
-                written => written.map_err(Trouble::Intake)?,
+                written => written.map_err(MailboxError::Intake)?,
             }
         }
         let seen = watch.seen();
@@ -118,7 +118,7 @@ impl Fetcher {
             Err(Refusal { permanent: true, .. }) => {
                 return self.refuse(place, message_id, "there is nothing in it").await;
             }
-            Err(refusal) => return Err(Trouble::Intake(refusal)),
+            Err(refusal) => return Err(MailboxError::Intake(refusal)),
         };
         reached("imap.accepted");
         let mailbox = self.mailbox.name.clone();
@@ -176,7 +176,7 @@ impl Fetcher {
         place: MailPlace,
         message_id: Option<String>,
         reason: Reason,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), MailboxError> {
         let (mailbox, uid) = (self.mailbox.name.clone(), place.uid);
         let message_id = self.mailbox.intake.sealed_message_id(message_id);
         let new = NewFetched { mailbox: mailbox.clone(), place, became: Err(reason), message_id };

@@ -23,17 +23,17 @@ const GIVEN_UP: &str = "This upload could not be recorded for a whole day, for a
 
 /// What a user is told.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(super) enum KeeperAnswer {
     /// A file was not taken.
     Refused(TurnedAway),
     /// A file came before.
     Again { first: SubmissionId, name: String, sha256: String },
 }
 
-impl Answer {
+impl KeeperAnswer {
     /// A file of `user` was not taken.
     pub(super) fn refused(intake: &Intake, user: &str, sender: &str, file: Refused, sentence: &str) -> Self {
-        Answer::Refused(TurnedAway {
+        KeeperAnswer::Refused(TurnedAway {
             source: Source::Sftp(user.to_owned()),
             sender: sender.to_owned(),
             name: file.name,
@@ -70,10 +70,12 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Tells `user` now, or as soon as it can be recorded.
-    pub(super) async fn answer(&self, user: &str, answer: Answer) {
+    pub(super) async fn answer(&self, user: &str, answer: KeeperAnswer) {
         let told = match answer.clone() {
-            Answer::Refused(file) => self.intake.turn_away(file).await.map(drop),
-            Answer::Again { first, name, sha256 } => self.intake.tell_again(first, &name, &sha256).await,
+            KeeperAnswer::Refused(file) => self.intake.turn_away(file).await.map(drop),
+            KeeperAnswer::Again { first, name, sha256 } => {
+                self.intake.tell_again(first, &name, &sha256).await
+            }
         };
         let Err(refusal) = told else { return };
         if !self.shelves.answer_later(user, answer) {
@@ -85,7 +87,7 @@ impl Keeper {
     /// Tells `user` that a file is not taken, unless they were told of so many that more would help nobody.
     pub(super) async fn refuse(&self, user: &str, sender: &str, file: Refused, sentence: &str) {
         if self.shelves.may_answer(user, Instant::now()) {
-            let answer = Answer::refused(&self.intake, user, sender, file, sentence);
+            let answer = KeeperAnswer::refused(&self.intake, user, sender, file, sentence);
             self.answer(user, answer).await;
         }
     }
@@ -187,7 +189,7 @@ impl Keeper {
         now: Instant,
     ) {
         if let Accepted::Known(first) = accepted {
-            self.answer(user, Answer::Again { first, name: name.clone(), sha256 }).await;
+            self.answer(user, KeeperAnswer::Again { first, name: name.clone(), sha256 }).await;
         }
         self.shelves.accepted(user, name, bytes, now);
     }

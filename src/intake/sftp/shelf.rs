@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::account::Drop as Dropped;
-use super::keeper::Answer;
+use super::keeper::KeeperAnswer;
 use super::shares::{Early, Room, Used};
 use crate::intake::resting::Resting;
 
@@ -48,7 +48,7 @@ struct Shelf {
     used: Arc<Used>,
     temporary: HashMap<String, Temporary>,
     owed: HashMap<String, Owed>,
-    answers: Vec<Answer>,
+    answers: Vec<KeeperAnswer>,
     told: Option<(Instant, usize)>,
     listed: Option<Instant>,
     accepted: HashMap<String, Accepted>,
@@ -96,7 +96,7 @@ pub(super) struct Owed {
 pub(super) struct Due {
     pub(super) expired: Vec<(String, String, Lying)>,
     pub(super) owed: Vec<(String, String, Owed)>,
-    pub(super) answers: Vec<(String, Answer)>,
+    pub(super) answers: Vec<(String, KeeperAnswer)>,
 }
 
 /// A user is present for as long as this lives.
@@ -198,7 +198,7 @@ impl Shelves {
     }
 
     /// Keeps an answer that cannot be recorded now. False where there are too many: it is gone.
-    pub(super) fn answer_later(&self, user: &str, answer: Answer) -> bool {
+    pub(super) fn answer_later(&self, user: &str, answer: KeeperAnswer) -> bool {
         let mut shelves = self.lock();
         let shelf = shelves.entry(user.to_owned()).or_default();
         let room = shelf.answers.len() < ANSWERS;

@@ -527,7 +527,11 @@ async fn the_same_file_again_is_answered_with_the_first() {
     let filter = crate::store::SubmissionFilter::default();
     let first = server.rig.store.submissions(&filter, 10).await.unwrap()[0].id;
     let answers = server.rig.store.answers(first).await.unwrap();
-    assert_eq!(answers.iter().filter(|answer| answer.kind == "again").count(), 2, "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|answer| answer.kind == crate::store::AnswerKind::Again).count(),
+        2,
+        "{answers:?}"
+    );
     assert_eq!(server.rig.spool.list().unwrap().len(), 1, "the bytes that came again are gone");
 }
 

@@ -43,7 +43,7 @@ fn account(recipients: Vec<DsnRecipient>, jobs: Vec<JobAccount>) -> Account {
         time_zone: "America/New_York".into(),
         accepted_at: at("14:05:10"),
         original_message_id: Some("<abc@example.com>".into()),
-        verdict: Verdict::Jobs,
+        verdict: AccountVerdict::Jobs,
         jobs,
         deletion: Deletion::After { minutes: 30 },
         file: None,
@@ -53,7 +53,7 @@ fn account(recipients: Vec<DsnRecipient>, jobs: Vec<JobAccount>) -> Account {
 }
 
 fn told(account: &Account) -> Option<String> {
-    report(account, Kind::Final, "fax.example.com", at("15:00:00"))
+    report(account, AnswerKind::Final, "fax.example.com", at("15:00:00"))
 }
 
 const FAILED: JobState = JobState::Failed { cause: Cause::Busy };
@@ -90,34 +90,34 @@ fn the_report_in_full() {
         Diagnostic-Code: X-Fax; delivered (job 06d0s8mk2c0000b2)\r\n";
     let account = account(recipients, jobs);
     assert_eq!(told(&account).as_deref(), Some(expected));
-    assert_eq!(report(&account, Kind::Held, "h", at("15:00:00")), None, "a notice is none");
+    assert_eq!(report(&account, AnswerKind::Held, "h", at("15:00:00")), None, "a notice is none");
     assert_eq!(told(&Account { dsn: None, ..account }), None);
 }
 
 #[test]
 fn only_what_was_asked_for_is_reported() {
-    let refused = Verdict::Refused { sentence: "The PDF is empty.".into() };
+    let refused = AccountVerdict::Refused { sentence: "The PDF is empty.".into() };
     let table = [
-        ("failure, delivered", (true, false, false), Verdict::Jobs, JobState::Delivered, None),
-        ("failure, failed", (true, false, false), Verdict::Jobs, FAILED, Some("Status: 5.4.1")),
+        ("failure, delivered", (true, false, false), AccountVerdict::Jobs, JobState::Delivered, None),
+        ("failure, failed", (true, false, false), AccountVerdict::Jobs, FAILED, Some("Status: 5.4.1")),
         (
             "failure, cancelled",
             (true, false, false),
-            Verdict::Jobs,
+            AccountVerdict::Jobs,
             JobState::Cancelled,
             Some("Status: 5.0.0"),
         ),
         ("failure, refused", (true, false, false), refused.clone(), FAILED, Some("Status: 5.6.0")),
-        ("success, failed", (false, true, false), Verdict::Jobs, FAILED, None),
+        ("success, failed", (false, true, false), AccountVerdict::Jobs, FAILED, None),
         (
             "success, delivered",
             (false, true, false),
-            Verdict::Jobs,
+            AccountVerdict::Jobs,
             JobState::Delivered,
             Some("Action: delivered"),
         ),
-        ("never, failed", (false, false, true), Verdict::Jobs, FAILED, None),
-        ("nothing, failed", (false, false, false), Verdict::Jobs, FAILED, None),
+        ("never, failed", (false, false, true), AccountVerdict::Jobs, FAILED, None),
+        ("nothing, failed", (false, false, false), AccountVerdict::Jobs, FAILED, None),
         ("never, refused", (false, false, true), refused, FAILED, None),
     ];
     for (name, (failure, success, never), verdict, state, expected) in table {
@@ -169,7 +169,7 @@ fn never_is_kept() {
         assert!(account.without_silent().jobs.iter().all(|job| job.to != [a]), "{name}");
     }
     let mut refused = account(vec![never(a), recipient(b, true, false, false)], Vec::new());
-    refused.verdict = Verdict::Refused { sentence: "x.".into() };
+    refused.verdict = AccountVerdict::Refused { sentence: "x.".into() };
     assert_eq!(refused.silence(), Silence::None, "somebody wants to hear of it");
     assert_eq!(Account { dsn: None, ..refused }.silence(), Silence::None);
 }

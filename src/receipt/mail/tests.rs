@@ -2,7 +2,7 @@ use mail_parser::{HeaderValue as Parsed, MessageParser};
 
 use super::*;
 use crate::job::Source;
-use crate::receipt::{Deletion, Verdict, letter};
+use crate::receipt::{AccountVerdict, Deletion, letter};
 
 fn account() -> Account {
     Account {
@@ -12,7 +12,7 @@ fn account() -> Account {
         time_zone: "UTC".into(),
         accepted_at: "2026-11-22T14:05:10Z".parse().unwrap(),
         original_message_id: Some("<abc.1@example.com>".into()),
-        verdict: Verdict::Refused { sentence: "The PDF is empty.".into() },
+        verdict: AccountVerdict::Refused { sentence: "The PDF is empty.".into() },
         jobs: Vec::new(),
         deletion: Deletion::After { minutes: 30 },
         dsn: None,
@@ -31,13 +31,13 @@ fn post() -> Post {
     }
 }
 
-fn built(account: &Account, kind: Kind, post: &Post) -> Result<Mail, ReceiptError> {
+fn built(account: &Account, kind: AnswerKind, post: &Post) -> Result<Mail, ReceiptError> {
     build(account, kind, &letter::letter(account, kind, Some(post)), post)
 }
 
 #[test]
 fn the_mail_is_an_automatic_answer_in_the_sender_s_thread() {
-    let mail = built(&account(), Kind::Final, &post()).unwrap();
+    let mail = built(&account(), AnswerKind::Final, &post()).unwrap();
     assert_eq!(mail.to, "jane@example.net");
     assert_eq!(mail.message_id, "<06d0s8mk2c0000a1.final@fax.example.com>");
     let parsed = MessageParser::default().parse(&mail.bytes).unwrap();
@@ -59,10 +59,10 @@ fn the_mail_is_an_automatic_answer_in_the_sender_s_thread() {
 
 #[test]
 fn notices_have_ids_of_their_own_and_the_same_one_has_the_same() {
-    let first = built(&account(), Kind::Held, &post()).unwrap();
-    let other = Account { verdict: Verdict::Refused { sentence: "Another.".into() }, ..account() };
-    assert_eq!(built(&account(), Kind::Held, &post()).unwrap(), first);
-    assert_ne!(built(&other, Kind::Held, &post()).unwrap().message_id, first.message_id);
+    let first = built(&account(), AnswerKind::Held, &post()).unwrap();
+    let other = Account { verdict: AccountVerdict::Refused { sentence: "Another.".into() }, ..account() };
+    assert_eq!(built(&account(), AnswerKind::Held, &post()).unwrap(), first);
+    assert_ne!(built(&other, AnswerKind::Held, &post()).unwrap().message_id, first.message_id);
 }
 
 #[test]
@@ -91,13 +91,13 @@ fn nothing_from_outside_adds_a_header() {
     account.original_message_id = Some("<a@b>\r\nBcc: all@example.com".into());
     let mut post = post();
     post.host = "fax\r\nBcc: all@example.com".into();
-    let mail = built(&account, Kind::Final, &post).unwrap();
+    let mail = built(&account, AnswerKind::Final, &post).unwrap();
     let parsed = MessageParser::default().parse(&mail.bytes).unwrap();
     assert!(parsed.bcc().is_none() && parsed.header("In-Reply-To").is_none());
     assert_eq!(parsed.headers().len(), 10, "{:?}", parsed.headers());
 
     for to in ["", "jane", "jane@example.net\r\nBcc: all@example.com", "jane@example.net, all@example.com"] {
         post.to = to.into();
-        assert!(matches!(built(&account, Kind::Final, &post), Err(ReceiptError::Address(_))), "{to:?}");
+        assert!(matches!(built(&account, AnswerKind::Final, &post), Err(ReceiptError::Address(_))), "{to:?}");
     }
 }

@@ -9,7 +9,7 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, SinglePart};
 use tokio::sync::watch;
 
-use super::{Outbox, PAUSES, Trouble};
+use super::{Outbox, OutboxError, PAUSES};
 use crate::alarm::{Alarm, Board, Notice, Said};
 use crate::receipt::ReceiptError;
 use crate::receipt::relay::{RelayError, from_nobody};
@@ -99,7 +99,7 @@ impl Outbox {
         }
     }
 
-    fn note_mailed(&self, board: &mut Board, notice: &Notice, result: Result<(), Trouble>) {
+    fn note_mailed(&self, board: &mut Board, notice: &Notice, result: Result<(), OutboxError>) {
         let (now, alarm) = (self.clock.now(), &notice.alarm);
         match result {
             Ok(()) => {
@@ -119,9 +119,9 @@ impl Outbox {
         }
     }
 
-    async fn mail_notice(&self, notice: &Notice) -> Result<(), Trouble> {
+    async fn mail_notice(&self, notice: &Notice) -> Result<(), OutboxError> {
         let (Some(section), Some((relay, host))) = (&self.config.receipt, &self.relay) else {
-            return Err(Trouble::Given("the configuration has no [receipt] section".into()));
+            return Err(OutboxError::Given("the configuration has no [receipt] section".into()));
         };
         let organization = &self.config.organization;
         let zone = jiff::tz::TimeZone::get(&organization.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);

@@ -57,7 +57,7 @@ async fn what_was_committed_before_the_attempt_stops_it() {
         let job = claim(&store, 2).await.remove(0);
         let step = claimed(&job);
         change(&mut entry);
-        store.put_recipient(entry, &Actor::Daemon, "changed", at(4)).await.unwrap();
+        store.put_recipient(entry, &Actor::Daemon, RegisterChange::Changed, at(4)).await.unwrap();
         let saved = store.save_opening(&job, step, opening, at(5)).await.unwrap();
         if what == "nothing" {
             assert!(matches!(saved, Saved::Done(_)));
@@ -86,7 +86,7 @@ async fn a_suspension_under_another_name_a_second_person_and_a_wish_to_cancel_st
     store.add_recipients(vec![other.clone()], &Actor::Daemon, at(4)).await.unwrap();
     assert_eq!(open_it(false).await, Saved::Overtaken);
     other.state = crate::register::EntryState::Verified;
-    store.put_recipient(other, &Actor::Daemon, "changed", at(4)).await.unwrap();
+    store.put_recipient(other, &Actor::Daemon, RegisterChange::Changed, at(4)).await.unwrap();
     sql(&store, "UPDATE job SET cancel = 'wished'").await;
     assert_eq!(open_it(false).await, Saved::Overtaken);
     sql(&store, "UPDATE job SET cancel = NULL").await;

@@ -11,7 +11,7 @@ use faxbridge::config::Config;
 use faxbridge::daemon::build_providers;
 use faxbridge::delivery::circumstances::Circumstances;
 use faxbridge::delivery::media::{Host, Media};
-use faxbridge::delivery::webhook::{Desk, Hooks};
+use faxbridge::delivery::webhook::{Hooks, WebhookReceiver};
 use faxbridge::delivery::worker::{Providers, Worker};
 use faxbridge::job::state::{Event, step};
 use faxbridge::job::{Actor, FaxNumber, JobId, JobState, Source, SubmissionId};
@@ -90,7 +90,7 @@ pub(crate) struct Bench {
     clock: Arc<Hand>,
     wake: Arc<dyn Wake>,
     /// What takes webhooks, and where they wait until it does.
-    desk: Option<(Desk, TcpListener)>,
+    desk: Option<(WebhookReceiver, TcpListener)>,
     stop: watch::Sender<bool>,
     working: JoinHandle<()>,
     ways: Ways,
@@ -164,7 +164,7 @@ impl Bench {
         let now = clock.now();
         let (submission, job) = enter_job(&store, &spool, number, route, now).await;
         let (wake, (stop, stopped)) = (within_process(), watch::channel(false));
-        let desk = Desk {
+        let desk = WebhookReceiver {
             alarms: Alarms::default(),
             hooks: hooks.clone(),
             providers: providers.clone(),

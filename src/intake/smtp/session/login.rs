@@ -17,7 +17,7 @@ const USERNAME: &str = "VXNlcm5hbWU6";
 const PASSWORD: &str = "UGFzc3dvcmQ6";
 
 /// What a client answered to a challenge.
-enum Answer {
+enum LoginAnswer {
     Text(Zeroizing<String>),
     /// `*`.
     Cancelled,
@@ -57,14 +57,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
         // "=" stands for an empty response (RFC 4954, section 4).
         let first = match initial {
-            Some(text) if text.as_str() == "=" => Answer::Text(Zeroizing::default()),
-            Some(text) => Answer::Text(text),
+            Some(text) if text.as_str() == "=" => LoginAnswer::Text(Zeroizing::default()),
+            Some(text) => LoginAnswer::Text(text),
             None => self.challenge(if mechanism == "PLAIN" { "" } else { USERNAME }).await?,
         };
         let credentials = match first {
-            Answer::Text(response) if mechanism == "PLAIN" => auth::plain(&response),
-            Answer::Text(login) => match self.challenge(PASSWORD).await? {
-                Answer::Text(password) => auth::login(&login, &password),
+            LoginAnswer::Text(response) if mechanism == "PLAIN" => auth::plain(&response),
+            LoginAnswer::Text(login) => match self.challenge(PASSWORD).await? {
+                LoginAnswer::Text(password) => auth::login(&login, &password),
                 answer => return Ok(self.no_answer(&answer)),
             },
             answer => return Ok(self.no_answer(&answer)),
@@ -79,22 +79,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    async fn challenge(&mut self, words: &'static str) -> Result<Answer, Hangup> {
+    async fn challenge(&mut self, words: &'static str) -> Result<LoginAnswer, Hangup> {
         self.wire.reply(&Reply::plain(334, words)).await?;
         self.wire.flush().await?;
-        let Line::Whole(line) = self.wire.line(false).await? else { return Ok(Answer::TooLong) };
+        let Line::Whole(line) = self.wire.line(false).await? else { return Ok(LoginAnswer::TooLong) };
         let text = std::str::from_utf8(self.wire.text(line.clone())).unwrap_or_default().trim_ascii_end();
         let answer = match text {
-            "*" => Answer::Cancelled,
-            text => Answer::Text(Zeroizing::new(text.to_owned())),
+            "*" => LoginAnswer::Cancelled,
+            text => LoginAnswer::Text(Zeroizing::new(text.to_owned())),
         };
         self.wire.wipe(line);
         Ok(answer)
     }
 
-    fn no_answer(&mut self, answer: &Answer) -> Next {
+    fn no_answer(&mut self, answer: &LoginAnswer) -> Next {
         match answer {
-            Answer::TooLong => self.strike(Reply::new(500, "5.5.6", "That is too long for a password.")),
+            LoginAnswer::TooLong => self.strike(Reply::new(500, "5.5.6", "That is too long for a password.")),
             _ => self.strike(Reply::new(501, "5.7.0", "No login then.")),
         }
     }
