@@ -72,20 +72,11 @@ fn is_value(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     use super::*;
     use crate::addressing::directive::Wish;
-
-    fn moment() -> Moment {
-        Moment {
-            now: "2026-11-26T15:00:00Z".parse().unwrap(),
-            zone: TimeZone::UTC,
-            most: SignedDuration::from_hours(7 * 24),
-        }
-    }
+    use crate::addressing::value::tests::moment;
 
     fn rest(text: &str) -> Result<(usize, String), String> {
         let (said, block) = read(text, &moment()).map_err(Stop::sentence)?;

@@ -113,21 +113,12 @@ fn is_own(said: &[Said], text: &str) -> Result<(), Stop> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::addressing::value::tests::moment;
 
     const ALL: [Reader; 5] = [Reader::Efax, Reader::Rightfax, Reader::Interfax, Reader::Hylafax, Reader::T37];
-
-    fn moment() -> Moment {
-        Moment {
-            now: "2026-11-26T15:00:00Z".parse().unwrap(),
-            zone: TimeZone::UTC,
-            most: SignedDuration::from_hours(7 * 24),
-        }
-    }
 
     fn read(subject: &str, text: &str, directives: bool, readers: &[Reader]) -> Result<Letter, String> {
         let mail = MailFacts {

@@ -162,9 +162,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::addressing::directive::Wish;
 
     pub(super) const ALL: [Reader; 5] =
         [Reader::Efax, Reader::Rightfax, Reader::Interfax, Reader::Hylafax, Reader::T37];
+
+    /// Holds what `reader` makes of the address `to`: where it goes, and for whose attention.
+    pub(super) fn is_read(reader: Reader, to: &str, seen: &str, attention: Option<&str>) {
+        let one = normal(to, &[reader]);
+        assert_eq!(one.to, seen, "{to}");
+        let wishes: Vec<Wish> = one.said.unwrap().into_iter().map(|said| said.wish).collect();
+        let expected: Vec<Wish> =
+            attention.map(|name| Wish::Attention(name.to_owned())).into_iter().collect();
+        assert_eq!(wishes, expected, "{to}");
+    }
 
     #[test]
     fn without_a_reader_an_address_is_itself() {

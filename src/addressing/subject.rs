@@ -131,20 +131,11 @@ fn with_blanks(subject: &str, groups: &[Group<'_>], n: usize, behind: bool) -> R
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     use super::super::without;
     use super::*;
-
-    fn moment() -> Moment {
-        Moment {
-            now: "2026-11-26T15:00:00Z".parse().unwrap(),
-            zone: TimeZone::UTC,
-            most: SignedDuration::from_hours(7 * 24),
-        }
-    }
+    use crate::addressing::value::tests::moment;
 
     fn rest(subject: &str) -> Result<(Vec<String>, String), String> {
         let (said, cuts) = read(subject, &moment()).map_err(Stop::sentence)?;

@@ -215,17 +215,22 @@ fn zone(text: &str) -> Option<TimeZone> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn moment() -> Moment {
+    /// When tests of wishes take place.
+    pub(in crate::addressing) fn moment() -> Moment {
         Moment {
             now: "2026-11-26T15:00:00Z".parse().unwrap(),
-            zone: TimeZone::get("America/Chicago").unwrap(),
+            zone: TimeZone::UTC,
             most: SignedDuration::from_hours(7 * 24),
         }
+    }
+
+    fn in_chicago() -> Moment {
+        Moment { zone: TimeZone::get("America/Chicago").unwrap(), ..moment() }
     }
 
     #[test]
@@ -249,7 +254,7 @@ mod tests {
             ("08:30 UTC", "2026-11-27T08:30:00Z"),
             ("15:30 UTC", "2026-11-26T15:30:00Z"),
         ] {
-            assert_eq!(send_at(text, &moment()), Ok(expected.parse().unwrap()), "{text}");
+            assert_eq!(send_at(text, &in_chicago()), Ok(expected.parse().unwrap()), "{text}");
         }
     }
 
@@ -273,13 +278,13 @@ mod tests {
             ("2026-11-26 08:59", "is past"),
             ("2026-12-04 08:30", "is too far ahead; a fax can be put off until 2026-12-03 09:00 at most"),
         ] {
-            let answer = send_at(text, &moment()).unwrap_err();
+            let answer = send_at(text, &in_chicago()).unwrap_err();
             assert!(answer.starts_with(why), "{text}: {answer}");
         }
-        let autumn = Moment { now: "2026-10-31T15:00:00Z".parse().unwrap(), ..moment() };
+        let autumn = Moment { now: "2026-10-31T15:00:00Z".parse().unwrap(), ..in_chicago() };
         assert!(send_at("2026-11-01 01:30", &autumn).unwrap_err().contains("clocks change"));
         assert!(send_at("2026-11-01 01:30 -05:00", &autumn).is_ok());
-        let spring = Moment { now: "2026-03-07T15:00:00Z".parse().unwrap(), ..moment() };
+        let spring = Moment { now: "2026-03-07T15:00:00Z".parse().unwrap(), ..in_chicago() };
         assert!(send_at("2026-03-08 02:30", &spring).unwrap_err().contains("clocks change"));
     }
 
@@ -309,7 +314,7 @@ mod tests {
         #[test]
         fn no_value_makes_a_reader_panic(text in "\\PC*|[0-9TZ :+-]{0,30}") {
             let _ = (line(&text), subject(&text), pages(&text), on_or_off(&text), priority(&text));
-            if let Ok(at) = send_at(&text, &moment()) {
+            if let Ok(at) = send_at(&text, &in_chicago()) {
                 prop_assert!(at >= moment().now);
             }
         }

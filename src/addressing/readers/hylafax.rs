@@ -57,7 +57,7 @@ fn field(name: &str, text: &str) -> Result<Said, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::normal;
+    use super::super::tests::is_read;
     use super::*;
     use crate::addressing::readers::Reader;
 
@@ -70,12 +70,7 @@ mod tests {
             ("john@123.fax", "john@123.fax", None),
             ("john@mail.fax", "john@mail.fax", None),
         ] {
-            let one = normal(to, &[Reader::Hylafax]);
-            assert_eq!(one.to, seen, "{to}");
-            let wishes: Vec<Wish> = one.said.unwrap().into_iter().map(|said| said.wish).collect();
-            let expected: Vec<Wish> =
-                attention.map(|name| Wish::Attention(name.to_owned())).into_iter().collect();
-            assert_eq!(wishes, expected, "{to}");
+            is_read(Reader::Hylafax, to, seen, attention);
         }
     }
 

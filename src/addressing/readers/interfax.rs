@@ -93,20 +93,11 @@ fn words(text: &str) -> Vec<(usize, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     use super::super::super::without;
     use super::*;
-
-    fn moment() -> Moment {
-        Moment {
-            now: "2026-11-26T15:00:00Z".parse().unwrap(),
-            zone: TimeZone::UTC,
-            most: SignedDuration::from_hours(7 * 24),
-        }
-    }
+    use crate::addressing::value::tests::moment;
 
     #[test]
     fn switches_are_read_from_the_end() {

@@ -267,21 +267,12 @@ fn alone(text: &str, wish: Wish) -> Result<Wish, String> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     use super::super::super::without;
     use super::*;
+    use crate::addressing::value::tests::moment;
     use crate::job::Priority;
-
-    fn moment() -> Moment {
-        Moment {
-            now: "2026-11-26T15:00:00Z".parse().unwrap(),
-            zone: TimeZone::UTC,
-            most: SignedDuration::from_hours(7 * 24),
-        }
-    }
 
     fn read(text: &str) -> Result<(Vec<Wish>, String), String> {
         let (said, cuts) = codes(text, &moment()).map_err(Stop::sentence)?;

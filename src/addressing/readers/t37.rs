@@ -72,7 +72,7 @@ fn unpack(packed: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::normal;
-    use super::*;
+    use super::super::tests::is_read;
     use crate::addressing::readers::Reader;
 
     #[test]
@@ -88,12 +88,7 @@ mod tests {
                 Some("John Doe"),
             ),
         ] {
-            let one = normal(to, &[Reader::T37]);
-            assert_eq!(one.to, seen, "{to}");
-            let wishes: Vec<Wish> = one.said.unwrap().into_iter().map(|said| said.wish).collect();
-            let expected: Vec<Wish> =
-                attention.map(|name| Wish::Attention(name.to_owned())).into_iter().collect();
-            assert_eq!(wishes, expected, "{to}");
+            is_read(Reader::T37, to, seen, attention);
         }
     }
 
